@@ -1,0 +1,130 @@
+//! One open file.
+
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::env::Error;
+
+/// One open file. Reads and writes name their offset, so a shared handle needs no lock.
+#[derive(Debug)]
+pub(crate) struct File {
+    path: PathBuf,
+    file: std::fs::File,
+}
+
+impl File {
+    pub(super) fn new(path: PathBuf, file: std::fs::File) -> Self {
+        Self { path, file }
+    }
+
+    pub(super) fn as_std(&self) -> &std::fs::File {
+        &self.file
+    }
+
+    /// The same file, known by the name it was given meanwhile, in the same directory.
+    pub(crate) fn renamed(mut self, name: &str) -> Self {
+        self.path.set_file_name(name);
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn len(&self) -> Result<u64, Error> {
+        self.file.metadata().map(|meta| meta.len()).map_err(|source| self.error("measure", source))
+    }
+
+    /// Reads into `buffer` from `offset` until it is full or the file ends; returns how many bytes were read.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
+        let mut read = 0;
+        while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + read as u64) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(self.error("read", source)),
+            }
+        }
+        Ok(read)
+    }
+
+    /// Writes all of `bytes` at `offset`; interruptions and short writes are continued. Not durable before [`File::sync_data`].
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        self.file.write_all_at(bytes, offset).map_err(|source| self.error("write", source))
+    }
+
+    /// Makes written bytes, and the length that is needed to read them, durable. After a failure nothing is known about them, and
+    /// calling it again proves nothing (R2).
+    pub(crate) fn sync_data(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|source| self.error("sync", source))
+    }
+
+    /// As [`File::sync_data`], with all of the file's attributes.
+    pub(crate) fn sync_all(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(|source| self.error("sync", source))
+    }
+
+    pub(crate) fn truncate(&self, len: u64) -> Result<(), Error> {
+        self.file.set_len(len).map_err(|source| self.error("truncate", source))
+    }
+
+    /// Reserves space up to `len`, so that a full disk shows itself here and not in the middle of a promise (R10). File systems that
+    /// cannot reserve leave the file growing.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn reserve(&self, len: u64) -> Result<(), Error> {
+        if len == 0 {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(source) => Err(self.error("reserve space for", source.into())),
+        }
+    }
+
+    /// As on Linux, where the system offers it; elsewhere the file grows.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn reserve(&self, _len: u64) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Drops the file's clean pages from the cache, so that the next read sees what the disk holds: after a failed sync the cache
+    /// still serves bytes that were lost (R3).
+    #[cfg(target_os = "linux")]
+    pub(crate) fn drop_cache(&self) -> Result<(), Error> {
+        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)
+            .map_err(|source| self.error("drop the cached pages of", source.into()))
+    }
+
+    /// Only Linux serves lost bytes from its cache.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn drop_cache(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Takes the exclusive lock, without waiting: false if another open file has it. It lasts until the file is closed, and ends with
+    /// the process whatever happens to it.
+    pub(crate) fn try_lock(&self) -> Result<bool, Error> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+            Err(std::fs::TryLockError::Error(source)) => Err(self.error("lock", source)),
+        }
+    }
+
+    /// Whether this open file and the one that `path` names now are the same inode: a lock on a removed file locks nothing.
+    pub(crate) fn is_still_at_its_path(&self) -> Result<bool, Error> {
+        use std::os::unix::fs::MetadataExt as _;
+        let mine = self.file.metadata().map_err(|source| self.error("look at", source))?;
+        match std::fs::metadata(&self.path) {
+            Ok(named) => Ok((mine.dev(), mine.ino()) == (named.dev(), named.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(self.error("look at", source)),
+        }
+    }
+
+    fn error(&self, operation: &'static str, source: io::Error) -> Error {
+        Error::new(operation, &self.path, source)
+    }
+}

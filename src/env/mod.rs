@@ -1,0 +1,24 @@
+//! The outside: files, clocks and chance. Nothing else in the crate touches `std::fs`, `SystemTime` or `Instant`.
+//!
+//! Every call that can fail says what it did to which path. What is created is private to its owner (R4: exclusive, no symbolic
+//! links followed, 0600; directories 0700); what is replaced is replaced whole (R5). An interrupted or short write is continued; any
+//! other failure is reported once and never retried here, because a second `fdatasync` after a failed one lies (R2).
+//!
+//! Deliberately absent: what the files mean. Read next: [`Dir`], then [`File`].
+
+mod chance;
+mod clock;
+mod dir;
+mod error;
+mod file;
+mod map;
+
+pub(crate) use chance::{boot_id, process_id, random};
+pub(crate) use clock::Clock;
+pub(crate) use dir::Dir;
+pub(crate) use error::Error;
+pub(crate) use file::File;
+pub(crate) use map::Map;
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("ledgerline keeps its promises on Linux; macOS builds unproven; other systems are not supported");

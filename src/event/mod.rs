@@ -1,0 +1,37 @@
+//! The nouns that everything above the file system speaks: what arrived, what happened to it, and how that becomes bytes.
+//!
+//! ```text
+//! NewEvent ──append──► Received ─┐
+//!                                ├─ Entry ──codec──► the body of a record (kind, version, bincode)
+//! claim, settle, … ──► the rest ─┘
+//!
+//! Event      what a handler or a reader sees: the reception together with its present status
+//! ```
+//!
+//! Promises: a (kind, version) that was ever released decodes for ever; one that is unknown is refused by name (R15); nothing here
+//! panics on foreign bytes (R14).
+//!
+//! Deliberately absent: files, clocks, randomness, Linear. Times and ids come in as values.
+//!
+//! Read next: [`entry`] for everything that can happen, then [`codec`] for its bytes.
+
+pub(crate) mod backoff;
+pub(crate) mod codec;
+pub(crate) mod entry;
+pub(crate) mod hex;
+mod new_event;
+mod outcome;
+mod place;
+mod status;
+mod stored;
+mod timestamp;
+
+pub use new_event::NewEvent;
+pub use outcome::Outcome;
+pub use status::{ParseStatusError, Status};
+pub use stored::Event;
+pub use timestamp::{ParseTimestampError, Timestamp};
+
+pub(crate) use new_event::limits;
+pub(crate) use place::{Moment, Place};
+pub(crate) use stored::EventParts;

@@ -1,0 +1,21 @@
+//! Where a record lies.
+
+/// The place of a record in the log: enough to read it again with one call, and to verify that it is the one that was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// Ordinal of the segment.
+    pub(crate) segment: u32,
+    /// Offset of the record's header within it.
+    pub(crate) offset: u32,
+    /// Length of the record's body.
+    pub(crate) length: u32,
+}
+
+/// A reading of both clocks, taken once per operation and handed down as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// What the wall clock says; it may jump.
+    pub(crate) wall: crate::event::Timestamp,
+    /// Microseconds since the store was opened; it never jumps.
+    pub(crate) steady: u64,
+}

@@ -1,0 +1,28 @@
+//! What stops the log.
+
+use std::path::PathBuf;
+
+use crate::env;
+use crate::log::format::HeaderDefect;
+use crate::log::scan::Defect;
+
+/// What stops the log. What a reader merely finds wrong in bytes is a [`Defect`]; it becomes an error where it is fatal.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Env(#[from] env::Error),
+    #[error("{defect}, and {because}")]
+    Corrupt { path: PathBuf, offset: u64, seq: Option<u64>, defect: Defect, because: &'static str },
+    #[error("{defect}")]
+    Header { path: PathBuf, defect: HeaderDefect },
+    #[error("the segment belongs to another store")]
+    Foreign { path: PathBuf },
+    #[error("the segment names ordinal {found} and its file {expected}")]
+    Misnamed { path: PathBuf, expected: u64, found: u64 },
+    #[error("the manifest {reason}")]
+    Manifest { path: PathBuf, reason: String, unsupported: bool },
+    #[error("a file of the log is missing: segment {ordinal}")]
+    Missing { path: PathBuf, ordinal: u64 },
+    #[error("the record does not verify")]
+    Damaged { path: PathBuf, offset: u64, seq: Option<u64> },
+}

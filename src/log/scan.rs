@@ -1,0 +1,353 @@
+//! The one scan over a segment. Opening, dump and audit are visitors of it.
+//!
+//! The scan reports, its caller decides ([`super::verdict`]). It visits sound groups in order; at the first bad place it goes on to
+//! the end of the file, because what lies beyond may prove that the bad place was once durable (R8):
+//!
+//! ```text
+//! │ header │ group │ group │ bad … │ group: durable 17 │ zeros … │
+//!                          ^ end    visited as Beyond: evidence = 17
+//! ```
+//!
+//! It believes a length only after the checksum that covers it, and bounds it before anything is read (R7, R14).
+
+use crate::log::format::{
+    ALIGNMENT, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GROUP_MAGIC, GroupHead, RECORD_HEADER_BYTES, RecordHeader,
+    SEGMENT_HEADER_BYTES, SegmentHeader, aligned,
+};
+use crate::log::source::Source;
+
+/// Bytes that the search for a later group looks at together.
+const SEARCH_BYTES: usize = 256 * 1024;
+
+/// What is wrong at a place in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Defect {
+    #[error("no group head verifies here")]
+    Head,
+    #[error("unknown group or record flags {flags:#x}: a newer version of ledgerline wrote it")]
+    Flags { flags: u32 },
+    #[error("a group of {length} bytes does not fit the {left} bytes that are left")]
+    Length { length: u32, left: u64 },
+    #[error("the header of the group's record number {index} does not verify")]
+    RecordHeader { index: u32 },
+    #[error("the body of record {seq} does not verify")]
+    RecordBody { seq: u64 },
+    #[error("the group's records are not those that its head counts")]
+    Records,
+    #[error("record {found} stands where {expected} is due")]
+    Seq { expected: u64, found: u64 },
+}
+
+/// A defect and its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) offset: u64,
+    pub(crate) defect: Defect,
+}
+
+/// One record as a scan shows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    pub(crate) seq: u64,
+    /// Offset of its header.
+    pub(crate) offset: u64,
+    pub(crate) body: &'a [u8],
+}
+
+/// How a record that is shown stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Its group and all before it verify.
+    Sound,
+    /// Its group verifies, but a bad place lies before it.
+    Beyond,
+    /// Its own checksums hold; its group is incomplete.
+    Torn,
+    /// Its header holds; its body does not.
+    Damaged,
+}
+
+/// What looks at the records of a segment.
+pub(crate) trait Visitor {
+    /// Why a visitor stops a scan.
+    type Stop;
+
+    /// One record. Only [`Standing::Sound`] ones belong to the log for certain.
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Self::Stop>;
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Where the sound groups end.
+    pub(crate) end: u64,
+    /// First seq of the sound groups.
+    pub(crate) first_seq: Option<u64>,
+    /// Last seq of the sound groups.
+    pub(crate) last_seq: Option<u64>,
+    pub(crate) record_count: u64,
+    /// Checksum over the header checksums of the sound records.
+    pub(crate) digest: u32,
+    /// The highest seq that any verifying head, before or beyond a bad place, knew durable.
+    pub(crate) evidence: u64,
+    /// What stands at `end`, unless the file ends there or holds only zeros from there on.
+    pub(crate) finding: Option<Finding>,
+    /// Length of the file.
+    pub(crate) file_bytes: u64,
+}
+
+/// Why a scan ended early.
+#[derive(Debug)]
+pub(crate) enum Stopped<S> {
+    /// The bytes could not be read.
+    Unreadable(crate::env::Error),
+    /// The visitor had enough.
+    ByVisitor(S),
+}
+
+impl<S> From<crate::env::Error> for Stopped<S> {
+    fn from(error: crate::env::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Which seqs a segment may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seqs {
+    /// As the log wrote it: from this one on, without a gap.
+    DenseFrom(u64),
+    /// From whatever the first group says, without a gap.
+    Dense,
+}
+
+/// Scans a segment of `file_bytes` bytes whose header verified as `header`.
+pub(crate) fn scan<V: Visitor>(
+    source: &mut Source<'_>,
+    file_bytes: u64,
+    header: &SegmentHeader,
+    seqs: Seqs,
+    visitor: &mut V,
+) -> Result<Scan, Stopped<V::Stop>> {
+    let mut scan = Scan { end: SEGMENT_HEADER_BYTES.min(file_bytes), file_bytes, ..Scan::default() };
+    let mut digest = crc32fast::Hasher::new();
+    let mut expected = match seqs {
+        Seqs::DenseFrom(seq) => Some(seq),
+        Seqs::Dense => None,
+    };
+    while scan.end < file_bytes {
+        let group = match read_group(source, file_bytes, header.salt, scan.end, expected)? {
+            Ok(group) => group,
+            Err(finding) => {
+                scan.finding = Some(finding);
+                break;
+            }
+        };
+        for record in group.records() {
+            visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
+        }
+        group.add_to(&mut digest);
+        let head = group.head;
+        scan.first_seq.get_or_insert(head.first_seq);
+        scan.last_seq = Some(head.first_seq + u64::from(head.record_count) - 1);
+        scan.record_count += u64::from(head.record_count);
+        scan.evidence = scan.evidence.max(head.durable);
+        expected = Some(head.first_seq + u64::from(head.record_count));
+        scan.end += u64::from(head.length);
+    }
+    scan.digest = digest.finalize();
+    if scan.finding.is_some() {
+        look_beyond(source, header.salt, &mut scan, visitor)?;
+    }
+    Ok(scan)
+}
+
+/// A group whose records all verify.
+struct Group<'a> {
+    head: GroupHead,
+    offset: u64,
+    /// The whole group, head included.
+    bytes: &'a [u8],
+}
+
+impl<'a> Group<'a> {
+    /// Its records, whose headers were verified and are not verified again.
+    fn records(&self) -> impl Iterator<Item = Record<'a>> {
+        let (bytes, base) = (self.bytes, self.offset);
+        let mut at = GROUP_HEAD_BYTES;
+        std::iter::from_fn(move || {
+            let header = unverified(bytes.get(at..)?)?;
+            let body = bytes.get(at + RECORD_HEADER_BYTES..at + RECORD_HEADER_BYTES + header.length as usize)?;
+            let record = Record { seq: header.seq, offset: base + at as u64, body };
+            at += aligned(RECORD_HEADER_BYTES + body.len());
+            Some(record)
+        })
+    }
+
+    fn add_to(&self, digest: &mut crc32fast::Hasher) {
+        let mut at = GROUP_HEAD_BYTES;
+        while let Some(header) = self.bytes.get(at..).and_then(unverified) {
+            digest.update(&header.checksum.to_le_bytes());
+            at += aligned(RECORD_HEADER_BYTES + header.length as usize);
+        }
+    }
+}
+
+fn unverified(bytes: &[u8]) -> Option<RecordHeader> {
+    let mut fields = super::format::Fields(bytes.first_chunk::<RECORD_HEADER_BYTES>()?);
+    Some(RecordHeader {
+        checksum: fields.u32(),
+        body_checksum: fields.u32(),
+        length: fields.u32(),
+        flags: fields.u32(),
+        seq: fields.u64(),
+    })
+}
+
+/// The group at `offset`, if it is whole, or what is wrong with it.
+fn read_group<'s>(
+    source: &'s mut Source<'_>,
+    file_bytes: u64,
+    salt: u64,
+    offset: u64,
+    expected: Option<u64>,
+) -> Result<Result<Group<'s>, Finding>, crate::env::Error> {
+    let here = |defect| Finding { offset, defect };
+    let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, salt, offset) else {
+        return Ok(Err(here(Defect::Head)));
+    };
+    if let Err(defect) = check_head(&head, file_bytes - offset, expected) {
+        return Ok(Err(here(defect)));
+    }
+    let bytes = source.view(offset, head.length as usize)?;
+    Ok(verify_records(bytes, &head, salt, offset).map(|()| Group { head, offset, bytes }))
+}
+
+fn check_head(head: &GroupHead, left: u64, expected: Option<u64>) -> Result<(), Defect> {
+    let GroupHead { length, first_seq, flags, record_count, .. } = *head;
+    if flags != 0 {
+        return Err(Defect::Flags { flags });
+    }
+    let fits = length <= GROUP_BYTES_MAX && u64::from(length) <= left;
+    if !fits || (length as usize) < GROUP_HEAD_BYTES || !(length as usize).is_multiple_of(ALIGNMENT) {
+        return Err(Defect::Length { length, left });
+    }
+    if record_count == 0 || first_seq.checked_add(u64::from(record_count)).is_none() {
+        return Err(Defect::Records);
+    }
+    match expected {
+        Some(expected) if expected != first_seq => Err(Defect::Seq { expected, found: first_seq }),
+        _ => Ok(()),
+    }
+}
+
+/// Verifies every record of a group, and that they are just those which its head counts.
+fn verify_records(bytes: &[u8], head: &GroupHead, salt: u64, offset: u64) -> Result<(), Finding> {
+    let mut at = GROUP_HEAD_BYTES;
+    let mut digest = crc32fast::Hasher::new();
+    for index in 0..head.record_count {
+        let place = offset + at as u64;
+        let finding = |defect| Finding { offset: place, defect };
+        let header = bytes.get(at..).and_then(|rest| RecordHeader::decode(rest, salt, place));
+        let header = header.ok_or(finding(Defect::RecordHeader { index }))?;
+        let expected = head.first_seq + u64::from(index);
+        if header.flags != 0 {
+            return Err(finding(Defect::Flags { flags: header.flags }));
+        }
+        if header.seq != expected {
+            return Err(finding(Defect::Seq { expected, found: header.seq }));
+        }
+        let body = bytes.get(at + RECORD_HEADER_BYTES..at + RECORD_HEADER_BYTES + header.length as usize);
+        let body = body.ok_or(finding(Defect::Records))?;
+        if crc32fast::hash(body) != header.body_checksum {
+            return Err(finding(Defect::RecordBody { seq: header.seq }));
+        }
+        digest.update(&header.checksum.to_le_bytes());
+        let end = at + RECORD_HEADER_BYTES + body.len();
+        at = aligned(end);
+        // No checksum covers the padding, so nothing may hide there.
+        if bytes.get(end..at).is_none_or(|padding| padding.iter().any(|byte| *byte != 0)) {
+            return Err(finding(Defect::RecordBody { seq: header.seq }));
+        }
+    }
+    if at != bytes.len() || digest.finalize() != head.digest {
+        return Err(Finding { offset, defect: Defect::Records });
+    }
+    Ok(())
+}
+
+/// Goes on from a bad place to the end of the file: gathers evidence, shows what still verifies, and takes the finding back if all
+/// that follows is zeros, which is space that was prepared and never used.
+fn look_beyond<V: Visitor>(
+    source: &mut Source<'_>,
+    salt: u64,
+    scan: &mut Scan,
+    visitor: &mut V,
+) -> Result<(), Stopped<V::Stop>> {
+    let mut only_zeros = true;
+    let mut at = scan.end;
+    while at < scan.file_bytes {
+        let bytes = source.view(at, SEARCH_BYTES)?;
+        if bytes.is_empty() {
+            break;
+        }
+        let zeros = bytes.iter().all(|byte| *byte == 0);
+        only_zeros &= zeros;
+        let candidate = if zeros { None } else { find_magic(bytes) };
+        let Some(skip) = candidate else {
+            at += bytes.len().next_multiple_of(ALIGNMENT) as u64;
+            continue;
+        };
+        at += skip as u64;
+        at += look_at_candidate(source, salt, at, scan, visitor)?;
+    }
+    if only_zeros {
+        scan.finding = None;
+    }
+    Ok(())
+}
+
+/// Offset within `bytes`, which begin at an aligned place, of the first bytes that might be a group's head.
+fn find_magic(bytes: &[u8]) -> Option<usize> {
+    bytes.chunks(ALIGNMENT).position(|chunk| chunk.starts_with(&GROUP_MAGIC)).map(|index| index * ALIGNMENT)
+}
+
+/// Looks at what might be a group beyond the bad place; returns how many bytes are dealt with.
+fn look_at_candidate<V: Visitor>(
+    source: &mut Source<'_>,
+    salt: u64,
+    offset: u64,
+    scan: &mut Scan,
+    visitor: &mut V,
+) -> Result<u64, Stopped<V::Stop>> {
+    let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, salt, offset) else {
+        return Ok(ALIGNMENT as u64);
+    };
+    // A head that verifies was written by us, whatever became of its records: its evidence counts.
+    scan.evidence = scan.evidence.max(head.durable);
+    if let Ok(group) = read_group(source, scan.file_bytes, salt, offset, None)? {
+        for record in group.records() {
+            visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
+        }
+        return Ok(group.bytes.len() as u64);
+    }
+    if head.length <= GROUP_BYTES_MAX {
+        let bytes = source.view(offset, head.length as usize)?;
+        show_torn(bytes, salt, offset, visitor).map_err(Stopped::ByVisitor)?;
+    }
+    Ok(ALIGNMENT as u64)
+}
+
+/// Shows the records of an incomplete group up to the first whose header does not verify.
+fn show_torn<V: Visitor>(bytes: &[u8], salt: u64, offset: u64, visitor: &mut V) -> Result<(), V::Stop> {
+    let mut at = GROUP_HEAD_BYTES;
+    while let Some(header) = bytes.get(at..).and_then(|rest| RecordHeader::decode(rest, salt, offset + at as u64)) {
+        let rest = bytes.get(at + RECORD_HEADER_BYTES..).unwrap_or_default();
+        let body = rest.get(..header.length as usize);
+        let sound = body.is_some_and(|body| crc32fast::hash(body) == header.body_checksum);
+        let standing = if sound { Standing::Torn } else { Standing::Damaged };
+        let record = Record { seq: header.seq, offset: offset + at as u64, body: body.unwrap_or_default() };
+        visitor.record(&record, standing)?;
+        at += aligned(RECORD_HEADER_BYTES + header.length as usize);
+    }
+    Ok(())
+}

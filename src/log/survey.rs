@@ -1,0 +1,113 @@
+//! What lies in a directory, before anything is read of it.
+
+use crate::env::{Dir, File};
+use crate::log::Error;
+use crate::log::format::{HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::log::manifest::{MANIFEST, Manifest};
+use crate::log::segment::{Segment, ordinal_of};
+use crate::log::source::Source;
+
+/// Bytes that are looked through together for anything but zeros.
+const PROBE_BYTES: usize = 256 * 1024;
+/// How often a reader starts again because compaction changed the set of files under it.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// The files of a store.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) manifest: Option<Manifest>,
+    /// Segments that the manifest does not say are dropped, by ascending ordinal.
+    pub(crate) files: Vec<SegmentFile>,
+    /// Names that a crash left behind: dropped segments and temporary files.
+    pub(crate) debris: Vec<String>,
+}
+
+/// One segment's file.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    pub(crate) ordinal: u64,
+    pub(crate) file: File,
+    pub(crate) bytes: u64,
+    pub(crate) header: Result<SegmentHeader, HeaderDefect>,
+}
+
+impl Survey {
+    /// Looks through `dir`. All files that are found belong to one generation of the manifest: while compaction goes on beside
+    /// this reader, it starts again (R6).
+    pub(crate) fn of(dir: &Dir, writable: bool) -> Result<Self, Error> {
+        let mut attempt = 1;
+        loop {
+            let survey = Self::once(dir, writable);
+            let generation = Manifest::read(dir)?.map(|manifest| manifest.generation);
+            match survey {
+                Ok(survey) if survey.manifest.as_ref().map(|manifest| manifest.generation) == generation => {
+                    return Ok(survey);
+                }
+                Err(Error::Env(error)) if error.is_not_found() && attempt < ATTEMPTS_MAX => {}
+                Err(error) => return Err(error),
+                Ok(_) if attempt < ATTEMPTS_MAX => {}
+                Ok(survey) => return Ok(survey),
+            }
+            attempt += 1;
+        }
+    }
+
+    fn once(dir: &Dir, writable: bool) -> Result<Self, Error> {
+        let manifest = Manifest::read(dir)?;
+        let mut survey = Self { manifest, files: Vec::new(), debris: Vec::new() };
+        for name in dir.names()? {
+            let Some(ordinal) = ordinal_of(&name) else {
+                if name.strip_suffix(".tmp").is_some_and(|stem| stem == MANIFEST || ordinal_of(stem).is_some()) {
+                    survey.debris.push(name);
+                }
+                continue;
+            };
+            if survey.manifest.as_ref().is_some_and(|manifest| manifest.dropped(ordinal).is_some()) {
+                survey.debris.push(name);
+                continue;
+            }
+            survey.files.push(SegmentFile::open(dir, &name, ordinal, writable)?);
+        }
+        survey.files.sort_unstable_by_key(|file| file.ordinal);
+        Ok(survey)
+    }
+}
+
+impl SegmentFile {
+    /// Opens one file as a segment.
+    pub(crate) fn open(dir: &Dir, name: &str, ordinal: u64, writable: bool) -> Result<Self, Error> {
+        let file = dir.open_file(name, writable)?;
+        let bytes = file.len()?;
+        let header = Segment::read_header(&file)?;
+        Ok(Self { ordinal, file, bytes, header })
+    }
+
+    /// The header, if the file is the segment of this store that its name says.
+    pub(crate) fn checked_header(&self, store_id: &[u8; 16]) -> Result<SegmentHeader, Error> {
+        let path = || self.file.path().to_owned();
+        let header = self.header.clone().map_err(|defect| Error::Header { path: path(), defect })?;
+        if header.store_id != *store_id {
+            return Err(Error::Foreign { path: path() });
+        }
+        if header.ordinal != self.ordinal {
+            return Err(Error::Misnamed { path: path(), expected: self.ordinal, found: header.ordinal });
+        }
+        Ok(header)
+    }
+
+    /// Whether anything but zeros stands behind the header: whether the segment was ever written to.
+    pub(crate) fn is_written(&self) -> Result<bool, Error> {
+        let mut source = Source::windowed(&self.file);
+        let mut at = SEGMENT_HEADER_BYTES;
+        loop {
+            let bytes = source.view(at, PROBE_BYTES)?;
+            if bytes.is_empty() {
+                return Ok(false);
+            }
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Ok(true);
+            }
+            at += bytes.len() as u64;
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The writing end of the log: records are staged in memory, taken as groups, written and synced.
+//!
+//! ```text
+//!   Stage (under the caller's lock)                    Tail (one owner at a time, no lock)
+//!   begin_batch, stage, stage … ─► open group
+//!   take(durable) ─────────────► Group ──────────────► write ──► sync
+//! ```
+//!
+//! Offsets and seqs are given out when a record is staged, because checksums cover them. A group lies in one segment; the first
+//! write into a segment follows the last sync of its predecessor, so a torn tail can only be in the last one.
+//!
+//! Neither knows what a record says, nor when to sync: that is the caller's business.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::env;
+use crate::log::format::{
+    GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GroupHead, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader,
+    SEGMENT_HEADER_BYTES, record_span,
+};
+use crate::log::segment::Segment;
+
+/// A group grows to this before the next one is begun, unless one batch alone is longer: past it a longer write gains nothing.
+const GROUP_BYTES_AIM: usize = 1024 * 1024;
+
+/// Where staged records go.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    segment_bytes: u64,
+    active: Arc<Segment>,
+    /// Where the next group begins, or the next record within the open group.
+    offset: u64,
+    digest: crc32fast::Hasher,
+    next_seq: u64,
+    prepared: Option<Arc<Segment>>,
+    /// Oldest first; only the last one may still grow.
+    groups: VecDeque<OpenGroup>,
+    spare: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct OpenGroup {
+    segment: Arc<Segment>,
+    offset: u64,
+    bytes: Vec<u8>,
+    first_seq: u64,
+    record_count: u32,
+    digest: crc32fast::Hasher,
+    sealed: bool,
+}
+
+/// A group on its way to the disk.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) offset: u64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) last_seq: u64,
+}
+
+/// How the segment before the active one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentEnd {
+    pub(crate) ordinal: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) length: u64,
+    pub(crate) digest: u32,
+}
+
+/// What a batch needs that the active segment does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It fits.
+    Enough,
+    /// It fits into the next segment.
+    NextSegment,
+    /// It is longer than any group may be.
+    Never,
+}
+
+impl Stage {
+    /// Begins writing at the start of `active`, an empty segment, with the record `next_seq`.
+    pub(crate) fn new(active: Arc<Segment>, segment_bytes: u64, next_seq: u64) -> Self {
+        Self {
+            segment_bytes,
+            active,
+            offset: SEGMENT_HEADER_BYTES,
+            digest: crc32fast::Hasher::new(),
+            next_seq,
+            prepared: None,
+            groups: VecDeque::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Longest group that a segment of `segment_bytes` takes: a quarter of it, and never more than readers accept.
+    pub(crate) fn group_bytes_max(segment_bytes: u64) -> usize {
+        usize::try_from((segment_bytes / 4).min(u64::from(GROUP_BYTES_MAX))).unwrap_or(usize::MAX)
+    }
+
+    /// Longest body of a record in a segment of `segment_bytes`.
+    pub(crate) fn record_bytes_max(segment_bytes: u64) -> usize {
+        let group = Self::group_bytes_max(segment_bytes).saturating_sub(GROUP_HEAD_BYTES + RECORD_HEADER_BYTES + 8);
+        group.min(RECORD_BYTES_MAX as usize)
+    }
+
+    /// Whether records whose bodies have these lengths fit into the active segment as one group.
+    pub(crate) fn room(&self, bodies: impl IntoIterator<Item = usize>) -> Room {
+        let span = bodies.into_iter().map(record_span).sum::<usize>() + GROUP_HEAD_BYTES;
+        if span > Self::group_bytes_max(self.segment_bytes) {
+            Room::Never
+        } else if span as u64 <= self.left() {
+            Room::Enough
+        } else {
+            Room::NextSegment
+        }
+    }
+
+    /// Bytes left in the active segment.
+    pub(crate) fn left(&self) -> u64 {
+        self.segment_bytes.saturating_sub(self.offset)
+    }
+
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    pub(crate) fn active(&self) -> &Arc<Segment> {
+        &self.active
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Ordinal of the segment to prepare, unless one is prepared.
+    pub(crate) fn wants_segment(&self) -> Option<u64> {
+        self.prepared.is_none().then(|| self.active.ordinal() + 1)
+    }
+
+    pub(crate) fn has_prepared(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// Takes a segment that was created, and is durable, for when the active one is full.
+    pub(crate) fn put_prepared(&mut self, segment: Arc<Segment>) {
+        assert_eq!(segment.ordinal(), self.active.ordinal() + 1, "segments follow one another");
+        self.prepared = Some(segment);
+    }
+
+    /// Goes over to the prepared segment, if there is one, and says how the one before ended.
+    pub(crate) fn roll(&mut self) -> Option<SegmentEnd> {
+        let next = self.prepared.take()?;
+        self.seal();
+        let end = SegmentEnd {
+            ordinal: self.active.ordinal(),
+            last_seq: self.next_seq - 1,
+            length: self.offset,
+            digest: std::mem::take(&mut self.digest).finalize(),
+        };
+        self.active = next;
+        self.offset = SEGMENT_HEADER_BYTES;
+        Some(end)
+    }
+
+    /// Makes sure that the next `span` bytes of records land in one group.
+    pub(crate) fn begin_batch(&mut self, bodies: impl IntoIterator<Item = usize>) {
+        let span = bodies.into_iter().map(record_span).sum::<usize>();
+        if self.groups.back().is_some_and(|group| !group.sealed && group.bytes.len() + span > GROUP_BYTES_AIM) {
+            self.seal();
+        }
+    }
+
+    /// Stages one record; `room` said that it fits. Returns its seq and the offset of its header in the active segment.
+    pub(crate) fn stage(&mut self, body: &[u8]) -> (u64, u64) {
+        let span = record_span(body.len());
+        if self.groups.back().is_none_or(|group| group.sealed) {
+            self.open_group();
+        }
+        assert!(span as u64 <= self.left(), "a record is staged only where there is room for it");
+        let (seq, offset) = (self.next_seq, self.offset);
+        let group = self.groups.back_mut().expect("a group was just opened");
+        let start = group.bytes.len();
+        let mut header = [0; RECORD_HEADER_BYTES];
+        let checksum = RecordHeader::encode(&mut header, body, seq, self.active.salt(), offset);
+        group.bytes.extend_from_slice(&header);
+        group.bytes.extend_from_slice(body);
+        group.bytes.resize(start + span, 0);
+        group.digest.update(&checksum.to_le_bytes());
+        group.record_count += 1;
+        self.digest.update(&checksum.to_le_bytes());
+        self.offset += span as u64;
+        self.next_seq += 1;
+        (seq, offset)
+    }
+
+    fn open_group(&mut self) {
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.resize(GROUP_HEAD_BYTES, 0);
+        self.groups.push_back(OpenGroup {
+            segment: Arc::clone(&self.active),
+            offset: self.offset,
+            bytes,
+            first_seq: self.next_seq,
+            record_count: 0,
+            digest: crc32fast::Hasher::new(),
+            sealed: false,
+        });
+        self.offset += GROUP_HEAD_BYTES as u64;
+    }
+
+    fn seal(&mut self) {
+        if let Some(group) = self.groups.back_mut() {
+            group.sealed = true;
+        }
+    }
+
+    /// Bytes that wait to be taken.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.groups.iter().map(|group| group.bytes.len()).sum()
+    }
+
+    /// Takes the oldest group, stamped with what is durable now.
+    pub(crate) fn take(&mut self, durable: u64) -> Option<Group> {
+        let OpenGroup { segment, offset, mut bytes, first_seq, record_count, digest, .. } = self.groups.pop_front()?;
+        let head = GroupHead {
+            length: u32::try_from(bytes.len()).expect("a group is within its limit"),
+            record_count,
+            first_seq,
+            durable,
+            digest: digest.finalize(),
+            flags: 0,
+        };
+        if let Some(front) = bytes.first_chunk_mut::<GROUP_HEAD_BYTES>() {
+            *front = head.encode(segment.salt(), offset);
+        }
+        Some(Group { segment, offset, bytes, last_seq: first_seq + u64::from(record_count) - 1 })
+    }
+
+    /// Takes back a buffer, so that the next groups need not allocate.
+    pub(crate) fn give_back(&mut self, mut bytes: Vec<u8>) {
+        if self.spare.len() < 4 && bytes.capacity() <= 4 * GROUP_BYTES_AIM {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+    }
+}
+
+/// The end of the log that touches the disk. One owner at a time: one system call is in flight.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    segment: Arc<Segment>,
+    unsynced: bool,
+}
+
+impl Tail {
+    pub(crate) fn new(segment: Arc<Segment>) -> Self {
+        Self { segment, unsynced: false }
+    }
+
+    /// Writes a group. If it is the first of its segment, what the segment before holds is synced first (R9).
+    pub(crate) fn write(&mut self, group: &Group) -> Result<(), env::Error> {
+        if !Arc::ptr_eq(&self.segment, &group.segment) {
+            self.sync()?;
+            self.segment = Arc::clone(&group.segment);
+        }
+        self.unsynced = true;
+        self.segment.file.write_all_at(&group.bytes, group.offset)
+    }
+
+    /// Makes everything written durable.
+    pub(crate) fn sync(&mut self) -> Result<(), env::Error> {
+        if self.unsynced {
+            self.segment.file.sync_data()?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Ends the segment's file where its last group ends: the space behind it was never used. `length` is where that is.
+    pub(crate) fn trim(&mut self, length: u64) -> Result<(), env::Error> {
+        self.segment.file.truncate(length)?;
+        self.segment.file.sync_all()
+    }
+}

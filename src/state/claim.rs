@@ -1,0 +1,70 @@
+//! What may run next.
+//!
+//! Offered is what is ready, by rank: first come, first served over all types together, whatever is behind its key, waits or is
+//! held not being among it. Suspects (events during which the process died twice) run alone: offered when nothing runs, and while
+//! one runs nothing is offered. So that they come at all under load, but cannot starve the rest by killing the process again and
+//! again, ordinary events go first 256 times; then no more are offered until all have settled and a suspect has run.
+
+use crate::event::Moment;
+use crate::event::entry::Of;
+use crate::state::hash::low;
+use crate::state::machine::State;
+use crate::state::verdict::Offer;
+
+/// Ordinary runs that may begin while a suspect waits for its turn.
+const SUSPECT_PATIENCE: u32 = 256;
+
+/// Waits that are ended at a time: they cost a fraction of a microsecond each, under the lock.
+const WAKE_COUNT_MAX: usize = 1_024;
+
+impl State {
+    /// The event to run next, of those that are durable up to seq `durable`; none if there is none now. Append and apply its
+    /// `Started`, then ask again.
+    pub(crate) fn next_claim(&mut self, now: Moment, durable: u64) -> Option<Offer> {
+        loop {
+            let woken = self.events.wake(now.steady, WAKE_COUNT_MAX);
+            if let Some((at, alone)) = self.choose(durable) {
+                let slot = &self.events.slots[at];
+                let of = Of { seq: slot.seq, id_hash: low(slot.id()) };
+                return Some(Offer { of, place: slot.place(), attempt: u32::from(slot.attempt) + 1, alone });
+            }
+            if woken < WAKE_COUNT_MAX {
+                return None;
+            }
+        }
+    }
+
+    /// Whether [`State::next_claim`] is worth calling. It may then still find nothing (what became due may be behind its key), but
+    /// having looked, it is not worth calling again until something happens.
+    pub(crate) fn ready(&self, now: Moment, durable: u64) -> bool {
+        self.next_due().is_some_and(|due| due <= now.steady) || self.choose(durable).is_some()
+    }
+
+    /// When the first wait ends, by the steady clock.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.events.lanes.waiting.first().map(|(due, _)| due)
+    }
+
+    /// The events that killed the process too often: for each a `Condemned` is to be appended.
+    pub(crate) fn condemned(&self) -> impl Iterator<Item = Of> {
+        self.events.lanes.condemned.from(0).map(|(seq, at)| Of { seq, id_hash: low(self.events.slots[at].id()) })
+    }
+
+    /// Which to run next, and whether alone.
+    fn choose(&self, durable: u64) -> Option<(u32, bool)> {
+        let lanes = &self.events.lanes;
+        if lanes.alone > 0 {
+            return None;
+        }
+        let is_durable = |(rank, _): &(u64, u32)| *rank <= durable;
+        let ready = lanes.ready.first().filter(is_durable).map(|(_, at)| (at, false));
+        let suspect = lanes.suspects.first().filter(is_durable).map(|(_, at)| (at, true));
+        let idle = lanes.in_flight.is_empty();
+        match (ready, suspect) {
+            (Some(ready), None) => Some(ready),
+            (Some(ready), Some(_)) if self.passed_over < SUSPECT_PATIENCE => Some(ready),
+            (_, Some(suspect)) if idle => Some(suspect),
+            (_, Some(_)) | (None, None) => None,
+        }
+    }
+}

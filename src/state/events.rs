@@ -1,0 +1,177 @@
+//! Events, each where it belongs: in its lane and in the row of its key.
+//!
+//! One way to change an event: take it out of its lane, change its fields, put it where it now belongs ([`Events::change`]). Where
+//! that is follows from its fields alone ([`Events::lane`]), so no transition can forget a set.
+
+use crate::event::Status;
+use crate::state::keys::{self, Keys};
+use crate::state::lanes::Lanes;
+use crate::state::slab::NONE;
+use crate::state::slot::{Arrival, Fact, Lane, Slot};
+use crate::state::slots::Slots;
+use crate::state::types::{Handled, Types};
+
+/// From so many deaths on an event runs alone.
+const SUSPECT_DEATHS: u8 = 2;
+
+/// Most deaths alone that can be asked for; a slot counts no further.
+pub(crate) const PROCESS_DEATHS_MAX: u32 = 15;
+
+/// All events that are live or retained.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) slots: Slots,
+    pub(crate) lanes: Lanes,
+    pub(crate) types: Types,
+    keys: Keys,
+    /// So many deaths alone condemn; 0: none do.
+    deaths_max: u8,
+}
+
+impl Events {
+    pub(crate) fn new(process_deaths_max: u32) -> Self {
+        let deaths_max = u8::try_from(process_deaths_max.min(PROCESS_DEATHS_MAX)).expect("15 fits into a byte");
+        Self { slots: Slots::new(), lanes: Lanes::new(), types: Types::new(), keys: Keys::new(), deaths_max }
+    }
+
+    /// Adds an event.
+    pub(crate) fn add(&mut self, arrival: &Arrival) {
+        let at = self.slots.insert(Slot::new(arrival));
+        self.arrange(at);
+    }
+
+    /// Changes an event, then puts it where it belongs.
+    pub(crate) fn change(&mut self, at: u32, change: impl FnOnce(&mut Slots)) {
+        self.lanes.leave(&mut self.slots, at);
+        change(&mut self.slots);
+        self.arrange(at);
+    }
+
+    /// Removes an event that holds no key any more.
+    pub(crate) fn remove(&mut self, at: u32) -> Slot {
+        self.lanes.leave(&mut self.slots, at);
+        debug_assert!(!self.slots[at].is_linked(), "a finished event holds no key");
+        self.slots.remove(at)
+    }
+
+    /// Ends the waits that are over, at most `count_max` of them; returns how many.
+    pub(crate) fn wake(&mut self, steady: u64, count_max: usize) -> usize {
+        for count in 0..count_max {
+            match self.lanes.waiting.first() {
+                Some((due, at)) if due <= steady => self.change(at, |slots| slots[at].set_due(None)),
+                _ => return count,
+            }
+        }
+        count_max
+    }
+
+    /// Sets which types are handled. Costs a walk over all live events if that changes anything for them.
+    pub(crate) fn set_handled(&mut self, handled: Handled) {
+        if !self.types.set_handled(handled) {
+            return;
+        }
+        // Rows are made anew in the order of their ranks: joining one by one could walk through a long row for each.
+        let live = self.slots.iter().filter(|(_, slot)| slot.is_live()).map(|(at, _)| at);
+        let mut live: Vec<_> = live.map(|at| (self.slots.rank(at), at)).collect();
+        live.sort_unstable();
+        self.keys = Keys::new();
+        for (_, at) in &live {
+            self.lanes.leave(&mut self.slots, *at);
+            self.slots[*at].prev = NONE;
+            self.slots[*at].next = NONE;
+        }
+        for (_, at) in live {
+            self.arrange(at);
+        }
+    }
+
+    /// Whether nobody handles its type, so that it waits without holding its key. What runs already is not touched.
+    pub(crate) fn is_held(&self, slot: &Slot) -> bool {
+        matches!(slot.status(), Status::Pending | Status::Retrying) && !self.types.is_handled(slot.kind())
+    }
+
+    /// Whether others of its key come before it.
+    pub(crate) fn is_behind(&self, at: u32) -> bool {
+        self.slots[at].is_linked() && !keys::is_first(&self.slots, at)
+    }
+
+    fn arrange(&mut self, at: u32) {
+        let slot = &self.slots[at];
+        let holds_key = slot.key != 0 && self.holds_key(slot);
+        let other = match (slot.is_linked(), holds_key) {
+            (false, false) => None,
+            (false, true) => self.keys.insert(&mut self.slots, at),
+            (true, false) => self.keys.remove(&mut self.slots, at),
+            (true, true) => self.keys.move_within(&mut self.slots, at),
+        };
+        // Whoever came to the front of the row, or was displaced from it, may now be offered, or no more.
+        for at in [other, Some(at)].into_iter().flatten() {
+            self.lanes.leave(&mut self.slots, at);
+            let lane = self.lane(at);
+            self.lanes.enter(&mut self.slots, at, lane);
+        }
+    }
+
+    /// Live events hold their key, except those that are held, and those that never ran and are not due.
+    fn holds_key(&self, slot: &Slot) -> bool {
+        let not_due = slot.status() == Status::Pending && slot.is(Fact::WAITS);
+        slot.is_live() && !self.is_held(slot) && !not_due
+    }
+
+    /// Where an event belongs.
+    fn lane(&self, at: u32) -> Lane {
+        let slot = &self.slots[at];
+        match slot.status() {
+            Status::Processing => Lane::InFlight,
+            Status::Completed | Status::Cancelled => Lane::Finished,
+            Status::Failed => Lane::Failed,
+            Status::Pending | Status::Retrying if self.is_held(slot) => Lane::Held,
+            Status::Pending | Status::Retrying if slot.is(Fact::WAITS) => Lane::Waiting,
+            Status::Pending | Status::Retrying if self.is_condemned(slot) => Lane::Condemned,
+            Status::Pending | Status::Retrying if self.is_behind(at) => Lane::Behind,
+            Status::Pending | Status::Retrying if slot.deaths() >= SUSPECT_DEATHS => Lane::Suspect,
+            Status::Pending | Status::Retrying => Lane::Ready,
+        }
+    }
+
+    fn is_condemned(&self, slot: &Slot) -> bool {
+        self.deaths_max > 0 && slot.alone_deaths() >= self.deaths_max
+    }
+
+    /// Panics if an event is not where it belongs, or a row is out of order.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        self.slots.check();
+        self.lanes.check(&self.slots);
+        let (mut linked, mut walked, mut firsts) = (0, 0, 0);
+        for (at, slot) in self.slots.iter() {
+            let seq = slot.seq;
+            assert_eq!(slot.lane(), self.lane(at), "seq {seq} is in its lane");
+            let holds_key = slot.key != 0 && self.holds_key(slot);
+            assert_eq!(slot.is_linked(), holds_key, "seq {seq} is in the row of its key if it holds it");
+            linked += usize::from(slot.is_linked());
+            if keys::is_first(&self.slots, at) {
+                firsts += 1;
+                walked += self.check_row(at);
+            }
+        }
+        assert_eq!(linked, walked, "rows lead to all who are in one");
+        assert_eq!(firsts, self.keys.len(), "each key has one row");
+    }
+
+    #[cfg(test)]
+    fn check_row(&self, first: u32) -> usize {
+        let slots = &self.slots;
+        let key = slots[first].key;
+        assert_eq!(self.keys.first(slots, key), Some(first), "a key leads to the first of its row");
+        let (mut at, mut len) = (first, 1);
+        while slots[at].next != NONE {
+            let next = slots[at].next;
+            assert_eq!((slots[next].prev, slots[next].key), (at, key), "a row is linked both ways");
+            assert!(keys::goes_before(slots, at, next), "seq {} goes before its next", slots[at].seq);
+            (at, len) = (next, len + 1);
+        }
+        assert_eq!(slots[first].prev, at, "the first knows the last");
+        len
+    }
+}

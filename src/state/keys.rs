@@ -1,0 +1,128 @@
+//! Events of one key, in a row.
+//!
+//! ```text
+//! key's hash ─► first ⇄ second ⇄ … ⇄ last      linked through the slots; first.prev = last, last.next = none
+//! ```
+//!
+//! Whatever runs stands in front; the rest follows by rank. Only the first may be offered, so at most one runs at a time, and it
+//! keeps its key until it leaves the row.
+
+use crate::event::Status;
+use crate::state::index::Index;
+use crate::state::slab::NONE;
+use crate::state::slots::Slots;
+
+/// The rows of all keys.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    firsts: Index,
+}
+
+impl Keys {
+    pub(crate) fn new() -> Self {
+        Self { firsts: Index::new() }
+    }
+
+    /// How many keys have a row.
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
+        self.firsts.len()
+    }
+
+    pub(crate) fn first(&self, slots: &Slots, key: u64) -> Option<u32> {
+        self.firsts.find(key, |at| slots[at].key == key)
+    }
+
+    /// Puts `at` into the row of its key, and returns whom it displaced from the front.
+    pub(crate) fn insert(&mut self, slots: &mut Slots, at: u32) -> Option<u32> {
+        let key = slots[at].key;
+        debug_assert!(key != 0 && !slots[at].is_linked(), "only what has a key and is in no row joins one");
+        let Some(first) = self.first(slots, key) else {
+            self.firsts.insert(key, at);
+            slots[at].prev = at;
+            slots[at].next = NONE;
+            return None;
+        };
+        if goes_before(slots, at, first) {
+            self.put_in_front(slots, at, first);
+            return Some(first);
+        }
+        let mut before = slots[first].prev;
+        while goes_before(slots, at, before) {
+            before = slots[before].prev;
+        }
+        put_after(slots, at, before, first);
+        None
+    }
+
+    /// Takes `at` out of its row, and returns who comes to the front by that.
+    pub(crate) fn remove(&mut self, slots: &mut Slots, at: u32) -> Option<u32> {
+        let (key, next, prev) = (slots[at].key, slots[at].next, slots[at].prev);
+        debug_assert!(slots[at].is_linked(), "only what is in a row leaves it");
+        let was_first = is_first(slots, at);
+        if was_first && next == NONE {
+            self.firsts.remove(key, at);
+        } else if was_first {
+            self.firsts.replace(key, at, next);
+            slots[next].prev = prev;
+        } else {
+            slots[prev].next = next;
+            let after = if next == NONE { self.first(slots, key) } else { Some(next) };
+            slots[after.expect("a row has a first")].prev = prev;
+        }
+        slots[at].next = NONE;
+        slots[at].prev = NONE;
+        Some(next).filter(|next| was_first && *next != NONE)
+    }
+
+    /// Moves `at`, which began or ceased to run, to where it belongs in its row. Returns the other one, if the front changed.
+    ///
+    /// What ceases to run stands in front and seldom has to let anybody pass, so this walks from there.
+    pub(crate) fn move_within(&mut self, slots: &mut Slots, at: u32) -> Option<u32> {
+        let next = slots[at].next;
+        let was_first = is_first(slots, at);
+        if was_first && (next == NONE || goes_before(slots, at, next)) {
+            return None;
+        }
+        let promoted = self.remove(slots, at);
+        let first = self.first(slots, slots[at].key).expect("others of its key are there");
+        if goes_before(slots, at, first) {
+            self.put_in_front(slots, at, first);
+            return Some(first);
+        }
+        let mut before = first;
+        while slots[before].next != NONE && goes_before(slots, slots[before].next, at) {
+            before = slots[before].next;
+        }
+        put_after(slots, at, before, first);
+        promoted
+    }
+
+    fn put_in_front(&mut self, slots: &mut Slots, at: u32, first: u32) {
+        slots[at].prev = slots[first].prev;
+        slots[at].next = first;
+        slots[first].prev = at;
+        self.firsts.replace(slots[at].key, first, at);
+    }
+}
+
+/// Whether `at` is in front of its row. The one before the first is the last, and only the last has no next.
+pub(crate) fn is_first(slots: &Slots, at: u32) -> bool {
+    let prev = slots[at].prev;
+    prev != NONE && slots[prev].next == NONE
+}
+
+/// Whether `a` comes before `b` in a row.
+pub(crate) fn goes_before(slots: &Slots, a: u32, b: u32) -> bool {
+    let place = |at: u32| (slots[at].status() != Status::Processing, slots.rank(at));
+    place(a) < place(b)
+}
+
+fn put_after(slots: &mut Slots, at: u32, before: u32, first: u32) {
+    let next = slots[before].next;
+    slots[at].prev = before;
+    slots[at].next = next;
+    slots[before].next = at;
+    let after = if next == NONE { first } else { next };
+    slots[after].prev = at;
+}

@@ -1,0 +1,137 @@
+//! The sets that events are in, each in its own order.
+//!
+//! ```text
+//! ready, suspect   by rank: what may be offered       waiting    by the moment it waits for
+//! condemned        by seq                             in flight  by seq
+//! finished         by the moment it finished          behind, held, failed: in none, merely counted
+//! ```
+
+use crate::state::order::Order;
+use crate::state::slot::{Fact, Lane};
+use crate::state::slots::Slots;
+
+/// Who is in which lane.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    pub(crate) ready: Order,
+    pub(crate) suspects: Order,
+    pub(crate) condemned: Order,
+    pub(crate) waiting: Order,
+    pub(crate) in_flight: Order,
+    pub(crate) finished: Order,
+    /// How many of those in flight were started alone.
+    pub(crate) alone: u64,
+    held: u64,
+    by_status: [u64; 6],
+}
+
+impl Lanes {
+    pub(crate) const fn new() -> Self {
+        Self {
+            ready: Order::new(),
+            suspects: Order::new(),
+            condemned: Order::new(),
+            waiting: Order::new(),
+            in_flight: Order::new(),
+            finished: Order::new(),
+            alone: 0,
+            held: 0,
+            by_status: [0; 6],
+        }
+    }
+
+    /// How many are held, and how many of the others stand at each status.
+    pub(crate) const fn counts(&self) -> (u64, [u64; 6]) {
+        (self.held, self.by_status)
+    }
+
+    /// Takes the event out of its lane; its fields must still be those with which it entered.
+    pub(crate) fn leave(&mut self, slots: &mut Slots, at: u32) {
+        let lane = slots[at].lane();
+        if lane == Lane::Out {
+            return;
+        }
+        if let Some(order) = self.order_mut(lane) {
+            order.remove(number(slots, at, lane), at);
+        }
+        *self.count_mut(slots, at, lane) -= 1;
+        if lane == Lane::InFlight && slots[at].is(Fact::ALONE) {
+            self.alone -= 1;
+        }
+        slots[at].set_lane(Lane::Out);
+    }
+
+    /// Puts the event, which is in none, into a lane.
+    pub(crate) fn enter(&mut self, slots: &mut Slots, at: u32, lane: Lane) {
+        debug_assert!(slots[at].lane() == Lane::Out && lane != Lane::Out, "an event is in one lane");
+        if let Some(order) = self.order_mut(lane) {
+            order.insert(number(slots, at, lane), at);
+        }
+        *self.count_mut(slots, at, lane) += 1;
+        if lane == Lane::InFlight && slots[at].is(Fact::ALONE) {
+            self.alone += 1;
+        }
+        slots[at].set_lane(lane);
+    }
+
+    fn order_mut(&mut self, lane: Lane) -> Option<&mut Order> {
+        match lane {
+            Lane::Ready => Some(&mut self.ready),
+            Lane::Suspect => Some(&mut self.suspects),
+            Lane::Condemned => Some(&mut self.condemned),
+            Lane::Waiting => Some(&mut self.waiting),
+            Lane::InFlight => Some(&mut self.in_flight),
+            Lane::Finished => Some(&mut self.finished),
+            Lane::Out | Lane::Behind | Lane::Held | Lane::Failed => None,
+        }
+    }
+
+    fn count_mut(&mut self, slots: &Slots, at: u32, lane: Lane) -> &mut u64 {
+        if lane == Lane::Held {
+            return &mut self.held;
+        }
+        self.by_status.get_mut(slots[at].status() as usize).expect("there is a count for each status")
+    }
+
+    /// Panics unless exactly those are in an order whose lane it is, and all are counted.
+    #[cfg(test)]
+    pub(crate) fn check(&self, slots: &Slots) {
+        let orders = [
+            (Lane::Ready, &self.ready),
+            (Lane::Suspect, &self.suspects),
+            (Lane::Condemned, &self.condemned),
+            (Lane::Waiting, &self.waiting),
+            (Lane::InFlight, &self.in_flight),
+            (Lane::Finished, &self.finished),
+        ];
+        for (lane, order) in orders {
+            order.check();
+            for (found, at) in order.from(0) {
+                let seq = slots[at].seq;
+                assert_eq!(slots[at].lane(), lane, "seq {seq} is in one lane and knows which");
+                assert_eq!(number(slots, at, lane), found, "seq {seq} is where it belongs in {lane:?}");
+            }
+            assert_eq!(slots.iter().filter(|(_, slot)| slot.lane() == lane).count(), order.len(), "all of {lane:?}");
+        }
+        let (mut held, mut by_status, mut alone) = (0, [0; 6], 0);
+        for (_, slot) in slots.iter() {
+            assert!(slot.lane() != Lane::Out, "seq {} is in a lane", slot.seq);
+            assert!(slot.lane() == Lane::InFlight || !slot.is(Fact::ALONE), "seq {} does not run", slot.seq);
+            alone += u64::from(slot.lane() == Lane::InFlight && slot.is(Fact::ALONE));
+            match by_status.get_mut(slot.status() as usize) {
+                Some(count) if slot.lane() != Lane::Held => *count += 1,
+                _ => held += 1,
+            }
+        }
+        assert_eq!((held, by_status, alone), (self.held, self.by_status, self.alone), "events are counted");
+    }
+}
+
+/// The number by which an event stands in the order of a lane.
+fn number(slots: &Slots, at: u32, lane: Lane) -> u64 {
+    match lane {
+        Lane::Ready | Lane::Suspect => slots.rank(at),
+        Lane::Waiting | Lane::Finished => slots[at].when,
+        _ => slots[at].seq,
+    }
+}

@@ -1,0 +1,246 @@
+//! The state, and the one way to change it.
+
+use crate::event::entry::{Begun, Entry, Horizon, Mark, Remembered, RememberedId, Started, Totals};
+use crate::event::{Moment, Place};
+use crate::state::events::Events;
+use crate::state::hash::IdHasher;
+use crate::state::memory::Memory;
+use crate::state::segments::Segments;
+use crate::state::slot::{Fact, descending};
+use crate::state::table::{self, Step};
+use crate::state::types::Handled;
+use crate::state::verdict::{Applied, Illegal, Reason};
+
+/// What the state decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// An event during which the process died so often while it ran alone is condemned. Default 3, at most
+    /// [`PROCESS_DEATHS_MAX`](crate::state::events::PROCESS_DEATHS_MAX); 0: never.
+    pub(crate) process_deaths_max: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { process_deaths_max: 3 }
+    }
+}
+
+/// What is true of every event, and what may happen next.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(super) hasher: IdHasher,
+    pub(super) events: Events,
+    pub(super) memory: Memory,
+    pub(super) segments: Segments,
+    pub(super) totals: Totals,
+    /// Seq of the last entry that was applied.
+    pub(super) last_seq: u64,
+    /// The process start that writes.
+    pub(super) epoch: u64,
+    boot: Option<u64>,
+    /// Whether the last entry says that the store was closed.
+    closed: bool,
+    /// Runs that began since a suspect last ran.
+    pub(super) passed_over: u32,
+}
+
+/// What an entry is applied with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp {
+    pub(super) seq: u64,
+    pub(super) place: Place,
+    pub(super) now: Moment,
+}
+
+impl Stamp {
+    pub(super) const fn illegal(self, reason: Reason) -> Illegal {
+        Illegal { seq: self.seq, reason }
+    }
+}
+
+impl State {
+    /// Nothing has happened yet.
+    pub(crate) fn new(store_id: [u8; 16], policy: Policy) -> Self {
+        Self {
+            hasher: IdHasher::new(store_id),
+            events: Events::new(policy.process_deaths_max),
+            memory: Memory::new(),
+            segments: Segments::new(),
+            totals: Totals::default(),
+            last_seq: 0,
+            epoch: 0,
+            boot: None,
+            closed: false,
+            passed_over: 0,
+        }
+    }
+
+    /// Applies the entry numbered `seq` that lies, or will lie, at `place`: live when it is staged, at replay in the same order with
+    /// the moment of opening as `now`. `now` only turns due times into waits.
+    ///
+    /// # Errors
+    /// [`Illegal`] if this cannot have happened; nothing changed.
+    pub(crate) fn apply(&mut self, seq: u64, place: Place, entry: &Entry<'_>, now: Moment) -> Result<Applied, Illegal> {
+        let stamp = Stamp { seq, place, now };
+        if seq <= self.last_seq {
+            return Err(stamp.illegal(Reason::NotAfter { last: self.last_seq }));
+        }
+        let applied = match entry {
+            Entry::Begun(begun) => self.begin(stamp, *begun)?,
+            Entry::State(totals) => self.resume(*totals),
+            Entry::Mark(_) => Applied::Done,
+            Entry::Horizon(horizon) => self.forget(*horizon),
+            Entry::Remembered(remembered) => self.remember(stamp, remembered)?,
+            Entry::Received(received) => self.receive(stamp, received)?,
+            Entry::Started(started) => self.start(stamp, *started)?,
+            Entry::Completed(completed) => self.complete(stamp, *completed)?,
+            Entry::Failed(failed) => self.fail(stamp, failed)?,
+            Entry::Released(released) => self.release(stamp, *released)?,
+            Entry::Replayed(replayed) => self.replay(stamp, *replayed)?,
+            Entry::Cancelled(cancelled) => self.cancel(stamp, cancelled)?,
+            Entry::Condemned(condemned) => self.condemn(stamp, condemned)?,
+        };
+        self.count(entry);
+        self.segments.note(place.segment);
+        self.closed = matches!(entry, Entry::Mark(Mark::Close));
+        self.last_seq = seq;
+        Ok(applied)
+    }
+
+    /// Counts everything that happened, to events that are known and to others: after a `State` entry replay counts on from there,
+    /// also over orphans.
+    fn count(&mut self, entry: &Entry<'_>) {
+        let totals = &mut self.totals;
+        let (counter, by) = match entry {
+            Entry::Received(_) => (&mut totals.received, true),
+            Entry::Completed(_) => (&mut totals.completed, true),
+            Entry::Started(Started { opens_claim, .. }) => (&mut totals.claims, *opens_claim),
+            Entry::Failed(failed) => {
+                totals.retries_scheduled = totals.retries_scheduled.saturating_add(u64::from(failed.retry.is_some()));
+                (&mut totals.attempts_failed, true)
+            }
+            _ => return,
+        };
+        *counter = counter.saturating_add(u64::from(by));
+    }
+
+    /// A segment begins. With a new epoch a process has started, so whatever ran is running no more.
+    fn begin(&mut self, stamp: Stamp, begun: Begun) -> Result<Applied, Illegal> {
+        if begun.epoch < self.epoch {
+            return Err(stamp.illegal(Reason::Epoch { expected: self.epoch, found: begun.epoch }));
+        }
+        if begun.epoch > self.epoch {
+            // A reboot or a clean end says nothing about what was running.
+            let is_death = self.boot == Some(begun.boot) && !self.closed;
+            let in_flight: Vec<u32> = self.events.lanes.in_flight.from(0).map(|(_, at)| at).collect();
+            for at in in_flight {
+                self.events.change(at, |slots| {
+                    let slot = &mut slots[at];
+                    let alone = slot.is(Fact::ALONE);
+                    if is_death {
+                        slot.count_death(alone);
+                    }
+                    slot.set(Fact::ALONE, false);
+                    slot.set_status(table::next(Some(slot.status()), Step::Died).expect("what is in flight may die"));
+                });
+            }
+            self.epoch = begun.epoch;
+            self.passed_over = 0;
+        }
+        self.boot = Some(begun.boot);
+        Ok(Applied::Done)
+    }
+
+    /// Goes on from totals that were written. Live they are those already in force; at replay they know of segments that are gone.
+    fn resume(&mut self, totals: Totals) -> Applied {
+        let horizon = self.totals.horizon;
+        self.totals = Totals { horizon, ..totals };
+        self.forget(totals.horizon)
+    }
+
+    /// Forgets what finished, and what was received, before a horizon. Horizons never go back.
+    fn forget(&mut self, horizon: Horizon) -> Applied {
+        let in_force = &mut self.totals.horizon;
+        in_force.finished_before = in_force.finished_before.max(horizon.finished_before);
+        in_force.remembered_before = in_force.remembered_before.max(horizon.remembered_before);
+        let Horizon { finished_before, remembered_before } = *in_force;
+        while let Some((finished_at, at)) = self.events.lanes.finished.first()
+            && descending(finished_at) < finished_before
+        {
+            let slot = self.events.remove(at);
+            self.segments.release(slot.place().segment);
+            if !slot.is(Fact::OWN_ID) && slot.received_at >= remembered_before {
+                self.memory.remember_slot(&slot);
+            }
+        }
+        self.memory.forget_before(remembered_before);
+        Applied::Done
+    }
+
+    fn remember(&mut self, stamp: Stamp, remembered: &Remembered) -> Result<Applied, Illegal> {
+        let taken = remembered.ids.iter().find_map(|id| self.events.slots.by_id(id.id_hash));
+        if let Some(at) = taken {
+            return Err(stamp.illegal(Reason::TakenId { seq: self.events.slots[at].seq }));
+        }
+        let before = self.totals.horizon.remembered_before;
+        for id in remembered.ids.iter().filter(|id| id.received_at >= before) {
+            self.memory.remember(id, stamp.place.segment);
+        }
+        Ok(Applied::Done)
+    }
+
+    /// What a `State` entry is to say now.
+    pub(crate) const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The process start that writes; 0 before the first.
+    #[cfg(test)]
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Hashes ids and keys as this store does.
+    #[cfg(test)]
+    pub(crate) const fn hasher(&self) -> IdHasher {
+        self.hasher
+    }
+
+    /// Sets for which types a handler is there; events of others are held. Costs a walk over all live events if that changes
+    /// anything for them.
+    pub(crate) fn set_handled(&mut self, handled: Handled) {
+        self.events.set_handled(handled);
+    }
+
+    /// Those of `sealed`, given in ascending order, that may be deleted once [`State::remembered_in`] them is written elsewhere and
+    /// durable.
+    pub(crate) fn dead_segments(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
+        self.segments.dead(sealed)
+    }
+
+    /// The remembered ids whose evidence lies in `segments`: to be appended as `Remembered` before those are deleted.
+    pub(crate) fn remembered_in(&self, segments: &[u32]) -> Vec<RememberedId> {
+        segments.iter().flat_map(|segment| self.memory.in_segment(*segment)).collect()
+    }
+
+    /// Forgets segments that were deleted.
+    pub(crate) fn drop_segments(&mut self, gone: &[u32]) {
+        self.segments.drop(gone);
+    }
+
+    /// Panics if anything disagrees with anything else. Costs a walk over everything.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        self.events.check();
+        self.memory.check();
+        let slots = &self.events.slots;
+        self.segments.check(slots.iter().map(|(_, slot)| slot.place().segment));
+        for (id, _) in self.memory.iter() {
+            assert!(slots.by_id(id.id_hash).is_none(), "the id of seq {} is remembered and known", id.seq);
+            assert!(id.received_at >= self.totals.horizon.remembered_before, "seq {} is too old", id.seq);
+        }
+        for (_, slot) in slots.iter() {
+            assert!(slot.seq <= slot.last_seq && slot.last_seq <= self.last_seq, "seq {} is of the past", slot.seq);
+        }
+    }
+}

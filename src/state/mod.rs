@@ -1,0 +1,64 @@
+//! What is true, and what may happen next.
+//!
+//! ```text
+//!                    ┌────────────── State ──────────────┐
+//! (seq, entry) ─apply─► table ─► events ─┬─ slots   one per event, 112 bytes; by seq, id, body
+//!                    │                   ├─ lanes   ready, waiting, in flight, finished, …
+//!                    │                   └─ keys    rows of events that run one after another
+//!                    ├─ memory    ids of forgotten events
+//!                    ├─ segments  which files are still needed
+//!                    └─ totals, epoch
+//! judge_… ─► may this be appended?     next_claim ─► what may run?     view, list, counts ─► what is true?
+//! ```
+//!
+//! Promises: there is one way to change a [`State`], [`State::apply`], live and at replay, so replaying what was appended gives
+//! what was. An entry either takes effect whole or is refused with a reason and changes nothing; entries come from a disk, so none
+//! panics (R14). Where an event stands after an entry is one exhaustive [`table`]. No structure grows by doubling, no body is held,
+//! and a live event costs about 160 bytes ([`slot`] adds them up).
+//!
+//! Deliberately absent: files, clocks, randomness, waiting. A [`Moment`](crate::event::Moment) comes in with each call that needs
+//! one; time alone changes nothing but whether an event is due (R13). Nor is it known here what is durable: [`State::next_claim`]
+//! is told.
+//!
+//! Read next: [`table`], then [`machine`], [`transition`] and [`claim`].
+
+#![expect(clippy::expect_used, reason = "what is expected are our own invariants; bytes of others are judged before")]
+
+mod claim;
+mod events;
+mod hash;
+mod index;
+mod judgement;
+mod keys;
+mod lanes;
+mod machine;
+mod memory;
+mod order;
+mod reading;
+mod segments;
+mod slab;
+mod slot;
+mod slots;
+mod table;
+mod transition;
+mod types;
+mod verdict;
+mod view;
+
+#[cfg(test)]
+mod chance;
+#[cfg(test)]
+mod foreign;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod stories;
+
+pub(crate) use hash::{IdHasher, body as body_hash};
+pub(crate) use machine::{Policy, State};
+#[cfg(any(test, feature = "manager"))]
+pub(crate) use types::Handled;
+pub(crate) use verdict::{Applied, Known, Reception};
+pub(crate) use view::View;

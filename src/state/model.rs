@@ -1,0 +1,246 @@
+//! The same rules as [`State`](crate::state::State), as plainly as they can be said: a list of events, walked for every question.
+
+use std::collections::BTreeMap;
+
+use crate::event::entry::{Entry, Flags, Received, Token};
+use crate::event::{Moment, Place, Status};
+use crate::state::{Handled, Known, Reception};
+
+#[derive(Debug, Clone)]
+pub(super) struct Toy {
+    pub(super) seq: u64,
+    pub(super) id: u128,
+    pub(super) key: Option<String>,
+    pub(super) event_type: String,
+    pub(super) place: Place,
+    pub(super) body: Option<u128>,
+    pub(super) flags: Flags,
+    pub(super) received_at: i64,
+    pub(super) status: Status,
+    pub(super) rank: u64,
+    pub(super) due: Option<u64>,
+    pub(super) started: u64,
+    pub(super) alone: bool,
+    pub(super) attempt: u32,
+    pub(super) retry_count: u32,
+    pub(super) deaths: u32,
+    pub(super) alone_deaths: u32,
+    pub(super) finished_at: Option<i64>,
+    pub(super) error_at: Option<Place>,
+    pub(super) last_seq: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Ghost {
+    pub(super) seq: u64,
+    pub(super) id: u128,
+    body: Option<u128>,
+    identity: bool,
+    received_at: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) toys: Vec<Toy>,
+    pub(super) ghosts: Vec<Ghost>,
+    pub(super) handled: Handled,
+    pub(super) epoch: u64,
+    boot: Option<u64>,
+    closed: bool,
+    passed_over: u32,
+    remembered_before: i64,
+}
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Self {
+            toys: Vec::new(),
+            ghosts: Vec::new(),
+            handled: Handled::All,
+            epoch: 0,
+            boot: None,
+            closed: false,
+            passed_over: 0,
+            remembered_before: i64::MIN,
+        }
+    }
+
+    pub(super) fn token(&self, toy: &Toy) -> Token {
+        Token { epoch: self.epoch, started: toy.started }
+    }
+
+    /// Applies an entry that is legal.
+    pub(super) fn apply(&mut self, seq: u64, place: Place, id: u128, entry: &Entry<'_>, now: Moment) {
+        match entry {
+            Entry::Begun(begun) if begun.epoch > self.epoch => {
+                let death = self.boot == Some(begun.boot) && !self.closed;
+                for toy in self.toys.iter_mut().filter(|toy| toy.status == Status::Processing) {
+                    toy.status = Status::Pending;
+                    toy.deaths += u32::from(death);
+                    toy.alone_deaths += u32::from(death && toy.alone);
+                }
+                (self.epoch, self.boot, self.passed_over) = (begun.epoch, Some(begun.boot), 0);
+            }
+            Entry::Begun(_) | Entry::State(_) | Entry::Mark(_) | Entry::Remembered(_) => {}
+            Entry::Horizon(horizon) => self.forget(horizon.finished_before, horizon.remembered_before),
+            Entry::Received(received) => self.receive(seq, place, id, received, now),
+            _ => self.change(seq, place, entry, now),
+        }
+        self.closed = matches!(entry, Entry::Mark(crate::event::entry::Mark::Close));
+    }
+
+    fn receive(&mut self, seq: u64, place: Place, id: u128, received: &Received<'_>, now: Moment) {
+        let due = received.not_before.filter(|due| *due > now.wall.unix_micros());
+        let left = due.map(|due| (due - now.wall.unix_micros()).min((due - received.received_at).max(0)));
+        self.toys.push(Toy {
+            seq,
+            id,
+            key: received.key.map(str::to_owned),
+            event_type: received.event_type.to_owned(),
+            place,
+            body: received.body_hash.map(|hash| crate::state::body_hash(&hash)),
+            flags: received.flags,
+            received_at: received.received_at,
+            status: Status::Pending,
+            rank: seq,
+            due: left.filter(|left| *left > 0).map(|left| now.steady + u64::try_from(left).unwrap()),
+            started: 0,
+            alone: false,
+            attempt: 0,
+            retry_count: 0,
+            deaths: 0,
+            alone_deaths: 0,
+            finished_at: None,
+            error_at: None,
+            last_seq: seq,
+        });
+    }
+
+    fn change(&mut self, seq: u64, place: Place, entry: &Entry<'_>, now: Moment) {
+        let suspects = !self.offerable(now, true).is_empty();
+        let of = entry.of().expect("the rest are transitions").seq;
+        let toy = self.toys.iter_mut().find(|toy| toy.seq == of).unwrap();
+        toy.last_seq = seq;
+        toy.due = None;
+        match entry {
+            Entry::Started(started) => {
+                (toy.status, toy.started, toy.attempt) = (Status::Processing, seq, started.attempt);
+                toy.alone = started.alone;
+                self.passed_over = if suspects && !started.alone { self.passed_over + 1 } else { 0 };
+            }
+            Entry::Completed(completed) => {
+                (toy.status, toy.finished_at, toy.error_at) = (Status::Completed, Some(completed.at), None);
+            }
+            Entry::Failed(failed) => {
+                toy.retry_count += 1;
+                toy.error_at = Some(place);
+                toy.status = if failed.retry.is_some() { Status::Retrying } else { Status::Failed };
+                toy.finished_at = Some(failed.at).filter(|_| failed.retry.is_none());
+                let left = failed.retry.map(|wait| u64::try_from(wait.due - now.wall.unix_micros()).unwrap_or(0));
+                toy.due = left.filter(|left| *left > 0).map(|left| now.steady + left);
+            }
+            Entry::Released(_) => toy.status = Status::Pending,
+            Entry::Replayed(_) => {
+                (toy.status, toy.finished_at, toy.error_at) = (Status::Pending, None, None);
+                (toy.rank, toy.retry_count, toy.deaths, toy.alone_deaths) = (seq, 0, 0, 0);
+            }
+            Entry::Cancelled(cancelled) => {
+                (toy.status, toy.finished_at, toy.error_at) = (Status::Cancelled, Some(cancelled.at), Some(place));
+            }
+            Entry::Condemned(condemned) => {
+                (toy.status, toy.finished_at, toy.error_at) = (Status::Failed, Some(condemned.at), Some(place));
+            }
+            other => panic!("{other:?} is no transition"),
+        }
+    }
+
+    fn forget(&mut self, finished_before: i64, remembered_before: i64) {
+        self.remembered_before = self.remembered_before.max(remembered_before);
+        let before = self.remembered_before;
+        let is_forgotten = |toy: &Toy| {
+            matches!(toy.status, Status::Completed | Status::Cancelled) && toy.finished_at < Some(finished_before)
+        };
+        let forgotten = self.toys.extract_if(.., |toy| is_forgotten(toy));
+        self.ghosts.extend(forgotten.filter(|toy| !toy.flags.contains(Flags::OWN_ID)).map(|toy| Ghost {
+            seq: toy.seq,
+            id: toy.id,
+            body: toy.body,
+            identity: toy.flags.contains(Flags::BODY_IS_IDENTITY),
+            received_at: toy.received_at,
+        }));
+        self.ghosts.retain(|ghost| ghost.received_at >= before);
+    }
+
+    pub(super) fn is_held(&self, toy: &Toy) -> bool {
+        let handled = match &self.handled {
+            Handled::All => true,
+            Handled::Only(names) => names.contains(&toy.event_type),
+        };
+        !handled && matches!(toy.status, Status::Pending | Status::Retrying)
+    }
+
+    fn holds_key(&self, toy: &Toy, now: Moment) -> bool {
+        let waits = toy.status == Status::Pending && toy.due > Some(now.steady);
+        matches!(toy.status, Status::Pending | Status::Processing | Status::Retrying) && !self.is_held(toy) && !waits
+    }
+
+    /// Whether another of its key comes first.
+    pub(super) fn is_behind(&self, toy: &Toy, now: Moment) -> bool {
+        let place = |toy: &Toy| (toy.status != Status::Processing, toy.rank);
+        let before = |other: &&Toy| other.key == toy.key && place(other) < place(toy) && self.holds_key(other, now);
+        toy.key.is_some() && self.holds_key(toy, now) && self.toys.iter().any(|other| before(&other))
+    }
+
+    pub(super) fn is_condemned(&self, toy: &Toy) -> bool {
+        matches!(toy.status, Status::Pending | Status::Retrying) && !self.is_held(toy) && toy.alone_deaths >= 3
+    }
+
+    /// What may be offered: ordinary events, or suspects.
+    fn offerable(&self, now: Moment, suspects: bool) -> BTreeMap<u64, &Toy> {
+        let may = |toy: &&Toy| {
+            matches!(toy.status, Status::Pending | Status::Retrying)
+                && !self.is_held(toy)
+                && toy.due <= Some(now.steady)
+                && !self.is_condemned(toy)
+                && !self.is_behind(toy, now)
+                && (toy.deaths >= 2) == suspects
+        };
+        self.toys.iter().filter(may).map(|toy| (toy.rank, toy)).collect()
+    }
+
+    /// The event to offer, and whether alone.
+    pub(super) fn next_claim(&self, now: Moment, durable: u64) -> Option<(u64, bool)> {
+        let in_flight = || self.toys.iter().filter(|toy| toy.status == Status::Processing);
+        if in_flight().any(|toy| toy.alone) {
+            return None;
+        }
+        let first = |suspects| self.offerable(now, suspects).range(..=durable).next().map(|(_, toy)| toy.seq);
+        let idle = in_flight().next().is_none();
+        match (first(false), first(true)) {
+            (Some(ready), None) => Some((ready, false)),
+            (Some(ready), Some(_)) if self.passed_over < 256 => Some((ready, false)),
+            (_, Some(suspect)) if idle => Some((suspect, true)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn judge_reception(&self, id: u128, body: Option<u128>, identity: bool) -> Reception {
+        let toys = self.toys.iter().map(|toy| {
+            let known = Known { seq: toy.seq, id_hash: toy.id, kept: true };
+            (known, toy.body, toy.flags.contains(Flags::BODY_IS_IDENTITY))
+        });
+        let ghosts = self
+            .ghosts
+            .iter()
+            .map(|ghost| (Known { seq: ghost.seq, id_hash: ghost.id, kept: false }, ghost.body, ghost.identity));
+        let all: Vec<_> = toys.chain(ghosts).collect();
+        if let Some((known, theirs, _)) = all.iter().find(|(known, ..)| known.id_hash == id) {
+            let conflict = theirs.is_some() && body.is_some() && *theirs != body;
+            return if conflict { Reception::Conflict(*known) } else { Reception::SameId(*known) };
+        }
+        let same = |(_, theirs, is_identity): &&(Known, Option<u128>, bool)| {
+            identity && *is_identity && body.is_some() && *theirs == body
+        };
+        all.iter().find(same).map_or(Reception::New, |(known, ..)| Reception::SameBody(*known))
+    }
+}

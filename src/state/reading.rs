@@ -1,0 +1,72 @@
+//! What is true: events one by one and counted. Shown is what was applied; what of it is durable, the caller compares by seq.
+
+use crate::event::Status;
+use crate::event::entry::Token;
+use crate::state::machine::State;
+use crate::state::view::{Counts, View};
+
+impl State {
+    /// The event received as `seq`.
+    pub(crate) fn view(&self, seq: u64) -> Option<View> {
+        self.events.slots.by_seq(seq).map(|at| self.view_of(at))
+    }
+
+    /// Seq of the event with this id, live or retained.
+    pub(crate) fn find(&self, id_hash: u128) -> Option<u64> {
+        self.events.slots.by_id(id_hash).map(|at| self.events.slots[at].seq)
+    }
+
+    /// The events received as `from_seq` or later, ascending.
+    pub(crate) fn list(&self, from_seq: u64) -> impl Iterator<Item = View> {
+        self.events.slots.from(from_seq).map(|at| self.view_of(at))
+    }
+
+    /// How many events there are. Costs the same however many.
+    pub(crate) fn counts(&self) -> Counts {
+        let lanes = &self.events.lanes;
+        let (held, by_status) = lanes.counts();
+        let oldest = [lanes.ready.first(), lanes.suspects.first()].into_iter().flatten().min();
+        Counts {
+            by_status,
+            held,
+            remembered: self.memory.len() as u64,
+            oldest_ready: oldest.map(|(_, at)| self.events.slots[at].received_at),
+        }
+    }
+
+    /// The least `remembered_before` that leaves at most `count_max` remembered ids, if there are more. Costs what it would forget.
+    #[cfg(test)]
+    pub(crate) fn remembered_horizon(&self, count_max: usize) -> Option<i64> {
+        self.memory.horizon_for(count_max)
+    }
+
+    /// When the completed or cancelled event that is next to be forgotten finished.
+    pub(crate) fn oldest_finished(&self) -> Option<i64> {
+        let (_, at) = self.events.lanes.finished.first()?;
+        self.events.slots[at].finished_at()
+    }
+
+    fn view_of(&self, at: u32) -> View {
+        let slot = &self.events.slots[at];
+        let status = slot.status();
+        View {
+            seq: slot.seq,
+            id_hash: slot.id(),
+            place: slot.place(),
+            event_type: self.events.types.name(slot.kind()),
+            status,
+            held: self.events.is_held(slot),
+            retry_count: u32::from(slot.retry_count),
+            max_retries: u32::from(slot.max_retries),
+            attempt: u32::from(slot.attempt),
+            last_attempt: slot.last_attempt(),
+            received_at: slot.received_at,
+            finished_at: slot.finished_at(),
+            last_seq: slot.last_seq,
+            error_at: self.events.slots.error_at(at),
+            due: slot.due(),
+            token: (status == Status::Processing).then_some(Token { epoch: self.epoch, started: slot.last_seq }),
+            waits_behind_key: self.events.is_behind(at),
+        }
+    }
+}

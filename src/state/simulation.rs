@@ -1,0 +1,332 @@
+//! Some thousand random operations, on the state and on the plain [`Model`] of it: after each they agree, and all invariants hold.
+//! Every now and then segments are compacted away and what is left of the log is replayed: it gives the same state.
+
+use crate::event::codec;
+use crate::event::entry::{
+    Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released, Remembered,
+    Replayed, Started, Token, Wait,
+};
+use crate::event::{Moment, Place, Status, Timestamp};
+use crate::state::chance::Chance;
+use crate::state::hash::low;
+use crate::state::model::Model;
+use crate::state::verdict::Reason;
+use crate::state::{Applied, Handled, Policy, Reception, State, View};
+
+const STORE_ID: [u8; 16] = [7; 16];
+const TYPES: [&str; 3] = ["Issue", "Comment", "Cycle"];
+/// The wall clock's lead over the steady one.
+const WALL: i64 = 1_000_000;
+
+struct World {
+    chance: Chance,
+    state: State,
+    model: Model,
+    log: Vec<(u64, Place, Vec<u8>)>,
+    seq: u64,
+    segment: u32,
+    boot: u64,
+    steady: u64,
+    /// Segments that were compacted away.
+    gone: u32,
+    orphans: u32,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let state = State::new(STORE_ID, Policy::default());
+        let (log, model) = (Vec::new(), Model::new());
+        let chance = Chance::new(seed);
+        let mut world = Self { chance, state, model, log, seq: 0, segment: 0, boot: 1, steady: 0, gone: 0, orphans: 0 };
+        world.roll(true);
+        world
+    }
+
+    fn now(&self) -> Moment {
+        Moment { wall: Timestamp::from_unix_micros(self.wall()), steady: self.steady }
+    }
+
+    fn wall(&self) -> i64 {
+        WALL + i64::try_from(self.steady).unwrap()
+    }
+
+    /// Appends an entry that is legal.
+    fn put(&mut self, entry: &Entry<'_>) {
+        self.seq += 1 + self.chance.below(2);
+        let place = Place { segment: self.segment, offset: u32::try_from(self.seq).unwrap(), length: 1 };
+        let id = if let Entry::Received(received) = entry { self.state.hasher().id(received.id) } else { 0 };
+        let now = self.now();
+        assert_eq!(self.state.apply(self.seq, place, entry, now), Ok(Applied::Done), "{entry:?}");
+        self.model.apply(self.seq, place, id, entry, now);
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        self.log.push((self.seq, place, bytes));
+    }
+
+    /// A new segment, by a new process or by the same.
+    fn roll(&mut self, process: bool) {
+        self.segment += 1;
+        let epoch = self.model.epoch + u64::from(process);
+        let begun = Begun { first_seq: self.seq + 1, epoch, boot: self.boot, at: self.wall(), predecessor: None };
+        self.put(&Entry::Begun(begun));
+        let (before, counts) = (self.state.totals(), self.state.counts());
+        self.put(&Entry::State(before));
+        assert_eq!((self.state.totals(), self.state.counts()), (before, counts), "live, a state entry changes nothing");
+    }
+
+    fn step(&mut self) {
+        self.steady += self.chance.below(20);
+        match self.chance.below(100) {
+            0..30 => self.receive(),
+            30..55 => self.claim(),
+            55..78 => self.settle(),
+            78..84 => self.replay_or_cancel(),
+            84..87 => self.forget(),
+            87..90 => self.roll(false),
+            90..92 => self.restart(),
+            92..93 => self.set_handled(),
+            93..95 => self.compact(),
+            95..97 => self.condemn(),
+            _ => self.refuse(),
+        }
+    }
+
+    fn receive(&mut self) {
+        let own = self.chance.below(4) == 0;
+        let id = if own { format!("own {}", self.seq) } else { format!("id {}", self.chance.below(150)) };
+        let body = [u8::try_from(self.chance.below(40)).unwrap(); 32];
+        let body_hash = if own { None } else { Some(body) };
+        let identity = !own && self.chance.below(2) == 0;
+        let key = format!("key {}", self.chance.below(6));
+        let wall = self.wall();
+        let not_before = wall - 30 + i64::try_from(self.chance.below(200)).unwrap();
+        let received = Received {
+            id: &id,
+            event_type: TYPES[usize::try_from(self.chance.below(3)).unwrap()],
+            action: None,
+            source: "test",
+            key: Some(key.as_str()).filter(|_| self.chance.below(3) > 0),
+            received_at: wall - i64::try_from(self.chance.below(50)).unwrap(),
+            not_before: Some(not_before).filter(|_| self.chance.below(4) == 0),
+            priority: 0,
+            max_retries: 3,
+            flags: Flags::default().with(Flags::OWN_ID, own).with(Flags::BODY_IS_IDENTITY, identity),
+            body_hash,
+            headers: Vec::new(),
+            body: b"{}",
+        };
+        let hash = self.state.hasher().id(&id);
+        let body_hash = body_hash.as_ref().map(crate::state::body_hash);
+        let judged = self.state.judge_reception(hash, body_hash, identity);
+        match (judged, self.model.judge_reception(hash, body_hash, identity)) {
+            // Two events may have the same body, where only one is of the kind that asks: either will do.
+            (Reception::SameBody(_), Reception::SameBody(_)) => {}
+            (judged, expected) => assert_eq!(judged, expected),
+        }
+        if judged == Reception::New {
+            self.put(&Entry::Received(received));
+        }
+    }
+
+    fn claim(&mut self) {
+        let durable = self.seq - self.chance.below(5).min(self.seq);
+        let mut opens_claim = true;
+        for _ in 0..=self.chance.below(3) {
+            let now = self.now();
+            let expected = self.model.next_claim(now, durable);
+            assert!(expected.is_none() || self.state.ready(now, durable), "what is offered is announced");
+            let offer = self.state.next_claim(now, durable);
+            assert_eq!(offer.map(|offer| (offer.of.seq, offer.alone)), expected);
+            assert_eq!(self.state.ready(now, durable), offer.is_some(), "having looked, it is known");
+            let Some(offer) = offer else { return };
+            let started = Started {
+                of: offer.of,
+                epoch: self.model.epoch,
+                attempt: offer.attempt,
+                alone: offer.alone,
+                opens_claim: std::mem::take(&mut opens_claim),
+                at: self.wall(),
+            };
+            self.put(&Entry::Started(started));
+        }
+    }
+
+    /// Any event that stands so.
+    fn any(&mut self, is_it: impl Fn(Status) -> bool) -> Option<(Of, Token)> {
+        let toys: Vec<_> = self.model.toys.iter().filter(|toy| is_it(toy.status)).collect();
+        let at = usize::try_from(self.chance.below(toys.len().max(1) as u64)).unwrap();
+        let toy = toys.get(at)?;
+        Some((Of { seq: toy.seq, id_hash: low(toy.id) }, self.model.token(toy)))
+    }
+
+    fn settle(&mut self) {
+        let Some((of, token)) = self.any(|status| status == Status::Processing) else { return };
+        assert_eq!(self.state.judge_settle(of.seq, token).unwrap().token, Some(token));
+        let (at, delay) = (self.wall(), self.chance.below(60));
+        let retry = Wait { due: at + i64::try_from(delay).unwrap(), delay };
+        let retry = Some(retry).filter(|_| self.chance.below(4) > 0);
+        let entry = match self.chance.below(10) {
+            0..6 => Entry::Completed(Completed { of, token, at }),
+            6..9 => Entry::Failed(Failed { of, token, error: "no", at, retry }),
+            _ => Entry::Released(Released { of, token, at }),
+        };
+        self.put(&entry);
+    }
+
+    fn replay_or_cancel(&mut self) {
+        let Some((of, _)) = self.any(|_| true) else { return };
+        let at = self.wall();
+        if self.chance.below(2) == 0 && self.state.judge_replay(of.seq).is_ok() {
+            self.put(&Entry::Replayed(Replayed { of, at }));
+        } else if self.state.judge_cancel(of.seq).is_ok() {
+            self.put(&Entry::Cancelled(Cancelled { of, reason: "no", at }));
+        }
+    }
+
+    fn condemn(&mut self) {
+        let first = self.state.condemned().next();
+        let damaged = if self.chance.below(10) == 0 { self.any(|status| status == Status::Retrying) } else { None };
+        let Some(of) = first.or(damaged.map(|(of, _)| of)) else { return };
+        self.put(&Entry::Condemned(Condemned { of, reason: "no", at: self.wall() }));
+    }
+
+    fn forget(&mut self) {
+        let wall = self.wall();
+        let mut ago = |most| wall - i64::try_from(self.chance.below(most)).unwrap();
+        let (finished_before, remembered_before) = (ago(2_000), ago(8_000));
+        let in_force = self.state.totals().horizon;
+        let finished_before = finished_before.max(in_force.finished_before);
+        self.put(&Entry::Horizon(Horizon { finished_before, remembered_before }));
+        assert!(self.state.totals().horizon.remembered_before >= remembered_before.max(in_force.remembered_before));
+    }
+
+    fn restart(&mut self) {
+        match self.chance.below(4) {
+            0 => self.boot += 1,
+            1 => self.put(&Entry::Mark(Mark::Close)),
+            2 => self.put(&Entry::Mark(Mark::Idle)),
+            _ => {}
+        }
+        self.roll(true);
+    }
+
+    fn set_handled(&mut self) {
+        let only = TYPES.iter().filter(|_| self.chance.below(3) > 0).map(|name| (*name).to_owned());
+        let only: Vec<_> = only.collect();
+        let handled = if self.chance.below(2) == 0 { Handled::All } else { Handled::Only(only) };
+        self.model.handled = handled.clone();
+        self.state.set_handled(handled);
+    }
+
+    fn compact(&mut self) {
+        let dead = self.state.dead_segments(1..self.segment);
+        let ids = self.state.remembered_in(&dead);
+        if !ids.is_empty() {
+            self.put(&Entry::Remembered(Remembered { ids }));
+        }
+        self.state.drop_segments(&dead);
+        self.log.retain(|(_, place, _)| !dead.contains(&place.segment));
+        self.gone += u32::try_from(dead.len()).unwrap();
+    }
+
+    /// What the table or the token does not allow is refused and changes nothing.
+    fn refuse(&mut self) {
+        let Some((of, token)) = self.any(|_| true) else { return };
+        let view = self.state.view(of.seq).unwrap();
+        let at = self.wall();
+        let wrong = Token { started: token.started + 1, ..token };
+        let other = Of { id_hash: of.id_hash ^ 1, ..of };
+        for (entry, is_token) in [
+            (Entry::Completed(Completed { of, token: wrong, at }), view.status == Status::Processing),
+            (Entry::Replayed(Replayed { of: other, at }), false),
+            (Entry::Cancelled(Cancelled { of: Of { seq: self.seq + 9, ..of }, reason: "", at }), false),
+        ] {
+            let refused = self.state.apply(self.seq + 1, view.place, &entry, self.now()).unwrap_err();
+            assert_eq!(matches!(refused.reason, Reason::Token { .. }), is_token, "{refused}");
+        }
+        assert!(self.state.judge_settle(of.seq, wrong).is_err());
+        assert_eq!(self.state.view(of.seq), Some(view));
+    }
+
+    /// The state is what the model says.
+    fn compare(&mut self) {
+        let now = self.now();
+        let (expected, offer) = (self.model.next_claim(now, 0), self.state.next_claim(now, 0));
+        assert_eq!((expected, offer), (None, None), "nothing is durable");
+        assert_eq!(self.state.list(0).count(), self.model.toys.len());
+        let (mut held, mut by_status) = (0, [0; 6]);
+        for toy in &self.model.toys {
+            let view = self.state.view(toy.seq).expect("what the model has is there");
+            let is_held = self.model.is_held(toy);
+            *if is_held { &mut held } else { &mut by_status[toy.status as usize] } += 1;
+            let due = toy.due.filter(|due| *due > now.steady);
+            assert_eq!(view.due.filter(|due| *due > now.steady), due, "{toy:?}");
+            assert_eq!((view.status, view.held, view.place), (toy.status, is_held, toy.place), "{toy:?}");
+            assert_eq!((view.attempt, view.retry_count), (toy.attempt, toy.retry_count), "{toy:?}");
+            assert_eq!((view.finished_at, view.error_at), (toy.finished_at, toy.error_at), "{toy:?}");
+            assert_eq!((view.last_seq, &*view.event_type), (toy.last_seq, &*toy.event_type), "{toy:?}");
+            assert_eq!(view.waits_behind_key, self.model.is_behind(toy, now), "{toy:?}");
+            assert_eq!(self.state.find(toy.id), Some(toy.seq));
+        }
+        let counts = self.state.counts();
+        let remembered = self.model.ghosts.len() as u64;
+        assert_eq!((counts.by_status, counts.held, counts.remembered), (by_status, held, remembered));
+        let condemned = self.model.toys.iter().filter(|toy| self.model.is_condemned(toy)).map(|toy| toy.seq);
+        assert!(self.state.condemned().map(|of| of.seq).eq(condemned));
+        self.state.check();
+    }
+
+    /// What is left of the log, replayed into a new state, gives the same views, counts, totals and remembered ids.
+    fn compare_with_replay(&mut self) {
+        let mut again = State::new(STORE_ID, Policy::default());
+        let now = self.now();
+        for (seq, place, bytes) in &self.log {
+            let applied = again.apply(*seq, *place, &codec::decode(bytes).unwrap(), now).unwrap();
+            self.orphans += u32::from(applied != Applied::Done);
+        }
+        again.set_handled(self.model.handled.clone());
+        again.check();
+        assert_eq!(again.next_claim(now, 0), None);
+        let views = |state: &State| -> Vec<View> {
+            let wake = |view: View| View { due: view.due.filter(|due| *due > now.steady), ..view };
+            state.list(0).map(wake).collect()
+        };
+        assert_eq!(views(&again), views(&self.state));
+        assert_eq!(again.totals(), self.state.totals());
+        let ghosts = |state: &State| {
+            let mut ghosts: Vec<_> = state.memory.iter().map(|(id, segment)| (id.seq, id, segment)).collect();
+            ghosts.sort_unstable_by_key(|(seq, ..)| *seq);
+            ghosts
+        };
+        assert_eq!(ghosts(&again), ghosts(&self.state));
+        if self.gone == 0 {
+            assert_eq!(again.counts(), self.state.counts());
+            assert_eq!(again.next_claim(now, self.seq), self.state.next_claim(now, self.seq));
+        }
+    }
+}
+
+fn check(seed: u64, steps: u32) -> (u32, u32) {
+    let mut world = World::new(seed);
+    for step in 0..steps {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            world.step();
+            world.compare();
+            if step % 100 == 99 {
+                world.compare_with_replay();
+            }
+        }));
+        assert!(result.is_ok(), "seed {seed}, step {step}");
+    }
+    (world.gone, world.orphans)
+}
+
+#[test]
+fn state_and_model_agree_after_every_step_and_after_replay() {
+    let (mut gone, mut orphans) = (0, 0);
+    for seed in 1..=6 {
+        let (more_gone, more_orphans) = check(seed, 1_200);
+        (gone, orphans) = (gone + more_gone, orphans + more_orphans);
+    }
+    assert!(gone > 20 && orphans > 20, "{gone} segments were compacted, {orphans} orphans met");
+}

@@ -1,0 +1,153 @@
+//! All slots, and the ways to find one.
+
+use std::collections::BTreeMap;
+use std::ops::{Index as At, IndexMut as AtMut};
+
+use crate::event::Place;
+use crate::state::hash::low;
+use crate::state::index::Index;
+use crate::state::order::Order;
+use crate::state::slab::Slab;
+use crate::state::slot::{Fact, Slot};
+
+/// The events that are live or retained, by number, by seq, by id and by body; and what only few of them have.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    slab: Slab<Slot>,
+    by_seq: Order,
+    by_id: Index,
+    /// Only those whose body is identity.
+    by_body: Index,
+    /// Ranks of those that were replayed.
+    ranks: BTreeMap<u32, u64>,
+    errors: BTreeMap<u32, Place>,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Self {
+        Self {
+            slab: Slab::new(),
+            by_seq: Order::new(),
+            by_id: Index::new(),
+            by_body: Index::new(),
+            ranks: BTreeMap::new(),
+            errors: BTreeMap::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    pub(crate) fn insert(&mut self, slot: Slot) -> u32 {
+        let (seq, id, identity) = (slot.seq, slot.id(), slot.identity());
+        let at = self.slab.insert(slot);
+        self.by_seq.insert(seq, at);
+        self.by_id.insert(low(id), at);
+        if let Some(body) = identity {
+            self.by_body.insert(low(body), at);
+        }
+        at
+    }
+
+    pub(crate) fn remove(&mut self, at: u32) -> Slot {
+        let slot = self.slab.remove(at);
+        self.by_seq.remove(slot.seq, at);
+        self.by_id.remove(low(slot.id()), at);
+        if let Some(body) = slot.identity() {
+            self.by_body.remove(low(body), at);
+        }
+        if slot.is(Fact::RERANKED) {
+            self.ranks.remove(&at);
+        }
+        if slot.is(Fact::HAS_ERROR) {
+            self.errors.remove(&at);
+        }
+        slot
+    }
+
+    pub(crate) fn by_seq(&self, seq: u64) -> Option<u32> {
+        self.by_seq.get(seq)
+    }
+
+    pub(crate) fn by_id(&self, id: u128) -> Option<u32> {
+        self.by_id.find(low(id), |at| self[at].id() == id)
+    }
+
+    /// The event whose body is identity and has this hash.
+    pub(crate) fn by_body(&self, body: u128) -> Option<u32> {
+        self.by_body.find(low(body), |at| self[at].identity() == Some(body))
+    }
+
+    /// Ascending by seq.
+    pub(crate) fn from(&self, seq: u64) -> impl Iterator<Item = u32> {
+        self.by_seq.from(seq).map(|(_, at)| at)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        self.slab.iter()
+    }
+
+    /// Its place in the order of what is offered: the seq of its reception or of its last replay.
+    pub(crate) fn rank(&self, at: u32) -> u64 {
+        let slot = &self[at];
+        if slot.is(Fact::RERANKED) { self.ranks.get(&at).copied().unwrap_or(slot.seq) } else { slot.seq }
+    }
+
+    pub(crate) fn set_rank(&mut self, at: u32, rank: u64) {
+        self.ranks.insert(at, rank);
+        self[at].set(Fact::RERANKED, true);
+    }
+
+    /// Where the record lies that holds its error text.
+    pub(crate) fn error_at(&self, at: u32) -> Option<Place> {
+        if self[at].is(Fact::HAS_ERROR) { self.errors.get(&at).copied() } else { None }
+    }
+
+    pub(crate) fn set_error_at(&mut self, at: u32, place: Option<Place>) {
+        let had = self[at].is(Fact::HAS_ERROR);
+        if let Some(place) = place {
+            self.errors.insert(at, place);
+        } else if had {
+            self.errors.remove(&at);
+        }
+        self[at].set(Fact::HAS_ERROR, place.is_some());
+    }
+
+    /// Panics if an index does not lead to every slot, or leads elsewhere.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        self.by_seq.check();
+        let (mut bodies, mut ranks, mut errors) = (0, 0, 0);
+        for (at, slot) in self.iter() {
+            assert_eq!(self.by_seq(slot.seq), Some(at), "seq {} leads to its slot", slot.seq);
+            assert_eq!(self.by_id(slot.id()), Some(at), "the id of seq {} leads to its slot", slot.seq);
+            if let Some(body) = slot.identity() {
+                bodies += 1;
+                let found = self.by_body.find(low(body), |found| found == at);
+                assert_eq!(found, Some(at), "the body of seq {} leads to its slot", slot.seq);
+            }
+            ranks += usize::from(slot.is(Fact::RERANKED));
+            assert_eq!(slot.is(Fact::RERANKED), self.ranks.contains_key(&at), "a rank belongs to seq {}", slot.seq);
+            errors += usize::from(slot.is(Fact::HAS_ERROR));
+            assert_eq!(slot.is(Fact::HAS_ERROR), self.errors.contains_key(&at), "an error belongs to seq {}", slot.seq);
+        }
+        let lens = [self.by_seq.len(), self.by_id.len(), self.by_body.len(), self.ranks.len(), self.errors.len()];
+        assert_eq!(lens, [self.len(), self.len(), bodies, ranks, errors], "no index holds more than the slots");
+    }
+}
+
+impl At<u32> for Slots {
+    type Output = Slot;
+
+    fn index(&self, at: u32) -> &Slot {
+        &self.slab[at]
+    }
+}
+
+impl AtMut<u32> for Slots {
+    fn index_mut(&mut self, at: u32) -> &mut Slot {
+        &mut self.slab[at]
+    }
+}

@@ -1,0 +1,165 @@
+//! What entries do to events.
+//!
+//! Each method judges first and changes afterwards: an entry that is refused has changed nothing.
+
+use crate::event::Status;
+use crate::event::entry::{Cancelled, Completed, Condemned, Failed, Of, Received, Released, Replayed, Started, Token};
+use crate::state::hash::{self, low};
+use crate::state::machine::{Stamp, State};
+use crate::state::slot::{Arrival, Fact};
+use crate::state::slots::Slots;
+use crate::state::table::{self, Step};
+use crate::state::verdict::{Applied, Illegal, Reason};
+
+impl State {
+    pub(super) fn receive(&mut self, stamp: Stamp, received: &Received<'_>) -> Result<Applied, Illegal> {
+        let id = self.hasher.id(received.id);
+        if let Some(known) = self.known(id) {
+            return Err(stamp.illegal(Reason::TakenId { seq: known.seq }));
+        }
+        if !self.events.types.is_numberable(received.event_type) {
+            return Err(stamp.illegal(Reason::Types));
+        }
+        let status = table::next(None, Step::Received).expect("what is new may be received");
+        let due = received.not_before.and_then(|due| {
+            let delay = u64::try_from(due.saturating_sub(received.received_at)).unwrap_or(0);
+            due_by(stamp, due, delay)
+        });
+        let kind = self.events.types.number(received.event_type);
+        self.events.add(&Arrival {
+            seq: stamp.seq,
+            place: stamp.place,
+            id,
+            body: received.body_hash.as_ref().map(hash::body),
+            key: received.key.map(|key| self.hasher.key(key)),
+            kind,
+            received_at: received.received_at,
+            max_retries: received.max_retries,
+            flags: received.flags,
+            due,
+            status,
+        });
+        self.segments.keep(stamp.place.segment);
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn start(&mut self, stamp: Stamp, started: Started) -> Result<Applied, Illegal> {
+        if started.epoch != self.epoch {
+            return Err(stamp.illegal(Reason::Epoch { expected: self.epoch, found: started.epoch }));
+        }
+        let was_suspect = !self.events.lanes.suspects.is_empty();
+        let applied = self.change(stamp, started.of, Step::Started, None, |slots, at| {
+            let slot = &mut slots[at];
+            slot.attempt = u16::try_from(started.attempt).unwrap_or(u16::MAX);
+            slot.set_last_attempt(started.at);
+            slot.set_due(None);
+            slot.set(Fact::ALONE, started.alone);
+        })?;
+        self.passed_over = if was_suspect && !started.alone { self.passed_over.saturating_add(1) } else { 0 };
+        Ok(applied)
+    }
+
+    pub(super) fn complete(&mut self, stamp: Stamp, completed: Completed) -> Result<Applied, Illegal> {
+        self.change(stamp, completed.of, Step::Completed, Some(completed.token), |slots, at| {
+            slots[at].set_finished_at(completed.at);
+            slots.set_error_at(at, None);
+        })
+    }
+
+    pub(super) fn fail(&mut self, stamp: Stamp, failed: &Failed<'_>) -> Result<Applied, Illegal> {
+        let step = if failed.retry.is_some() { Step::FailedAgain } else { Step::Failed };
+        self.change(stamp, failed.of, step, Some(failed.token), |slots, at| {
+            let slot = &mut slots[at];
+            slot.retry_count = slot.retry_count.saturating_add(1);
+            match failed.retry {
+                Some(wait) => slot.set_due(due_by(stamp, wait.due, wait.delay)),
+                None => slot.set_finished_at(failed.at),
+            }
+            slots.set_error_at(at, Some(stamp.place));
+        })
+    }
+
+    pub(super) fn release(&mut self, stamp: Stamp, released: Released) -> Result<Applied, Illegal> {
+        self.change(stamp, released.of, Step::Released, Some(released.token), |_, _| ())
+    }
+
+    pub(super) fn replay(&mut self, stamp: Stamp, replayed: Replayed) -> Result<Applied, Illegal> {
+        self.change(stamp, replayed.of, Step::Replayed, None, |slots, at| {
+            let slot = &mut slots[at];
+            slot.retry_count = 0;
+            slot.forget_deaths();
+            slot.set_due(None);
+            slots.set_error_at(at, None);
+            slots.set_rank(at, stamp.seq);
+        })
+    }
+
+    pub(super) fn cancel(&mut self, stamp: Stamp, cancelled: &Cancelled<'_>) -> Result<Applied, Illegal> {
+        self.give_up(stamp, cancelled.of, Step::Cancelled, cancelled.at)
+    }
+
+    pub(super) fn condemn(&mut self, stamp: Stamp, condemned: &Condemned<'_>) -> Result<Applied, Illegal> {
+        self.give_up(stamp, condemned.of, Step::Condemned, condemned.at)
+    }
+
+    fn give_up(&mut self, stamp: Stamp, of: Of, step: Step, finished_at: i64) -> Result<Applied, Illegal> {
+        self.change(stamp, of, step, None, |slots, at| {
+            slots[at].set_finished_at(finished_at);
+            slots.set_error_at(at, Some(stamp.place));
+        })
+    }
+
+    /// Judges a transition and makes it: the status is the table's, `change` does the rest.
+    fn change(
+        &mut self,
+        stamp: Stamp,
+        of: Of,
+        step: Step,
+        token: Option<Token>,
+        change: impl FnOnce(&mut Slots, u32),
+    ) -> Result<Applied, Illegal> {
+        let Some(at) = self.subject(stamp, of)? else {
+            return Ok(Applied::Orphan { of_seq: of.seq });
+        };
+        let slot = &self.events.slots[at];
+        let status = slot.status();
+        let Some(next) = table::next(Some(status), step) else {
+            return Err(stamp.illegal(Reason::Step { of_seq: of.seq, status, step }));
+        };
+        let expected = Token { epoch: self.epoch, started: slot.last_seq };
+        if let Some(found) = token.filter(|token| *token != expected) {
+            return Err(stamp.illegal(Reason::Token { of_seq: of.seq, expected, found }));
+        }
+        self.segments.refer(stamp.place.segment, slot.place().segment);
+        self.events.change(at, |slots| {
+            let slot = &mut slots[at];
+            slot.set_status(next);
+            slot.last_seq = stamp.seq;
+            slot.set(Fact::ALONE, false);
+            change(slots, at);
+        });
+        debug_assert!(next != Status::Processing || self.events.slots[at].due().is_none(), "what runs does not wait");
+        Ok(Applied::Done)
+    }
+
+    /// The event that a transition is about, if it is known.
+    fn subject(&self, stamp: Stamp, of: Of) -> Result<Option<u32>, Illegal> {
+        if of.seq >= stamp.seq {
+            return Err(stamp.illegal(Reason::Future { of_seq: of.seq }));
+        }
+        let Some(at) = self.events.slots.by_seq(of.seq) else {
+            return Ok(None);
+        };
+        if low(self.events.slots[at].id()) != of.id_hash {
+            return Err(stamp.illegal(Reason::OtherId { of_seq: of.seq }));
+        }
+        Ok(Some(at))
+    }
+}
+
+/// Until when to wait, by the steady clock, for a moment of the wall clock that was `delay` away when it was decided; none if it is
+/// here. One formula, live and at replay: a clock that went back stretches no wait beyond its delay.
+fn due_by(stamp: Stamp, due: i64, delay: u64) -> Option<u64> {
+    let left = u64::try_from(due.saturating_sub(stamp.now.wall.unix_micros())).unwrap_or(0).min(delay);
+    (left > 0).then(|| stamp.now.steady.saturating_add(left))
+}

@@ -1,0 +1,112 @@
+//! Event types as numbers, and which of them anybody handles.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most distinct types that receptions may bring. They are never forgotten while the store is open.
+pub(crate) const TYPE_COUNT_MAX: usize = 65_536;
+
+/// A slot has three bytes for the number of a type; more come only from a log that was not written here.
+const NUMBER_COUNT_MAX: usize = 1 << 24;
+
+/// The types for which a handler is there. Events of others are held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Handled {
+    All,
+    Only(Vec<String>),
+}
+
+impl Handled {
+    fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|handled| handled == name),
+        }
+    }
+}
+
+/// The types seen so far.
+#[derive(Debug)]
+pub(crate) struct Types {
+    names: Vec<(Arc<str>, bool)>,
+    numbers: BTreeMap<Arc<str>, u32>,
+    handled: Handled,
+}
+
+impl Types {
+    pub(crate) const fn new() -> Self {
+        Self { names: Vec::new(), numbers: BTreeMap::new(), handled: Handled::All }
+    }
+
+    /// Whether a reception of this type may be appended.
+    pub(crate) fn has_room(&self, name: &str) -> bool {
+        self.names.len() < TYPE_COUNT_MAX || self.numbers.contains_key(name)
+    }
+
+    /// Whether [`Types::number`] can number it.
+    pub(crate) fn is_numberable(&self, name: &str) -> bool {
+        self.names.len() < NUMBER_COUNT_MAX || self.numbers.contains_key(name)
+    }
+
+    /// The number of a type, a new one if need be.
+    pub(crate) fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        assert!(self.names.len() < NUMBER_COUNT_MAX, "room for a type is looked for first");
+        let number = u32::try_from(self.names.len()).expect("the bound is below 2³²");
+        let name: Arc<str> = name.into();
+        self.names.push((Arc::clone(&name), self.handled.contains(&name)));
+        self.numbers.insert(name, number);
+        number
+    }
+
+    pub(crate) fn name(&self, number: u32) -> Arc<str> {
+        let (name, _) = self.names.get(number as usize).expect("slots hold numbers that were given out");
+        Arc::clone(name)
+    }
+
+    pub(crate) fn is_handled(&self, number: u32) -> bool {
+        self.names.get(number as usize).is_some_and(|(_, handled)| *handled)
+    }
+
+    /// Sets what is handled, and returns whether that changes anything for the types seen so far.
+    pub(crate) fn set_handled(&mut self, handled: Handled) -> bool {
+        self.handled = handled;
+        let mut changed = false;
+        for (name, is_handled) in &mut self.names {
+            let now = self.handled.contains(name);
+            changed |= now != *is_handled;
+            *is_handled = now;
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_keeps_its_number_and_room_ends_at_the_stated_maximum() {
+        let mut types = Types::new();
+        for number in 0..TYPE_COUNT_MAX {
+            assert!(types.has_room(&number.to_string()));
+            assert_eq!(types.number(&number.to_string()) as usize, number);
+        }
+        assert!(!types.has_room("one more") && types.is_numberable("one more"));
+        assert!(types.has_room("7"));
+        assert_eq!((types.number("7"), &*types.name(7)), (7, "7"));
+    }
+
+    #[test]
+    fn types_that_come_later_are_held_as_well() {
+        let mut types = Types::new();
+        let number = types.number("Issue");
+        let changed = types.set_handled(Handled::Only(vec!["Issue".to_owned()]));
+        assert!(!changed && types.is_handled(number));
+        let other = types.number("Comment");
+        assert!(!types.is_handled(other));
+        assert!(types.set_handled(Handled::All) && types.is_handled(other));
+    }
+}

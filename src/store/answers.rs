@@ -1,0 +1,201 @@
+//! What a store answers.
+
+use serde::Serialize;
+
+use crate::event::entry::Token;
+use crate::event::{Event, Status, Timestamp};
+
+/// The answer to an append: the event is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// What the event is known by. For a duplicate: the id of the event that was there before.
+    pub id: String,
+    /// The number of the record that keeps it.
+    pub seq: u64,
+    /// Whether the event was there before, and nothing was appended.
+    pub duplicate: Option<Duplicate>,
+}
+
+/// Why an append was a duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicate {
+    /// The same id, with the same data.
+    SameId,
+    /// Another id, but the same body of a webhook.
+    SameBody,
+}
+
+/// An event that was handed out to be run, together with the proof of it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub(crate) event: Event,
+    pub(crate) attempt: u32,
+    pub(crate) token: Token,
+}
+
+impl Claim {
+    /// The event, as it stood when it was claimed.
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// Which run this is, counted from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether a failure of this run is final.
+    pub fn is_last(&self) -> bool {
+        self.event.retry_count() >= self.event.max_retries()
+    }
+}
+
+/// Which events to list: all that match every condition, oldest first.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Only events that stand here.
+    pub status: Option<Status>,
+    /// Only events of this type.
+    pub event_type: Option<String>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+impl Filter {
+    /// All events.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Only events that stand at `status`.
+    #[must_use]
+    pub fn status(mut self, status: Status) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Only events of this type.
+    #[must_use]
+    pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
+        self.event_type = Some(event_type.into());
+        self
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn limit(mut self, count: usize) -> Self {
+        self.limit = Some(count);
+        self
+    }
+}
+
+/// One step of an event's life, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HistoryEntry {
+    /// The number of its record.
+    pub seq: u64,
+    /// What happened: `received`, `started`, `completed`, `failed`, `released`, `replayed`, `cancelled`, `condemned`.
+    pub what: String,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Which run it belongs to, counted from 1.
+    pub attempt: Option<u32>,
+    /// The error or the reason.
+    pub message: Option<String>,
+    /// When it is to be tried again.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What became of a wish to replay one event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Replay {
+    /// The event.
+    pub id: String,
+    /// Why it was not replayed; none if it was.
+    pub refused: Option<String>,
+}
+
+/// What a compaction did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CompactionReport {
+    /// Finished events that were forgotten.
+    pub events_forgotten: u64,
+    /// Segments that were deleted.
+    pub segments_deleted: u64,
+    /// Bytes that this freed.
+    pub bytes_freed: u64,
+    /// Why nothing was forgotten although something may be old enough.
+    pub suspended: Option<String>,
+}
+
+/// What opening a store found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Whether the store was created just now.
+    pub created: bool,
+    /// Whether the process before closed it in good order.
+    pub closed_cleanly: bool,
+    /// Segments that were read.
+    pub segments: u64,
+    /// Records that were read.
+    pub records: u64,
+    /// Bytes of an unfinished write that were cut off and kept aside in `cut/`.
+    pub bytes_cut: u64,
+    /// Events that were being processed when the process before ended; they run again.
+    pub events_released: u64,
+    /// What is damaged, where a store was opened for reading in spite of it.
+    pub damage: Vec<String>,
+    /// How long opening took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// How a store is doing. The first four count over the store's whole life, across restarts and compaction.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Events that were completed.
+    pub events_processed: u64,
+    /// Attempts that failed.
+    pub events_failed: u64,
+    /// Retries that were scheduled.
+    pub events_retried: u64,
+    /// Claims that were not empty.
+    pub batch_operations: u64,
+    /// Events that wait to run, now or after a delay; held ones are not among them.
+    pub pending_events: u64,
+    /// Events that are being run.
+    pub processing_events: u64,
+    /// Events that wait for a retry; `pending_events` counts them too.
+    pub retrying_events: u64,
+    /// Completed events that are still kept.
+    pub completed_events: u64,
+    /// Events that have failed for good and wait for a person.
+    pub failed_events: u64,
+    /// Cancelled events that are still kept.
+    pub cancelled_events: u64,
+    /// Events that wait for a handler of their type.
+    pub held_events: u64,
+    /// Events whose bytes were found damaged while serving.
+    pub damaged_events: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes of the log that hold records.
+    pub log_bytes: u64,
+    /// Since the store was opened.
+    pub uptime_seconds: f64,
+    /// When something was last made durable.
+    pub last_persistence: Option<Timestamp>,
+    /// When compaction last ran.
+    pub last_cleanup: Option<Timestamp>,
+    /// Whether events are being processed; always false without a manager.
+    pub is_running: bool,
+    /// Why the store takes nothing more, if a write or a sync failed.
+    pub poisoned: Option<String>,
+}

@@ -1,0 +1,367 @@
+//! Reading a log as evidence: every record of a segment or a directory, with what its checksums say.
+//!
+//! It takes no lock, maps nothing, writes nothing, and may run beside a process that writes. It judges as opening does: prepared
+//! space and an unfinished tail that nobody was promised are named and fine; what acknowledged bytes should have held is damage.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::env::Dir;
+use crate::error::{Error, ErrorKind};
+use crate::event::Timestamp;
+use crate::event::codec;
+use crate::event::entry::{Entry, Mark, Received};
+use crate::log::manifest::Manifest;
+use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::segment::ordinal_of;
+use crate::log::source::Source;
+use crate::log::survey::{SegmentFile, Survey};
+use crate::log::verdict::{Role, Verdict, verdict};
+use crate::log::writer::SegmentEnd;
+use crate::store::chain::Chain;
+use crate::store::failure::{of_env, of_log, of_refusal};
+use crate::store::replay::at_of;
+
+/// One thing an audit has to say, in the order of the log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "item", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Item {
+    /// A segment begins.
+    Segment {
+        /// Its ordinal.
+        segment: u64,
+        /// Its file.
+        path: PathBuf,
+        /// Length of the file.
+        bytes: u64,
+    },
+    /// One record.
+    Record(RecordLine),
+    /// Something that is worth a remark.
+    Finding {
+        /// The segment it is in.
+        segment: u64,
+        /// Where in its file.
+        offset: u64,
+        /// Whether acknowledged bytes are damaged; if not, it is normal.
+        damage: bool,
+        /// What it is.
+        text: String,
+    },
+}
+
+/// One record, as the dump prints it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RecordLine {
+    /// Its number.
+    pub seq: u64,
+    /// Ordinal of its segment.
+    pub segment: u64,
+    /// Offset of its header.
+    pub offset: u64,
+    /// Length of its body in bytes.
+    pub length: usize,
+    /// What its checksums say.
+    pub checksum: Checksum,
+    /// What kind of entry it is; `unknown` if it does not decode.
+    pub kind: &'static str,
+    /// The event it is about, where that is known.
+    pub id: Option<String>,
+    /// What the entry says.
+    pub says: Map<String, Value>,
+}
+
+/// What the checksums of a record say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checksum {
+    /// All hold, and so do those of all before it.
+    Ok,
+    /// All hold, but something before it is bad.
+    OkBeyondDamage,
+    /// Its own hold, but its group is incomplete, so it does not count.
+    OkInTornGroup,
+    /// Its header holds, its body does not.
+    Bad,
+}
+
+/// What an audit came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// Segments that were read.
+    pub segments: u64,
+    /// Records that count.
+    pub records: u64,
+    /// Places at which acknowledged bytes are damaged or missing.
+    pub damage: u64,
+}
+
+/// Audits `path`, a segment's file or a store's directory, and hands each item to `tell`. An error of `tell` ends it.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`]: there is no segment or store. [`ErrorKind::UnsupportedFormat`]: a newer version wrote it.
+/// [`ErrorKind::Io`]: it cannot be read. Damage is no error: [`Report::damage`] counts it.
+pub fn audit(path: &Path, tell: &mut dyn FnMut(Item) -> Result<(), Error>) -> Result<Report, Error> {
+    let mut audit = Audit { tell, report: Report::default(), ids: HashMap::new(), chain: None };
+    if path.extension().is_some_and(|extension| extension == "seg") {
+        audit.file(path)?;
+    } else {
+        audit.directory(path)?;
+    }
+    Ok(audit.report)
+}
+
+struct Audit<'a> {
+    tell: &'a mut dyn FnMut(Item) -> Result<(), Error>,
+    report: Report,
+    /// Ids of the receptions seen so far, by seq.
+    ids: HashMap<u64, String>,
+    /// How segments are joined; none where a single file is read.
+    chain: Option<Chain>,
+}
+
+impl Audit<'_> {
+    fn file(&mut self, path: &Path) -> Result<(), Error> {
+        let not_found = || Error::new(ErrorKind::NotFound, format!("no segment at {}", path.display()));
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_found)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = Dir::open(parent).map_err(|_| not_found())?;
+        if !dir.has(name) {
+            return Err(not_found());
+        }
+        let ordinal = ordinal_of(name).unwrap_or(0);
+        let file = SegmentFile::open(&dir, name, ordinal, false).map_err(of_log)?;
+        self.segment(&file, None, Role::Last)
+    }
+
+    fn directory(&mut self, path: &Path) -> Result<(), Error> {
+        let no_store = || Error::new(ErrorKind::NotFound, format!("no store at {}", path.display()));
+        let dir = Dir::open(path).map_err(|error| if error.is_not_found() { no_store() } else { of_env(error) })?;
+        let survey = Survey::of(&dir, false).map_err(of_log)?;
+        let Some(manifest) = survey.manifest else {
+            return Err(if survey.files.is_empty() {
+                no_store()
+            } else {
+                Error::new(ErrorKind::Corrupt, "segments are there, but the manifest is missing").at_path(path)
+            });
+        };
+        self.chain = Some(Chain::default());
+        if survey.files.is_empty() {
+            let ordinal = manifest.ranges().last().map_or(1, |range| range.last_ordinal + 1);
+            return self.finding(ordinal, 0, true, format!("a file of the log is missing: segment {ordinal}"));
+        }
+        let mut written = 0;
+        for (index, file) in survey.files.iter().enumerate() {
+            if file.is_written().map_err(of_log)? {
+                written = index + 1;
+            }
+        }
+        for (index, file) in survey.files.iter().enumerate() {
+            let role = if index + 1 < written { Role::Sealed } else { Role::Last };
+            self.segment(file, Some(&manifest), role)?;
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, role: Role) -> Result<(), Error> {
+        self.report.segments += 1;
+        let segment = file.ordinal;
+        (self.tell)(Item::Segment { segment, path: file.file.path().to_owned(), bytes: file.bytes })?;
+        if let (Some(chain), Some(manifest)) = (&mut self.chain, manifest)
+            && let Err(broken) = chain.join(manifest, segment)
+        {
+            self.finding(segment, 0, true, broken.to_string())?;
+        }
+        let header = match (manifest, &file.header) {
+            (Some(manifest), _) => file.checked_header(&manifest.store_id).map_err(of_log),
+            (None, Ok(header)) => Ok(*header),
+            (None, Err(defect)) => {
+                Err(of_log(crate::log::Error::Header { path: file.file.path().to_owned(), defect: defect.clone() }))
+            }
+        };
+        let header = match header {
+            Ok(header) => header,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                return self.finding(segment, 0, true, error.to_string());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut source = Source::windowed(&file.file);
+        let mut lines = Lines { audit: self, segment };
+        let scan =
+            scan(&mut source, file.bytes, &header, Seqs::Dense, &mut lines).map_err(|stopped| match stopped {
+                Stopped::Unreadable(error) => of_env(error),
+                Stopped::ByVisitor(error) => error,
+            })?;
+        self.judge(segment, role, &scan)?;
+        self.report.records += scan.record_count;
+        if let (Some(chain), Some(last_seq)) = (&mut self.chain, scan.last_seq) {
+            chain.end = Some(SegmentEnd { ordinal: segment, last_seq, length: scan.end, digest: scan.digest });
+        }
+        Ok(())
+    }
+
+    /// Says what stands behind the sound groups of a segment.
+    fn judge(&mut self, segment: u64, role: Role, scan: &Scan) -> Result<(), Error> {
+        let last_seq = scan.last_seq.unwrap_or_else(|| self.chain.map_or(0, |chain| chain.last_seq()));
+        let left = scan.file_bytes - scan.end;
+        match (scan.finding, verdict(role, scan, last_seq)) {
+            (Some(finding), Verdict::Refuse(because)) => {
+                self.finding(segment, finding.offset, true, format!("{}, and {because}", finding.defect))
+            }
+            (Some(finding), _) => {
+                let text = format!("unfinished tail of {left} bytes, never acknowledged: {}", finding.defect);
+                self.finding(segment, finding.offset, false, text)
+            }
+            (None, _) if left > 0 => self.finding(segment, scan.end, false, format!("prepared space of {left} bytes")),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn finding(&mut self, segment: u64, offset: u64, damage: bool, text: String) -> Result<(), Error> {
+        self.report.damage += u64::from(damage);
+        (self.tell)(Item::Finding { segment, offset, damage, text })
+    }
+}
+
+/// Tells the records of one segment.
+struct Lines<'l, 'a> {
+    audit: &'l mut Audit<'a>,
+    segment: u64,
+}
+
+impl Visitor for Lines<'_, '_> {
+    type Stop = Error;
+
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
+        let checksum = match standing {
+            Standing::Sound => Checksum::Ok,
+            Standing::Beyond => Checksum::OkBeyondDamage,
+            Standing::Torn => Checksum::OkInTornGroup,
+            Standing::Damaged => Checksum::Bad,
+        };
+        let entry = if standing == Standing::Damaged { None } else { Some(codec::decode(record.body)) };
+        let mut says = Map::new();
+        let (kind, id) = match &entry {
+            Some(Ok(entry)) => {
+                describe(entry, &mut says);
+                (entry.name(), self.id(record.seq, entry))
+            }
+            Some(Err(refusal)) => {
+                says.insert("refused".to_owned(), refusal.to_string().into());
+                ("unknown", None)
+            }
+            None => ("unknown", None),
+        };
+        let (segment, offset) = (self.segment, record.offset);
+        let line = RecordLine { seq: record.seq, segment, offset, length: record.body.len(), checksum, kind, id, says };
+        (self.audit.tell)(Item::Record(line))?;
+        match entry {
+            Some(Err(refusal)) if refusal.is_unsupported() => Err(of_refusal(refusal).at_seq(record.seq)),
+            Some(Err(refusal)) => self.audit.finding(segment, offset, true, refusal.to_string()),
+            Some(Ok(entry)) if standing == Standing::Sound => self.check_joint(record, &entry),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Lines<'_, '_> {
+    fn id(&mut self, seq: u64, entry: &Entry<'_>) -> Option<String> {
+        if let Entry::Received(received) = entry {
+            self.audit.ids.insert(seq, received.id.to_owned());
+            return Some(received.id.to_owned());
+        }
+        self.audit.ids.get(&entry.of()?.seq).cloned()
+    }
+
+    fn check_joint(&mut self, record: &Record<'_>, entry: &Entry<'_>) -> Result<(), Error> {
+        let is_first =
+            record.offset == crate::log::format::SEGMENT_HEADER_BYTES + crate::log::format::GROUP_HEAD_BYTES as u64;
+        let Some(chain) = self.audit.chain.filter(|_| is_first) else { return Ok(()) };
+        let text = match entry {
+            Entry::Begun(begun) => chain.check(begun).err().map(|broken| broken.to_string()),
+            _ => Some("the segment does not begin with how the one before ended".to_owned()),
+        };
+        match text {
+            Some(text) => self.audit.finding(self.segment, record.offset, true, text),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an entry says, as fields with stable names. The data of events is not shown, only its length.
+fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
+    let mut say = |name: &str, value: Value| says.insert(name.to_owned(), value);
+    if let Some(at) = at_of(entry) {
+        say("at", time(at));
+    }
+    if let Some(of) = entry.of() {
+        say("of", of.seq.into());
+    }
+    match entry {
+        Entry::Begun(begun) => {
+            say("epoch", begun.epoch.into());
+            if let Some(end) = begun.predecessor {
+                say("predecessor", end.ordinal.into());
+                say("predecessor_last_seq", end.last_seq.into());
+                say("predecessor_length", end.length.into());
+            }
+        }
+        Entry::State(totals) => {
+            say("received", totals.received.into());
+            say("completed", totals.completed.into());
+            say("attempts_failed", totals.attempts_failed.into());
+            say("retries_scheduled", totals.retries_scheduled.into());
+            say("claims", totals.claims.into());
+        }
+        Entry::Mark(mark) => {
+            say("mark", if *mark == Mark::Close { "close" } else { "idle" }.into());
+        }
+        Entry::Received(received) => describe_reception(received, says),
+        Entry::Started(started) => {
+            say("epoch", started.epoch.into());
+            say("attempt", started.attempt.into());
+            say("alone", started.alone.into());
+        }
+        Entry::Failed(failed) => {
+            say("error", failed.error.into());
+            say("retry_at", failed.retry.map_or(Value::Null, |wait| time(wait.due)));
+        }
+        Entry::Cancelled(cancelled) => {
+            say("reason", cancelled.reason.into());
+        }
+        Entry::Condemned(condemned) => {
+            say("reason", condemned.reason.into());
+        }
+        Entry::Horizon(horizon) => {
+            say("finished_before", time(horizon.finished_before));
+            say("remembered_before", time(horizon.remembered_before));
+        }
+        Entry::Remembered(remembered) => {
+            say("ids", remembered.ids.len().into());
+        }
+        Entry::Completed(_) | Entry::Released(_) | Entry::Replayed(_) => {}
+    }
+}
+
+fn describe_reception(received: &Received<'_>, says: &mut Map<String, Value>) {
+    let mut say = |name: &str, value: Value| says.insert(name.to_owned(), value);
+    say("event_type", received.event_type.into());
+    say("action", received.action.into());
+    say("source", received.source.into());
+    say("key", received.key.into());
+    say("max_retries", received.max_retries.into());
+    say("flags", received.flags.0.into());
+    say("headers", received.headers.len().into());
+    say("data_bytes", received.body.len().into());
+}
+
+fn time(micros: i64) -> Value {
+    Timestamp::from_unix_micros(micros).to_string().into()
+}

@@ -1,0 +1,461 @@
+//! Many callers, one disk: who commits, who waits, and who wakes them.
+//!
+//! ```text
+//! blocking caller   stage ─► is nobody leading? lead: write all groups, sync ─► wake everybody
+//!                            else wait for the leader, then look again
+//! async caller      stage ─► leave a waker; the keeper leads
+//! keeper (a thread) leads for async callers; syncs what nobody waits for after 10 ms; marks after a second of idleness;
+//!                   retries a failed preparation; runs retention once an hour
+//! ```
+//!
+//! The leader owns the [`Tail`], so one system call is in flight, and no file is touched under the lock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::env::{Clock, Dir, File};
+use crate::error::{Error, ErrorKind};
+use crate::event::entry::Mark;
+use crate::event::{Moment, Timestamp};
+use crate::log::segment::Segment;
+use crate::log::writer::Tail;
+use crate::state::IdHasher;
+use crate::store::core::{Core, Refused};
+use crate::store::failure;
+use crate::store::options::StoreOptions;
+
+/// How long nothing must happen before the idle mark is written.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long to wait before a failed preparation is tried again.
+const PREPARE_AGAIN: Duration = Duration::from_secs(1);
+
+/// What all handles of one store share.
+pub(crate) struct Shared {
+    pub(crate) dir: Dir,
+    pub(crate) options: Arc<StoreOptions>,
+    pub(crate) hasher: IdHasher,
+    pub(crate) clock: Clock,
+    /// Open segments, by ordinal: what point reads use.
+    pub(crate) files: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    /// One compaction at a time.
+    pub(crate) compacting: Mutex<()>,
+    pub(crate) notes: Mutex<Notes>,
+    /// The directory's lock, held until the store is closed (R12).
+    pub(crate) lock: Mutex<Option<File>>,
+    desk: Mutex<Desk>,
+    progress: Condvar,
+    keeper: Condvar,
+}
+
+/// What statistics tell beside the state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Notes {
+    pub(crate) last_persistence: Option<Timestamp>,
+    pub(crate) last_cleanup: Option<Timestamp>,
+    pub(crate) damaged: u64,
+    /// Retention rests until this much running time has passed, in microseconds.
+    pub(crate) retention_rests_until: u64,
+}
+
+/// The core and who waits for it.
+pub(crate) struct Desk {
+    pub(crate) core: Core,
+    /// Whoever takes it leads.
+    tail: Option<Tail>,
+    /// Somebody waits for this seq to be durable.
+    sync_wanted: u64,
+    /// Somebody waits for a segment.
+    segment_wanted: bool,
+    durable_wakers: Vec<(u64, Level, Waker)>,
+    work_wakers: Vec<Waker>,
+    /// Running time, in microseconds, since which something is staged or written but not durable.
+    unsynced_since: Option<u64>,
+    last_change: u64,
+    /// When the keeper looks again by itself, in microseconds of running time: whoever needs it earlier wakes it.
+    keeper_looks_at: u64,
+    stopping: bool,
+}
+
+/// How far a record has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// With the operating system: it survives the death of the process.
+    Written,
+    /// On the disk: it survives the loss of power.
+    Durable,
+}
+
+impl Desk {
+    fn reached(&self, level: Level) -> u64 {
+        match level {
+            Level::Written => self.core.written(),
+            Level::Durable => self.core.durable(),
+        }
+    }
+
+    /// Whether `seq` has come as far as `level`, or can come no further.
+    pub(crate) fn outcome(&self, seq: u64, level: Level) -> Option<Result<(), Error>> {
+        if self.reached(level) >= seq {
+            return Some(Ok(()));
+        }
+        let reason = self.core.poison()?;
+        Some(Err(Error::new(
+            ErrorKind::OutcomeUnknown,
+            format!(
+                "whether this is on the disk is unknown, because {reason}; reopen the store and give the same id again"
+            ),
+        )
+        .at_seq(seq)))
+    }
+
+    /// Has `waker` woken once `seq` has come as far as `level`.
+    #[cfg(feature = "manager")]
+    pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) {
+        if level == Level::Durable {
+            self.sync_wanted = self.sync_wanted.max(seq);
+        }
+        self.durable_wakers.push((seq, level, waker));
+    }
+
+    /// Has `waker` woken after the next commit.
+    #[cfg(feature = "manager")]
+    pub(crate) fn leave_work_waker(&mut self, waker: Waker) {
+        self.work_wakers.push(waker);
+    }
+
+    fn has_unsynced(&self) -> bool {
+        self.core.durable() < self.core.last_seq()
+    }
+
+    /// Takes the wakers of all who have what they wait for.
+    fn satisfied(&mut self) -> Vec<Waker> {
+        let (written, durable, poisoned) = (self.core.written(), self.core.durable(), self.core.poison().is_some());
+        let mut wakers = std::mem::take(&mut self.work_wakers);
+        self.durable_wakers.retain(|(seq, level, waker)| {
+            let reached = if *level == Level::Written { written } else { durable };
+            let waits = *seq > reached && !poisoned;
+            if !waits {
+                wakers.push(waker.clone());
+            }
+            waits
+        });
+        wakers
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        dir: Dir,
+        clock: Clock,
+        core: Core,
+        files: BTreeMap<u32, Arc<Segment>>,
+        lock: Option<File>,
+    ) -> Self {
+        let tail = core.active().map(|segment| Tail::new(Arc::clone(segment)));
+        let options = Arc::clone(&core.options);
+        let hasher = IdHasher::new(core.manifest.store_id);
+        let desk = Desk {
+            core,
+            tail,
+            sync_wanted: 0,
+            segment_wanted: false,
+            durable_wakers: Vec::new(),
+            work_wakers: Vec::new(),
+            unsynced_since: None,
+            last_change: 0,
+            keeper_looks_at: 0,
+            stopping: false,
+        };
+        Self {
+            dir,
+            options,
+            hasher,
+            clock,
+            files: RwLock::new(files),
+            compacting: Mutex::new(()),
+            notes: Mutex::new(Notes::default()),
+            lock: Mutex::new(lock),
+            desk: Mutex::new(desk),
+            progress: Condvar::new(),
+            keeper: Condvar::new(),
+        }
+    }
+
+    /// What time it is, on both clocks.
+    pub(crate) fn now(&self) -> Moment {
+        let reading = self.clock.read();
+        Moment { wall: reading.wall.into(), steady: micros(reading.steady) }
+    }
+
+    /// The core, to look at.
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        // A panic under the lock is a mistake of ours that left the state unknown; what follows would build on it.
+        self.desk.lock().expect("no step of the core panics")
+    }
+
+    /// Takes a step that needs nothing from the disk, or says that the disk must catch up first.
+    pub(crate) fn try_step<T>(
+        &self,
+        step: &mut dyn FnMut(&mut Core, Moment) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let now = self.now();
+        let mut desk = self.desk();
+        let before = desk.core.last_seq();
+        let taken = step(&mut desk.core, now);
+        if desk.core.last_seq() != before {
+            desk.last_change = now.steady;
+            if desk.unsynced_since.is_none() {
+                desk.unsynced_since = Some(now.steady);
+                self.remind_keeper(&desk, now.steady + micros(self.options.sync_delay));
+            }
+        }
+        if matches!(taken, Err(Refused::Busy)) {
+            desk.segment_wanted = true;
+            self.keeper.notify_one();
+        }
+        taken
+    }
+
+    /// Takes a step, committing for as long as the disk must catch up first.
+    pub(crate) fn step<T>(&self, mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>) -> Result<T, Error> {
+        loop {
+            match self.try_step(&mut step) {
+                Ok(value) => return Ok(value),
+                Err(Refused::Error(error)) => return Err(error),
+                Err(Refused::Busy) => self.catch_up(),
+            }
+        }
+    }
+
+    /// Sees to it that the keeper looks no later than at `due`. Under load it looks by itself, and waking a thread for every commit
+    /// would cost more than the commit.
+    fn remind_keeper(&self, desk: &Desk, due: u64) {
+        if due < desk.keeper_looks_at {
+            self.keeper.notify_one();
+        }
+    }
+
+    /// Has the keeper commit, for somebody who cannot.
+    #[cfg(feature = "manager")]
+    pub(crate) fn call_keeper(&self) {
+        self.keeper.notify_one();
+    }
+
+    /// Leads once, or waits until somebody has.
+    fn catch_up(&self) {
+        let desk = self.desk();
+        if desk.tail.is_some() {
+            drop(self.lead(desk));
+        } else {
+            drop(self.progress.wait(desk).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Blocks until `seq` has come as far as `level`.
+    pub(crate) fn wait(&self, seq: u64, level: Level) -> Result<(), Error> {
+        let mut desk = self.desk();
+        if level == Level::Durable {
+            desk.sync_wanted = desk.sync_wanted.max(seq);
+        }
+        loop {
+            if let Some(outcome) = desk.outcome(seq, level) {
+                return outcome;
+            }
+            desk = if desk.tail.is_some() {
+                self.lead(desk)
+            } else {
+                self.progress.wait(desk).expect("no step of the core panics")
+            };
+        }
+    }
+
+    /// Wakes whoever waits for work: something other than the disk made events claimable.
+    pub(crate) fn wake_workers(&self) {
+        let wakers = std::mem::take(&mut self.desk().work_wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Commits once: writes every staged group, syncs if somebody waits for that, prepares the next segment if it is time.
+    fn lead<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        let Some(mut tail) = desk.tail.take() else { return desk };
+        // What is staged from here on is for the next commit: somebody waits for this one's sync.
+        let target = desk.core.last_seq();
+        while desk.core.written() < target {
+            let Some(group) = desk.core.take() else { break };
+            drop(desk);
+            let written = tail.write(&group);
+            desk = self.desk();
+            match written {
+                Ok(()) => desk.core.wrote(group),
+                Err(error) => desk.core.poison_with(error.to_string()),
+            }
+        }
+        if desk.core.poison().is_none() && desk.sync_wanted > desk.core.durable() {
+            let written = desk.core.written();
+            drop(desk);
+            let synced = tail.sync();
+            self.note(|notes, now| notes.last_persistence = Some(now));
+            desk = self.desk();
+            match synced {
+                Ok(()) => desk.core.synced(written),
+                Err(error) => desk.core.poison_with(error.to_string()),
+            }
+        }
+        desk = self.prepare_segment(desk);
+        desk.tail = Some(tail);
+        if !desk.has_unsynced() {
+            desk.unsynced_since = None;
+        }
+        let wakers = desk.satisfied();
+        self.progress.notify_all();
+        if desk.segment_wanted || desk.core.is_full() || !desk.durable_wakers.is_empty() {
+            self.keeper.notify_one();
+        } else if let Some(since) = desk.unsynced_since {
+            self.remind_keeper(&desk, since + micros(self.options.sync_delay));
+        } else if !desk.core.last_is_mark() {
+            self.remind_keeper(&desk, desk.last_change + micros(IDLE));
+        }
+        if wakers.is_empty() {
+            return desk;
+        }
+        drop(desk);
+        wakers.into_iter().for_each(Waker::wake);
+        self.desk()
+    }
+
+    /// Creates the next segment if it is time; only the leader does.
+    fn prepare_segment<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        let urgent = std::mem::take(&mut desk.segment_wanted);
+        let Some(header) = desk.core.wants_segment(urgent) else { return desk };
+        drop(desk);
+        let created = Segment::create(&self.dir, header, self.options.segment_bytes);
+        if let Ok(segment) = &created {
+            let ordinal = u32::try_from(header.ordinal).expect("fewer than 2^32 segments");
+            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(ordinal, Arc::clone(segment));
+        }
+        let created = created.map_err(failure::of_log);
+        if let Err(error) = &created {
+            tracing::warn!(%error, "no new segment could be prepared; it is tried again");
+        }
+        let mut desk = self.desk();
+        desk.core.prepared(created);
+        desk
+    }
+
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Notes, Timestamp)) {
+        let now = self.now().wall;
+        change(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner), now);
+    }
+
+    /// Wakes everybody who waits for anything: after poison nothing will come.
+    pub(crate) fn wake_all(&self) {
+        let wakers = self.desk().satisfied();
+        self.progress.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends the file of the active segment where its records end, once the store is closed.
+    pub(crate) fn trim(&self) -> Result<(), Error> {
+        let mut desk = self.desk();
+        let (end, sound) = (desk.core.active_end(), desk.core.poison().is_none());
+        match desk.tail.as_mut() {
+            Some(tail) if sound => tail.trim(end).map_err(failure::of_env),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the keeper to end.
+    pub(crate) fn stop(&self) {
+        let mut desk = self.desk();
+        desk.stopping = true;
+        let wakers = desk.satisfied();
+        self.keeper.notify_one();
+        drop(desk);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The keeper's life; `retention` runs once per compaction interval.
+    pub(crate) fn keep(&self, retention: &dyn Fn()) {
+        let interval = self.options.compaction_interval;
+        let mut retention_due = interval;
+        let mut desk = self.desk();
+        while !desk.stopping {
+            let now = self.clock.steady();
+            if now >= retention_due {
+                retention_due = now + interval;
+                drop(desk);
+                retention();
+                desk = self.desk();
+                continue;
+            }
+            desk = match desk.duty(micros(now), &self.options) {
+                Duty::Lead if desk.tail.is_some() => self.lead(desk),
+                Duty::Mark => self.mark_idle(desk),
+                Duty::Lead => {
+                    desk.keeper_looks_at = u64::MAX;
+                    self.keeper.wait(desk).expect("no step of the core panics")
+                }
+                Duty::Rest(wait) => {
+                    let wait = wait.min(retention_due.saturating_sub(now));
+                    desk.keeper_looks_at = micros(now.saturating_add(wait));
+                    self.keeper.wait_timeout(desk, wait).expect("no step of the core panics").0
+                }
+            };
+        }
+    }
+
+    fn mark_idle<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        let now = self.now();
+        match desk.core.mark(Mark::Idle, now) {
+            Ok(seq) => desk.sync_wanted = desk.sync_wanted.max(seq),
+            // The active segment is full; the next event opens a new one, and its head attests to this one.
+            Err(_) => desk.segment_wanted = true,
+        }
+        desk.last_change = now.steady;
+        if desk.tail.is_some() { self.lead(desk) } else { desk }
+    }
+}
+
+/// What the keeper should do next.
+enum Duty {
+    Lead,
+    Mark,
+    Rest(Duration),
+}
+
+impl Desk {
+    fn duty(&mut self, now: u64, options: &StoreOptions) -> Duty {
+        if !self.core.is_writing() || self.core.poison().is_some() || self.core.is_closed() && !self.has_unsynced() {
+            return Duty::Rest(Duration::MAX);
+        }
+        if self.segment_wanted || !self.durable_wakers.is_empty() {
+            return Duty::Lead;
+        }
+        if let Some(since) = self.unsynced_since {
+            let left = (since + micros(options.sync_delay)).saturating_sub(now);
+            if left > 0 {
+                return Duty::Rest(Duration::from_micros(left));
+            }
+            self.sync_wanted = self.core.last_seq();
+            return Duty::Lead;
+        }
+        if self.core.is_full() {
+            self.segment_wanted = now >= self.last_change + micros(PREPARE_AGAIN);
+            self.last_change = if self.segment_wanted { now } else { self.last_change };
+            return if self.segment_wanted { Duty::Lead } else { Duty::Rest(PREPARE_AGAIN) };
+        }
+        if self.core.last_is_mark() {
+            return Duty::Rest(Duration::MAX);
+        }
+        match (self.last_change + micros(IDLE)).saturating_sub(now) {
+            0 => Duty::Mark,
+            left => Duty::Rest(Duration::from_micros(left)),
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,406 @@
+//! The store as explicit steps: judge, stage, apply; take, wrote, synced.
+//!
+//! ```text
+//! receive, claim, settle, …   judge against the state, stage the record, apply it to the state
+//! take ─► (write) ─► wrote    what handlers wait for (R16)
+//!         (sync)  ─► synced   what callers wait for (R1)
+//! ```
+//!
+//! Everything here happens under one lock and waits for nothing: no clock, no file, no thread. The state runs ahead of the disk by
+//! what is staged; none of that leaks, because events are offered only up to `durable` and callers wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::entry::{Begun, Entry, Mark, Predecessor};
+use crate::event::{Moment, Place};
+use crate::log::format::SegmentHeader;
+use crate::log::manifest::{Dropped, Manifest};
+use crate::log::segment::Segment;
+use crate::log::writer::{Group, Room, SegmentEnd, Stage};
+use crate::state::{Applied, State};
+use crate::store::options::StoreOptions;
+
+/// Staged bytes past which callers first wait for the disk.
+const STAGED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Why a step was not taken. Nothing changed.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The disk must catch up first: commit, then ask again.
+    Busy,
+    /// It is not possible at all.
+    Error(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// What must hold for a record to be staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// A reception: refused while space is short, so that what runs can still be settled (R10).
+    Reception,
+    /// Anything else: it may use the rest of the active segment.
+    Transition,
+}
+
+/// What a store is made of, under one lock.
+pub(crate) struct Core {
+    pub(crate) state: State,
+    pub(crate) options: Arc<StoreOptions>,
+    pub(crate) manifest: Manifest,
+    /// How every segment before the active one ended, by ordinal.
+    pub(crate) sealed: BTreeMap<u32, Dropped>,
+    pub(crate) epoch: u64,
+    /// None where the store was opened for reading only.
+    stage: Option<Stage>,
+    boot: u64,
+    salts: Salts,
+    durable: u64,
+    written: u64,
+    poison: Option<String>,
+    closed: bool,
+    /// Why no segment could be prepared, while that is so.
+    full: Option<Error>,
+    last_is_mark: bool,
+    active_first_seq: u64,
+    /// Where records are encoded before they are staged; kept so that none of them allocates.
+    scratch: Vec<u8>,
+}
+
+/// Salts of new segments: each a keyed hash of a count, from a seed that was drawn when the store was opened.
+#[derive(Debug)]
+pub(crate) struct Salts {
+    seed: [u8; 16],
+    count: u64,
+}
+
+impl Salts {
+    pub(crate) fn new(seed: [u8; 16]) -> Self {
+        Self { seed, count: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.count += 1;
+        Self::at(&self.seed, self.count)
+    }
+
+    /// The value that `seed` gives for `count`.
+    pub(crate) fn at(seed: &[u8; 16], count: u64) -> u64 {
+        use std::hash::Hasher as _;
+        let mut hasher = siphasher::sip::SipHasher24::new_with_key(seed);
+        hasher.write_u64(count);
+        hasher.finish()
+    }
+}
+
+/// What replaying a log gave, from which a core starts.
+pub(crate) struct Replayed {
+    pub(crate) state: State,
+    pub(crate) manifest: Manifest,
+    pub(crate) sealed: BTreeMap<u32, Dropped>,
+    /// The last process start that the log knows.
+    pub(crate) epoch: u64,
+    pub(crate) last_seq: u64,
+    /// How the last segment with records ended.
+    pub(crate) end: Option<SegmentEnd>,
+}
+
+impl Core {
+    /// A core that only reads.
+    pub(crate) fn read_only(replayed: Replayed, options: Arc<StoreOptions>) -> Self {
+        let Replayed { state, manifest, sealed, epoch, last_seq, .. } = replayed;
+        Self {
+            state,
+            options,
+            manifest,
+            sealed,
+            epoch,
+            stage: None,
+            boot: 0,
+            salts: Salts::new([0; 16]),
+            durable: last_seq,
+            written: last_seq,
+            poison: None,
+            closed: false,
+            full: None,
+            last_is_mark: true,
+            active_first_seq: last_seq + 1,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// A core that goes on in `active`, a new segment, as the next epoch. Its first records are staged.
+    pub(crate) fn begin(
+        replayed: Replayed,
+        options: Arc<StoreOptions>,
+        active: Arc<Segment>,
+        boot: u64,
+        salts: Salts,
+        now: Moment,
+    ) -> Self {
+        let (end, next_seq) = (replayed.end, replayed.last_seq + 1);
+        let segment_bytes = options.segment_bytes;
+        let mut core = Self::read_only(replayed, options);
+        core.stage = Some(Stage::new(active, segment_bytes, next_seq));
+        core.epoch += 1;
+        core.boot = boot;
+        core.salts = salts;
+        core.begin_segment(end, now);
+        core
+    }
+
+    /// Writes what every segment begins with.
+    fn begin_segment(&mut self, end: Option<SegmentEnd>, now: Moment) {
+        let first_seq = self.next_seq();
+        self.active_first_seq = first_seq;
+        let predecessor = end.map(|end| Predecessor {
+            ordinal: end.ordinal,
+            last_seq: end.last_seq,
+            length: end.length,
+            digest: end.digest,
+        });
+        let at = now.wall.unix_micros();
+        self.put(&Entry::Begun(Begun { first_seq, epoch: self.epoch, boot: self.boot, at, predecessor }), now);
+        self.put(&Entry::State(self.state.totals()), now);
+    }
+
+    /// Makes sure that records with bodies of these lengths can be staged together, as one group.
+    pub(crate) fn make_room(&mut self, bodies: &[usize], urgency: Urgency, now: Moment) -> Result<(), Refused> {
+        self.check_open()?;
+        let stage = self.stage.as_ref().ok_or_else(read_only)?;
+        if stage.staged_bytes() > STAGED_BYTES_MAX {
+            return Err(Refused::Busy);
+        }
+        match (stage.room(bodies.iter().copied()), &self.full) {
+            (Room::Never, _) => return Err(self.too_large(bodies).into()),
+            (Room::Enough, Some(full)) if urgency == Urgency::Reception && stage.left() < stage.segment_bytes() / 4 => {
+                return Err(again(full).into());
+            }
+            (Room::Enough, _) => {}
+            (Room::NextSegment, _) if stage.has_prepared() => self.roll(now),
+            (Room::NextSegment, Some(full)) => return Err(again(full).into()),
+            (Room::NextSegment, None) => return Err(Refused::Busy),
+        }
+        if let Some(stage) = &mut self.stage {
+            stage.begin_batch(bodies.iter().copied());
+        }
+        Ok(())
+    }
+
+    fn too_large(&self, bodies: &[usize]) -> Error {
+        let bytes: usize = bodies.iter().sum();
+        let max = self.options.record_bytes_max();
+        let what = if bodies.len() == 1 { "the record has" } else { "the batch's records have" };
+        Error::new(
+            ErrorKind::TooLarge,
+            format!("{what} {bytes} bytes, and at most {max} are kept together: a quarter of a segment, or 16 MiB"),
+        )
+    }
+
+    fn roll(&mut self, now: Moment) {
+        let first_seq = self.active_first_seq;
+        let Some(end) = self.stage.as_mut().and_then(Stage::roll) else { return };
+        let ordinal = u32::try_from(end.ordinal).expect("fewer than 2^32 segments");
+        self.sealed.insert(ordinal, summary(end, first_seq));
+        self.begin_segment(Some(end), now);
+    }
+
+    /// Stages `entry` and applies it; room was made, and the state allows it.
+    pub(crate) fn put(&mut self, entry: &Entry<'_>, now: Moment) -> (u64, Place) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        entry.encode(&mut scratch);
+        let put = self.put_encoded(entry, &scratch, now);
+        self.scratch = scratch;
+        put
+    }
+
+    /// As [`Core::put`], for an entry that is encoded already.
+    pub(crate) fn put_encoded(&mut self, entry: &Entry<'_>, encoded: &[u8], now: Moment) -> (u64, Place) {
+        let stage = self.stage.as_mut().expect("only a writing store puts");
+        let narrow = |value: u64| u32::try_from(value).expect("segments are shorter than 4 GiB and fewer than 2^32");
+        let (seq, offset) = stage.stage(encoded);
+        let segment = narrow(stage.active().ordinal());
+        let place = Place { segment, offset: narrow(offset), length: narrow(encoded.len() as u64) };
+        self.last_is_mark = matches!(entry, Entry::Mark(_));
+        let applied = self.state.apply(seq, place, entry, now);
+        assert!(matches!(applied, Ok(Applied::Done)), "an entry is judged before it is staged: {applied:?}");
+        (seq, place)
+    }
+
+    /// As [`Core::make_room`] and [`Core::put`] together, for one entry.
+    pub(crate) fn append(&mut self, entry: &Entry<'_>, urgency: Urgency, now: Moment) -> Result<u64, Refused> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        entry.encode(&mut scratch);
+        let made = self.make_room(&[scratch.len()], urgency, now);
+        // Room may have been made by a roll, whose first records use the scratch space too.
+        let appended = made.map(|()| self.put_encoded(entry, &scratch, now).0);
+        self.scratch = scratch;
+        appended
+    }
+
+    /// Marks that all before is durable: when idle, and at the close.
+    pub(crate) fn mark(&mut self, mark: Mark, now: Moment) -> Result<u64, Refused> {
+        self.append(&Entry::Mark(mark), Urgency::Transition, now)
+    }
+
+    /// Refuses what is asked of a store that takes nothing any more.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if let Some(reason) = &self.poison {
+            return Err(Error::new(
+                ErrorKind::Poisoned,
+                format!("the store takes nothing more, because {reason}; reopen it once the disk is sound"),
+            ));
+        }
+        if self.closed { Err(Error::new(ErrorKind::Closed, "the store was closed")) } else { Ok(()) }
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.stage.as_ref().map_or(self.durable + 1, Stage::next_seq)
+    }
+
+    /// Seq of the last record that was staged.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.next_seq() - 1
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(crate) fn poison(&self) -> Option<&str> {
+        self.poison.as_deref()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(crate) fn last_is_mark(&self) -> bool {
+        self.last_is_mark
+    }
+
+    pub(crate) fn is_writing(&self) -> bool {
+        self.stage.is_some()
+    }
+
+    /// Bytes of the log, the active segment's included.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let active = self.stage.as_ref().map_or(0, |stage| stage.segment_bytes() - stage.left());
+        self.sealed.values().map(|segment| segment.length).sum::<u64>() + active
+    }
+
+    pub(crate) fn active(&self) -> Option<&Arc<Segment>> {
+        self.stage.as_ref().map(Stage::active)
+    }
+
+    /// Where the active segment's last record ends.
+    pub(crate) fn active_end(&self) -> u64 {
+        self.stage.as_ref().map_or(0, |stage| stage.segment_bytes() - stage.left())
+    }
+
+    /// Takes the oldest group that waits for the disk.
+    pub(crate) fn take(&mut self) -> Option<Group> {
+        let durable = self.durable;
+        if self.poison.is_some() {
+            return None;
+        }
+        self.stage.as_mut()?.take(durable)
+    }
+
+    /// A taken group is with the operating system.
+    pub(crate) fn wrote(&mut self, group: Group) {
+        self.written = group.last_seq;
+        if let Some(stage) = &mut self.stage {
+            stage.give_back(group.bytes);
+        }
+    }
+
+    /// All that was written up to `seq` is durable.
+    pub(crate) fn synced(&mut self, seq: u64) {
+        assert!(self.poison.is_none() && seq <= self.written, "only what was written can be durable");
+        self.durable = seq;
+    }
+
+    /// A write or a sync failed: nothing is taken any more, and nothing above `durable` is known (R2).
+    pub(crate) fn poison_with(&mut self, reason: String) {
+        if self.poison.is_none() {
+            self.poison = Some(reason);
+        }
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// The segment to prepare now: when half of the active one is used, or somebody waits for it (`urgent`).
+    pub(crate) fn wants_segment(&mut self, urgent: bool) -> Option<SegmentHeader> {
+        let stage = self.stage.as_ref()?;
+        let ordinal = stage.wants_segment()?;
+        if self.poison.is_some() || self.closed || !(urgent || stage.left() < stage.segment_bytes() / 2) {
+            return None;
+        }
+        Some(self.new_header(ordinal))
+    }
+
+    fn new_header(&mut self, ordinal: u64) -> SegmentHeader {
+        SegmentHeader { store_id: self.manifest.store_id, ordinal, generation: 0, salt: self.salts.next() }
+    }
+
+    /// The segment that [`Core::wants_segment`] asked for is there, or not: then it is tried again later, and receptions are
+    /// refused while space is short.
+    pub(crate) fn prepared(&mut self, segment: Result<Arc<Segment>, Error>) {
+        match segment {
+            Ok(segment) => {
+                if let Some(stage) = &mut self.stage {
+                    stage.put_prepared(segment);
+                }
+                self.full = None;
+            }
+            Err(error) => self.full = Some(error),
+        }
+    }
+
+    /// Whether preparation failed, and waits to be tried again.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.is_some()
+    }
+}
+
+/// The error that a failed preparation means to callers.
+fn again(full: &Error) -> Error {
+    let advice = "free space or enlarge the disk; the store goes on by itself once there is room";
+    let error = Error::new(ErrorKind::Full, format!("there is no room for a new segment: {full}; {advice}"));
+    match full.path() {
+        Some(path) => error.at_path(path),
+        None => error,
+    }
+}
+
+fn read_only() -> Error {
+    Error::new(ErrorKind::NotAllowed, "the store was opened for reading only")
+}
+
+/// How a segment of the log itself ended, as the manifest will list it once it is dropped.
+pub(crate) fn summary(end: SegmentEnd, first_seq: u64) -> Dropped {
+    Dropped {
+        first_ordinal: end.ordinal,
+        last_ordinal: end.ordinal,
+        first_seq,
+        last_seq: end.last_seq,
+        record_count: end.last_seq + 1 - first_seq,
+        length: end.length,
+        digest: end.digest,
+    }
+}

@@ -1,0 +1,370 @@
+//! `Store`: the shared handle.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::env;
+use crate::error::{Error, ErrorKind};
+use crate::event::entry::Mark;
+use crate::event::{Event, NewEvent, Outcome, Status, hex};
+use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
+use crate::store::commit::{Level, Shared};
+use crate::store::core::{Core, Refused};
+use crate::store::failure::of_env;
+use crate::store::open::{self, Creation};
+use crate::store::options::StoreOptions;
+use crate::store::reception::{Decision, Fate, Ids, Prepared};
+use crate::store::runs::Claimed;
+
+/// A crash-safe event store in one directory: append, claim, settle, read.
+///
+/// A handle is cheap to clone and may be used from any thread. All calls block for as long as the disk takes, commit for one another,
+/// and need no runtime. One process at a time opens a directory for writing; any number may read beside it.
+///
+/// | call | when it returns |
+/// |---|---|
+/// | [`append`](Self::append), [`append_many`](Self::append_many), [`replay`](Self::replay), [`cancel`](Self::cancel) | durable: survives the loss of power |
+/// | [`claim`](Self::claim) | written: survives the death of the process |
+/// | [`settle`](Self::settle) | staged: durable within 10 ms; lost with the process before, the event runs again |
+/// | [`get`](Self::get), [`list`](Self::list), [`history`](Self::history) | what they show is durable |
+///
+/// After a failed write or sync the store takes nothing more ([`ErrorKind::Poisoned`]) until it is opened anew; reading goes on.
+/// The last handle that is dropped closes the store; [`close`](Self::close) also says whether that worked.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    ids: Ids,
+    recovery: Recovery,
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in `dir` for writing, creating directory and store if there is none, and recovers from whatever happened to
+    /// the process or the machine before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`]: an option is out of bounds. [`ErrorKind::Locked`]: another process holds it; stop that first.
+    /// [`ErrorKind::Corrupt`]: acknowledged bytes are missing or changed; [`Store::open_read_only`] still shows what verifies.
+    /// [`ErrorKind::UnsupportedFormat`]: a newer version wrote it. [`ErrorKind::Full`], [`ErrorKind::Io`]: the disk refused.
+    pub fn open(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Error> {
+        Self::start(open::open(dir.as_ref(), options, Creation::Allowed)?)
+    }
+
+    /// As [`Store::open`], but does not create anything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no store; otherwise as [`Store::open`].
+    pub fn open_existing(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Error> {
+        Self::start(open::open(dir.as_ref(), options, Creation::Refused)?)
+    }
+
+    /// Opens the store in `dir` for reading: takes no lock, writes nothing, and shows what was durable at this moment, even beside a
+    /// process that writes. Damage does not refuse it: [`Recovery::damage`] names it, and what verifies is shown.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no store; [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        let (shared, recovery) = open::open_read_only(dir.as_ref())?;
+        Ok(Self::of(Arc::new(shared), recovery, Ids::new([0; 16]), None))
+    }
+
+    fn start((shared, recovery): (Shared, Recovery)) -> Result<Self, Error> {
+        let shared = Arc::new(shared);
+        let ids = Ids::new(env::random().map_err(of_env)?);
+        let keeper = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("ledgerline-keeper".to_owned()).spawn(move || {
+                shared.keep(&|| {
+                    if let Err(error) = shared.compact() {
+                        tracing::warn!(%error, "retention failed; it is tried again at the next interval");
+                    }
+                });
+            })
+        };
+        let keeper = keeper.map_err(|cause| {
+            Error::new(ErrorKind::Io, "cannot start the thread that keeps the store").caused_by(cause)
+        })?;
+        Ok(Self::of(shared, recovery, ids, Some(keeper)))
+    }
+
+    fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, keeper: Option<JoinHandle<()>>) -> Self {
+        Self { inner: Arc::new(Inner { shared, ids, recovery, keeper: Mutex::new(keeper) }) }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    /// The store's directory.
+    pub fn path(&self) -> &Path {
+        self.shared().dir.path()
+    }
+
+    /// What identifies the store, in hexadecimal digits.
+    pub fn id(&self) -> String {
+        hex::encode(&self.shared().desk().core.manifest.store_id)
+    }
+
+    /// How often the store was opened for writing, this time included.
+    pub fn epoch(&self) -> u64 {
+        self.shared().desk().core.epoch
+    }
+
+    /// What opening found and did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
+    }
+
+    /// Keeps one event. It is durable once this returns, or was so before: see [`Receipt::duplicate`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`], [`ErrorKind::TooLarge`]: it exceeds a bound. [`ErrorKind::IdConflict`]: its id is taken by other
+    /// data. [`ErrorKind::Full`]: no room; try later. In these cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk
+    /// failed meanwhile; give the same id again after reopening. [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
+    pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
+        let mut receipts = self.append_many(vec![event])?;
+        receipts.pop().ok_or_else(|| Error::invalid("no event"))
+    }
+
+    /// Keeps several events in one group: after a crash all of them are there, or none.
+    ///
+    /// # Errors
+    /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
+    pub fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
+        let mut batch = self.prepare(events)?;
+        let fates = loop {
+            match self.shared().step(|core, now| core.receive(&batch, now))? {
+                Decision::Done(fates) => break fates,
+                Decision::Conflict { index } => self.resolve(&mut batch, index)?,
+            }
+        };
+        if let Some(seq) = fates.iter().filter_map(Fate::seq).max() {
+            self.shared().wait(seq, Level::Durable)?;
+        }
+        self.receipts(batch, fates)
+    }
+
+    pub(super) fn prepare(&self, events: Vec<NewEvent>) -> Result<Vec<Prepared>, Error> {
+        let now = self.shared().now();
+        let hasher = self.shared().hasher;
+        let retries = self.shared().options.max_retries;
+        events.into_iter().map(|event| Prepared::new(event, &self.inner.ids, hasher, retries, now)).collect()
+    }
+
+    pub(super) fn resolve(&self, batch: &mut [Prepared], index: usize) -> Result<(), Error> {
+        let hasher = self.shared().hasher;
+        batch.get_mut(index).map_or(Ok(()), |event| event.resolve_conflict(hasher))
+    }
+
+    pub(super) fn receipts(&self, batch: Vec<Prepared>, fates: Vec<Fate>) -> Result<Vec<Receipt>, Error> {
+        let receipt = |(event, fate): (Prepared, Fate)| match fate {
+            Fate::Kept { seq } => Ok(Receipt { id: event.into_id(), seq, duplicate: None }),
+            Fate::Duplicate { why, seq } => {
+                // Where only hashes are remembered, the id that was given is the best there is.
+                let id = seq.map_or(Ok(None), |seq| self.shared().read_id(seq))?;
+                let id = id.unwrap_or_else(|| event.into_id());
+                Ok(Receipt { id, seq: seq.unwrap_or(0), duplicate: Some(why) })
+            }
+        };
+        batch.into_iter().zip(fates).map(receipt).collect()
+    }
+
+    /// The event `id` as it stands, or nothing if there is none (any more).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]: its bytes are damaged. [`ErrorKind::OutcomeUnknown`]: the store failed before its last step was
+    /// durable. [`ErrorKind::Io`].
+    pub fn get(&self, id: &str) -> Result<Option<Event>, Error> {
+        let view = self.shared().view_durable(id)?;
+        view.map(|view| self.shared().read_event(&view)).transpose()
+    }
+
+    /// Every step of the event's life that the log still has, oldest first; empty if there is no such event. It reads the log from
+    /// the event's reception on, so it takes as long as that is.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn history(&self, id: &str) -> Result<Vec<HistoryEntry>, Error> {
+        self.shared().history(id)
+    }
+
+    /// The events that match `filter`, oldest first. Their data is read from the log: set a limit where there may be many.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn list(&self, filter: &Filter) -> Result<Vec<Event>, Error> {
+        self.shared().list(filter)
+    }
+
+    /// Claims up to `count` events to be run, oldest first; of one key at most one at a time. Each must be settled; if this process
+    /// dies first, the next one to open the store runs it again.
+    ///
+    /// An event whose bytes turn out to be damaged is not handed out: it has failed for good, and [`Stats::damaged_events`] counts it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Full`], [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`], [`ErrorKind::NotAllowed`]
+    /// (opened for reading only).
+    pub fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
+        let claimed = self.shared().step(|core, now| core.claim(count, now))?;
+        if let Some(last) = claimed.last() {
+            self.shared().wait(last.token.started, Level::Written)?;
+        }
+        self.read_claims(claimed)
+    }
+
+    pub(super) fn read_claims(&self, claimed: Vec<Claimed>) -> Result<Vec<Claim>, Error> {
+        let mut claims = Vec::with_capacity(claimed.len());
+        for Claimed { view, token } in claimed {
+            match self.shared().read_event(&view) {
+                Ok(event) => claims.push(Claim { event, attempt: view.attempt, token }),
+                Err(error) => {
+                    let path = self.shared().path_of(view.place);
+                    tracing::error!(%error, seq = view.seq, path = %path.display(), "an event is damaged and has failed for good");
+                    self.shared().note(|notes, _| notes.damaged += 1);
+                    let outcome = Outcome::Fail(format!("damaged: {error}"));
+                    self.shared().step(|core, now| core.settle(view.seq, token, &outcome, now))?;
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Says how the run of a claim ended. It is durable within 10 ms; [`Outcome::Cancel`] is so once this returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotAllowed`]: the claim no longer holds, because the event was cancelled or replayed meanwhile, or another
+    /// process start claimed it. Otherwise as [`Store::claim`].
+    pub fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+        let waits = matches!(outcome, Outcome::Cancel(_));
+        let settled = self.shared().step(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now))?;
+        self.shared().wake_workers();
+        if waits { self.shared().wait(settled.seq, Level::Durable) } else { Ok(()) }
+    }
+
+    /// Lets events run anew: retries start from 0, and each joins the end of its key. What may not be replayed is named, and the
+    /// rest goes on. Durable once this returns.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn replay(&self, ids: &[impl AsRef<str>]) -> Result<Vec<Replay>, Error> {
+        let mut replays = Vec::with_capacity(ids.len());
+        let mut last_seq = None;
+        for id in ids {
+            let (replay, seq) = self.replay_one(id.as_ref())?;
+            last_seq = last_seq.max(seq);
+            replays.push(replay);
+        }
+        if let Some(seq) = last_seq {
+            self.shared().wait(seq, Level::Durable)?;
+        }
+        Ok(replays)
+    }
+
+    /// Lets every event that has failed for good run anew. Durable once this returns.
+    ///
+    /// # Errors
+    /// As [`Store::replay`].
+    pub fn replay_failed(&self) -> Result<Vec<Replay>, Error> {
+        let failed = self.list(&Filter::all().status(Status::Failed))?;
+        self.replay(&failed.iter().map(Event::id).collect::<Vec<_>>())
+    }
+
+    fn replay_one(&self, id: &str) -> Result<(Replay, Option<u64>), Error> {
+        let refused = |text: String| Replay { id: id.to_owned(), refused: Some(text) };
+        let Some(seq) = self.find(id) else { return Ok((refused("there is no such event".to_owned()), None)) };
+        match self.shared().step(|core, now| core.replay(seq, now)) {
+            Ok(seq) => Ok((Replay { id: id.to_owned(), refused: None }, Some(seq))),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => Ok((refused(error.to_string()), None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<u64> {
+        self.shared().desk().core.state.find(self.shared().hasher.id(id))
+    }
+
+    /// Calls an event off, for this reason. A handler that runs it goes on, but its verdict no longer counts. Durable once this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`]: there is no such event. [`ErrorKind::NotAllowed`]: it is completed or cancelled already. Otherwise
+    /// as [`Store::append`].
+    pub fn cancel(&self, id: &str, reason: &str) -> Result<(), Error> {
+        let missing = || Error::new(ErrorKind::NotFound, format!("there is no event {id:?}"));
+        let seq = self.find(id).ok_or_else(missing)?;
+        let seq = self.shared().step(|core, now| core.cancel(seq, reason, now))?;
+        self.shared().wait(seq, Level::Durable)
+    }
+
+    /// How the store is doing.
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    /// Applies retention now instead of within the hour: forgets finished events that are old enough, and deletes the segments that
+    /// nothing needs any more. Durable once this returns; events can be kept and run meanwhile.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn compact(&self) -> Result<CompactionReport, Error> {
+        self.shared().compact()
+    }
+
+    /// Closes the store in good order: all is made durable, the end is marked, unused space is given back, the lock is released.
+    /// Every later call on any handle answers [`ErrorKind::Closed`]. Closing again does nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]: the last steps may not be durable. The store is closed all the same.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), Error> {
+        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(keeper) = keeper.take() else { return Ok(()) };
+        let closed = self.close_log();
+        self.shared.stop();
+        drop(keeper.join());
+        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        closed
+    }
+
+    fn close_log(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let marked = shared.step(|core: &mut Core, now| {
+            let seq = match core.mark(Mark::Close, now) {
+                // A full disk must not keep anybody from closing: all before the mark is made durable all the same.
+                Err(Refused::Error(error)) if error.kind() == ErrorKind::Full => core.last_seq(),
+                marked => marked?,
+            };
+            core.close();
+            Ok(seq)
+        });
+        if marked.is_err() {
+            shared.desk().core.close();
+        }
+        shared.wait(marked?, Level::Durable)?;
+        shared.trim()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the store was not closed in good order; the next opening recovers it");
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,39 @@
+//! Joins log and state: what was appended is applied, what is replayed was appended.
+//!
+//! ```text
+//! handle ── Store, what callers see
+//!   │ reception, runs, retention ── steps that judge, stage and apply
+//!   │ reading, census ── what can be asked
+//! commit ── many callers, one disk
+//! core ── the store as explicit steps, without clock, file or thread
+//! open, replay ── from a directory to a core
+//! audit ── every record of a directory, for whoever must prove what happened
+//! ```
+//!
+//! Promises: acknowledged means durable (R1); after a failed write nothing is believed and nothing is taken (R2); a run starts after
+//! its record is written, and is settled by whoever holds its token (R16, R17). Deliberately absent: tokio, handlers, Linear.
+//!
+//! Read next: [`core`] for the steps, then [`commit`] for who takes them.
+//!
+#![doc = include_str!("RULES.md")]
+
+mod answers;
+pub mod audit;
+mod census;
+mod chain;
+mod commit;
+mod core;
+mod failure;
+mod handle;
+mod open;
+mod options;
+mod reading;
+mod reception;
+mod replay;
+mod retention;
+mod runs;
+
+pub use answers::{Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
+pub use handle::Store;
+pub use options::StoreOptions;
+

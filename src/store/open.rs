@@ -1,0 +1,319 @@
+//! Opening a store: a list of named steps.
+//!
+//! ```text
+//! enter the directory ─► lock it ─► survey ─► create, if nothing is there
+//!                                      └────► settle ─► replay ─► cut ─► clear debris ─► begin the next epoch
+//! ```
+//!
+//! Cut anywhere, the next opening does the same again: nothing is removed before what replaces it is durable.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::env::{self, Clock, Dir, File};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Moment, Timestamp};
+use crate::log::cut::{cut_tail, end_file};
+use crate::log::format::SegmentHeader;
+use crate::log::manifest::Manifest;
+use crate::log::segment::{Segment, file_name};
+use crate::log::survey::{SegmentFile, Survey};
+use crate::log::verdict::Role;
+use crate::state::{Policy, State};
+use crate::store::answers::Recovery;
+use crate::store::commit::{Level, Shared};
+use crate::store::core::{Core, Replayed, Salts};
+use crate::store::failure::{of_env, of_log};
+use crate::store::options::StoreOptions;
+use crate::store::replay::{Ending, Replay, Rigour};
+
+/// The file whose lock makes one writer (R12).
+const LOCK: &str = "LOCK";
+/// Retention rests for this much running time after a gap of more than a day: whoever sets a wrong clock right has an hour.
+const RETENTION_REST: u64 = 3_600 * 1_000_000;
+const GAP: std::time::Duration = std::time::Duration::from_hours(24);
+
+/// What an opening may do where there is no store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Creation {
+    Allowed,
+    Refused,
+}
+
+/// Opens a store for writing.
+pub(crate) fn open(path: &Path, options: StoreOptions, creation: Creation) -> Result<(Shared, Recovery), Error> {
+    options.validate()?;
+    let clock = Clock::system();
+    let dir = enter(path, creation)?;
+    let lock = lock(&dir)?;
+    let mut salts = Salts::new(env::random().map_err(of_env)?);
+    let (survey, created) = survey_or_create(&dir, creation, &mut salts)?;
+    let manifest = survey.manifest.clone().ok_or_else(|| no_store(path))?;
+    settle_cache(&survey.files)?;
+    let written = count_written(&survey.files)?;
+    let now = moment(&clock);
+    let mut replay = new_replay(&manifest, Rigour::Strict, &options, now);
+    let (kept, cut) = replay_all(&mut replay, &survey.files, written)?;
+    let mut recovery = report(&replay, &kept, created);
+    recovery.bytes_cut = cut_torn(&dir, &cut)?;
+    let rests = rests(&replay, now);
+    let replayed = finish(replay, manifest.clone());
+    clear(&dir, &survey, &kept, next_ordinal(&replayed))?;
+    let ground = Ground { dir, lock, clock, options: Arc::new(options), salts, now };
+    let shared = ground.begin(replayed, open_segments(survey, &kept))?;
+    shared.note(|notes, _| notes.retention_rests_until = if rests { RETENTION_REST } else { 0 });
+    recovery.elapsed_ms = shared.now().steady / 1_000;
+    Ok((shared, recovery))
+}
+
+/// Opens a store for reading only: no lock, nothing written, damage reported instead of refused.
+pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
+    let clock = Clock::system();
+    let options = StoreOptions::default();
+    let dir = enter(path, Creation::Refused)?;
+    let survey = Survey::of(&dir, false).map_err(of_log)?;
+    let Some(manifest) = survey.manifest.clone() else { return Err(no_store(path)) };
+    let now = moment(&clock);
+    let written = count_written(&survey.files)?;
+    let mut replay = new_replay(&manifest, Rigour::Lenient, &options, now);
+    let (kept, _) = replay_all(&mut replay, &survey.files, written)?;
+    let mut recovery = report(&replay, &kept, false);
+    recovery.damage.clone_from(&replay.damage);
+    let replayed = finish(replay, manifest.clone());
+    let files = open_segments(survey, &kept);
+    let shared = Shared::new(dir, clock, Core::read_only(replayed, Arc::new(options)), files, None);
+    recovery.elapsed_ms = shared.now().steady / 1_000;
+    Ok((shared, recovery))
+}
+
+fn moment(clock: &Clock) -> Moment {
+    Moment { wall: clock.read().wall.into(), steady: 0 }
+}
+
+fn no_store(path: &Path) -> Error {
+    let text = format!("no store at {}: name its directory, or create one by keeping an event", path.display());
+    Error::new(ErrorKind::NotFound, text)
+}
+
+fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
+    let entered = match creation {
+        Creation::Allowed => Dir::create(path),
+        Creation::Refused => Dir::open(path),
+    };
+    entered.map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
+}
+
+/// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
+fn lock(dir: &Dir) -> Result<File, Error> {
+    let file = dir.open_or_create_file(LOCK).map_err(of_env)?;
+    if !file.try_lock().map_err(of_env)? {
+        return Err(locked(dir, &file));
+    }
+    if !file.is_still_at_its_path().map_err(of_env)? {
+        return Err(locked(dir, &file));
+    }
+    let holder = format!("{}\n", env::process_id());
+    file.truncate(0).map_err(of_env)?;
+    file.write_all_at(holder.as_bytes(), 0).map_err(of_env)?;
+    Ok(file)
+}
+
+fn locked(dir: &Dir, file: &File) -> Error {
+    let mut bytes = [0; 20];
+    let read = file.read_at(&mut bytes, 0).unwrap_or(0);
+    let holder = String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).trim().to_owned();
+    let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+    Error::new(ErrorKind::Locked, format!("{holder} holds the store; stop it first, or ask it through its socket"))
+        .at_path(dir.path())
+}
+
+/// What is in the directory, once there is a store in it; and whether it was created just now.
+fn survey_or_create(dir: &Dir, creation: Creation, salts: &mut Salts) -> Result<(Survey, bool), Error> {
+    let survey = Survey::of(dir, true).map_err(of_log)?;
+    if survey.manifest.is_some() {
+        check_not_emptied(dir, &survey)?;
+        return Ok((survey, false));
+    }
+    if !is_new(dir, &survey)? {
+        return Err(no_store(dir.path()));
+    }
+    if creation == Creation::Refused {
+        return Err(no_store(dir.path()));
+    }
+    let store_id = env::random().map_err(of_env)?;
+    let header = SegmentHeader { store_id, ordinal: 1, generation: 0, salt: salts.next() };
+    Segment::create(dir, header, 0).map_err(of_log)?;
+    Manifest::new(store_id).write(dir).map_err(of_log)?;
+    Survey::of(dir, true).map_err(of_log).map(|survey| (survey, true))
+}
+
+/// Whether there is no store yet. The manifest is written right after the first segment was created, so without one there can be
+/// at most that segment, and nothing in it.
+fn is_new(dir: &Dir, survey: &Survey) -> Result<bool, Error> {
+    let written = count_written(&survey.files)?;
+    match (survey.files.len(), written) {
+        (0 | 1, 0) => Ok(true),
+        (count, _) => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the manifest is missing, and {count} segments are there; put it back from a backup"),
+        )
+        .at_path(dir.path())),
+    }
+}
+
+/// A manifest means that a first segment was created, and its name never vanishes before a later one is there.
+fn check_not_emptied(dir: &Dir, survey: &Survey) -> Result<(), Error> {
+    let last_dropped = survey.manifest.as_ref().and_then(|manifest| manifest.ranges().last());
+    if !survey.files.is_empty() {
+        return Ok(());
+    }
+    let ordinal = last_dropped.map_or(1, |range| range.last_ordinal + 1);
+    let path = dir.path().join(file_name(ordinal));
+    Err(of_log(crate::log::Error::Missing { path, ordinal }))
+}
+
+/// How many of the files, counted from the first, are or precede one that was written to; those after it are merely prepared.
+fn count_written(files: &[SegmentFile]) -> Result<usize, Error> {
+    for (index, file) in files.iter().enumerate().rev() {
+        if file.is_written().map_err(of_log)? {
+            return Ok(index + 1);
+        }
+    }
+    Ok(0)
+}
+
+/// Before the last segments are believed: what the system may still hold of them goes to the disk, and what it holds in its cache
+/// goes away, because after a failed sync the cache serves bytes that are lost (R3).
+fn settle_cache(files: &[SegmentFile]) -> Result<(), Error> {
+    for file in files.iter().rev().take(2) {
+        file.file.sync_all().and_then(|()| file.file.drop_cache()).map_err(of_env)?;
+    }
+    Ok(())
+}
+
+fn new_replay<'a>(manifest: &'a Manifest, rigour: Rigour, options: &StoreOptions, now: Moment) -> Replay<'a> {
+    let policy = Policy { process_deaths_max: options.process_deaths_max };
+    Replay::new(State::new(manifest.store_id, policy), manifest, rigour, now)
+}
+
+/// The segments that hold records, by ordinal.
+type Kept = BTreeMap<u64, Ending>;
+
+/// The files that are longer than what is sound in them.
+type Torn<'f> = Vec<(&'f SegmentFile, Ending)>;
+
+/// Replays the written segments; returns those that hold records, and those whose tail is torn.
+fn replay_all<'f>(
+    replay: &mut Replay<'_>,
+    files: &'f [SegmentFile],
+    written: usize,
+) -> Result<(Kept, Torn<'f>), Error> {
+    let mut kept = Kept::new();
+    let mut cut = Torn::new();
+    for (index, file) in files.iter().take(written).enumerate() {
+        let role = if index + 1 == written { Role::Last } else { Role::Sealed };
+        let ending = replay.segment(file, role)?;
+        if ending.torn || file.bytes > ending.end {
+            cut.push((file, ending));
+        }
+        if ending.record_count > 0 {
+            kept.insert(file.ordinal, ending);
+        }
+    }
+    Ok((kept, cut))
+}
+
+/// Ends every file where its records end; what a crash tore is kept aside.
+fn cut_torn(dir: &Dir, cut: &[(&SegmentFile, Ending)]) -> Result<u64, Error> {
+    let mut bytes = 0;
+    for (file, ending) in cut {
+        if ending.torn {
+            bytes += cut_tail(dir, &file.file, file.ordinal, ending.end).map_err(of_log)?;
+        } else {
+            end_file(&file.file, ending.end).map_err(of_log)?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Removes what holds no record: prepared segments, dropped ones, temporary files. The one that bears the `next` ordinal stays until
+/// it is replaced.
+fn clear(dir: &Dir, survey: &Survey, kept: &Kept, next: u64) -> Result<(), Error> {
+    let empty = survey.files.iter().filter(|file| !kept.contains_key(&file.ordinal) && file.ordinal != next);
+    let names: Vec<String> = survey.debris.iter().cloned().chain(empty.map(|file| file_name(file.ordinal))).collect();
+    for name in &names {
+        dir.remove(name).map_err(of_env)?;
+    }
+    if names.is_empty() { Ok(()) } else { dir.sync().map_err(of_env) }
+}
+
+/// The ordinal of the segment that a process start begins.
+fn next_ordinal(replayed: &Replayed) -> u64 {
+    replayed.end.map_or(1, |end| end.ordinal + 1)
+}
+
+/// Whether so much time passed since the last record that the clock is rather to be doubted than acted on.
+fn rests(replay: &Replay<'_>, now: Moment) -> bool {
+    let last = Timestamp::from_unix_micros(replay.last_at);
+    replay.last_at != i64::MIN && now.wall.saturating_since(last) > GAP
+}
+
+fn report(replay: &Replay<'_>, kept: &Kept, created: bool) -> Recovery {
+    Recovery {
+        created,
+        closed_cleanly: replay.closed,
+        segments: kept.len() as u64,
+        records: replay.record_count,
+        events_released: replay.state.counts().of(crate::event::Status::Processing),
+        ..Recovery::default()
+    }
+}
+
+fn finish(replay: Replay<'_>, manifest: Manifest) -> Replayed {
+    let Replay { state, sealed, epoch, last_seq, chain, .. } = replay;
+    Replayed { state, manifest, sealed, epoch, last_seq, end: chain.end }
+}
+
+fn open_segments(survey: Survey, kept: &Kept) -> BTreeMap<u32, Arc<Segment>> {
+    let kept = survey.files.into_iter().filter(|file| kept.contains_key(&file.ordinal));
+    kept.filter_map(|file| {
+        let header = file.header.ok()?;
+        Some((u32::try_from(file.ordinal).ok()?, Arc::new(Segment { header, file: file.file })))
+    })
+    .collect()
+}
+
+/// What an opening stands on.
+struct Ground {
+    dir: Dir,
+    lock: File,
+    clock: Clock,
+    options: Arc<StoreOptions>,
+    salts: Salts,
+    now: Moment,
+}
+
+impl Ground {
+    /// Begins the next epoch in a new segment, and makes that durable.
+    fn begin(mut self, replayed: Replayed, mut files: BTreeMap<u32, Arc<Segment>>) -> Result<Shared, Error> {
+        let ordinal = next_ordinal(&replayed);
+        let store_id = replayed.manifest.store_id;
+        let header = SegmentHeader { store_id, ordinal, generation: 0, salt: self.salts.next() };
+        let active = Segment::create(&self.dir, header, self.options.segment_bytes).map_err(of_log)?;
+        files.insert(u32::try_from(ordinal).expect("checked by the replay"), Arc::clone(&active));
+        let core = Core::begin(replayed, self.options, active, boot_hash(), self.salts, self.now);
+        let shared = Shared::new(self.dir, self.clock, core, files, Some(self.lock));
+        while shared.step(Core::condemn_next)? {}
+        let last_seq = shared.desk().core.last_seq();
+        shared.wait(last_seq, Level::Durable)?;
+        Ok(shared)
+    }
+}
+
+fn boot_hash() -> u64 {
+    use std::hash::Hasher as _;
+    let mut hasher = siphasher::sip::SipHasher24::new();
+    hasher.write(&env::boot_id());
+    hasher.finish()
+}

@@ -1,0 +1,128 @@
+//! What a store can be told.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::log::writer::Stage;
+
+/// What a store can be told when it is opened. The defaults are good; each has its bounds, checked by [`crate::Store::open`].
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    pub(crate) segment_bytes: u64,
+    pub(crate) max_retries: u32,
+    pub(crate) retry_interval: Duration,
+    pub(crate) max_event_age: Duration,
+    pub(crate) dedup_window: Duration,
+    pub(crate) process_deaths_max: u32,
+    pub(crate) sync_delay: Duration,
+    pub(crate) compaction_interval: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            max_retries: 3,
+            retry_interval: Duration::from_mins(1),
+            max_event_age: Duration::from_hours(24),
+            dedup_window: Duration::from_hours(24),
+            process_deaths_max: 3,
+            sync_delay: Duration::from_millis(10),
+            compaction_interval: Duration::from_hours(1),
+        }
+    }
+}
+
+impl StoreOptions {
+    /// Bytes of one segment file: 64 KiB to 1 GiB, 64 MiB by default. An event takes at most a quarter of it.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Runs after the first counted failure, for events that do not say: 0 to 1,000, 3 by default.
+    #[must_use]
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// Wait before the first retry; it doubles with each further one, up to an hour, ± 20 %. 1 ms to 1 hour, 60 s by default.
+    #[must_use]
+    pub fn retry_interval(mut self, interval: Duration) -> Self {
+        self.retry_interval = interval;
+        self
+    }
+
+    /// How long completed and cancelled events are kept: 1 s to 10 years, 24 hours by default.
+    #[must_use]
+    pub fn max_event_age(mut self, age: Duration) -> Self {
+        self.max_event_age = age;
+        self
+    }
+
+    /// How long after its reception an id is remembered, so that it is refused as a duplicate: 0 to 10 years, 24 hours by default.
+    #[must_use]
+    pub fn dedup_window(mut self, window: Duration) -> Self {
+        self.dedup_window = window;
+        self
+    }
+
+    /// How often a process may die while an event runs alone before the event is given up: 0 (for ever) to 15, 3 by default.
+    #[must_use]
+    pub fn process_deaths_max(mut self, deaths: u32) -> Self {
+        self.process_deaths_max = deaths;
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        const YEARS: Duration = Duration::from_hours(10 * 366 * 24);
+        const HOUR: Duration = Duration::from_hours(1);
+        bounded("segment_bytes", self.segment_bytes, 64 * 1024, 1024 * 1024 * 1024)?;
+        bounded("max_retries", self.max_retries, 0, crate::event::limits::RETRIES_MAX)?;
+        bounded_time("retry_interval", self.retry_interval, Duration::from_millis(1), HOUR)?;
+        bounded_time("max_event_age", self.max_event_age, Duration::from_secs(1), YEARS)?;
+        bounded_time("dedup_window", self.dedup_window, Duration::ZERO, YEARS)?;
+        bounded("process_deaths_max", self.process_deaths_max, 0, 15)
+    }
+
+    /// Longest record that these options allow.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        Stage::record_bytes_max(self.segment_bytes)
+    }
+}
+
+fn bounded<T: PartialOrd + std::fmt::Display + Copy>(name: &str, value: T, min: T, max: T) -> Result<(), Error> {
+    if value < min || value > max {
+        return Err(Error::invalid(format!("{name} is {value}; it must be from {min} to {max}")));
+    }
+    Ok(())
+}
+
+fn bounded_time(name: &str, value: Duration, min: Duration, max: Duration) -> Result<(), Error> {
+    if value < min || value > max {
+        return Err(Error::invalid(format!("{name} is {value:?}; it must be from {min:?} to {max:?}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_bounds_are_refused_by_name() {
+        let options = StoreOptions::default;
+        options().validate().unwrap();
+        for (options, says) in [
+            (options().segment_bytes(1), "segment_bytes is 1; it must be from 65536 to 1073741824"),
+            (options().max_retries(1_001), "max_retries is 1001"),
+            (options().retry_interval(Duration::ZERO), "retry_interval is 0ns; it must be from 1ms to 3600s"),
+            (options().max_event_age(Duration::ZERO), "max_event_age"),
+        ] {
+            let error = options.validate().unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}

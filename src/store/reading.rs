@@ -1,0 +1,196 @@
+//! Reading events back: the record of the reception, joined with what the state says of it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use serde_json::value::RawValue;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::codec;
+use crate::event::entry::{Entry, Flags, Received};
+use crate::event::{Event, EventParts, Place, Timestamp};
+use crate::log::reader::read_record;
+use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::segment::Segment;
+use crate::log::source::Source;
+use crate::state::View;
+use crate::store::answers::{Filter, HistoryEntry};
+use crate::store::commit::{Level, Shared};
+use crate::store::failure::{of_env, of_log, of_refusal};
+use crate::store::replay::at_of;
+
+impl Shared {
+    /// The event that `view` stands for.
+    pub(crate) fn read_event(&self, view: &View) -> Result<Event, Error> {
+        let bytes = self.read(view.place, Some(view.seq))?;
+        let entry = codec::decode(&bytes).map_err(|refusal| of_refusal(refusal).at_seq(view.seq))?;
+        let Entry::Received(received) = entry else { return Err(no_reception(view.seq)) };
+        let error_message = view.error_at.map(|place| self.read_message(place)).transpose()?;
+        event(view, &received, error_message)
+    }
+
+    /// The id of the reception `seq`, where it is still kept.
+    pub(crate) fn read_id(&self, seq: u64) -> Result<Option<String>, Error> {
+        let Some(view) = self.desk().core.state.view(seq) else { return Ok(None) };
+        self.read_event(&view).map(|event| Some(event.id().to_owned()))
+    }
+
+    fn read_message(&self, place: Place) -> Result<String, Error> {
+        let bytes = self.read(place, None)?;
+        let entry = codec::decode(&bytes).map_err(of_refusal)?;
+        Ok(message_of(&entry).unwrap_or_default().to_owned())
+    }
+
+    /// The body of a record, verified (R11).
+    fn read(&self, place: Place, seq: Option<u64>) -> Result<Vec<u8>, Error> {
+        let segment = self
+            .segment(place.segment)
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, "compaction dropped the segment meanwhile; ask again"))?;
+        read_record(&segment.file, &segment.header, u64::from(place.offset), place.length, seq).map_err(of_log)
+    }
+
+    fn segment(&self, ordinal: u32) -> Option<Arc<Segment>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).get(&ordinal).map(Arc::clone)
+    }
+
+    /// What the state says of the event `id`, once that is durable.
+    pub(crate) fn view_durable(&self, id: &str) -> Result<Option<View>, Error> {
+        let view = {
+            let desk = self.desk();
+            let state = &desk.core.state;
+            state.find(self.hasher.id(id)).and_then(|seq| state.view(seq))
+        };
+        if let Some(view) = &view {
+            self.wait(view.last_seq, Level::Durable)?;
+        }
+        Ok(view)
+    }
+
+    /// Every event that matches `filter`, oldest first, once all that is shown is durable.
+    pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<Event>, Error> {
+        let (views, last_seq) = {
+            let desk = self.desk();
+            let core = &desk.core;
+            // After poison, what is above `durable` is unknown and is not shown.
+            let shown = if core.poison().is_some() { core.durable() } else { u64::MAX };
+            let matching = core.state.list(0).filter(|view| matches(filter, view) && view.last_seq <= shown);
+            let views: Vec<View> = matching.take(filter.limit.unwrap_or(usize::MAX)).collect();
+            let last_seq = views.iter().map(|view| view.last_seq).max();
+            (views, last_seq)
+        };
+        if let Some(last_seq) = last_seq {
+            self.wait(last_seq, Level::Durable)?;
+        }
+        views.iter().map(|view| self.read_event(view)).collect()
+    }
+
+    /// Every step of the event's life that the log still has, oldest first.
+    pub(crate) fn history(&self, id: &str) -> Result<Vec<HistoryEntry>, Error> {
+        let Some(view) = self.view_durable(id)? else { return Ok(Vec::new()) };
+        let segments: Vec<Arc<Segment>> = {
+            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            files.range(view.place.segment..).map(|(_, segment)| Arc::clone(segment)).collect()
+        };
+        let mut steps = Steps { of: view.seq, last_seq: view.last_seq, found: Vec::new() };
+        for segment in segments {
+            let bytes = segment.file.len().map_err(of_env)?;
+            let mut source = Source::windowed(&segment.file);
+            scan(&mut source, bytes, &segment.header, Seqs::Dense, &mut steps).map_err(|stopped| match stopped {
+                Stopped::Unreadable(error) => of_env(error),
+                Stopped::ByVisitor(error) => error,
+            })?;
+        }
+        Ok(steps.found)
+    }
+
+    /// Where an operator finds the file of a place.
+    pub(crate) fn path_of(&self, place: Place) -> PathBuf {
+        self.dir.path().join(crate::log::segment::file_name(u64::from(place.segment)))
+    }
+}
+
+fn matches(filter: &Filter, view: &View) -> bool {
+    filter.status.is_none_or(|status| status == view.status)
+        && filter.event_type.as_deref().is_none_or(|event_type| event_type == &*view.event_type)
+}
+
+fn no_reception(seq: u64) -> Error {
+    Error::new(ErrorKind::Corrupt, "the record is no reception").at_seq(seq)
+}
+
+fn event(view: &View, received: &Received<'_>, error_message: Option<String>) -> Result<Event, Error> {
+    let not_json = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(ErrorKind::Corrupt, "the data of the event is not JSON").at_seq(view.seq).caused_by(cause)
+    };
+    let text = std::str::from_utf8(received.body).map_err(|cause| not_json(cause.into()))?;
+    let data = RawValue::from_string(text.to_owned()).map_err(|cause| not_json(cause.into()))?;
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Ok(Event::new(EventParts {
+        seq: view.seq,
+        id: received.id.to_owned(),
+        event_type: received.event_type.to_owned(),
+        action: received.action.map(str::to_owned),
+        source: received.source.to_owned(),
+        key: received.key.map(str::to_owned),
+        headers: received.headers.iter().map(owned).collect(),
+        stale: received.flags.contains(Flags::STALE),
+        data,
+        timestamp: Timestamp::from_unix_micros(received.received_at),
+        status: view.status,
+        retry_count: view.retry_count,
+        max_retries: view.max_retries,
+        last_attempt: view.last_attempt.map(Timestamp::from_unix_micros),
+        error_message,
+    }))
+}
+
+/// The error or reason that an entry carries.
+fn message_of<'a>(entry: &Entry<'a>) -> Option<&'a str> {
+    match entry {
+        Entry::Failed(failed) => Some(failed.error),
+        Entry::Cancelled(cancelled) => Some(cancelled.reason),
+        Entry::Condemned(condemned) => Some(condemned.reason),
+        _ => None,
+    }
+}
+
+/// Gathers the steps of one event.
+struct Steps {
+    of: u64,
+    /// Later records were not there when the event was looked up.
+    last_seq: u64,
+    found: Vec<HistoryEntry>,
+}
+
+impl Visitor for Steps {
+    type Stop = Error;
+
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
+        if standing != Standing::Sound || record.seq < self.of || record.seq > self.last_seq {
+            return Ok(());
+        }
+        let entry = codec::decode(record.body).map_err(|refusal| of_refusal(refusal).at_seq(record.seq))?;
+        if record.seq != self.of && entry.of().is_none_or(|of| of.seq != self.of) {
+            return Ok(());
+        }
+        let retry = if let Entry::Failed(failed) = &entry { failed.retry } else { None };
+        let attempt = if let Entry::Started(started) = &entry { Some(started.attempt) } else { None };
+        self.found.push(HistoryEntry {
+            seq: record.seq,
+            what: entry.name().to_owned(),
+            at: Timestamp::from_unix_micros(at_of(&entry).unwrap_or_default()),
+            attempt: attempt.or_else(|| self.attempt_of(&entry)),
+            message: message_of(&entry).map(str::to_owned),
+            retry_at: retry.map(|wait| Timestamp::from_unix_micros(wait.due)),
+        });
+        Ok(())
+    }
+}
+
+impl Steps {
+    /// The run that an ending belongs to: the last that started.
+    fn attempt_of(&self, entry: &Entry<'_>) -> Option<u32> {
+        let ends_a_run = matches!(entry, Entry::Completed(_) | Entry::Failed(_) | Entry::Released(_));
+        if ends_a_run { self.found.iter().rev().find_map(|step| step.attempt) } else { None }
+    }
+}

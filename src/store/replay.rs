@@ -1,0 +1,220 @@
+//! Replaying a log into a state: one pass over all segments, checking how each is joined to the one before.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::codec;
+use crate::event::entry::{Begun, Entry, Mark};
+use crate::event::{Moment, Place};
+use crate::log;
+use crate::log::manifest::{Dropped, Manifest};
+use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::source::Source;
+use crate::log::survey::SegmentFile;
+use crate::log::verdict::{Role, Verdict, verdict};
+use crate::log::writer::SegmentEnd;
+use crate::state::{Applied, State};
+use crate::store::chain::Chain;
+use crate::store::core::summary;
+use crate::store::failure;
+
+/// How damage is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rigour {
+    /// Anything that is not as it was written refuses the opening. Segments are mapped: the caller holds the lock.
+    Strict,
+    /// What verifies is replayed, the rest is reported. Segments are read through a window.
+    Lenient,
+}
+
+/// A replay that goes from segment to segment.
+pub(crate) struct Replay<'a> {
+    pub(crate) state: State,
+    pub(crate) sealed: BTreeMap<u32, Dropped>,
+    pub(crate) epoch: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) chain: Chain,
+    pub(crate) record_count: u64,
+    /// When the last entry that says so happened, in microseconds since 1970.
+    pub(crate) last_at: i64,
+    /// Whether the last record closes the store.
+    pub(crate) closed: bool,
+    /// What was found damaged, where that is tolerated.
+    pub(crate) damage: Vec<String>,
+    manifest: &'a Manifest,
+    rigour: Rigour,
+    now: Moment,
+}
+
+/// What is to be done with a segment's file after it was replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// Where its sound groups end.
+    pub(crate) end: u64,
+    pub(crate) torn: bool,
+    pub(crate) record_count: u64,
+}
+
+impl<'a> Replay<'a> {
+    pub(crate) fn new(state: State, manifest: &'a Manifest, rigour: Rigour, now: Moment) -> Self {
+        Self {
+            state,
+            sealed: BTreeMap::new(),
+            epoch: 0,
+            last_seq: 0,
+            chain: Chain::default(),
+            record_count: 0,
+            last_at: i64::MIN,
+            closed: false,
+            damage: Vec::new(),
+            manifest,
+            rigour,
+            now,
+        }
+    }
+
+    /// Replays one segment; they come by ascending ordinal.
+    pub(crate) fn segment(&mut self, file: &SegmentFile, role: Role) -> Result<Ending, Error> {
+        let header = file.checked_header(&self.manifest.store_id).map_err(failure::of_log)?;
+        self.join(file)?;
+        let mut source = match self.rigour {
+            Rigour::Strict if role != Role::Last => Source::mapped(&file.file).map_err(failure::of_env)?,
+            _ => Source::windowed(&file.file),
+        };
+        let ordinal = u32::try_from(file.ordinal).map_err(|_| unsupported_ordinal(file))?;
+        let before = self.last_seq;
+        let seqs = if self.rigour == Rigour::Strict { Seqs::DenseFrom(before + 1) } else { Seqs::Dense };
+        let mut visitor = Applying { replay: self, ordinal, path: file.file.path(), is_first: true };
+        let scan = scan(&mut source, file.bytes, &header, seqs, &mut visitor).map_err(|stopped| match stopped {
+            Stopped::Unreadable(error) => failure::of_env(error),
+            Stopped::ByVisitor(error) => error,
+        })?;
+        self.judge(file, role, &scan)?;
+        if let (Some(first_seq), Some(last_seq)) = (scan.first_seq, scan.last_seq) {
+            let end = SegmentEnd { ordinal: file.ordinal, last_seq, length: scan.end, digest: scan.digest };
+            self.sealed.insert(ordinal, summary(end, first_seq));
+            self.chain.end = Some(end);
+            self.last_seq = last_seq;
+        }
+        self.record_count += scan.record_count;
+        Ok(Ending { end: scan.end, torn: scan.finding.is_some(), record_count: scan.record_count })
+    }
+
+    /// Goes over from the segment before to this one: no ordinal is missing but those that compaction dropped.
+    fn join(&mut self, file: &SegmentFile) -> Result<(), Error> {
+        let joined = self.chain.join(self.manifest, file.ordinal);
+        self.last_seq = self.chain.last_seq().max(self.last_seq);
+        joined.or_else(|broken| {
+            self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))
+        })
+    }
+
+    fn judge(&mut self, file: &SegmentFile, role: Role, scan: &Scan) -> Result<(), Error> {
+        let last_seq = scan.last_seq.unwrap_or(self.last_seq);
+        match (verdict(role, scan, last_seq), scan.finding) {
+            (Verdict::Refuse(because), Some(finding)) => {
+                let (path, offset) = (file.file.path().to_owned(), finding.offset);
+                let seq = Some(last_seq + 1);
+                self.tolerate(failure::of_log(log::Error::Corrupt {
+                    path,
+                    offset,
+                    seq,
+                    defect: finding.defect,
+                    because,
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what is wrong, or notes it, as the rigour is.
+    fn tolerate(&mut self, error: Error) -> Result<(), Error> {
+        if self.rigour == Rigour::Strict || error.kind() == ErrorKind::UnsupportedFormat {
+            return Err(error);
+        }
+        self.damage.push(error.to_string());
+        Ok(())
+    }
+
+    fn apply(&mut self, record: &Record<'_>, entry: &Entry<'_>, place: Place, path: &Path) -> Result<(), Error> {
+        self.last_at = at_of(entry).unwrap_or(self.last_at);
+        self.closed = matches!(entry, Entry::Mark(Mark::Close));
+        let corrupt = |text: String| {
+            Error::new(ErrorKind::Corrupt, text).at_path(path).at_offset(record.offset).at_seq(record.seq)
+        };
+        match self.state.apply(record.seq, place, entry, self.now) {
+            Ok(Applied::Done) => Ok(()),
+            Ok(Applied::Orphan { of_seq }) if self.manifest.has_dropped_seq(of_seq) => Ok(()),
+            Ok(Applied::Orphan { of_seq }) => self.tolerate(corrupt(format!(
+                "a {} record is about the event {of_seq}, which is not there",
+                entry.name()
+            ))),
+            Err(illegal) => self.tolerate(corrupt(format!("a {} record cannot be: {illegal}", entry.name()))),
+        }
+    }
+
+    /// Checks that a segment begins as the one before ended (R9).
+    fn check_begun(&mut self, begun: &Begun, path: &Path) -> Result<(), Error> {
+        self.epoch = begun.epoch;
+        let checked = self.chain.check(begun);
+        checked.or_else(|broken| {
+            self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(path).at_seq(begun.first_seq))
+        })
+    }
+}
+
+fn unsupported_ordinal(file: &SegmentFile) -> Error {
+    Error::new(ErrorKind::UnsupportedFormat, "the segment's ordinal is past 4294967295").at_path(file.file.path())
+}
+
+/// Applies the sound records of one segment.
+struct Applying<'r, 'a> {
+    replay: &'r mut Replay<'a>,
+    ordinal: u32,
+    path: &'r Path,
+    is_first: bool,
+}
+
+impl Visitor for Applying<'_, '_> {
+    type Stop = Error;
+
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
+        if standing != Standing::Sound {
+            return Ok(());
+        }
+        let placed = |error: Error| error.at_path(self.path).at_offset(record.offset).at_seq(record.seq);
+        let entry = codec::decode(record.body).map_err(failure::of_refusal).map_err(placed)?;
+        match &entry {
+            Entry::Begun(begun) if self.is_first => self.replay.check_begun(begun, self.path)?,
+            _ if self.is_first => {
+                let text = "the segment does not begin with how the one before ended";
+                self.replay.tolerate(placed(Error::new(ErrorKind::Corrupt, text)))?;
+            }
+            _ => {}
+        }
+        self.is_first = false;
+        let narrow = |value: u64| {
+            u32::try_from(value).map_err(|_| placed(Error::new(ErrorKind::Corrupt, "the segment is too long")))
+        };
+        let place =
+            Place { segment: self.ordinal, offset: narrow(record.offset)?, length: narrow(record.body.len() as u64)? };
+        self.replay.apply(record, &entry, place, self.path)
+    }
+}
+
+/// When an entry happened, if it says so.
+pub(crate) fn at_of(entry: &Entry<'_>) -> Option<i64> {
+    match entry {
+        Entry::Begun(begun) => Some(begun.at),
+        Entry::Received(received) => Some(received.received_at),
+        Entry::Started(started) => Some(started.at),
+        Entry::Completed(completed) => Some(completed.at),
+        Entry::Failed(failed) => Some(failed.at),
+        Entry::Released(released) => Some(released.at),
+        Entry::Replayed(replayed) => Some(replayed.at),
+        Entry::Cancelled(cancelled) => Some(cancelled.at),
+        Entry::Condemned(condemned) => Some(condemned.at),
+        Entry::State(_) | Entry::Mark(_) | Entry::Horizon(_) | Entry::Remembered(_) => None,
+    }
+}

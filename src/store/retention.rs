@@ -1,0 +1,143 @@
+//! Retention: forgetting what finished long ago, and deleting the segments that nothing needs any more.
+//!
+//! ```text
+//! Horizon ─► durable ─► which sealed segments are dead? ─► Remembered ─► durable ─► manifest replaced ─► files deleted
+//! ```
+//!
+//! Cut anywhere, the next opening is sound: a horizon alone only forgets; ids are written down again before the segments that held
+//! them go; and a file goes only after the manifest says that it is dropped (R5, R6).
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::event::entry::{Entry, Horizon, Remembered};
+use crate::event::{Moment, Timestamp};
+use crate::log::manifest::{Dropped, Manifest};
+use crate::log::segment::file_name;
+use crate::store::answers::CompactionReport;
+use crate::store::commit::{Level, Shared};
+use crate::store::core::{Core, Refused, Urgency};
+use crate::store::failure::{of_env, of_log};
+
+/// Ids that one record remembers.
+const IDS_PER_RECORD: usize = 256;
+
+impl Shared {
+    /// Applies retention now, and frees the space that this allows.
+    pub(crate) fn compact(&self) -> Result<CompactionReport, Error> {
+        let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
+        if report.suspended.is_none() {
+            report.events_forgotten = self.forget()?;
+        }
+        let (dead, seq) = self.step(Core::find_dead)?;
+        self.wait(seq, Level::Durable)?;
+        if !dead.is_empty() {
+            self.delete(&dead)?;
+            report.segments_deleted = dead.len() as u64;
+            report.bytes_freed = dead.iter().map(|segment| segment.length).sum();
+        }
+        self.note(|notes, now| notes.last_cleanup = Some(now));
+        Ok(report)
+    }
+
+    /// Why the clock is not to be acted on just now.
+    fn why_suspended(&self) -> Option<String> {
+        let now = self.now();
+        let rests_until = self.notes.lock().unwrap_or_else(PoisonError::into_inner).retention_rests_until;
+        if now.steady < rests_until {
+            let rest = Duration::from_micros(rests_until - now.steady).as_secs();
+            return Some(format!(
+                "the clock went on by more than a day since the last record; retention rests for {rest} s"
+            ));
+        }
+        let horizon = self.desk().core.state.totals().horizon;
+        let behind = now.wall.unix_micros() < horizon.finished_before;
+        behind.then(|| "the clock is behind an earlier horizon; retention rests until it has caught up".to_owned())
+    }
+
+    /// Appends the horizon that the ages in force give; returns how many events it forgot.
+    fn forget(&self) -> Result<u64, Error> {
+        let (forgotten, seq) = self.step(|core, now| {
+            let before = core.state.counts().all();
+            let seq = core.advance_horizon(now)?;
+            Ok((before - core.state.counts().all(), seq))
+        })?;
+        self.wait(seq, Level::Durable)?;
+        Ok(forgotten)
+    }
+
+    /// Drops dead segments: from the manifest first, then from the directory.
+    fn delete(&self, dead: &[Dropped]) -> Result<(), Error> {
+        let manifest = self.desk().core.manifest.after_dropping(dead.iter().copied());
+        if let Err(error) = manifest.write(&self.dir) {
+            // Which manifest is in force is unknown now, so nothing may be built on either (R2).
+            self.poison(&error.to_string());
+            return Err(of_log(error));
+        }
+        self.adopt(manifest, dead);
+        for segment in dead {
+            if let Err(error) = self.dir.remove(&file_name(segment.first_ordinal)) {
+                tracing::warn!(%error, "a dropped segment could not be deleted; the next opening deletes it");
+            }
+        }
+        self.dir.sync().map_err(|error| {
+            self.poison(&error.to_string());
+            of_env(error)
+        })
+    }
+
+    /// From here on the dropped segments are gone, whether or not their files are.
+    fn adopt(&self, manifest: Manifest, dead: &[Dropped]) {
+        let ordinals: Vec<u32> = dead.iter().filter_map(|segment| u32::try_from(segment.first_ordinal).ok()).collect();
+        {
+            let mut desk = self.desk();
+            desk.core.manifest = manifest;
+            desk.core.state.drop_segments(&ordinals);
+            for ordinal in &ordinals {
+                desk.core.sealed.remove(ordinal);
+            }
+        }
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        for ordinal in &ordinals {
+            files.remove(ordinal);
+        }
+    }
+
+    fn poison(&self, reason: &str) {
+        self.desk().core.poison_with(reason.to_owned());
+        self.wake_all();
+    }
+}
+
+impl Core {
+    /// Appends the horizon in force, if it forgets anything; returns the seq to wait for.
+    fn advance_horizon(&mut self, now: Moment) -> Result<u64, Refused> {
+        let cutoff = |age: Duration| Timestamp::saturating_sub(now.wall, age).unix_micros();
+        let horizon = Horizon {
+            finished_before: cutoff(self.options.max_event_age),
+            remembered_before: cutoff(self.options.dedup_window),
+        };
+        let forgets_events = self.state.oldest_finished().is_some_and(|at| at < horizon.finished_before);
+        if !forgets_events && self.state.counts().remembered == 0 {
+            return Ok(self.durable());
+        }
+        self.append(&Entry::Horizon(horizon), Urgency::Transition, now)
+    }
+
+    /// The sealed segments that nothing needs, after the ids they alone remember were appended anew; and the seq to wait for.
+    fn find_dead(&mut self, now: Moment) -> Result<(Vec<Dropped>, u64), Refused> {
+        let durable = self.durable();
+        let sealed = self.sealed.iter().filter(|(_, segment)| segment.last_seq <= durable).map(|(ordinal, _)| *ordinal);
+        let dead = self.state.dead_segments(sealed);
+        let ids = self.state.remembered_in(&dead);
+        let mut seq = durable;
+        for ids in ids.chunks(IDS_PER_RECORD) {
+            let entry = Entry::Remembered(Remembered { ids: ids.to_vec() });
+            seq = self.append(&entry, Urgency::Transition, now)?;
+        }
+        let dead = dead.iter().filter_map(|ordinal| self.sealed.get(ordinal).copied()).collect();
+        Ok((dead, seq))
+    }
+}

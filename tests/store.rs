@@ -1,0 +1,347 @@
+//! The store as an embedder uses it, without a runtime: what it keeps, what it hands out, what it refuses, and what is still true
+//! after it was opened again.
+#![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use ledgerline::{Duplicate, ErrorKind, Event, Filter, NewEvent, Outcome, Status, Store, StoreOptions};
+
+fn small() -> StoreOptions {
+    StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_millis(1))
+}
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, small()).unwrap()
+}
+
+fn event(id: &str) -> NewEvent {
+    NewEvent::new("Issue", &serde_json::json!({ "title": id })).unwrap().id(id)
+}
+
+fn ids(events: &[Event]) -> Vec<&str> {
+    events.iter().map(Event::id).collect()
+}
+
+#[test]
+fn what_was_appended_is_there_after_reopening_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = "{ \"title\" : \"caf\u{e9}\\u00e9\",  \"n\": 1.0e2 }";
+    {
+        let store = open(dir.path());
+        assert!(store.recovery().created);
+        let event = NewEvent::from_json("Issue", data).unwrap();
+        let event = event.id("a").action("create").source("test").key("k").header("h", "v").max_retries(7);
+        let receipt = store.append(event).unwrap();
+        assert_eq!((receipt.id.as_str(), receipt.duplicate), ("a", None));
+        store.close().unwrap();
+    }
+    let store = open(dir.path());
+    assert!(store.recovery().closed_cleanly && !store.recovery().created);
+    let event = store.get("a").unwrap().unwrap();
+    assert_eq!(event.data(), data);
+    assert_eq!((event.event_type(), event.action(), event.source()), ("Issue", Some("create"), "test"));
+    assert_eq!((event.key(), event.max_retries(), event.status()), (Some("k"), 7, Status::Pending));
+    assert_eq!(event.headers(), [("h".to_owned(), "v".to_owned())]);
+    assert_eq!(event.pointer("/title"), Some("caf\u{e9}\u{e9}".into()));
+    assert_eq!(store.get("b").unwrap().map(|event| event.seq()), None);
+}
+
+#[test]
+fn an_event_has_exactly_the_documented_json_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(event("a")).unwrap();
+    let json = serde_json::to_value(store.get("a").unwrap().unwrap()).unwrap();
+    let names: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    let documented = [
+        "id",
+        "event_type",
+        "action",
+        "source",
+        "key",
+        "data",
+        "timestamp",
+        "status",
+        "retry_count",
+        "last_attempt",
+        "error_message",
+        "max_retries",
+    ];
+    assert_eq!(names, BTreeSet::from(documented));
+    assert_eq!(json["data"], serde_json::json!({ "title": "a" }));
+}
+
+#[test]
+fn a_duplicate_is_answered_and_a_conflict_refused_also_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let store = open(dir.path());
+        let receipt = store.append(event("a")).unwrap();
+        assert_eq!(receipt.duplicate, (round > 0).then_some(Duplicate::SameId));
+        assert_eq!(store.append(event("a")).unwrap().duplicate, Some(Duplicate::SameId));
+        let other = NewEvent::new("Issue", &"other").unwrap().id("a");
+        assert_eq!(store.append(other).unwrap_err().kind(), ErrorKind::IdConflict);
+        assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["a"]);
+    }
+}
+
+#[test]
+fn a_batch_is_kept_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(event("taken")).unwrap();
+    let conflicting = NewEvent::new("Issue", &"other").unwrap().id("taken");
+    let error = store.append_many(vec![event("a"), event("b"), conflicting]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IdConflict);
+    let error = store.append_many(vec![event("a"), event("a")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["taken"]);
+    let receipts = store.append_many(vec![event("a"), event("taken"), event("b")]).unwrap();
+    let duplicates: Vec<bool> = receipts.iter().map(|receipt| receipt.duplicate.is_some()).collect();
+    assert_eq!(duplicates, [false, true, false]);
+    assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["taken", "a", "b"]);
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let error = store.append(NewEvent::new("Issue", &"x".repeat(20_000)).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    let many = (0..20).map(|_| NewEvent::new("Issue", &"x".repeat(1_000)).unwrap()).collect();
+    assert_eq!(store.append_many(many).unwrap_err().kind(), ErrorKind::TooLarge);
+    store.append(NewEvent::new("Issue", &"x".repeat(15_000)).unwrap()).unwrap();
+    assert_eq!(store.list(&Filter::all()).unwrap().len(), 1);
+}
+
+#[test]
+fn an_event_runs_is_retried_fails_for_good_and_is_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(event("a").max_retries(1)).unwrap();
+    for (attempt, last) in [(1, false), (2, true)] {
+        let claim = claim_one(&store);
+        assert_eq!((claim.event().id(), claim.attempt(), claim.is_last()), ("a", attempt, last));
+        assert_eq!(claim.event().status(), Status::Processing);
+        store.settle(&claim, Outcome::Retry(format!("no {attempt}"))).unwrap();
+    }
+    let failed = store.get("a").unwrap().unwrap();
+    assert_eq!((failed.status(), failed.retry_count()), (Status::Failed, 2));
+    assert_eq!(failed.error_message(), Some("no 2"));
+    assert!(store.claim(1).unwrap().is_empty());
+    let replays = store.replay_failed().unwrap();
+    assert_eq!((replays.len(), replays[0].id.as_str(), &replays[0].refused), (1, "a", &None));
+    let claim = claim_one(&store);
+    assert_eq!((claim.attempt(), claim.event().retry_count()), (3, 0));
+    store.settle(&claim, Outcome::Done).unwrap();
+    let history = store.history("a").unwrap();
+    let steps: Vec<&str> = history.iter().map(|step| step.what.as_str()).collect();
+    let expected = ["received", "started", "failed", "started", "failed", "replayed", "started", "completed"];
+    assert_eq!(steps, expected);
+    assert!(history[2].retry_at.is_some() && history[4].retry_at.is_none());
+    let stats = store.stats();
+    assert_eq!(
+        (stats.events_processed, stats.events_failed, stats.events_retried, stats.batch_operations),
+        (1, 2, 1, 3)
+    );
+    assert_eq!((stats.pending_events, stats.failed_events, stats.completed_events), (0, 0, 1));
+}
+
+/// Claims one event, however long its retry has to wait.
+fn claim_one(store: &Store) -> ledgerline::Claim {
+    loop {
+        if let Some(claim) = store.claim(1).unwrap().pop() {
+            return claim;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_claim_that_is_over_settles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(event("a")).unwrap();
+    let first = claim_one(&store);
+    store.settle(&first, Outcome::Release).unwrap();
+    let second = claim_one(&store);
+    assert_eq!(store.settle(&first, Outcome::Done).unwrap_err().kind(), ErrorKind::NotAllowed);
+    store.cancel("a", "not needed").unwrap();
+    assert_eq!(store.settle(&second, Outcome::Done).unwrap_err().kind(), ErrorKind::NotAllowed);
+    let event = store.get("a").unwrap().unwrap();
+    assert_eq!((event.status(), event.error_message()), (Status::Cancelled, Some("not needed")));
+    assert_eq!(store.cancel("a", "again").unwrap_err().kind(), ErrorKind::NotAllowed);
+    assert_eq!(store.cancel("b", "none").unwrap_err().kind(), ErrorKind::NotFound);
+    let replays = store.replay(&["a", "b"]).unwrap();
+    assert_eq!(replays.iter().map(|replay| replay.refused.is_some()).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn what_was_being_processed_runs_again_at_once_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append_many(vec![event("a"), event("b"), event("c")]).unwrap();
+    let claims = store.claim(2).unwrap();
+    store.settle(&claims[0], Outcome::Done).unwrap();
+    store.close().unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.recovery().events_released, 1);
+    let again = store.claim(10).unwrap();
+    assert_eq!(again.iter().map(|claim| claim.event().id()).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(
+        store.settle(&claims[1], Outcome::Done).unwrap_err().kind(),
+        ErrorKind::NotAllowed,
+        "a token of an epoch"
+    );
+}
+
+#[test]
+fn events_of_one_key_are_claimed_one_at_a_time_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append_many(vec![event("a1").key("a"), event("a2").key("a"), event("b1").key("b")]).unwrap();
+    let claims = store.claim(10).unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.event().id()).collect::<Vec<_>>(), ["a1", "b1"]);
+    assert!(store.claim(10).unwrap().is_empty());
+    store.settle(&claims[0], Outcome::Done).unwrap();
+    assert_eq!(store.claim(10).unwrap()[0].event().id(), "a2");
+}
+
+#[test]
+fn one_process_writes_and_others_read_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(event("a")).unwrap();
+    let error = Store::open(dir.path(), small()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    let reader = Store::open_read_only(dir.path()).unwrap();
+    assert_eq!(ids(&reader.list(&Filter::all()).unwrap()), ["a"]);
+    assert_eq!(reader.append(event("b")).unwrap_err().kind(), ErrorKind::NotAllowed);
+    store.append(event("b")).unwrap();
+    assert_eq!(ids(&reader.list(&Filter::all()).unwrap()), ["a"], "a reader shows one moment");
+}
+
+#[test]
+fn only_open_creates_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    for error in [Store::open_existing(&missing, small()).unwrap_err(), Store::open_read_only(&missing).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().starts_with(&format!("no store at {}", missing.display())), "{error}");
+    }
+    assert!(!missing.exists());
+    assert_eq!(Store::open_existing(dir.path(), small()).unwrap_err().kind(), ErrorKind::NotFound);
+    Store::open(missing.join("deep"), small()).unwrap().close().unwrap();
+    Store::open_existing(missing.join("deep"), small()).unwrap();
+}
+
+#[test]
+fn segments_roll_and_every_event_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let padding = "x".repeat(3_000);
+    let expected: Vec<String> = (0..100).map(|number| format!("e{number}")).collect();
+    {
+        let store = open(dir.path());
+        for id in &expected {
+            store.append(NewEvent::new("Issue", &padding).unwrap().id(id)).unwrap();
+        }
+        assert!(store.stats().segments >= 5, "{:?}", store.stats());
+        assert_eq!(ids(&store.list(&Filter::all()).unwrap()), expected);
+    }
+    let store = open(dir.path());
+    assert_eq!(ids(&store.list(&Filter::all()).unwrap()), expected);
+    assert_eq!(store.list(&Filter::all().limit(3)).unwrap().len(), 3);
+    assert_eq!(store.list(&Filter::all().event_type("Comment")).unwrap().len(), 0);
+    assert_eq!(store.list(&Filter::all().status(Status::Completed)).unwrap().len(), 0);
+}
+
+#[test]
+fn callers_commit_for_one_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let store = store.clone();
+            scope.spawn(move || {
+                for number in 0..50 {
+                    store.append(event(&format!("{thread}-{number}"))).unwrap();
+                }
+            });
+        }
+    });
+    store.close().unwrap();
+    assert_eq!(open(dir.path()).list(&Filter::all()).unwrap().len(), 400);
+}
+
+#[test]
+fn a_closed_store_takes_nothing_more_and_closes_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(event("a")).unwrap();
+    store.close().unwrap();
+    store.close().unwrap();
+    assert_eq!(store.append(event("b")).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(store.claim(1).unwrap_err().kind(), ErrorKind::Closed);
+    let next = open(dir.path());
+    assert_eq!(next.epoch(), 2);
+    assert_eq!(next.id(), store.id());
+}
+
+/// Fills segments with completed events and one that is live, and lets retention pass over them.
+fn aged(dir: &Path, dedup: Duration) -> (Store, u64) {
+    let options = small().max_event_age(Duration::from_secs(1)).dedup_window(dedup);
+    let store = Store::open(dir, options).unwrap();
+    let padding = "x".repeat(3_000);
+    for number in 0..100 {
+        store.append(NewEvent::new("Issue", &padding).unwrap().id(format!("e{number}"))).unwrap();
+        let claim = claim_one(&store);
+        store.settle(&claim, Outcome::Done).unwrap();
+    }
+    store.append(event("live")).unwrap();
+    let bytes = store.stats().log_bytes;
+    // Events must be a second old, and only the clock can make them so.
+    std::thread::sleep(Duration::from_millis(1_100));
+    (store, bytes)
+}
+
+#[test]
+fn retention_forgets_what_finished_and_deletes_dead_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, bytes) = aged(dir.path(), Duration::from_hours(1));
+    let totals = |store: &Store| {
+        let stats = store.stats();
+        (stats.events_processed, stats.batch_operations, stats.pending_events)
+    };
+    let before = totals(&store);
+    let report = store.compact().unwrap();
+    assert_eq!(report.events_forgotten, 100);
+    assert!(report.segments_deleted >= 4 && report.bytes_freed > bytes / 2, "{report:?}");
+    assert!(store.stats().log_bytes < bytes / 2);
+    assert_eq!(totals(&store), before);
+    let check = |store: &Store| {
+        assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["live"]);
+        let receipt = store.append(NewEvent::new("Issue", &"x".repeat(3_000)).unwrap().id("e3")).unwrap();
+        assert_eq!((receipt.id.as_str(), receipt.duplicate), ("e3", Some(Duplicate::SameId)));
+        assert_eq!(store.append(event("e5")).unwrap_err().kind(), ErrorKind::IdConflict);
+    };
+    check(&store);
+    assert_eq!(store.compact().unwrap().events_forgotten, 0);
+    store.close().unwrap();
+    let store = open(dir.path());
+    check(&store);
+    assert_eq!(totals(&store), before, "totals count over the store's whole life");
+}
+
+#[test]
+fn an_id_is_forgotten_with_its_dedup_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = aged(dir.path(), Duration::ZERO);
+    store.compact().unwrap();
+    assert_eq!(store.append(event("e5")).unwrap().duplicate, None);
+    store.close().unwrap();
+    let store = open(dir.path());
+    assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["live", "e5"]);
+}
