@@ -24,6 +24,8 @@ mod log;
 )]
 mod state;
 mod store;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 pub use error::{Error, ErrorKind};
 pub use event::{Event, NewEvent, Outcome, ParseStatusError, ParseTimestampError, Status, Timestamp};
