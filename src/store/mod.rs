@@ -32,8 +32,14 @@ mod reception;
 mod replay;
 mod retention;
 mod runs;
+#[cfg(feature = "manager")]
+mod unblocked;
+#[cfg(feature = "manager")]
+mod waiting;
 
 pub use answers::{Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 pub use handle::Store;
 pub use options::StoreOptions;
 
+#[cfg(feature = "manager")]
+pub(crate) use crate::state::Handled;

@@ -1,0 +1,480 @@
+//! The front door: a store, its workers and the way in, under the names that users of the former Python program know.
+//!
+//! Promises: what [`EventManager::emit`] and the other changing calls have answered is durable; values out of bounds are refused by
+//! name before anything is created; no call blocks a thread of the runtime (what reads files runs on tokio's blocking threads).
+//!
+//! Deliberately absent: HTTP, signals, configuration files, logs' destinations. Read next: [`crate::queue`] for what is promised
+//! about running events, then [`crate::processor`] for how they run.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, NewEvent, Status};
+use crate::processor::{AnyHandler, Handler, Handlers, Options, Workers, any};
+use crate::queue::{Emit, Intake, Queue};
+use crate::store::{CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats, Store, StoreOptions};
+
+/// So many events may wait for each one of a batch.
+const BATCHES_PENDING_MAX: u64 = 10;
+/// So many events that have failed for good are too many.
+const FAILED_MAX: u64 = 100;
+
+/// Keeps events and runs handlers on them. Cheap to clone: clones are the same manager.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), ledgerline::Error> {
+/// use ledgerline::{Context, Event, EventManager};
+///
+/// async fn post(event: Event, context: Context) -> Result<(), std::io::Error> {
+///     println!("run {} of {}: {:?}", context.attempt(), event.id(), event.pointer("/title"));
+///     Ok(())
+/// }
+///
+/// let manager = EventManager::builder("./events").max_retries(5).on("Issue", post).start().await?;
+/// let id = manager.emit("Issue", serde_json::json!({"title": "New"})).key("ISS-1").await?; // durable now
+/// # let _ = id;
+/// manager.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Shut it down with [`EventManager::shutdown`]. When every clone is dropped without it, the workers stop by themselves, what they
+/// ran is aborted and runs again after the next start; no event is lost.
+#[derive(Clone)]
+pub struct EventManager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    intake: Intake,
+    options: Options,
+    /// None if it was opened without.
+    workers: Option<Workers>,
+}
+
+/// What a manager is to be, before it is: its directory, its settings, its handlers. Nothing is checked or created until
+/// [`EventManagerBuilder::start`] or [`EventManagerBuilder::open`].
+#[must_use = "nothing exists until start() or open()"]
+pub struct EventManagerBuilder {
+    path: PathBuf,
+    store: StoreOptions,
+    queue_size: usize,
+    options: Options,
+    handlers: Vec<(String, AnyHandler)>,
+}
+
+impl EventManagerBuilder {
+    /// Most events that are claimed at once: 1 to 10,000, 10 by default. A manager with ten times as many pending is not healthy.
+    pub fn batch_size(mut self, events: usize) -> Self {
+        self.options.batch_size = events;
+        self
+    }
+
+    /// Most handlers that run at once: 1 to 10,000, 16 by default.
+    pub fn concurrency(mut self, handlers: usize) -> Self {
+        self.options.concurrency = handlers;
+        self
+    }
+
+    /// Bound on how late work may be noticed: 1 ms to 1 hour, 5 s by default. Events are run when they arrive or fall due; this only
+    /// says how soon the workers look again should they have missed it, and after a failure of the store.
+    pub fn processing_interval(mut self, interval: Duration) -> Self {
+        self.options.processing_interval = interval;
+        self
+    }
+
+    /// How long a handler may take: 1 ms to 24 hours, 60 s by default. After that the attempt has failed, whatever the handler still
+    /// returns, and [`crate::Context::cancelled`] resolves.
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.options.handler_timeout = timeout;
+        self
+    }
+
+    /// How long a handler whose time is over may take to end by itself before its task is aborted: 0 to 60 s, 5 s by default. It
+    /// keeps its slot until then.
+    pub fn handler_grace(mut self, grace: Duration) -> Self {
+        self.options.handler_grace = grace;
+        self
+    }
+
+    /// How long [`EventManager::shutdown`] lets handlers run before it calls them off: 0 to 1 hour, 25 s by default.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.options.drain_timeout = timeout;
+        self
+    }
+
+    /// Wait before the first retry; it doubles with each further one, up to an hour, ± 20 %: 1 ms to 1 hour, 60 s by default.
+    pub fn retry_interval(mut self, interval: Duration) -> Self {
+        self.store = self.store.retry_interval(interval);
+        self
+    }
+
+    /// Runs after the first counted failure, for events that do not say: 0 to 1,000, 3 by default.
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.store = self.store.max_retries(retries);
+        self
+    }
+
+    /// How long completed and cancelled events are kept: 1 s to 10 years, 24 hours by default.
+    pub fn max_event_age(mut self, age: Duration) -> Self {
+        self.store = self.store.max_event_age(age);
+        self
+    }
+
+    /// How many emits may wait for the disk at once: 1 to 1,000,000, 1,000 by default. It does not bound how many events may be
+    /// pending: the disk does.
+    pub fn queue_size(mut self, waiting: usize) -> Self {
+        self.queue_size = waiting;
+        self
+    }
+
+    /// All settings of the store at once, also those that have no method here. They replace what `retry_interval`, `max_retries` and
+    /// `max_event_age` have said before.
+    pub fn store_options(mut self, options: StoreOptions) -> Self {
+        self.store = options;
+        self
+    }
+
+    /// Runs events of `event_type` with `handler`; `"*"` stands for every type that has no handler of its own. Events of types
+    /// without any handler are kept and held until one is there.
+    pub fn on<Args>(mut self, event_type: impl Into<String>, handler: impl Handler<Args>) -> Self {
+        self.handlers.push((event_type.into(), any(handler)));
+        self
+    }
+
+    /// Opens the store, creating it if there is none, and starts the workers on the present tokio runtime.
+    ///
+    /// Once this returns, events that were kept before run, and those that were being processed when the last process died run again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] names a value out of bounds, or a type that was given two handlers; nothing was created then.
+    /// Else those of [`Store::open`]: [`ErrorKind::Locked`] names the process that has it open, [`ErrorKind::Corrupt`] the place.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start(self) -> Result<EventManager, Error> {
+        self.validate()?;
+        let handlers = Handlers::new(self.handlers)?;
+        open(self.path, self.store, self.queue_size, self.options, Some(handlers)).await
+    }
+
+    /// Opens the store, creating it if there is none, without running anything: to emit, to look, to replay.
+    ///
+    /// # Errors
+    /// As [`EventManagerBuilder::start`]; also [`ErrorKind::InvalidInput`] if handlers were given, which nothing would run.
+    pub async fn open(self) -> Result<EventManager, Error> {
+        self.validate()?;
+        if let Some((event_type, _)) = self.handlers.first() {
+            return Err(Error::invalid(format!(
+                "open() runs nothing, but {event_type:?} was given a handler: use start()"
+            )));
+        }
+        open(self.path, self.store, self.queue_size, self.options, None).await
+    }
+
+    fn validate(&self) -> Result<(), Error> {
+        self.store.validate()?;
+        self.options.validate()?;
+        Intake::validate(self.queue_size)
+    }
+}
+
+async fn open(
+    path: PathBuf,
+    store: StoreOptions,
+    queue_size: usize,
+    options: Options,
+    handlers: Option<Handlers>,
+) -> Result<EventManager, Error> {
+    let store = blocking(move || Store::open(path, store)).await?;
+    let queue = Queue::embedded(store.clone());
+    let intake = Intake::new(queue.clone(), queue_size);
+    let workers = handlers.map(|handlers| Workers::start(queue, handlers, options.clone()));
+    Ok(EventManager { inner: Arc::new(Inner { store, intake, options, workers }) })
+}
+
+impl fmt::Debug for EventManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let types: Vec<_> = self.handlers.iter().map(|(event_type, _)| event_type).collect();
+        f.debug_struct("EventManagerBuilder")
+            .field("path", &self.path)
+            .field("store", &self.store)
+            .field("queue_size", &self.queue_size)
+            .field("options", &self.options)
+            .field("handlers", &types)
+            .finish()
+    }
+}
+
+impl EventManager {
+    /// Begins to describe a manager of the store in the directory `path`, which is created by `start` or `open` if it is missing.
+    pub fn builder(path: impl Into<PathBuf>) -> EventManagerBuilder {
+        EventManagerBuilder {
+            path: path.into(),
+            store: StoreOptions::default(),
+            queue_size: 1_000,
+            options: Options::default(),
+            handlers: Vec::new(),
+        }
+    }
+
+    /// Emits an event of `event_type` that carries `data` as JSON: say more about it with the methods of [`Emit`], then await it for
+    /// the event's id. The event is durable by then. While `queue_size` others wait for the disk, it waits for a place first.
+    pub fn emit(&self, event_type: impl Into<String>, data: impl Serialize) -> Emit {
+        Emit::new(self.inner.intake.clone(), NewEvent::new(event_type, &data))
+    }
+
+    /// Emits an event that was made elsewhere: durable once this returns. A duplicate is answered with the event that is there.
+    /// While `queue_size` others wait for the disk, it waits for a place first. Dropping it is as dropping an [`Emit`].
+    ///
+    /// # Errors
+    /// Those of [`Emit`].
+    pub async fn emit_event(&self, event: NewEvent) -> Result<Receipt, Error> {
+        self.inner.intake.append(event).await
+    }
+
+    /// As [`EventManager::emit_event`], for callers who would rather refuse than wait.
+    ///
+    /// # Errors
+    /// Those of [`Emit`]; also [`ErrorKind::Full`], at once, while `queue_size` emits wait for the disk. Nothing was kept then.
+    pub async fn try_emit_event(&self, event: NewEvent) -> Result<Receipt, Error> {
+        self.inner.intake.try_append(event).await
+    }
+
+    /// Runs events of `event_type` with `handler` from now on, and those that were held for want of one. See
+    /// [`EventManagerBuilder::on`].
+    ///
+    /// A handler that holds a clone of this manager keeps it alive until [`EventManager::shutdown`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the type has a handler, or is empty or longer than 128 bytes; [`ErrorKind::NotAllowed`] if the
+    /// manager was opened without workers; [`ErrorKind::Closed`] after a shutdown.
+    pub fn register<Args>(&self, event_type: impl Into<String>, handler: impl Handler<Args>) -> Result<(), Error> {
+        match &self.inner.workers {
+            Some(workers) => workers.register(event_type.into(), any(handler)),
+            None => Err(Error::new(ErrorKind::NotAllowed, "this manager was opened without workers: use start()")),
+        }
+    }
+
+    /// The event of this id as it stands, or `None` if there is none (any more).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if its bytes are damaged, [`ErrorKind::Io`] if they cannot be read.
+    pub async fn get(&self, id: impl Into<String>) -> Result<Option<Event>, Error> {
+        let id = id.into();
+        self.call(move |store| store.get(&id)).await
+    }
+
+    /// Everything that happened to the event of this id, oldest first; empty if there is none.
+    ///
+    /// # Errors
+    /// As [`EventManager::get`].
+    pub async fn history(&self, id: impl Into<String>) -> Result<Vec<HistoryEntry>, Error> {
+        let id = id.into();
+        self.call(move |store| store.history(&id)).await
+    }
+
+    /// The events that match, oldest first.
+    ///
+    /// # Errors
+    /// As [`EventManager::get`].
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Event>, Error> {
+        self.call(move |store| store.list(&filter)).await
+    }
+
+    /// The events that have failed for good and wait for a person, oldest first.
+    ///
+    /// # Errors
+    /// As [`EventManager::get`].
+    pub async fn failed_events(&self) -> Result<Vec<Event>, Error> {
+        self.list(Filter::all().status(Status::Failed)).await
+    }
+
+    /// Runs these events anew: retries count from 0, and each joins the end of its key. Durable once this returns. Says for each, in
+    /// the order given, whether it was replayed; one that is pending or processing, or unknown, is refused with the reason.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] or [`ErrorKind::OutcomeUnknown`], for all of them together.
+    pub async fn replay(&self, ids: impl IntoIterator<Item = impl Into<String>>) -> Result<Vec<Replay>, Error> {
+        let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
+        self.call(move |store| store.replay(&ids)).await
+    }
+
+    /// Runs all events anew that have failed for good, and returns how many. Durable once this returns.
+    ///
+    /// # Errors
+    /// As [`EventManager::replay`].
+    pub async fn replay_failed(&self) -> Result<usize, Error> {
+        let replays = self.call(Store::replay_failed).await?;
+        Ok(replays.iter().filter(|replay| replay.refused.is_none()).count())
+    }
+
+    /// Calls an event off, for this reason: it does not run any more. Durable once this returns. A handler that runs it is told by
+    /// [`crate::Context::cancelled`]; what it returns is of no account.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such event, [`ErrorKind::NotAllowed`] if it is completed or cancelled already.
+    pub async fn cancel(&self, id: impl Into<String>, reason: impl Into<String>) -> Result<(), Error> {
+        let (id, reason) = (id.into(), reason.into());
+        let cancelled = id.clone();
+        self.call(move |store| store.cancel(&cancelled, &reason)).await?;
+        if let Some(workers) = &self.inner.workers {
+            workers.cancelled(id).await;
+        }
+        Ok(())
+    }
+
+    /// Forgets completed and cancelled events that are older than `max_event_age`, and deletes segments that hold nothing more. This
+    /// also happens by itself every hour.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] or [`ErrorKind::Io`]; no live event is lost by any of them.
+    pub async fn compact(&self) -> Result<CompactionReport, Error> {
+        self.call(Store::compact).await
+    }
+
+    /// Counts, over the store's whole life and as of now. `is_running` says whether the workers claim events.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.inner.store.stats();
+        stats.is_running = self.inner.workers.as_ref().is_some_and(Workers::are_running);
+        stats
+    }
+
+    /// Whether [`EventManager::health`] finds nothing wrong.
+    pub fn is_healthy(&self) -> bool {
+        self.health().healthy
+    }
+
+    /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending and fewer than 100 have failed for good,
+    /// the store takes events, no event is damaged, and no more than `concurrency` handlers refuse to end. If not, it says why.
+    pub fn health(&self) -> Health {
+        let stuck = self.inner.workers.as_ref().map_or(0, Workers::stuck);
+        Health::judge(&self.stats(), stuck, &self.inner.options)
+    }
+
+    /// What opening the store found and did.
+    pub fn recovery(&self) -> &Recovery {
+        self.inner.store.recovery()
+    }
+
+    /// The store beneath. Its blocking calls must not run on a thread of the runtime, and closing it stops the workers.
+    pub fn store(&self) -> Store {
+        self.inner.store.clone()
+    }
+
+    /// Shuts down in good order: claims nothing more, lets handlers run on for `drain_timeout`, then tells them to end, aborts after
+    /// a second those that do not, and releases their events; then closes the store.
+    ///
+    /// Once this returns, everything is durable, the directory is free for another process, and whatever did not complete will run
+    /// after the next start. Released runs count as no failure. Calling it again is fine: it waits for the same end. Dropping its
+    /// future does not revoke it. Not to be awaited within a handler, for which it would wait.
+    ///
+    /// # Errors
+    /// What closing the store could not do ([`ErrorKind::Poisoned`], [`ErrorKind::Io`]). The workers have stopped even then.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        if let Some(workers) = &self.inner.workers {
+            workers.stop().await;
+        }
+        self.call(Store::close).await
+    }
+
+    /// Runs a call of the store that may wait for the disk.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.inner.store.clone();
+        blocking(move || call(&store)).await
+    }
+}
+
+impl fmt::Debug for EventManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventManager")
+            .field("path", &self.inner.store.path())
+            .field("options", &self.inner.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a manager is well, and if not, why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether there is no reason to worry.
+    pub healthy: bool,
+    /// What is wrong, for an operator; empty if nothing is.
+    pub reasons: Vec<String>,
+}
+
+impl Health {
+    /// Judges a manager whose workers run with `options`, and have `stuck` runs that do not end.
+    pub(crate) fn judge(stats: &Stats, stuck: usize, options: &Options) -> Self {
+        let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
+        let judged = [
+            (!stats.is_running, "no workers run".to_owned()),
+            (
+                stats.pending_events >= pending_max,
+                format!("{} events are pending; fewer than {pending_max} are normal", stats.pending_events),
+            ),
+            (
+                stats.failed_events >= FAILED_MAX,
+                format!("{} events have failed for good: replay or cancel them", stats.failed_events),
+            ),
+            (stats.damaged_events > 0, format!("the bytes of {} events are damaged", stats.damaged_events)),
+            (
+                stuck > options.concurrency,
+                format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
+            ),
+        ];
+        let poisoned =
+            stats.poisoned.iter().map(|why| format!("the store takes nothing more until it is reopened: {why}"));
+        let reasons: Vec<String> =
+            judged.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why).chain(poisoned).collect();
+        Self { healthy: reasons.is_empty(), reasons }
+    }
+}
+
+/// Runs what may wait for the disk on a thread that may.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => std::panic::resume_unwind(payload),
+            Err(_) => Err(Error::new(ErrorKind::Closed, "the runtime is shutting down")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bound_is_a_reason_of_its_own() {
+        let options = Options { batch_size: 20, concurrency: 2, ..Options::default() };
+        let well =
+            Stats { is_running: true, pending_events: 199, failed_events: 99, held_events: 5_000, ..Stats::default() };
+        assert_eq!(Health::judge(&well, 2, &options), Health { healthy: true, reasons: vec![] });
+        let well = || well.clone();
+        for (stats, stuck, says) in [
+            (Stats { is_running: false, ..well() }, 0, "no workers run"),
+            (Stats { pending_events: 200, ..well() }, 0, "200 events are pending; fewer than 200 are normal"),
+            (Stats { failed_events: 100, ..well() }, 0, "100 events have failed for good"),
+            (Stats { damaged_events: 1, ..well() }, 0, "the bytes of 1 events are damaged"),
+            (Stats { poisoned: Some("a sync failed".to_owned()), ..well() }, 0, "until it is reopened: a sync failed"),
+            (well(), 3, "3 handlers neither end nor stop"),
+        ] {
+            let health = Health::judge(&stats, stuck, &options);
+            assert!(!health.healthy);
+            assert_eq!(health.reasons.len(), 1);
+            assert!(health.reasons[0].contains(says), "{:?}", health.reasons);
+        }
+    }
+}

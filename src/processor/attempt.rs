@@ -1,0 +1,120 @@
+//! One run of one event, and the verdict on it.
+
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::event::Outcome;
+use crate::processor::Context;
+use crate::processor::outcome::bounded;
+use crate::queue::Claim;
+
+/// A run that has begun and whose task has not ended.
+pub(super) struct Attempt {
+    pub(super) claim: Claim,
+    pub(super) context: Context,
+    pub(super) task: AbortHandle,
+    pub(super) standing: Standing,
+    /// When something happens to it next; its key among the timers.
+    pub(super) timer: Option<(Instant, u64)>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        // For what the handler has left running.
+        self.context.cancel();
+    }
+}
+
+/// Where a run stands.
+///
+/// ```text
+/// Running ──its time is over──► Overdue ──the grace is over──► Stuck
+///    └──the manager shuts down──► Leaving
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Within its time.
+    Running,
+    /// Its time is over: it has failed, and was told to end.
+    Overdue,
+    /// It did not end when told: its task was aborted and it has no slot, but its event is not settled while the task lives.
+    Stuck,
+    /// The manager shuts down, and it was told to end.
+    Leaving,
+}
+
+/// How a run's task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The handler returned.
+    Returned(Outcome),
+    /// The handler panicked, and said this.
+    Panicked(String),
+    /// The task was aborted, or is given up while it runs.
+    Aborted,
+}
+
+/// What becomes of an event whose run stood at `standing` and ended like this.
+///
+/// A run that is told to leave may still succeed, or give its event up for good; whatever else it says then is taken for the
+/// consequence of being told, and counts as no failure. A run whose time is over has failed, whatever it says.
+pub(super) fn verdict(standing: Standing, ending: Ending, timeout: Duration) -> Outcome {
+    let outcome = match (standing, ending) {
+        (Standing::Running | Standing::Leaving, Ending::Aborted)
+        | (Standing::Leaving, Ending::Returned(Outcome::Retry(_)) | Ending::Panicked(_)) => Outcome::Release,
+        (Standing::Running | Standing::Leaving, Ending::Returned(outcome)) => outcome,
+        (Standing::Running, Ending::Panicked(said)) => Outcome::Retry(said),
+        (Standing::Overdue | Standing::Stuck, ending) => Outcome::Retry(overdue(ending, timeout)),
+    };
+    match outcome {
+        Outcome::Retry(error) => Outcome::Retry(bounded(error)),
+        Outcome::Fail(error) => Outcome::Fail(bounded(error)),
+        Outcome::Cancel(reason) => Outcome::Cancel(bounded(reason)),
+        other => other,
+    }
+}
+
+fn overdue(ending: Ending, timeout: Duration) -> String {
+    match ending {
+        Ending::Returned(Outcome::Retry(said) | Outcome::Fail(said)) | Ending::Panicked(said) => {
+            format!("timed out after {timeout:?}: {said}")
+        }
+        Ending::Returned(_) | Ending::Aborted => format!("timed out after {timeout:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_standing_and_ending_has_its_verdict() {
+        use Ending::{Aborted, Panicked, Returned};
+        use Outcome::{Cancel, Done, Fail, Release, Retry};
+        let text = |text: &str| text.to_owned();
+        let late = || Retry(text("timed out after 60s"));
+        let late_with = |said: &str| Retry(format!("timed out after 60s: {said}"));
+        // Ending: verdict when running, when overdue or stuck, when leaving.
+        for (ending, running, over, leaving) in [
+            (Returned(Done), Done, late(), Done),
+            (Returned(Retry(text("e"))), Retry(text("e")), late_with("e"), Release),
+            (Returned(Fail(text("e"))), Fail(text("e")), late_with("e"), Fail(text("e"))),
+            (Returned(Cancel(text("r"))), Cancel(text("r")), late(), Cancel(text("r"))),
+            (Returned(Release), Release, late(), Release),
+            (Panicked(text("panicked")), Retry(text("panicked")), late_with("panicked"), Release),
+            (Aborted, Release, late(), Release),
+        ] {
+            for (standing, expected) in [
+                (Standing::Running, &running),
+                (Standing::Overdue, &over),
+                (Standing::Stuck, &over),
+                (Standing::Leaving, &leaving),
+            ] {
+                let outcome = verdict(standing, ending.clone(), Duration::from_mins(1));
+                assert_eq!(outcome, *expected, "{standing:?} × {ending:?}");
+            }
+        }
+    }
+}

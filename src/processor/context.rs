@@ -1,0 +1,119 @@
+//! What a handler knows about its run.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::event::Timestamp;
+use crate::queue::Claim;
+
+/// What a handler knows about its run beside the event: which one it is, how long it may take, and whether it was called off.
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    run: Arc<Run>,
+}
+
+struct Run {
+    attempt: u32,
+    retry_count: u32,
+    is_last: bool,
+    origin: Arc<str>,
+    seq: u64,
+    deadline: Timestamp,
+    begun: Instant,
+    timeout: Duration,
+    is_cancelled: AtomicBool,
+    cancelled: Notify,
+}
+
+impl Context {
+    /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store.
+    pub(super) fn new(claim: &Claim, origin: &Arc<str>, now: Instant, timeout: Duration) -> Self {
+        let event = claim.event();
+        let run = Run {
+            attempt: claim.attempt(),
+            retry_count: event.retry_count(),
+            is_last: claim.is_last(),
+            origin: Arc::clone(origin),
+            seq: event.seq(),
+            deadline: event.last_attempt().unwrap_or(event.timestamp()).saturating_add(timeout),
+            begun: now,
+            timeout,
+            is_cancelled: AtomicBool::new(false),
+            cancelled: Notify::new(),
+        };
+        Self { run: Arc::new(run) }
+    }
+
+    /// Which run of the event this is, counted from 1. Interrupted runs and those before a replay count too.
+    pub fn attempt(&self) -> u32 {
+        self.run.attempt
+    }
+
+    /// How many failures count against the event so far: 0 in the first run, and after a replay.
+    pub fn retry_count(&self) -> u32 {
+        self.run.retry_count
+    }
+
+    /// Whether the event has failed for good if this run fails.
+    pub fn is_last(&self) -> bool {
+        self.run.is_last
+    }
+
+    /// When the run will count as failed, by the machine's clock (which may be set meanwhile: [`Context::time_left`] is exact).
+    pub fn deadline(&self) -> Timestamp {
+        self.run.deadline
+    }
+
+    /// How long until the run will count as failed; zero once it does.
+    pub fn time_left(&self) -> Duration {
+        self.run.timeout.saturating_sub(self.run.begun.elapsed())
+    }
+
+    /// Resolves when the run was called off: its time is over, the manager shuts down, or a person cancelled the event. What the
+    /// handler returns afterwards makes no success of a run that has failed, but ending soon lets the event's key go on.
+    ///
+    /// It also resolves when the run is over, for what the handler has left running.
+    pub async fn cancelled(&self) {
+        let cancelled = self.run.cancelled.notified();
+        if !self.is_cancelled() {
+            cancelled.await;
+        }
+    }
+
+    /// Whether the run was called off, or is over.
+    pub fn is_cancelled(&self) -> bool {
+        self.run.is_cancelled.load(Ordering::Acquire)
+    }
+
+    /// Names the event to other systems, so that they can tell a further run from a new event: the same in each run of this event,
+    /// also after a restart and a replay, and another for every other event of any store. At most 49 bytes: hexadecimal digits and
+    /// one `-`.
+    pub fn idempotency_key(&self) -> String {
+        format!("{}-{:x}", self.run.origin, self.run.seq)
+    }
+
+    /// Calls the run off.
+    pub(super) fn cancel(&self) {
+        // First the flag, then the wake-up: whoever misses the second sees the first.
+        self.run.is_cancelled.store(true, Ordering::Release);
+        self.run.cancelled.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("attempt", &self.attempt())
+            .field("retry_count", &self.retry_count())
+            .field("is_last", &self.is_last())
+            .field("deadline", &self.deadline())
+            .field("is_cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,294 @@
+//! The loop that claims, runs and settles.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep};
+
+use crate::error::{Error, ErrorKind};
+use crate::event::Outcome;
+use crate::processor::attempts::{Attempts, Ended};
+use crate::processor::lookout::Lookout;
+use crate::processor::workers::{Command, Gauges};
+use crate::processor::{Handlers, Options};
+use crate::queue::{Claim, Queue};
+
+/// How long runs that were called off at the end may take to end, and their aborted tasks after that.
+const LEAVE_GRACE: Duration = Duration::from_secs(1);
+
+/// One task: it claims events, begins their runs, and settles how they went.
+pub(super) struct Dispatcher {
+    queue: Queue,
+    handlers: Arc<Handlers>,
+    options: Options,
+    gauges: Arc<Gauges>,
+    commands: mpsc::Receiver<Command>,
+    attempts: Attempts,
+    lookout: Lookout,
+    claiming: Option<Claiming>,
+    phase: Phase,
+    /// Rings at the next moment that matters or before it.
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// A claim under way. It is never dropped before its end: nobody else knows what it has claimed.
+struct Claiming {
+    asked: usize,
+    claims: Pin<Box<dyn Future<Output = Result<Vec<Claim>, Error>> + Send>>,
+}
+
+/// How far a stop has come; each phase but the first ends at its time at the latest.
+///
+/// ```text
+/// Running ──stop──► Draining ──► Leaving (told to end) ──► Aborting ──► Over
+///    └──all managers are gone──────────────────────────────────▲
+/// ```
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Running,
+    Draining(Instant),
+    Leaving(Instant),
+    Aborting(Instant),
+    Over,
+}
+
+/// What the loop wakes for.
+enum Happening {
+    /// None: nobody is left who could say something.
+    Told(Option<Command>),
+    Rang,
+    Claimed(Result<Vec<Claim>, Error>),
+    Ended(Ended),
+    Arrived,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        queue: Queue,
+        handlers: Arc<Handlers>,
+        options: Options,
+        gauges: Arc<Gauges>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let now = Instant::now();
+        let attempts = Attempts::new(options.handler_timeout, options.handler_grace, queue.id().into());
+        let lookout = Lookout::new(now, options.processing_interval);
+        let alarm = Box::pin(tokio::time::sleep_until(lookout.at()));
+        Self {
+            queue,
+            handlers,
+            options,
+            gauges,
+            commands,
+            attempts,
+            lookout,
+            claiming: None,
+            phase: Phase::Running,
+            alarm,
+        }
+    }
+
+    /// Works until it is stopped, and everything that was claimed is settled.
+    pub(super) async fn run(mut self) {
+        while !self.is_over() {
+            self.begin_claim();
+            self.set_alarm();
+            match self.next().await {
+                Happening::Told(command) => self.obey(command.as_ref()),
+                Happening::Rang => self.tick(Instant::now()),
+                Happening::Claimed(claims) => self.take(claims).await,
+                Happening::Ended(ended) => self.settle_all(ended).await,
+                Happening::Arrived => self.lookout.notice(),
+            }
+            self.gauges.set_stuck(self.attempts.stuck());
+            // An engine may answer without ever waiting, and then nothing else here would let other tasks run.
+            tokio::task::consume_budget().await;
+        }
+        for left in self.attempts.give_up() {
+            tracing::warn!(event_id = left.claim.event().id(), "a handler does not end; it is left behind");
+            self.settle(&left).await;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Running => false,
+            Phase::Over => true,
+            _ => self.attempts.is_empty() && self.claiming.is_none(),
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running)
+    }
+
+    /// How many may be claimed now.
+    fn room(&self) -> usize {
+        if !self.is_running() || self.claiming.is_some() || self.attempts.stuck() > self.options.concurrency {
+            return 0;
+        }
+        self.options.concurrency.saturating_sub(self.attempts.slots_taken()).min(self.options.batch_size)
+    }
+
+    fn begin_claim(&mut self) {
+        let asked = self.room();
+        if asked > 0 && self.lookout.is_hungry() {
+            let queue = self.queue.clone();
+            self.claiming = Some(Claiming { asked, claims: Box::pin(async move { queue.claim(asked).await }) });
+        }
+    }
+
+    fn set_alarm(&mut self) {
+        let mut wanted = self.attempts.next_timer();
+        let mut also = |at: Instant| wanted = Some(wanted.map_or(at, |wanted| wanted.min(at)));
+        match self.phase {
+            Phase::Running => also(self.lookout.at()),
+            Phase::Draining(until) | Phase::Leaving(until) | Phase::Aborting(until) => also(until),
+            Phase::Over => {}
+        }
+        // Most timers are dropped before they ring: an alarm that rings too early costs less than setting it for each of them.
+        if let Some(wanted) = wanted
+            && (self.alarm.is_elapsed() || wanted < self.alarm.deadline())
+        {
+            self.alarm.as_mut().reset(wanted);
+        }
+    }
+
+    async fn next(&mut self) -> Happening {
+        let listens = self.lookout.listens() && self.room() > 0;
+        let has_masters = !matches!(self.phase, Phase::Aborting(_) | Phase::Over);
+        // What is rare comes first, so that what is frequent starves nothing.
+        tokio::select! {
+            biased;
+            command = self.commands.recv(), if has_masters => Happening::Told(command),
+            () = self.alarm.as_mut() => Happening::Rang,
+            claims = claimed(&mut self.claiming) => Happening::Claimed(claims),
+            ended = self.attempts.ended() => Happening::Ended(ended),
+            () = self.queue.work(), if listens => Happening::Arrived,
+        }
+    }
+
+    fn obey(&mut self, command: Option<&Command>) {
+        match command {
+            Some(Command::Cancelled(event_id)) => self.attempts.cancel(event_id),
+            Some(Command::Stop) if self.is_running() => {
+                self.enter(Phase::Draining(Instant::now() + self.options.drain_timeout));
+            }
+            Some(Command::Stop) => {}
+            None => self.enter(Phase::Aborting(Instant::now() + LEAVE_GRACE)),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.gauges.set_running(false);
+        match phase {
+            Phase::Running | Phase::Over | Phase::Draining(_) => {}
+            Phase::Leaving(_) => self.attempts.cancel_all(),
+            Phase::Aborting(_) => {
+                self.attempts.cancel_all();
+                self.attempts.abort_all();
+            }
+        }
+        self.phase = phase;
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.attempts.expire(now);
+        match self.phase {
+            Phase::Running => self.lookout.tick(now),
+            Phase::Draining(until) if now >= until => self.enter(Phase::Leaving(now + LEAVE_GRACE)),
+            Phase::Leaving(until) if now >= until => self.enter(Phase::Aborting(now + LEAVE_GRACE)),
+            Phase::Aborting(until) if now >= until => self.enter(Phase::Over),
+            Phase::Draining(_) | Phase::Leaving(_) | Phase::Aborting(_) | Phase::Over => {}
+        }
+    }
+
+    async fn take(&mut self, claims: Result<Vec<Claim>, Error>) {
+        let asked = self.claiming.take().map_or(0, |claiming| claiming.asked);
+        match claims {
+            Ok(claims) => {
+                if claims.len() < asked {
+                    self.lookout.found_few(Instant::now(), self.queue.next_due());
+                }
+                for claim in claims {
+                    self.begin(claim).await;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Closed => {
+                tracing::info!("the store was closed; the workers stop");
+                self.obey(Some(&Command::Stop));
+            }
+            Err(error) => {
+                tracing::error!(?error, "claiming events failed; it is tried again after the processing interval");
+                self.lookout.rest(Instant::now());
+            }
+        }
+    }
+
+    async fn begin(&mut self, claim: Claim) {
+        if !self.is_running() {
+            return self.settle(&Ended { claim, outcome: Outcome::Release }).await;
+        }
+        if let Some(handler) = self.handlers.find(claim.event().event_type()) {
+            self.attempts.begin(claim, handler, Instant::now());
+        } else {
+            let outcome = Outcome::Retry(format!("there is no handler for {:?}", claim.event().event_type()));
+            self.settle(&Ended { claim, outcome }).await;
+        }
+    }
+
+    /// Settles one and whatever else has ended by now, so that the next claim asks for all the slots at once.
+    async fn settle_all(&mut self, first: Ended) {
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            self.settle(&ended).await;
+            next = self.attempts.try_ended();
+        }
+    }
+
+    async fn settle(&mut self, ended: &Ended) {
+        let event_id = ended.claim.event().id();
+        let event_type = ended.claim.event().event_type();
+        let attempt = ended.claim.attempt();
+        match &ended.outcome {
+            Outcome::Retry(error) | Outcome::Fail(error) => {
+                tracing::warn!(event_id, event_type, attempt, error, "a run failed");
+            }
+            outcome => tracing::debug!(event_id, event_type, attempt, ?outcome, "a run ended"),
+        }
+        match self.queue.settle(&ended.claim, ended.outcome.clone()).await {
+            // Its key may go on, and a retry has a due time that the lookout does not know.
+            Ok(()) => self.lookout.notice(),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => {
+                tracing::info!(event_id, event_type, attempt, %error, "a run ended after its claim; its outcome is of no account");
+            }
+            Err(error) => {
+                tracing::error!(
+                    event_id,
+                    event_type,
+                    attempt,
+                    ?error,
+                    "a run could not be settled; the event runs again after the next start"
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        // Also when the runtime is torn down under it.
+        self.gauges.set_running(false);
+        self.handlers.close();
+    }
+}
+
+async fn claimed(claiming: &mut Option<Claiming>) -> Result<Vec<Claim>, Error> {
+    match claiming {
+        Some(claiming) => claiming.claims.as_mut().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,85 @@
+//! What the workers can be told.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// Bounds and times of the workers. Documented for users at the builder's methods of the same names.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) batch_size: usize,
+    pub(crate) concurrency: usize,
+    pub(crate) processing_interval: Duration,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) handler_grace: Duration,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch_size: 10,
+            concurrency: 16,
+            processing_interval: Duration::from_secs(5),
+            handler_timeout: Duration::from_mins(1),
+            handler_grace: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Options {
+    /// Refuses what is out of bounds, by name.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        const MILLISECOND: Duration = Duration::from_millis(1);
+        const MINUTE: Duration = Duration::from_mins(1);
+        const HOUR: Duration = Duration::from_hours(1);
+        const DAY: Duration = Duration::from_hours(24);
+        count("batch_size", self.batch_size)?;
+        count("concurrency", self.concurrency)?;
+        time("processing_interval", self.processing_interval, MILLISECOND, HOUR)?;
+        time("handler_timeout", self.handler_timeout, MILLISECOND, DAY)?;
+        time("handler_grace", self.handler_grace, Duration::ZERO, MINUTE)?;
+        time("drain_timeout", self.drain_timeout, Duration::ZERO, HOUR)
+    }
+}
+
+fn count(name: &str, value: usize) -> Result<(), Error> {
+    const MAX: usize = 10_000;
+    if (1..=MAX).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name} is {value}; it must be from 1 to {MAX}")))
+}
+
+fn time(name: &str, value: Duration, min: Duration, max: Duration) -> Result<(), Error> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name} is {value:?}; it must be from {min:?} to {max:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_bounds_are_refused_by_name() {
+        let good = Options::default;
+        good().validate().unwrap();
+        for (options, says) in [
+            (Options { batch_size: 0, ..good() }, "batch_size is 0; it must be from 1 to 10000"),
+            (Options { concurrency: 10_001, ..good() }, "concurrency is 10001; it must be from 1 to 10000"),
+            (Options { processing_interval: Duration::ZERO, ..good() }, "processing_interval is 0ns"),
+            (Options { handler_timeout: Duration::MAX, ..good() }, "handler_timeout is"),
+            (
+                Options { handler_grace: Duration::from_secs(61), ..good() },
+                "handler_grace is 61s; it must be from 0ns to 60s",
+            ),
+            (Options { drain_timeout: Duration::MAX, ..good() }, "drain_timeout is"),
+        ] {
+            let error = options.validate().unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! From what a handler returns, or how else it ended, to the outcome of a run.
+
+use std::any::Any;
+use std::error::Error as StdError;
+
+use crate::event::{Outcome, limits};
+
+/// Most causes of an error that are told; a chain may be endless.
+const CAUSES_MAX: usize = 64;
+
+/// What a handler may return.
+///
+/// | returned | outcome |
+/// |---|---|
+/// | `()`, `Ok(())` | [`Outcome::Done`] |
+/// | an [`Outcome`], or `Ok` of one | itself |
+/// | `Err(error)` | [`Outcome::Retry`], with the error's text and its causes', joined by `: ` |
+///
+/// The error may be anything that the `?` operator turns into a `Box<dyn Error + Send + Sync>`: an error type, a boxed error, text.
+/// Of its text 4 KiB are kept.
+pub trait IntoOutcome {
+    /// Says how the run ended.
+    fn into_outcome(self) -> Outcome;
+}
+
+impl IntoOutcome for () {
+    fn into_outcome(self) -> Outcome {
+        Outcome::Done
+    }
+}
+
+impl IntoOutcome for Outcome {
+    fn into_outcome(self) -> Outcome {
+        self
+    }
+}
+
+impl<T: IntoOutcome, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcome for Result<T, E> {
+    fn into_outcome(self) -> Outcome {
+        match self {
+            Ok(value) => value.into_outcome(),
+            Err(error) => Outcome::Retry(told(&*error.into())),
+        }
+    }
+}
+
+/// An error's text and its causes', joined by `: `.
+fn told(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause: &&(dyn StdError + 'static)| (*cause).source());
+    for cause in causes.take(CAUSES_MAX) {
+        if text.len() >= limits::MESSAGE_BYTES_MAX {
+            break;
+        }
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+    }
+    bounded(text)
+}
+
+/// What a panic said, if it said something.
+pub(super) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let said = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    bounded(said.map_or_else(|| "panicked".to_owned(), |said| format!("panicked: {said}")))
+}
+
+/// The text, cut to what an entry keeps of it.
+pub(super) fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::MESSAGE_BYTES_MAX));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    #[test]
+    fn whatever_a_handler_returns_is_an_outcome() {
+        let layers = Layer {
+            text: "cannot post",
+            source: Some(Box::new(Layer {
+                text: "connection lost",
+                source: Some(Layer { text: "reset", source: None }.into()),
+            })),
+        };
+        let boxed: Box<dyn StdError + Send + Sync> = "boxed".into();
+        for (outcome, expected) in [
+            (().into_outcome(), Outcome::Done),
+            (Outcome::Release.into_outcome(), Outcome::Release),
+            (Ok::<_, std::io::Error>(()).into_outcome(), Outcome::Done),
+            (Ok::<_, String>(Outcome::Fail("no".into())).into_outcome(), Outcome::Fail("no".into())),
+            (Err::<(), _>("text").into_outcome(), Outcome::Retry("text".into())),
+            (Err::<(), _>(boxed).into_outcome(), Outcome::Retry("boxed".into())),
+            (Err::<(), _>(layers).into_outcome(), Outcome::Retry("cannot post: connection lost: reset".into())),
+        ] {
+            assert_eq!(outcome, expected);
+        }
+    }
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        let text = format!("{}ä", "x".repeat(limits::MESSAGE_BYTES_MAX - 1));
+        let Outcome::Retry(kept) = Err::<(), _>(text).into_outcome() else { panic!("an error is a retry") };
+        assert_eq!(kept, "x".repeat(limits::MESSAGE_BYTES_MAX - 1));
+    }
+
+    #[test]
+    fn a_panic_says_what_it_said() {
+        for (payload, expected) in [
+            (Box::new("plain") as Box<dyn Any + Send>, "panicked: plain"),
+            (Box::new("formatted".to_owned()), "panicked: formatted"),
+            (Box::new(7), "panicked"),
+        ] {
+            assert_eq!(panic_text(&*payload), expected);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The workers, as a manager holds them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+use crate::processor::dispatcher::Dispatcher;
+use crate::processor::{AnyHandler, Handlers, Options};
+use crate::queue::Queue;
+
+/// Commands that may wait: each is obeyed at once, and whoever gives more waits.
+const COMMANDS_MAX: usize = 16;
+
+/// What the dispatcher can be told. When nobody is left to tell it anything, it stops by itself.
+pub(super) enum Command {
+    /// Claim nothing more, let end what runs, then end.
+    Stop,
+    /// The event of this id was cancelled.
+    Cancelled(String),
+}
+
+/// What the dispatcher shows.
+#[derive(Default)]
+pub(super) struct Gauges {
+    running: AtomicBool,
+    stuck: AtomicUsize,
+}
+
+impl Gauges {
+    pub(super) fn set_running(&self, running: bool) {
+        self.running.store(running, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_stuck(&self, count: usize) {
+        self.stuck.store(count, Ordering::Relaxed);
+    }
+}
+
+/// Workers that run. When this is dropped they stop: what runs is aborted and released.
+pub(crate) struct Workers {
+    queue: Queue,
+    handlers: Arc<Handlers>,
+    gauges: Arc<Gauges>,
+    commands: mpsc::Sender<Command>,
+    // An async lock: the second who stops waits in it until the first has seen the end.
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Workers {
+    /// Starts them on the present tokio runtime. Events of types without a handler are held from here on.
+    pub(crate) fn start(queue: Queue, handlers: Handlers, options: Options) -> Self {
+        queue.set_handled(handlers.handled());
+        let handlers = Arc::new(handlers);
+        let gauges = Arc::new(Gauges::default());
+        gauges.set_running(true);
+        let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
+        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&handlers), options, Arc::clone(&gauges), obeyed);
+        let dispatcher = Mutex::new(Some(tokio::spawn(dispatcher.run())));
+        Self { queue, handlers, gauges, commands, dispatcher }
+    }
+
+    /// Adds a handler; events of its type that were held run from here on.
+    pub(crate) fn register(&self, event_type: String, handler: AnyHandler) -> Result<(), Error> {
+        self.handlers.add(event_type, handler, |handled| self.queue.set_handled(handled))
+    }
+
+    /// Tells the run of this event, if there is one, that a person has cancelled it.
+    pub(crate) async fn cancelled(&self, event_id: String) {
+        // Refused only when they have stopped: then nothing runs.
+        let _ = self.commands.send(Command::Cancelled(event_id)).await;
+    }
+
+    /// Stops them, and returns when everything that was claimed is settled. Whoever calls it again waits for the same end.
+    pub(crate) async fn stop(&self) {
+        let _ = self.commands.send(Command::Stop).await;
+        let mut dispatcher = self.dispatcher.lock().await;
+        if let Some(task) = dispatcher.as_mut() {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the workers ended out of turn; what they ran is run again after the next start");
+            }
+            *dispatcher = None;
+        }
+    }
+
+    /// Whether they claim events.
+    pub(crate) fn are_running(&self) -> bool {
+        self.gauges.running.load(Ordering::Relaxed)
+    }
+
+    /// How many runs were aborted and do not end.
+    pub(crate) fn stuck(&self) -> usize {
+        self.gauges.stuck.load(Ordering::Relaxed)
+    }
+}

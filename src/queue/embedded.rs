@@ -1,0 +1,49 @@
+//! The engine within the process: a [`Store`].
+//!
+//! Nothing here blocks a thread of the runtime: the store stages an event or a claim under its lock, and its own thread wakes whoever
+//! waits for the disk.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::event::{NewEvent, Outcome};
+use crate::store::{Claim, Handled, Receipt, Store};
+
+#[derive(Clone)]
+pub(crate) struct Embedded {
+    store: Store,
+}
+
+impl Embedded {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.store.id()
+    }
+
+    pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
+        self.store.append_async(event).await
+    }
+
+    pub(crate) async fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
+        self.store.claim_async(count).await
+    }
+
+    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+        self.store.settle_async(claim, outcome).await
+    }
+
+    pub(crate) async fn work(&self) {
+        self.store.work().await;
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.store.next_due()
+    }
+
+    pub(crate) fn set_handled(&self, handled: Handled) {
+        self.store.set_handled(handled);
+    }
+}

@@ -1,0 +1,130 @@
+//! The way in: events that are being emitted, and how many of them may wait for the engine at once.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::NewEvent;
+use crate::queue::Queue;
+use crate::store::Receipt;
+
+/// Most places that an intake may have.
+const PLACES_MAX: usize = 1_000_000;
+
+/// The way into a queue. Cheap to clone; clones share the places.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    queue: Queue,
+    places: Arc<Semaphore>,
+    places_max: usize,
+}
+
+impl Intake {
+    /// Refuses a number of places that is out of bounds, under the name that users know it by.
+    pub(crate) fn validate(queue_size: usize) -> Result<(), Error> {
+        if (1..=PLACES_MAX).contains(&queue_size) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("queue_size is {queue_size}; it must be from 1 to {PLACES_MAX}")))
+    }
+
+    /// `places_max` events may wait for the engine at once.
+    pub(crate) fn new(queue: Queue, places_max: usize) -> Self {
+        Self { queue, places: Arc::new(Semaphore::new(places_max)), places_max }
+    }
+
+    /// Keeps an event, waiting for a place first: durable once this returns.
+    pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
+        let _place = self.places.acquire().await.map_err(|_| self.full())?;
+        self.queue.append(event).await
+    }
+
+    /// As [`Intake::append`], but with `Full` at once while all places are taken.
+    pub(crate) async fn try_append(&self, event: NewEvent) -> Result<Receipt, Error> {
+        let _place = self.places.try_acquire().map_err(|_| self.full())?;
+        self.queue.append(event).await
+    }
+
+    fn full(&self) -> Error {
+        Error::new(ErrorKind::Full, format!("{} events wait for the disk already; try again later", self.places_max))
+    }
+}
+
+/// An event on its way into the store: say what else is known about it, then await it.
+///
+/// Awaiting gives the event's id. The event is durable by then: it survives the death of the process and of the machine, and it will
+/// run. Nothing is emitted before the first poll. Dropping it after that, or the error [`ErrorKind::OutcomeUnknown`], leaves unknown
+/// whether the event was kept; the same id (and data) may be emitted again then, and is kept once.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] if a part exceeds its bounds (see [`NewEvent`]) or the data cannot be written as JSON,
+/// [`ErrorKind::TooLarge`] if it does not fit a record, [`ErrorKind::IdConflict`] if the id is taken by other data: give other values.
+/// [`ErrorKind::Full`] if the disk is full: try again later. [`ErrorKind::Closed`] after a shutdown. [`ErrorKind::Poisoned`] and
+/// [`ErrorKind::OutcomeUnknown`] after a failed write: open anew.
+#[must_use = "an event is emitted only when this is awaited"]
+pub struct Emit {
+    intake: Intake,
+    event: Result<NewEvent, Error>,
+}
+
+impl Emit {
+    pub(crate) fn new(intake: Intake, event: Result<NewEvent, Error>) -> Self {
+        Self { intake, event }
+    }
+
+    /// Names the event. Without it an id is made up (a UUID, version 7). The same id again is answered with the event that is there
+    /// and nothing is kept twice, as long as the first is kept or remembered.
+    pub fn id(self, id: impl Into<String>) -> Self {
+        self.with(|event| event.id(id))
+    }
+
+    /// Events of one key run one at a time, in the order of their arrival. Default: none.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.with(|event| event.key(key))
+    }
+
+    /// Says what happened to the thing that the type names. Default: nothing is said.
+    pub fn action(self, action: impl Into<String>) -> Self {
+        self.with(|event| event.action(action))
+    }
+
+    /// Runs after the first counted failure: 0 to 1,000. Default: the builder's `max_retries`.
+    pub fn max_retries(self, retries: u32) -> Self {
+        self.with(|event| event.max_retries(retries))
+    }
+
+    /// Says where the event comes from. Default: `emit`.
+    pub fn source(self, source: impl Into<String>) -> Self {
+        self.with(|event| event.source(source))
+    }
+
+    /// Adds a header: text that travels beside the data. At most 32, of 8 KiB together.
+    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|event| event.header(name, value))
+    }
+
+    fn with(self, change: impl FnOnce(NewEvent) -> NewEvent) -> Self {
+        Self { event: self.event.map(change), ..self }
+    }
+}
+
+impl IntoFuture for Emit {
+    type Output = Result<String, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { Ok(self.intake.append(self.event?).await?.id) })
+    }
+}
+
+impl fmt::Debug for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The data may hold what must not reach a log.
+        let event_type = self.event.as_ref().ok().map(|event| event.event_type.as_str());
+        f.debug_struct("Emit").field("event_type", &event_type).finish_non_exhaustive()
+    }
+}

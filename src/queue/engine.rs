@@ -1,0 +1,74 @@
+//! The choice of an engine.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::event::{NewEvent, Outcome};
+use crate::queue::embedded::Embedded;
+use crate::store::{Claim, Handled, Receipt, Store};
+
+/// An engine, by the contract of [`crate::queue`]. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Queue {
+    /// A store in this process, on the disk of this machine.
+    Embedded(Embedded),
+}
+
+impl Queue {
+    pub(crate) fn embedded(store: Store) -> Self {
+        Self::Embedded(Embedded::new(store))
+    }
+
+    /// Names the engine's data, for ever.
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Self::Embedded(engine) => engine.id(),
+        }
+    }
+
+    /// Keeps an event: durable once this returns. Dropped after its first poll, it leaves unknown whether the event was kept.
+    pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
+        match self {
+            Self::Embedded(engine) => engine.append(event).await,
+        }
+    }
+
+    /// At most `count` events to be run now; possibly none. Not to be dropped before its end.
+    pub(crate) async fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
+        match self {
+            Self::Embedded(engine) => engine.claim(count).await,
+        }
+    }
+
+    /// Ends a claim. It waits for the disk only while the engine cannot take more without it.
+    ///
+    /// # Errors
+    /// `NotAllowed` if the claim is no longer in force: nothing changed, and nothing is to be done about it.
+    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+        match self {
+            Self::Embedded(engine) => engine.settle(claim, outcome).await,
+        }
+    }
+
+    /// Resolves when a claim may find something that the last one did not.
+    pub(crate) async fn work(&self) {
+        match self {
+            Self::Embedded(engine) => engine.work().await,
+        }
+    }
+
+    /// How long until time alone makes an event claimable; none: no event waits for its time. What was due at the last claim is not
+    /// told again.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        match self {
+            Self::Embedded(engine) => engine.next_due(),
+        }
+    }
+
+    /// Says which types have a handler. Until this is called, all have.
+    pub(crate) fn set_handled(&self, handled: Handled) {
+        match self {
+            Self::Embedded(engine) => engine.set_handled(handled),
+        }
+    }
+}

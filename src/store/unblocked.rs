@@ -1,0 +1,63 @@
+//! The same store for callers that must not block: what the queue's engine calls.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::event::{NewEvent, Outcome};
+use crate::state::Handled;
+use crate::store::answers::{Claim, Receipt};
+use crate::store::commit::Level;
+use crate::store::handle::Store;
+use crate::store::reception::{Decision, Fate};
+
+impl Store {
+    /// As [`Store::append`], for callers that must not block. It is staged when first polled.
+    pub(crate) async fn append_async(&self, event: NewEvent) -> Result<Receipt, Error> {
+        let mut batch = self.prepare(vec![event])?;
+        let fates = loop {
+            match self.shared().step_async(|core, now| core.receive(&batch, now)).await? {
+                Decision::Done(fates) => break fates,
+                Decision::Conflict { index } => self.resolve(&mut batch, index)?,
+            }
+        };
+        if let Some(seq) = fates.iter().filter_map(Fate::seq).max() {
+            self.shared().reached(seq, Level::Durable).await?;
+        }
+        let mut receipts = self.receipts(batch, fates)?;
+        receipts.pop().ok_or_else(|| Error::invalid("no event"))
+    }
+
+    /// As [`Store::claim`], for callers that must not block.
+    pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
+        let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
+        if let Some(last) = claimed.last() {
+            self.shared().reached(last.token.started, Level::Written).await?;
+        }
+        self.read_claims(claimed)
+    }
+
+    /// As [`Store::settle`], for callers that must not block: it never waits for the disk to sync.
+    pub(crate) async fn settle_async(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+        self.shared().step_async(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now)).await?;
+        self.shared().wake_workers();
+        Ok(())
+    }
+
+    /// Resolves when an event may be claimed, or nothing will come any more.
+    pub(crate) async fn work(&self) {
+        self.shared().work().await;
+    }
+
+    /// How long it takes until the earliest wait is over, if anything waits for its time.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        let now = self.shared().now().steady;
+        let due = self.shared().desk().core.state.next_due()?;
+        Some(Duration::from_micros(due.saturating_sub(now)))
+    }
+
+    /// Says which types have a handler; events of others are held.
+    pub(crate) fn set_handled(&self, handled: Handled) {
+        self.shared().desk().core.state.set_handled(handled);
+        self.shared().wake_workers();
+    }
+}
