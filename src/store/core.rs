@@ -348,7 +348,9 @@ impl Core {
     pub(crate) fn wants_segment(&mut self, urgent: bool) -> Option<SegmentHeader> {
         let stage = self.stage.as_ref()?;
         let ordinal = stage.wants_segment()?;
-        if self.poison.is_some() || self.closed || !(urgent || stage.left() < stage.segment_bytes() / 2) {
+        // After a failure only the keeper tries again, once a second.
+        let due = urgent || (self.full.is_none() && stage.left() < stage.segment_bytes() / 2);
+        if self.poison.is_some() || self.closed || !due {
             return None;
         }
         Some(self.new_header(ordinal))

@@ -32,6 +32,8 @@ mod reception;
 mod replay;
 mod retention;
 mod runs;
+#[cfg(test)]
+mod stories;
 #[cfg(feature = "manager")]
 mod unblocked;
 #[cfg(feature = "manager")]

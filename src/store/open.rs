@@ -16,8 +16,8 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::cut::{cut_tail, end_file};
 use crate::log::format::SegmentHeader;
-use crate::log::manifest::Manifest;
-use crate::log::segment::{Segment, file_name};
+use crate::log::manifest::{MANIFEST, Manifest};
+use crate::log::segment::{Segment, file_name, ordinal_of};
 use crate::log::survey::{SegmentFile, Survey};
 use crate::log::verdict::Role;
 use crate::state::{Policy, State};
@@ -46,6 +46,9 @@ pub(crate) fn open(path: &Path, options: StoreOptions, creation: Creation) -> Re
     options.validate()?;
     let clock = Clock::system();
     let dir = enter(path, creation)?;
+    if creation == Creation::Refused && !holds_files_of_a_store(&dir)? {
+        return Err(no_store(path));
+    }
     let lock = lock(&dir)?;
     let mut salts = Salts::new(env::random().map_err(of_env)?);
     let (survey, created) = survey_or_create(&dir, creation, &mut salts)?;
@@ -102,6 +105,12 @@ fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
         Creation::Refused => Dir::open(path),
     };
     entered.map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
+}
+
+/// Whether there is anything to open: if not, not even a lock is left behind.
+fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
+    let names = dir.names().map_err(of_env)?;
+    Ok(names.iter().any(|name| name == MANIFEST || ordinal_of(name).is_some()))
 }
 
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.

@@ -1,0 +1,112 @@
+//! What happens when the disk refuses: stories that need a file which fails on purpose.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::env::{Clock, Dir};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Moment, NewEvent, Outcome};
+use crate::log::format::SegmentHeader;
+use crate::log::manifest::Manifest;
+use crate::log::segment::{Segment, file_name};
+use crate::state::{Policy, State};
+use crate::store::commit::{Level, Shared};
+use crate::store::core::{Core, Refused, Replayed, Salts};
+use crate::store::options::StoreOptions;
+use crate::store::reception::{Decision, Ids, Prepared};
+
+const STORE_ID: [u8; 16] = [7; 16];
+const SEGMENT_BYTES: u64 = 64 * 1024;
+
+/// A store of one segment, whose file may be written or not.
+fn store(path: &std::path::Path, writable: bool) -> Shared {
+    let dir = Dir::open(path).unwrap();
+    let header = SegmentHeader { store_id: STORE_ID, ordinal: 1, generation: 0, salt: 1 };
+    let created = Segment::create(&dir, header, SEGMENT_BYTES).unwrap();
+    drop(created);
+    let file = dir.open_file(&file_name(1), writable).unwrap();
+    let active = Arc::new(Segment { header, file });
+    let replayed = Replayed {
+        state: State::new(STORE_ID, Policy::default()),
+        manifest: Manifest::new(STORE_ID),
+        sealed: BTreeMap::new(),
+        epoch: 0,
+        last_seq: 0,
+        end: None,
+    };
+    let clock = Clock::system();
+    let now = Moment { wall: clock.read().wall.into(), steady: 0 };
+    let options = Arc::new(StoreOptions::default().segment_bytes(SEGMENT_BYTES));
+    let files = BTreeMap::from([(1, Arc::clone(&active))]);
+    let core = Core::begin(replayed, options, active, 1, Salts::new([1; 16]), now);
+    Shared::new(dir, clock, core, files, None)
+}
+
+/// Stages one event of about `bytes` bytes; returns its seq.
+fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
+    let event = NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id);
+    let prepared = Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, shared.now()).unwrap();
+    let decision = shared.try_step(&mut |core, now| core.receive(std::slice::from_ref(&prepared), now));
+    match decision {
+        Ok(Decision::Done(fates)) => Ok(fates[0].seq().unwrap()),
+        Ok(Decision::Conflict { .. }) => Err(Error::invalid("the id is taken")),
+        Err(Refused::Error(error)) => Err(error),
+        Err(Refused::Busy) => Err(Error::invalid("busy")),
+    }
+}
+
+#[test]
+fn after_a_failed_write_nothing_is_acknowledged_and_nothing_is_taken() {
+    // R1, R2.
+    let dir = tempfile::tempdir().unwrap();
+    let shared = store(dir.path(), false);
+    let seq = receive(&shared, "a", 10).unwrap();
+    let error = shared.wait(seq, Level::Durable).unwrap_err();
+    assert_eq!((error.kind(), error.seq()), (ErrorKind::OutcomeUnknown, Some(seq)));
+    assert_eq!(receive(&shared, "b", 10).unwrap_err().kind(), ErrorKind::Poisoned);
+    let error = shared.step(|core, now| core.claim(1, now).map(|claims| claims.len())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Poisoned);
+    assert_eq!(shared.view_durable("a").unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+    assert_eq!(shared.list(&crate::store::Filter::all()).unwrap().len(), 0, "what is unknown is not shown");
+    assert_eq!(shared.wait(seq, Level::Written).unwrap_err().kind(), ErrorKind::OutcomeUnknown, "and it stays so");
+    let stats = shared.stats();
+    assert!(stats.poisoned.is_some() && stats.last_persistence.is_none(), "{stats:?}");
+    let desk = shared.desk();
+    assert_eq!((desk.core.durable(), desk.core.written()), (0, 0));
+}
+
+#[test]
+fn a_disk_without_room_refuses_receptions_settles_what_runs_and_goes_on_by_itself() {
+    // R10.
+    let dir = tempfile::tempdir().unwrap();
+    let shared = store(dir.path(), true);
+    let durable = |seq| shared.wait(seq, Level::Durable).unwrap();
+    durable(receive(&shared, "first", 10).unwrap());
+    let full = || Error::new(ErrorKind::Full, "no space left");
+    shared.desk().core.prepared(Err(full()));
+    let mut kept = 0;
+    let refused = loop {
+        match receive(&shared, &format!("e{kept}"), 4_000) {
+            Ok(seq) => durable(seq),
+            Err(error) => break error,
+        }
+        kept += 1;
+    };
+    assert_eq!(refused.kind(), ErrorKind::Full);
+    assert!(refused.to_string().contains("goes on by itself"), "{refused}");
+    assert!((10..14).contains(&kept), "a quarter of the segment is left: {kept} of 4,000 bytes are kept");
+    let claims = shared.step(|core, now| core.claim(100, now)).unwrap();
+    assert_eq!(claims.len(), kept + 1);
+    for claim in claims {
+        let settled = shared.step(|core, now| core.settle(claim.view.seq, claim.token, &Outcome::Done, now));
+        durable(settled.unwrap().seq);
+    }
+    let header = SegmentHeader { store_id: STORE_ID, ordinal: 2, generation: 0, salt: 2 };
+    let next = Segment::create(&shared.dir, header, SEGMENT_BYTES).map_err(|_| full());
+    shared.desk().core.prepared(next);
+    for number in 0..5 {
+        durable(receive(&shared, &format!("later{number}"), 4_000).unwrap());
+    }
+    assert_eq!(shared.desk().core.active().unwrap().ordinal(), 2);
+    assert_eq!(shared.stats().poisoned, None);
+}
