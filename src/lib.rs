@@ -2,7 +2,7 @@
 //!
 //! Events are appended as checksummed records to segmented log files, and so is every change of their status. What is true now is what
 //! replaying those records gives; it is held in memory and rebuilt at every start. [`Store`] is that and nothing more; `EventManager`
-//! runs handlers over it. The bytes on the disk are drawn in `src/log/FORMAT.md`.
+//! runs handlers over it. What is promised when, and the limits, stand in the README; the bytes on the disk in `src/log/FORMAT.md`.
 //!
 //! ```text
 //! emit ──► EventManager ──► workers ──► your handlers
@@ -11,6 +11,17 @@
 //!               │
 //!             0000000001.seg  0000000002.seg  …  MANIFEST  LOCK
 //! ```
+//!
+//! # Features
+//!
+//! All are on by default, so that `cargo run` and `cargo install` give the command.
+//!
+//! * **`manager`** adds `EventManager`: handlers, retries, timeouts and concurrency. It brings tokio.
+//! * **`webhook`** adds the module `webhook`: proving and reading Linear's deliveries, for those who bring their own HTTP server.
+//! * **`service`** adds the module `service`: the receiver, the control socket and the configuration. It brings axum.
+//! * **`cli`** adds the commands `ledgerline` and `ledgerline-dump`.
+//!
+//! Without any of them there are [`Store`] and [`audit`], blocking, on threads.
 
 mod env;
 mod error;
@@ -24,6 +35,8 @@ mod manager;
 mod processor;
 #[cfg(feature = "manager")]
 mod queue;
+#[cfg(feature = "service")]
+pub mod service;
 #[cfg_attr(
     not(any(test, feature = "manager")),
     expect(dead_code, reason = "only a manager waits for work, or holds events of types without a handler")
@@ -45,3 +58,8 @@ pub use store::audit;
 pub use store::{
     Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats, Store, StoreOptions,
 };
+
+/// The examples of the README.
+#[cfg(all(doctest, feature = "manager"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

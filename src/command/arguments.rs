@@ -1,0 +1,86 @@
+//! The verbs, and how a run of the command begins and ends.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use super::trouble::Trouble;
+use super::{compact, emit, health, list, replay, send, serve, show, stats};
+
+/// Keeps events durably, runs them, retries them and shows what became of them.
+#[derive(Parser)]
+#[command(name = "ledgerline", version, max_term_width = 120, after_help = ENDS)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const ENDS: &str = "Exit codes: 0 done; 1 health found that not all is well; 2 trouble, told on stderr.";
+
+/// The exit code of everything that could not be done.
+const TROUBLE: u8 = 2;
+
+#[derive(Subcommand)]
+enum Verb {
+    Serve(serve::Serve),
+    Send(send::Send),
+    Emit(emit::Emit),
+    List(list::List),
+    Show(show::Show),
+    Stats(stats::Stats),
+    Health(health::Health),
+    Replay(replay::Replay),
+    Compact(compact::Compact),
+}
+
+/// Does what the process's arguments say.
+pub(crate) fn run() -> ExitCode {
+    let done = match Arguments::try_parse() {
+        Ok(arguments) => arguments.verb.run(),
+        Err(error) if is_help(&error) => return tell_help(&error),
+        Err(error) => Err(Trouble::of_arguments(&error)),
+    };
+    done.unwrap_or_else(|trouble| {
+        trouble.tell();
+        ExitCode::from(TROUBLE)
+    })
+}
+
+/// `--help` and `--version` are answers and go to stdout; the help that is shown for want of a verb goes to stderr.
+fn is_help(error: &clap::Error) -> bool {
+    !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
+fn tell_help(error: &clap::Error) -> ExitCode {
+    let told = error.print().is_ok() && !error.use_stderr();
+    if told { ExitCode::SUCCESS } else { ExitCode::from(TROUBLE) }
+}
+
+impl Verb {
+    fn run(self) -> Result<ExitCode, Trouble> {
+        match self {
+            Self::Serve(verb) => verb.run(),
+            Self::Send(verb) => verb.run(),
+            Self::Emit(verb) => verb.run(),
+            Self::List(verb) => verb.run(),
+            Self::Show(verb) => verb.run(),
+            Self::Stats(verb) => verb.run(),
+            Self::Health(verb) => verb.run(),
+            Self::Replay(verb) => verb.run(),
+            Self::Compact(verb) => verb.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,44 @@
+//! `compact`: forgets what is old enough, now.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::service::{Operation, printable};
+use serde::Deserialize;
+
+use super::store::StoreArguments;
+use super::trouble::Trouble;
+
+/// Forget finished events that are old enough, and free their space. The running service does it every hour
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct Compact {
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+const FIELDS: &str =
+    "JSON: events_forgotten, segments_deleted, bytes_freed, suspended (null, or why nothing was forgotten).";
+
+#[derive(Deserialize)]
+struct Report {
+    events_forgotten: u64,
+    segments_deleted: u64,
+    bytes_freed: u64,
+    suspended: Option<String>,
+}
+
+impl Compact {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        self.store.print(&Operation::Compact {}, |report: Report, output| {
+            let Report { events_forgotten, segments_deleted, bytes_freed, suspended } = report;
+            let _ = output.line(format_args!(
+                "{events_forgotten} events forgotten, {segments_deleted} segments deleted, {bytes_freed} bytes freed"
+            ));
+            if let Some(why) = suspended {
+                let _ = output.line(format_args!("nothing is forgotten for now: {}", printable(&why)));
+            }
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

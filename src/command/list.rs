@@ -1,0 +1,97 @@
+//! `list`: which events there are.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::Status;
+use ledgerline::service::{Operation, printable};
+use serde::Deserialize;
+
+use super::output::Table;
+use super::store::StoreArguments;
+use super::trouble::Trouble;
+
+/// List events, oldest first
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct List {
+    /// Only events that stand here: pending, processing, retrying, completed, failed, cancelled
+    #[arg(long)]
+    status: Option<Status>,
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// At most so many, up to 100,000
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
+    limit: usize,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+const FIELDS: &str = "JSON, one event a line: id, event_type, action, source, key, data, timestamp, status, retry_count, \
+    last_attempt, error_message, max_retries. Times are RFC 3339 in UTC; what an event lacks is null.";
+
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    event_type: String,
+    action: Option<String>,
+    timestamp: String,
+    status: String,
+    retry_count: u32,
+    max_retries: u32,
+    error_message: Option<String>,
+}
+
+impl List {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        let operation = Operation::List { status: self.status, event_type: self.event_type.clone(), limit: self.limit };
+        let count = if self.store.json { self.documents(&operation)? } else { self.table(&operation)? };
+        if count == self.limit {
+            // Told beside the list, not in it.
+            let _ = writeln!(std::io::stderr(), "ledgerline: {count} events listed; --limit NUMBER lists more");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn documents(&self, operation: &Operation) -> Result<usize, Trouble> {
+        let mut count = 0;
+        let mut output = super::output::Output::new();
+        let performed = self.store.perform(operation, |line| {
+            count += 1;
+            output.line(line)
+        });
+        output.finish()?;
+        performed.map(|()| count)
+    }
+
+    fn table(&self, operation: &Operation) -> Result<usize, Trouble> {
+        let mut table = Table::new(&["STATUS", "RECEIVED", "RETRIES", "TYPE", "ACTION", "ID", "ERROR"]);
+        let mut count = 0;
+        let mut output = super::output::Output::new();
+        self.store.print(operation, |row: Row, _| {
+            count += 1;
+            table.row(row.cells());
+        })?;
+        if count > 0 {
+            table.print(&mut output);
+        }
+        output.finish().map(|()| count)
+    }
+}
+
+impl Row {
+    fn cells(self) -> [String; 7] {
+        let optional = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| printable(&text));
+        [
+            printable(&self.status),
+            self.timestamp,
+            format!("{}/{}", self.retry_count, self.max_retries),
+            printable(&self.event_type),
+            optional(self.action),
+            printable(&self.id),
+            optional(self.error_message),
+        ]
+    }
+}

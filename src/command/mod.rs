@@ -1,0 +1,29 @@
+//! The command `ledgerline`: what a person types, and what is printed for it.
+//!
+//! ```text
+//! arguments ──► serve ──► the service, until a signal
+//!           ├─► send ───► one signed delivery a file, over HTTP
+//!           └─► emit, list, show, stats, health, replay, compact ──► the running service, or the directory
+//! ```
+//!
+//! Everything is reached through the crate's public path, as any other program would. Results go to stdout, everything else to stderr;
+//! `--json` prints the documents as they are answered, readable text is made from the same documents. Exit 0: done; 1: `health` found
+//! that not all is well; 2: trouble, told as `ledgerline: what, where, what next`.
+//!
+//! Deliberately absent: what an operation does. Read next: `arguments` for the verbs, `output` for what is printed.
+
+mod arguments;
+mod compact;
+mod emit;
+mod health;
+mod list;
+mod output;
+mod replay;
+mod send;
+mod serve;
+mod show;
+mod stats;
+mod store;
+mod trouble;
+
+pub(crate) use arguments::run;

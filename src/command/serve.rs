@@ -1,0 +1,140 @@
+//! `serve`: the receiver and its workers, until a signal.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::store::resolve;
+use super::trouble::Trouble;
+
+/// How long a write to stdout may still block once everything else has ended.
+const STDOUT_GRACE: Duration = Duration::from_secs(1);
+
+/// Receive webhooks, keep them, and print each event as one line of JSON to stdout
+#[derive(Args)]
+#[command(after_help = SETTINGS)]
+pub(super) struct Serve {
+    /// The configuration file: TOML, with the keys named below [environment: LEDGERLINE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const SETTINGS: &str = "Flags win over the environment, the environment over the file, the file over the defaults. \
+    LINEAR_EVENT_PERSISTENCE_ENABLED, LINEAR_BATCH_PROCESSING_ENABLED and LINEAR_BACKGROUND_PROCESSING may only be true.
+Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT, SIGTERM, or (exit 2) when stdout is closed.";
+
+/// The settings that were given as flags; which ones there are is the library's table.
+struct Settings {
+    given: Vec<(&'static Setting, OsString)>,
+}
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        Setting::all().iter().fold(command, |command, setting| {
+            let action = if setting.is_repeatable() { ArgAction::Append } else { ArgAction::Set };
+            command.arg(
+                Arg::new(setting.flag())
+                    .long(setting.flag())
+                    .value_name(setting.placeholder())
+                    .value_parser(value_parser!(OsString))
+                    .action(action)
+                    .help(setting.help()),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Vec::new();
+        for setting in Setting::all() {
+            let values = matches.get_many::<OsString>(setting.flag()).into_iter().flatten();
+            given.extend(values.map(|value| (*setting, value.clone())));
+        }
+        Ok(Self { given })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        let flags = self.settings.given.into_iter();
+        let given = flags.fold(Given::new(), |given, (setting, value)| given.flag(setting, value));
+        let config = resolve(None, self.config.as_ref(), given)?;
+        log(&config)?;
+        for name in config.unknown_variables() {
+            tracing::warn!("{} in the environment is no setting, and is passed over", printable(name));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let ended = runtime.block_on(serve(config));
+        // A reader that has stopped reading blocks a thread that writes to it, and no more than that.
+        runtime.shutdown_timeout(STDOUT_GRACE);
+        match ended? {
+            Ended::OutputClosed => {
+                Err(Trouble::new("stdout was closed: the service has ended; events that were not printed are kept"))
+            }
+            _ => Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<Ended, Trouble> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut asked = async move || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let service = tokio::select! {
+        started = Service::start(config, Box::new(io::stdout())) => started?,
+        // Recovery may take its time; ending amid it is as safe as a crash.
+        () = asked() => return Ok(Ended::Asked),
+    };
+    let program = std::env::args_os().next().unwrap_or_else(|| "ledgerline".into());
+    let banner = service.banner(&program.to_string_lossy());
+    // Where stderr is gone there is nobody to tell, and the service runs all the same.
+    let _ = io::stderr().lock().write_all(banner.as_bytes());
+    let (ask, was_asked) = tokio::sync::oneshot::channel();
+    let signals = tokio::spawn(async move {
+        asked().await;
+        let _ = ask.send(());
+        asked().await;
+        tracing::warn!("asked twice: ending at once, as in a crash");
+        std::process::exit(130);
+    });
+    let ended = service
+        .run(async {
+            let _ = was_asked.await;
+        })
+        .await;
+    signals.abort();
+    Ok(ended?)
+}
+
+/// Logs go to stderr: stdout carries events and nothing else.
+fn log(config: &Config) -> Result<(), Trouble> {
+    let filter = EnvFilter::try_new(config.log())
+        .map_err(|error| Trouble::during(&format!("the log filter {:?} is not one", config.log()), &error))?;
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    subscriber.try_init().map_err(|error| Trouble::new(error.to_string()))
+}

@@ -1,0 +1,121 @@
+//! `show`: one event and its whole history.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::service::{Operation, printable};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::output::{Output, Table};
+use super::store::StoreArguments;
+use super::trouble::Trouble;
+
+/// Show one event, with its headers, its data and its whole history
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct Show {
+    /// The event's id
+    id: String,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+const FIELDS: &str = "JSON: the fields of `list`, and seq (number of the record that keeps it), stale (its sender's time was off), \
+    headers [{name, value}], history [{seq, what, at, attempt, message, retry_at}], where what is received, started, completed, \
+    failed, released, replayed, cancelled or condemned.";
+
+#[derive(Deserialize)]
+struct Shown {
+    id: String,
+    event_type: String,
+    action: Option<String>,
+    source: String,
+    key: Option<String>,
+    data: Box<RawValue>,
+    timestamp: String,
+    status: String,
+    retry_count: u32,
+    last_attempt: Option<String>,
+    error_message: Option<String>,
+    max_retries: u32,
+    seq: u64,
+    stale: bool,
+    headers: Vec<Header>,
+    history: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    name: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    seq: u64,
+    what: String,
+    at: String,
+    attempt: Option<u32>,
+    message: Option<String>,
+    retry_at: Option<String>,
+}
+
+impl Show {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        let operation = Operation::Show { id: self.id };
+        self.store.print(&operation, |shown: Shown, output| shown.print(output))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Shown {
+    fn print(&self, output: &mut Output) {
+        let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let mut facts = Table::without_head();
+        for (name, value) in [
+            ("id", self.id.clone()),
+            ("type", self.event_type.clone()),
+            ("action", optional(&self.action)),
+            ("source", self.source.clone()),
+            ("key", optional(&self.key)),
+            ("status", self.status.clone()),
+            ("received", format!("{}{}", self.timestamp, if self.stale { " (stale)" } else { "" })),
+            ("retries", format!("{} of {}", self.retry_count, self.max_retries)),
+            ("last attempt", optional(&self.last_attempt)),
+            ("error", optional(&self.error_message)),
+            ("seq", self.seq.to_string()),
+        ] {
+            facts.row([name.to_owned(), printable(&value)]);
+        }
+        for header in &self.headers {
+            facts.row(["header".to_owned(), printable(&format!("{}: {}", header.name, header.value))]);
+        }
+        facts.print(output);
+
+        let _ = output.line("\nhistory");
+        let mut history = Table::without_head();
+        for step in &self.history {
+            history.row(step.cells());
+        }
+        history.print(output);
+
+        let _ = output.line("\ndata");
+        let _ = output.line(printable(self.data.get()));
+    }
+}
+
+impl Step {
+    fn cells(&self) -> [String; 5] {
+        let attempt = self.attempt.map(|attempt| format!("attempt {attempt}"));
+        let retry = self.retry_at.as_ref().map(|at| format!("again at {at}"));
+        let more: Vec<_> = [self.message.clone(), retry].into_iter().flatten().collect();
+        [
+            format!("  seq {}", self.seq),
+            self.at.clone(),
+            printable(&self.what),
+            attempt.unwrap_or_default(),
+            printable(&more.join("; ")),
+        ]
+    }
+}

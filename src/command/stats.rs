@@ -1,0 +1,90 @@
+//! `stats`: how a store is doing, in numbers.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::service::{Operation, printable};
+use serde_json::{Map, Value};
+
+use super::output::Table;
+use super::store::StoreArguments;
+use super::trouble::Trouble;
+
+/// Show how the store is doing, in numbers
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct Stats {
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+const FIELDS: &str = "JSON: the same names. The first four count over the store's whole life, across restarts and compaction. \
+    Times are RFC 3339 in UTC; what never happened is null.";
+
+/// What the numbers are, in the order in which they are printed.
+const MEANINGS: [(&str, &str); 19] = [
+    ("events_processed", "events completed, ever"),
+    ("events_failed", "attempts that failed, ever"),
+    ("events_retried", "retries scheduled, ever"),
+    ("batch_operations", "claims that were not empty, ever"),
+    ("pending_events", "waiting to run, now or after a delay"),
+    ("processing_events", "being run"),
+    ("retrying_events", "pending ones that wait for a retry"),
+    ("completed_events", "completed and still kept"),
+    ("failed_events", "failed for good, waiting for a person"),
+    ("cancelled_events", "cancelled and still kept"),
+    ("held_events", "waiting for a handler of their type"),
+    ("damaged_events", "found damaged while serving"),
+    ("segments", "files of the log"),
+    ("log_bytes", "bytes of the log"),
+    ("uptime_seconds", "since the store was opened"),
+    ("last_persistence", "when something last became durable"),
+    ("last_cleanup", "when compaction last ran"),
+    ("is_running", "whether events are being processed"),
+    ("poisoned", "why nothing more is taken"),
+];
+
+impl Stats {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        self.store.print(&Operation::Stats {}, |mut stats: Map<String, Value>, output| {
+            let mut table = Table::without_head();
+            for (name, meaning) in MEANINGS {
+                if let Some(value) = stats.remove(name) {
+                    table.row([name.to_owned(), told(&value), meaning.to_owned()]);
+                }
+            }
+            // A newer service may count more than this command can explain.
+            for (name, value) in stats {
+                table.row([printable(&name), told(&value)]);
+            }
+            table.print(output);
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn told(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => printable(text),
+        Value::Number(number) => {
+            let fraction = number.as_f64().filter(|_| number.is_f64());
+            fraction.map_or_else(|| number.to_string(), |seconds| format!("{seconds:.1}"))
+        }
+        other => printable(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_explained() {
+        let stats = serde_json::to_value(ledgerline::Stats::default()).unwrap();
+        let unexplained: Vec<_> =
+            stats.as_object().unwrap().keys().filter(|name| MEANINGS.iter().all(|(known, _)| known != name)).collect();
+        assert!(unexplained.is_empty(), "{unexplained:?}");
+        assert_eq!(stats.as_object().unwrap().len(), MEANINGS.len());
+    }
+}

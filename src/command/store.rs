@@ -1,0 +1,89 @@
+//! What the commands on a store have in common.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::Args;
+use ledgerline::service::{Config, Given, Operation, perform};
+use serde::de::DeserializeOwned;
+
+use super::output::Output;
+use super::trouble::Trouble;
+
+/// Which store, and how to answer.
+#[derive(Args)]
+pub(super) struct StoreArguments {
+    /// The data directory [environment: LEDGERLINE_DATA] [default: ledgerline-data]
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// The configuration file that the service was started with [environment: LEDGERLINE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON with stable names instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl StoreArguments {
+    pub(super) fn config(&self) -> Result<Config, Trouble> {
+        resolve(self.data.as_ref(), self.config.as_ref(), Given::new())
+    }
+
+    /// Does `operation`, and gives each line of its answer to `line`. Damage is trouble even where an answer was possible.
+    pub(super) fn perform(
+        &self,
+        operation: &Operation,
+        mut line: impl FnMut(String) -> ControlFlow<()>,
+    ) -> Result<(), Trouble> {
+        let config = self.config()?;
+        let damage = perform(&config, operation, &mut line)?;
+        if damage.is_empty() {
+            return Ok(());
+        }
+        let (data, damage) = (config.data().display(), damage.join("; "));
+        Err(Trouble::new(format!(
+            "the store at {data} is damaged, and only what verifies was answered: {damage} (`ledgerline-dump {data}` shows every \
+             record)"
+        )))
+    }
+
+    /// Does `operation`, and prints its answer: as it is with `--json`, else as `told` tells each document of it.
+    pub(super) fn print<T: DeserializeOwned>(
+        &self,
+        operation: &Operation,
+        mut told: impl FnMut(T, &mut Output),
+    ) -> Result<(), Trouble> {
+        let mut output = Output::new();
+        let mut unknown = None;
+        let performed = self.perform(operation, |line| {
+            if self.json {
+                return output.line(line);
+            }
+            match serde_json::from_str(&line) {
+                Ok(document) => {
+                    told(document, &mut output);
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    unknown = Some(Trouble::during("cannot understand the answer", &error));
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        // What was answered before a failure holds, and is printed.
+        output.finish()?;
+        performed?;
+        unknown.map_or(Ok(()), Err)
+    }
+}
+
+/// Joins what was given with the environment.
+pub(super) fn resolve(data: Option<&PathBuf>, config: Option<&PathBuf>, mut given: Given) -> Result<Config, Trouble> {
+    if let Some(data) = data {
+        given = given.data(data);
+    }
+    if let Some(config) = config {
+        given = given.file(config);
+    }
+    Ok(given.environment(std::env::vars_os()).resolve()?)
+}

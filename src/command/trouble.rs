@@ -1,0 +1,70 @@
+//! What went wrong, for the person at the terminal.
+
+use std::error::Error as StdError;
+use std::io::{self, Write as _};
+
+use ledgerline::ErrorKind;
+use ledgerline::service::printable;
+
+/// A command could not be done. It is told on stderr, and the exit code is 2.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    text: String,
+}
+
+impl Trouble {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into() }
+    }
+
+    /// What clap says, without its own beginning.
+    pub(super) fn of_arguments(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        Self::new(text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+    }
+
+    /// `error` and its causes, after what was being done.
+    pub(super) fn during(what: &str, error: &(dyn StdError + 'static)) -> Self {
+        let told = Self::chain(error);
+        Self::new(format!("{what}: {told}"))
+    }
+
+    fn chain(error: &(dyn StdError + 'static)) -> String {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+
+    /// Prints it.
+    pub(super) fn tell(&self) {
+        let mut stderr = io::stderr().lock();
+        // Lines of ours stay lines; within them nothing reaches the terminal as it came.
+        for (index, line) in self.text.lines().enumerate() {
+            let beginning = if index == 0 { "ledgerline: " } else { "" };
+            // Where stderr is gone there is nobody to tell.
+            let _ = writeln!(stderr, "{beginning}{}", printable(line));
+        }
+    }
+}
+
+impl From<ledgerline::Error> for Trouble {
+    fn from(error: ledgerline::Error) -> Self {
+        let next = match error.kind() {
+            ErrorKind::Corrupt => " (`ledgerline-dump` shows every record)",
+            ErrorKind::Full => " (free some space, then try again)",
+            _ => "",
+        };
+        Self::new(format!("{}{next}", Self::chain(&error)))
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::new(Self::chain(&error))
+    }
+}

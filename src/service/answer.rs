@@ -1,0 +1,120 @@
+//! What the receiver answers.
+//!
+//! | answer | when |
+//! |---|---|
+//! | 200 `{"id":…,"duplicate":…}` | the event is durable, now or since an earlier delivery |
+//! | 400 `{"error":"invalid_input"}` | signed bytes that are no delivery |
+//! | 401 `{"error":"unauthorized"}` | no signature, a malformed one, a wrong one: one answer, so that it tells nothing |
+//! | 404, 405 | anything else than this listener serves |
+//! | 408 `{"error":"timeout"}` | the body did not arrive in time |
+//! | 413 `{"error":"too_large"}` | the body is longer than the limit, or than a record |
+//! | 500 `{"error":…}` | what cannot happen to a delivery, or a disk that fails |
+//! | 503 `{"error":…}` and `Retry-After` | try again: the disk is full or slow, the store is poisoned or closing |
+//!
+//! Linear takes 200 alone as success and tries again after everything else, so all the others differ for people only.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::error::ErrorKind;
+use crate::store::Receipt;
+
+/// How long a sender is asked to wait. Linear waits by its own rules: 1 minute, 1 hour, 6 hours.
+const RETRY_AFTER_SECONDS: &str = "10";
+
+#[derive(Serialize)]
+struct Kept<'a> {
+    id: &'a str,
+    duplicate: bool,
+}
+
+/// 200: the event is durable.
+pub(super) fn kept(receipt: &Receipt) -> Response<Body> {
+    let kept = Kept { id: &receipt.id, duplicate: receipt.duplicate.is_some() };
+    // Text and a truth value are always writable as JSON.
+    json(StatusCode::OK, serde_json::to_string(&kept).unwrap_or_default())
+}
+
+/// 401, the same whatever is wrong.
+pub(super) fn unauthorized() -> Response<Body> {
+    error(StatusCode::UNAUTHORIZED, "unauthorized")
+}
+
+/// 408.
+pub(super) fn timeout() -> Response<Body> {
+    error(StatusCode::REQUEST_TIMEOUT, "timeout")
+}
+
+/// What an error of this kind is to the sender of a delivery.
+pub(super) fn refused(kind: ErrorKind) -> Response<Body> {
+    error(status(kind), kind.as_str())
+}
+
+/// An empty answer.
+pub(super) fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn status(kind: ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::Full | ErrorKind::Poisoned | ErrorKind::OutcomeUnknown | ErrorKind::Closed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        ErrorKind::IdConflict
+        | ErrorKind::NotFound
+        | ErrorKind::NotAllowed
+        | ErrorKind::Locked
+        | ErrorKind::Corrupt
+        | ErrorKind::UnsupportedFormat
+        | ErrorKind::Io => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn error(status: StatusCode, name: &str) -> Response<Body> {
+    let mut response = json(status, format!("{{\"error\":\"{name}\"}}"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    response
+}
+
+fn json(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_may_pass_is_answered_with_503_and_a_time_to_wait() {
+        for kind in [ErrorKind::Full, ErrorKind::Poisoned, ErrorKind::OutcomeUnknown, ErrorKind::Closed] {
+            let response = refused(kind);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
+            assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), RETRY_AFTER_SECONDS);
+        }
+    }
+
+    #[test]
+    fn no_other_answer_asks_to_wait() {
+        for (kind, status) in [
+            (ErrorKind::InvalidInput, StatusCode::BAD_REQUEST),
+            (ErrorKind::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+            (ErrorKind::Io, StatusCode::INTERNAL_SERVER_ERROR),
+            (ErrorKind::IdConflict, StatusCode::INTERNAL_SERVER_ERROR),
+        ] {
+            let response = refused(kind);
+            assert_eq!(response.status(), status, "{kind:?}");
+            assert!(response.headers().get(header::RETRY_AFTER).is_none());
+        }
+        assert_eq!(unauthorized().status(), StatusCode::UNAUTHORIZED);
+    }
+}

@@ -1,0 +1,69 @@
+//! Everything that the service and the commands need to know.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::store::StoreOptions;
+
+/// Everything that the service and the commands need to know, judged.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(super) data: PathBuf,
+    pub(super) listen: String,
+    pub(super) secret: SecretFrom,
+    pub(super) log: String,
+    pub(super) store: StoreOptions,
+    pub(super) queue_size: usize,
+    pub(super) batch_size: usize,
+    pub(super) processing_interval: Duration,
+    pub(super) concurrency: usize,
+    pub(super) handler_timeout: Duration,
+    pub(super) body_bytes_max: usize,
+    pub(super) stale_tolerance: Duration,
+    pub(super) connections_max: usize,
+    pub(super) unknown_variables: Vec<String>,
+}
+
+/// Where the signing secrets come from.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum SecretFrom {
+    /// Files that hold one each.
+    Files(Vec<PathBuf>),
+    /// What [`super::settings::SECRET_VARIABLE`] holds.
+    Variable(Vec<u8>),
+    /// Nothing was configured: the one in the data directory.
+    Directory,
+}
+
+impl fmt::Debug for SecretFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(paths) => f.debug_tuple("Files").field(paths).finish(),
+            Self::Variable(_) => f.write_str("Variable(…)"),
+            Self::Directory => f.write_str("Directory"),
+        }
+    }
+}
+
+impl Config {
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Where the receiver is to listen.
+    pub fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// What is to be logged.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// Names in the environment that look like settings of ours and are none.
+    pub fn unknown_variables(&self) -> &[String] {
+        &self.unknown_variables
+    }
+}

@@ -1,0 +1,94 @@
+//! The command's end of the control socket. It blocks.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::protocol::{ANSWER_BYTES_MAX, HELLO_BYTES_MAX, Hello, Reply, VERSION, line};
+use super::socket::connect;
+use crate::error::{Error, ErrorKind};
+use crate::service::operations::{Line, Operation};
+
+/// A service that says nothing for so long is stuck.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection to the service that runs on a directory.
+pub(in crate::service) struct Client {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the service that runs on `data`; none if none does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnsupportedFormat`] if it speaks another version of the protocol; [`ErrorKind::Io`] if it does not answer.
+    pub(in crate::service) fn connect(data: &Path) -> Result<Option<Self>, Error> {
+        let Some((path, stream)) = connect(data)? else { return Ok(None) };
+        let mut client = Self { path, stream: BufReader::new(stream) };
+        client.time_out(Some(HELLO_TIMEOUT))?;
+        let Some(hello) = client.read::<Hello>(HELLO_BYTES_MAX)? else {
+            // It closed the socket in this moment: it is ending.
+            return Ok(None);
+        };
+        // Operations take as long as they take.
+        client.time_out(None)?;
+        if hello.ledgerline == VERSION {
+            return Ok(Some(client));
+        }
+        Err(Error::new(
+            ErrorKind::UnsupportedFormat,
+            format!(
+                "the service at {} (process {}) speaks version {} of the control protocol, this command version {VERSION}: use \
+                 the same ledgerline for both",
+                client.path.display(),
+                hello.pid,
+                hello.ledgerline
+            ),
+        ))
+    }
+
+    /// Has the service do `operation`, and gives its answer line by line.
+    pub(in crate::service) fn perform(mut self, operation: &Operation, each: &mut Line<'_>) -> Result<(), Error> {
+        let request = line(operation)?;
+        let sent = self.stream.get_mut().write_all(request.as_bytes());
+        sent.map_err(|source| self.failed("cannot ask", source))?;
+        loop {
+            match self.read::<Reply>(ANSWER_BYTES_MAX)? {
+                Some(Reply::Line(document)) => {
+                    if each(Box::<str>::from(document).into_string()) == ControlFlow::Break(()) {
+                        return Ok(());
+                    }
+                }
+                Some(Reply::Done(_)) => return Ok(()),
+                Some(Reply::Error(failure)) => return Err(failure.into()),
+                None => return Err(self.failed("no complete answer from", io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+    }
+
+    /// The next line; none if the service closed the connection.
+    fn read<T: DeserializeOwned>(&mut self, bytes_max: u64) -> Result<Option<T>, Error> {
+        let mut line = Vec::new();
+        let read = (&mut self.stream).take(bytes_max).read_until(b'\n', &mut line);
+        read.map_err(|source| self.failed("no answer from", source))?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let value = serde_json::from_slice(&line);
+        value.map(Some).map_err(|cause| self.failed("cannot understand", cause.into()))
+    }
+
+    fn time_out(&self, after: Option<Duration>) -> Result<(), Error> {
+        let set = self.stream.get_ref().set_read_timeout(after);
+        set.map_err(|source| self.failed("cannot set a timeout for", source))
+    }
+
+    fn failed(&self, what: &str, source: io::Error) -> Error {
+        Error::new(ErrorKind::Io, format!("{what} the service at {}", self.path.display())).caused_by(source)
+    }
+}

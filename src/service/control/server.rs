@@ -1,0 +1,138 @@
+//! The service's end of the control socket.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::protocol::{Failure, Hello, REQUEST_BYTES_MAX, Reply, VERSION, line};
+use super::socket::Socket;
+use crate::env;
+use crate::error::{Error, ErrorKind};
+use crate::service::operations::{Operation, Operations};
+use crate::store::Store;
+
+/// Commands that are served at once; further ones wait.
+const CONNECTIONS_MAX: usize = 64;
+
+/// A command that asks for nothing for so long is let go.
+const IDLE_MAX: Duration = Duration::from_mins(1);
+
+/// How long operations may still take once the service ends.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Lines of an answer that may wait for a slow command.
+const LINES_WAITING_MAX: usize = 16;
+
+/// What one connection needs.
+#[derive(Clone)]
+struct Desk {
+    operations: Operations,
+    hello: Hello,
+    closing: watch::Receiver<bool>,
+}
+
+/// Serves commands until `shutdown`; then what runs may end within a grace, and the socket's name goes.
+pub(in crate::service) async fn run(
+    socket: Socket,
+    operations: Operations,
+    store: &Store,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (close, closing) = watch::channel(false);
+    let hello = Hello { ledgerline: VERSION, store: store.id(), epoch: store.epoch(), pid: env::process_id() };
+    let desk = Desk { operations, hello, closing };
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = async {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            (slot, socket.listener.accept().await)
+        };
+        let (slot, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let desk = desk.clone();
+                connections.spawn(async move {
+                    if let Err(error) = desk.serve(stream).await {
+                        tracing::debug!(%error, "a command went away");
+                    }
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a command");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    close.send_replace(true);
+    drop(socket);
+    let _ = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    connections.shutdown().await;
+}
+
+impl Desk {
+    async fn serve(mut self, stream: UnixStream) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        stream.write_all(line(&self.hello).map_err(io::Error::other)?.as_bytes()).await?;
+        while let Some(request) = self.next_request(&mut stream).await? {
+            self.answer(request, &mut stream).await?;
+        }
+        Ok(())
+    }
+
+    /// The next request; none when the command has no more, or the service ends.
+    async fn next_request(&mut self, stream: &mut BufReader<UnixStream>) -> io::Result<Option<Vec<u8>>> {
+        let mut request = Vec::new();
+        let mut limited = stream.take(REQUEST_BYTES_MAX);
+        tokio::select! {
+            read = tokio::time::timeout(IDLE_MAX, limited.read_until(b'\n', &mut request)) => { read??; }
+            _ = self.closing.wait_for(|closing| *closing) => return Ok(None),
+        }
+        Ok(if request.ends_with(b"\n") { Some(request) } else { None })
+    }
+
+    async fn answer(&self, request: Vec<u8>, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
+        let (lines, mut answer) = mpsc::channel(LINES_WAITING_MAX);
+        let operations = self.operations.clone();
+        // The store blocks its caller until the disk has answered.
+        let performed = tokio::task::spawn_blocking(move || {
+            perform(&operations, &request, |document| match lines.blocking_send(document) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            })
+        });
+        while let Some(document) = answer.recv().await {
+            let reply = RawValue::from_string(document).map(Reply::Line).map_err(io::Error::other)?;
+            stream.write_all(line(&reply).map_err(io::Error::other)?.as_bytes()).await?;
+        }
+        let reply = match performed.await.map_err(io::Error::other)? {
+            Ok(()) => Reply::Done(true),
+            Err(error) => Reply::Error(Failure::from(&error)),
+        };
+        stream.write_all(line(&reply).map_err(io::Error::other)?.as_bytes()).await
+    }
+}
+
+fn perform(
+    operations: &Operations,
+    request: &[u8],
+    mut each: impl FnMut(String) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let operation: Operation = serde_json::from_slice(request).map_err(|cause| {
+        Error::new(ErrorKind::InvalidInput, "the service does not know this request").caused_by(cause)
+    })?;
+    operations.perform(operation, &mut each)
+}

@@ -1,0 +1,270 @@
+//! What was given on the command line, in the environment and in a file, joined into one configuration.
+//!
+//! Nothing here reads the environment: it comes in as pairs. Whatever is wrong is refused by the name under which it was given.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::config::Config;
+use super::config_file::ConfigFile;
+use super::setting::Setting;
+use super::settings;
+use super::values::Values;
+use crate::error::Error;
+use crate::store::StoreOptions;
+
+/// What was given, not judged yet.
+#[derive(Default)]
+pub struct Given {
+    pub(super) flags: BTreeMap<&'static str, Vec<OsString>>,
+    pub(super) environment: BTreeMap<String, OsString>,
+    file: Option<PathBuf>,
+}
+
+impl Given {
+    /// Nothing: all defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the value of a flag; a repeatable one may be given again, of the others the last counts.
+    #[must_use]
+    pub fn flag(mut self, setting: &'static Setting, value: impl Into<OsString>) -> Self {
+        self.flags.entry(setting.flag).or_default().push(value.into());
+        self
+    }
+
+    /// Names the data directory, as `--data` does.
+    #[must_use]
+    pub fn data(self, path: impl Into<PathBuf>) -> Self {
+        self.flag(&settings::DATA, path.into())
+    }
+
+    /// Adds a file that holds a signing secret, as `--secret-file` does.
+    #[must_use]
+    pub fn secret_file(self, path: impl Into<PathBuf>) -> Self {
+        self.flag(&settings::SECRET, path.into())
+    }
+
+    /// Names the configuration file; it wins over `LEDGERLINE_CONFIG`.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// Adds what the environment holds; names of others are passed over.
+    #[must_use]
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let ours = |name: &String| name.starts_with("LEDGERLINE_") || name.starts_with("LINEAR_");
+        let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        self.environment.extend(named.filter(|(name, _)| ours(name)));
+        self
+    }
+
+    /// Judges all of it.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidInput`] names the flag, variable or key whose value does not fit, or the key that is unknown.
+    pub fn resolve(self) -> Result<Config, Error> {
+        self.refuse_switches()?;
+        let path = self.file.clone().or_else(|| self.environment.get(settings::CONFIG_VARIABLE).map(PathBuf::from));
+        let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
+        let values = Values { given: &self, file };
+        let count = |setting| values.whole(setting);
+        Ok(Config {
+            data: values.data()?,
+            listen: values.listen()?,
+            secret: values.secret()?,
+            log: values.text(&settings::LOG)?,
+            store: StoreOptions::default()
+                .segment_bytes(count(&settings::SEGMENT_BYTES)?)
+                .max_retries(bounded(count(&settings::MAX_RETRIES)?))
+                .retry_interval(values.time(&settings::RETRY_INTERVAL)?)
+                .max_event_age(values.time(&settings::MAX_AGE)?)
+                .dedup_window(values.time(&settings::DEDUP_HOURS)?)
+                .process_deaths_max(bounded(count(&settings::PROCESS_DEATHS_MAX)?)),
+            queue_size: bounded(count(&settings::QUEUE_SIZE)?),
+            batch_size: bounded(count(&settings::BATCH_SIZE)?),
+            processing_interval: values.time(&settings::PROCESSING_INTERVAL)?,
+            concurrency: bounded(count(&settings::CONCURRENCY)?),
+            handler_timeout: values.time(&settings::HANDLER_TIMEOUT)?,
+            body_bytes_max: bounded(count(&settings::BODY_BYTES_MAX)?),
+            stale_tolerance: values.time(&settings::STALE_TOLERANCE)?,
+            connections_max: bounded(count(&settings::CONNECTIONS_MAX)?),
+            unknown_variables: self.unknown_variables(),
+        })
+    }
+
+    fn refuse_switches(&self) -> Result<(), Error> {
+        for switch in &settings::SWITCHES {
+            let Some(value) = self.environment.get(switch.name) else { continue };
+            match value.to_str().map(str::to_ascii_lowercase).as_deref() {
+                Some("true" | "1" | "yes" | "on") => {}
+                Some("false" | "0" | "no" | "off") => {
+                    let (name, part, value) = (switch.name, switch.part, value.display());
+                    return Err(Error::invalid(format!(
+                        "{name} is {value}, but {part} is not built yet: set it to true, or unset it"
+                    )));
+                }
+                _ => {
+                    let (name, value) = (switch.name, value.display());
+                    return Err(Error::invalid(format!("{name} is {value}; it must be true or false")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ours by their prefix, but no setting's. They are told and not refused: orchestrators set such names for a service of this name.
+    fn unknown_variables(&self) -> Vec<String> {
+        let known = |name: &str| {
+            name == settings::CONFIG_VARIABLE
+                || Setting::all().iter().flat_map(|setting| setting.environment).any(|variable| variable.name == name)
+        };
+        let ours = self.environment.keys().filter(|name| name.starts_with("LEDGERLINE_"));
+        ours.filter(|name| !known(name)).cloned().collect()
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The environment may hold a secret.
+        f.debug_struct("Given").field("flags", &self.flags).field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+/// A number that its setting's bounds have already made to fit.
+fn bounded<T: TryFrom<u64> + Default>(number: u64) -> T {
+    T::try_from(number).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::service::config::SecretFrom;
+
+    fn environment(pairs: &[(&str, &str)]) -> Given {
+        Given::new().environment(pairs.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        crate::env::Dir::open(directory.path()).unwrap().replace("c.toml", text.as_bytes()).unwrap();
+        let path = directory.path().join("c.toml");
+        (directory, path)
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_that_over_the_file_and_that_over_the_defaults() {
+        let (_directory, path) = file("batch_size = 2\nconcurrency = 2\nprocessing_interval = 0.5\n");
+        let variables = [("LINEAR_EVENT_BATCH_SIZE", "3"), ("LEDGERLINE_CONCURRENCY", "3")];
+        let config = environment(&variables).file(path).flag(&settings::BATCH_SIZE, "4").resolve().unwrap();
+        assert_eq!((config.batch_size, config.concurrency), (4, 3));
+        assert_eq!(config.processing_interval, Duration::from_millis(500));
+        assert_eq!(config.handler_timeout, Duration::from_mins(1));
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_store_and_within_their_bounds() {
+        let config = Given::new().resolve().unwrap();
+        assert_eq!(format!("{:?}", config.store), format!("{:?}", StoreOptions::default()));
+        assert_eq!((config.listen(), config.log()), ("127.0.0.1:8787", "info"));
+        assert_eq!((config.body_bytes_max, config.connections_max, config.queue_size), (1_048_576, 1_024, 1_000));
+        assert_eq!((config.batch_size, config.concurrency), (10, 16));
+        assert_eq!(config.stale_tolerance, Duration::from_mins(1));
+        assert_eq!(config.secret, SecretFrom::Directory);
+    }
+
+    #[test]
+    fn of_two_names_for_the_age_the_one_in_hours_wins() {
+        let age = |pairs: &[(&str, &str)]| format!("{:?}", environment(pairs).resolve().unwrap().store);
+        let hours = |hours: u64| {
+            let options = StoreOptions::default().max_event_age(Duration::from_secs(hours * 3_600));
+            format!("{options:?}")
+        };
+        assert_eq!(age(&[("LINEAR_MAX_EVENT_AGE", "7200")]), hours(2));
+        assert_eq!(age(&[("LINEAR_MAX_EVENT_AGE", "7200"), ("LINEAR_EVENT_MAX_AGE_HOURS", "3")]), hours(3));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_the_name_it_came_under() {
+        for (given, says) in [
+            (
+                environment(&[("LINEAR_EVENT_BATCH_SIZE", "many")]),
+                "LINEAR_EVENT_BATCH_SIZE is \"many\", but the batch size must be a whole number of events from 1 to 10,000",
+            ),
+            (environment(&[("LINEAR_EVENT_BATCH_SIZE", "")]), "LINEAR_EVENT_BATCH_SIZE is \"\""),
+            (environment(&[("LINEAR_MAX_EVENT_AGE", "0.5")]), "LINEAR_MAX_EVENT_AGE is \"0.5\""),
+            (environment(&[("LINEAR_EVENT_RETRY_INTERVAL", "NaN")]), "LINEAR_EVENT_RETRY_INTERVAL is \"NaN\""),
+            (
+                environment(&[("LINEAR_EVENT_PERSISTENCE_ENABLED", "False")]),
+                "LINEAR_EVENT_PERSISTENCE_ENABLED is False, but",
+            ),
+            (environment(&[("LINEAR_BATCH_PROCESSING_ENABLED", "0")]), "LINEAR_BATCH_PROCESSING_ENABLED is 0, but"),
+            (environment(&[("LINEAR_BACKGROUND_PROCESSING", "off")]), "LINEAR_BACKGROUND_PROCESSING is off, but"),
+            (environment(&[("LINEAR_BACKGROUND_PROCESSING", "maybe")]), "it must be true or false"),
+            (Given::new().flag(&settings::LISTEN, "8787"), "--listen is \"8787\"; it must be an address and a port"),
+            (Given::new().flag(&settings::LISTEN, ":8787"), "--listen"),
+            (Given::new().flag(&settings::STALE_TOLERANCE, "-1"), "--stale-tolerance is \"-1\""),
+            (Given::new().secret_file(""), "--secret-file names no file"),
+            (Given::new().data(""), "--data is \"\""),
+        ] {
+            let error = given.resolve().unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_refused_by_line_or_key() {
+        for (text, says) in [
+            ("batch_size = 2\nbatchsize = 3\n", "has the unknown key \"batchsize\": use data, listen, "),
+            ("batch_size = \"2\"\n", "batch_size in "),
+            ("batch_size = 2.5\n", "is of the sort \"float\", but the batch size must be a whole number"),
+            ("batch_size = 0\n", "c.toml is \"0\", but the batch size"),
+            ("data = 3\n", "is of the sort \"integer\", but the data directory must be text"),
+            ("secret_files = [1]\n", "secret_files in "),
+            ("data = \"d\"\nlisten = \n", "is not TOML: line 2: "),
+        ] {
+            let (_directory, path) = file(text);
+            let error = Given::new().file(&path).resolve().unwrap_err();
+            assert!(error.to_string().contains(says) && error.to_string().contains("c.toml"), "{error}");
+        }
+        let error = environment(&[("LEDGERLINE_CONFIG", "/nowhere/c.toml")]).resolve().unwrap_err();
+        assert!(error.to_string().contains("/nowhere/c.toml"), "{error}");
+    }
+
+    #[test]
+    fn the_former_programs_file_means_a_directory_beside_it_unless_it_is_there() {
+        let (directory, path) = file("");
+        let given = |name: &str| {
+            let file = directory.path().join(name);
+            Given::new().environment([("LINEAR_EVENT_PERSISTENCE_FILE".into(), file.into_os_string())])
+        };
+        let config = given("events.json").resolve().unwrap();
+        assert_eq!(config.data(), directory.path().join("events.json.ledgerline"));
+        let error = given("c.toml").resolve().unwrap_err();
+        assert!(error.to_string().contains("LINEAR_EVENT_PERSISTENCE_FILE names"), "{error}");
+        assert_eq!(given("c.toml").data(&path).resolve().unwrap().data(), path);
+    }
+
+    #[test]
+    fn a_secret_in_the_environment_never_shows() {
+        let given = environment(&[("LINEAR_WEBHOOK_SECRET", "a secret of the team")]);
+        assert!(!format!("{given:?}").contains("secret of"));
+        let config = given.resolve().unwrap();
+        assert!(!format!("{config:?}").contains("secret of"));
+        assert_eq!(config.secret, SecretFrom::Variable(b"a secret of the team".to_vec()));
+    }
+
+    #[test]
+    fn names_of_ours_that_are_no_setting_are_told_and_passed_over() {
+        let pairs = [("LEDGERLINE_DAAT", "x"), ("LEDGERLINE_DATA", "d"), ("LINEAR_API_KEY", "x"), ("PATH", "x")];
+        let config = environment(&pairs).resolve().unwrap();
+        assert_eq!(config.unknown_variables(), ["LEDGERLINE_DAAT"]);
+    }
+}

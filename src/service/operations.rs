@@ -1,0 +1,241 @@
+//! What can be asked of a store, and done to it: the same whether the running service is asked or the directory is opened.
+//!
+//! Each operation answers in JSON documents, one per line, with names that stay. They are the control socket's answers and, unchanged,
+//! what `--json` prints; readable text is made from them.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::printable::json_line;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, NewEvent, Status};
+use crate::manager::EventManager;
+use crate::store::{Filter, HistoryEntry, Replay, Store};
+
+/// Most events that one list may ask for: a list is held in memory.
+const LIST_MAX: usize = 100_000;
+
+/// Why nothing is healthy where no service runs.
+const NOT_RUNNING: &str = "not running: no service answers for this directory";
+
+/// One thing to ask or to do. As JSON it is a request of the control socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Operation {
+    /// The events that match, oldest first: one event a line.
+    List {
+        /// Only those that stand here.
+        status: Option<Status>,
+        /// Only those of this type.
+        event_type: Option<String>,
+        /// At most so many: up to 100,000.
+        limit: usize,
+    },
+    /// One event, with `seq`, `stale`, `headers` and its whole `history`: one line.
+    Show {
+        /// The event.
+        id: String,
+    },
+    /// How the store is doing: one line.
+    Stats {},
+    /// Whether all is well (`healthy`), and if not, why (`reasons`): one line.
+    Health {},
+    /// Runs these events anew: one line each, with `id` and `refused` (null, or why not).
+    Replay {
+        /// The events.
+        ids: Vec<String>,
+    },
+    /// Runs all events anew that have failed for good: lines as for `Replay`.
+    ReplayFailed {},
+    /// Forgets what is old enough, and frees the space: one line.
+    Compact {},
+    /// Keeps an event: one line, with `id`, `duplicate` and `seq`.
+    Emit {
+        /// Its type.
+        event_type: String,
+        /// Its data: JSON, kept byte for byte.
+        data: String,
+        /// Its id; made up if there is none.
+        id: Option<String>,
+        /// The key whose events run one at a time.
+        key: Option<String>,
+    },
+}
+
+/// What an operation needs where no service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The directory, read-only and without its lock.
+    Read,
+    /// The store, which must be there.
+    Write,
+    /// The store, which is created if need be.
+    Create,
+}
+
+/// Takes one line of an answer; breaks when nobody wants more.
+pub(super) type Line<'a> = dyn FnMut(String) -> ControlFlow<()> + 'a;
+
+impl Operation {
+    pub(super) fn access(&self) -> Access {
+        match self {
+            Self::List { .. } | Self::Show { .. } | Self::Stats {} | Self::Health {} => Access::Read,
+            Self::Replay { .. } | Self::ReplayFailed {} | Self::Compact {} => Access::Write,
+            Self::Emit { .. } => Access::Create,
+        }
+    }
+}
+
+/// What the operations are done to.
+#[derive(Clone)]
+pub(super) struct Operations {
+    store: Store,
+    /// None where no service runs: then nothing is processed, and nothing is healthy.
+    manager: Option<EventManager>,
+}
+
+/// An event with all that is known of it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    seq: u64,
+    stale: bool,
+    headers: Vec<Header<'a>>,
+    history: Vec<HistoryEntry>,
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+/// As a manager's health, where there is none.
+#[derive(Serialize)]
+struct NotRunning {
+    healthy: bool,
+    reasons: [&'static str; 1],
+}
+
+#[derive(Serialize)]
+struct Emitted<'a> {
+    id: &'a str,
+    duplicate: bool,
+    seq: u64,
+}
+
+impl Operations {
+    /// On a store that no service processes.
+    pub(super) fn of_store(store: Store) -> Self {
+        Self { store, manager: None }
+    }
+
+    /// On the store of a running manager.
+    pub(super) fn of_manager(manager: EventManager) -> Self {
+        Self { store: manager.store(), manager: Some(manager) }
+    }
+
+    /// Does `operation` and gives its answer line by line. What it changed is durable when this returns. It blocks.
+    pub(super) fn perform(&self, operation: Operation, line: &mut Line<'_>) -> Result<(), Error> {
+        match operation {
+            Operation::List { status, event_type, limit } => self.list(status, event_type, limit, line),
+            Operation::Show { id } => self.show(&id, line),
+            Operation::Stats {} => {
+                let stats = self.manager.as_ref().map_or_else(|| self.store.stats(), EventManager::stats);
+                one(&stats, line)
+            }
+            Operation::Health {} => match &self.manager {
+                Some(manager) => one(&manager.health(), line),
+                None => one(&NotRunning { healthy: false, reasons: [NOT_RUNNING] }, line),
+            },
+            Operation::Replay { ids } => replayed(&self.store.replay(&ids)?, line),
+            Operation::ReplayFailed {} => replayed(&self.store.replay_failed()?, line),
+            Operation::Compact {} => one(&self.store.compact()?, line),
+            Operation::Emit { event_type, data, id, key } => self.emit(event_type, data, id, key, line),
+        }
+    }
+
+    fn list(
+        &self,
+        status: Option<Status>,
+        event_type: Option<String>,
+        limit: usize,
+        line: &mut Line<'_>,
+    ) -> Result<(), Error> {
+        if limit > LIST_MAX {
+            return Err(Error::invalid(format!("limit is {limit}; a list has at most {LIST_MAX} events")));
+        }
+        let mut filter = Filter::all().limit(limit);
+        filter.status = status;
+        filter.event_type = event_type;
+        for event in self.store.list(&filter)? {
+            if line(json_line(&event)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, id: &str, line: &mut Line<'_>) -> Result<(), Error> {
+        let event = self.store.get(id)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("no event {id:?} is kept in {}", self.store.path().display()))
+        })?;
+        let headers = event.headers().iter().map(|(name, value)| Header { name, value }).collect();
+        let history = self.store.history(id)?;
+        one(&Shown { event: &event, seq: event.seq(), stale: event.is_stale(), headers, history }, line)
+    }
+
+    fn emit(
+        &self,
+        event_type: String,
+        data: String,
+        id: Option<String>,
+        key: Option<String>,
+        line: &mut Line<'_>,
+    ) -> Result<(), Error> {
+        let mut event = NewEvent::from_json(event_type, data)?;
+        event = id.into_iter().fold(event, NewEvent::id);
+        event = key.into_iter().fold(event, NewEvent::key);
+        let receipt = self.store.append(event)?;
+        one(&Emitted { id: &receipt.id, duplicate: receipt.duplicate.is_some(), seq: receipt.seq }, line)
+    }
+}
+
+fn replayed(replays: &[Replay], line: &mut Line<'_>) -> Result<(), Error> {
+    for replay in replays {
+        if line(json_line(replay)?).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn one(answer: &impl Serialize, line: &mut Line<'_>) -> Result<(), Error> {
+    // Nothing follows, so it does not matter whether somebody wants more.
+    let _ = line(json_line(answer)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_one_line_of_json_and_comes_back() {
+        for operation in [
+            Operation::List { status: Some(Status::Failed), event_type: None, limit: 5 },
+            Operation::Stats {},
+            Operation::Emit { event_type: "Issue".into(), data: "{\n}".into(), id: None, key: Some("k".into()) },
+        ] {
+            let line = serde_json::to_string(&operation).unwrap();
+            assert!(!line.contains('\n'), "{line}");
+            assert_eq!(serde_json::from_str::<Operation>(&line).unwrap(), operation);
+        }
+        for foreign in [r#"{"operation":"drop"}"#, r#"{"operation":"stats","x":1}"#, r#"{"id":"x"}"#, "[]"] {
+            assert!(serde_json::from_str::<Operation>(foreign).is_err(), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Foreign text on its way to a terminal.
+//!
+//! An event's data, a header, an error message: whoever sent it chose every character, and a terminal obeys some of them. Nothing here
+//! is printed before those are escaped.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Whether a terminal or an editor would act on `character` instead of showing it: control characters, line and paragraph separators,
+/// and marks that reorder text.
+fn acts(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` with everything escaped that a terminal would act on, line ends included.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if acts(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// `value` as JSON on one line that is safe to print.
+pub(super) fn json_line(value: &impl Serialize) -> Result<String, Error> {
+    let json = serde_json::to_string(value)
+        .map_err(|cause| Error::invalid("an answer cannot be written as JSON").caused_by(cause))?;
+    Ok(one_line(json))
+}
+
+/// The same JSON value on one line: line ends, which can only stand between tokens, become spaces; within texts, what a terminal would
+/// act on is written as JSON's own escapes.
+fn one_line(json: String) -> String {
+    if !json.contains(acts) {
+        return json;
+    }
+    let mut line = String::with_capacity(json.len() + 64);
+    for character in json.chars() {
+        match character {
+            '\n' | '\r' | '\t' => line.push(' '),
+            character if acts(character) => {
+                // All of them lie in the basic plane, so one escape is enough. Writing to a String does not fail.
+                let _ = write!(line, "\\u{:04x}", u32::from(character));
+            }
+            character => line.push(character),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_left() {
+        let foreign = "a\u{1b}[31mred\r\n\tb\u{7f}\u{9b}2J\u{202e}txt\u{2028}é ✓";
+        assert_eq!(printable(foreign), "a\\u{1b}[31mred\\r\\n\\tb\\u{7f}\\u{9b}2J\\u{202e}txt\\u{2028}é ✓");
+    }
+
+    #[test]
+    fn a_json_value_stays_the_same_on_its_one_line() {
+        let raw = "{\n\t\"a\": \"\u{9b}2J\u{7f}\u{202e}é\",\r\n  \"b\": [1.0, 2e400]\n}";
+        let raw = serde_json::value::RawValue::from_string(raw.to_owned()).unwrap();
+        let line = json_line(&raw).unwrap();
+        assert_eq!(line, r#"{  "a": "\u009b2J\u007f\u202eé",    "b": [1.0, 2e400] }"#);
+        let value: serde_json::Value = serde_json::from_str(r#"{"a": "\u009b2J\u007f\u202eé"}"#).unwrap();
+        assert_eq!(value["a"], "\u{9b}2J\u{7f}\u{202e}é");
+    }
+}

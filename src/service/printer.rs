@@ -1,0 +1,161 @@
+//! The handler of a service without a configuration of its own: every event as one line of JSON.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+
+use super::printable::json_line;
+use crate::event::{Event, Outcome};
+
+/// How long an event rests that could not be printed because nobody reads any more. The service stops meanwhile.
+const REST: Duration = Duration::from_millis(500);
+
+type Output = Box<dyn Write + Send>;
+
+/// Writes events to an output. A line is flushed before its event is done; if it cannot be written the event is kept: it is retried,
+/// and where the reader pauses or has gone away it is given back without counting a failure.
+pub(super) struct Printer {
+    // The runtime's Mutex, because its guard goes to the thread that writes: however many events wait for a reader that pauses, only
+    // one of them keeps a thread.
+    output: Arc<Mutex<Output>>,
+    /// How long one event waits for the output. It must end before the handler's timeout, which would count as a failure.
+    patience: Duration,
+    closed: watch::Sender<bool>,
+}
+
+impl Printer {
+    /// Prints to `output`; each run may take `handler_timeout`.
+    pub(super) fn new(output: Output, handler_timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            output: Arc::new(Mutex::new(output)),
+            patience: handler_timeout / 2,
+            closed: watch::Sender::new(false),
+        })
+    }
+
+    /// Resolves once nobody reads the output any more.
+    pub(super) async fn closed(&self) {
+        let mut closed = self.closed.subscribe();
+        // The sender lives as long as this borrow, so waiting cannot fail.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+
+    /// Prints one event.
+    pub(super) async fn print(self: Arc<Self>, event: Event) -> Outcome {
+        match tokio::time::timeout(self.patience, self.written(event)).await {
+            Ok(Ok(())) => Outcome::Done,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed.send_replace(true);
+                // Given back at once it would be claimed again at once, until the service has stopped.
+                tokio::time::sleep(REST).await;
+                Outcome::Release
+            }
+            Ok(Err(error)) => Outcome::Retry(format!("cannot print the event: {error}")),
+            Err(_) => Outcome::Release,
+        }
+    }
+
+    async fn written(&self, event: Event) -> io::Result<()> {
+        let output = Arc::clone(&self.output).lock_owned().await;
+        tokio::task::spawn_blocking(move || write(output, &event)).await.map_err(io::Error::other)?
+    }
+}
+
+fn write(mut output: OwnedMutexGuard<Output>, event: &Event) -> io::Result<()> {
+    let mut line = json_line(event).map_err(io::Error::other)?;
+    line.push('\n');
+    output.write_all(line.as_bytes())?;
+    output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::event::{EventParts, Status, Timestamp};
+
+    fn event(id: &str) -> Event {
+        Event::new(EventParts {
+            seq: 1,
+            id: id.to_owned(),
+            event_type: "Issue".to_owned(),
+            action: None,
+            source: "test".to_owned(),
+            key: None,
+            headers: Vec::new(),
+            stale: false,
+            data: RawValue::NULL.to_owned(),
+            timestamp: Timestamp::from_unix_micros(0),
+            status: Status::Processing,
+            retry_count: 0,
+            max_retries: 3,
+            last_attempt: None,
+            error_message: None,
+        })
+    }
+
+    /// Takes a line only once it is told to, and then tells that it has.
+    struct Paused {
+        go_on: mpsc::Receiver<()>,
+        written: mpsc::Sender<()>,
+    }
+
+    impl Write for Paused {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.go_on.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            self.written.send(()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn while_the_reader_pauses_no_event_fails_and_only_one_takes_a_thread() {
+        let ((go_on, wait), (written, done)) = (mpsc::channel(), mpsc::channel());
+        let paused = Paused { go_on: wait, written };
+        let printer = Printer::new(Box::new(paused), Duration::from_millis(40));
+        let waiting = ["first", "second", "third"].map(|id| tokio::spawn(Arc::clone(&printer).print(event(id))));
+        for run in waiting {
+            assert_eq!(run.await.unwrap(), Outcome::Release);
+        }
+        go_on.send(()).unwrap();
+        done.recv().unwrap();
+        let patient =
+            Printer { output: Arc::clone(&printer.output), patience: Duration::MAX, closed: watch::Sender::default() };
+        go_on.send(()).unwrap();
+        assert_eq!(Arc::new(patient).print(event("second")).await, Outcome::Done);
+        assert_eq!(done.try_iter().count(), 1, "those that were given back wrote nothing");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_retried_unless_the_reader_has_gone() {
+        let full = |kind: io::ErrorKind| -> Output { Box::new(Failing(kind)) };
+        let printer = Printer::new(full(io::ErrorKind::StorageFull), Duration::from_mins(1));
+        assert!(
+            matches!(printer.print(event("a")).await, Outcome::Retry(why) if why.starts_with("cannot print the event: "))
+        );
+        let printer = Printer::new(full(io::ErrorKind::BrokenPipe), Duration::from_mins(1));
+        assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release);
+        printer.closed().await;
+    }
+
+    struct Failing(io::ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

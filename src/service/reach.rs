@@ -1,0 +1,64 @@
+//! From a command to the store: through the service that runs on the directory, or by opening the directory.
+//!
+//! | | a service runs | none runs | another program holds the lock |
+//! |---|---|---|---|
+//! | reading | asks the service | reads the directory, without the lock | reads the directory, without the lock |
+//! | writing | asks the service | opens the store | refused: [`ErrorKind::Locked`] names the holder |
+//!
+//! Only an operation that keeps an event creates a store.
+
+use std::ops::ControlFlow;
+
+use super::config::Config;
+use super::control::Client;
+use super::operations::{Access, Operation, Operations};
+use crate::error::{Error, ErrorKind};
+use crate::store::Store;
+
+/// Does `operation` and gives its answer line by line, each a JSON document that is safe to print; `each` breaks when it wants no
+/// more. What was changed is durable when this returns. It blocks.
+///
+/// Returns what is damaged, where the directory was read in spite of it: then the answer may lack something.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if there is no store, or no such event; [`ErrorKind::Locked`] if a program without a control socket holds
+/// the store and the operation writes.
+pub fn perform(
+    config: &Config,
+    operation: &Operation,
+    each: &mut dyn FnMut(String) -> ControlFlow<()>,
+) -> Result<Vec<String>, Error> {
+    let ask = |service: Client, each| service.perform(operation, each).map(|()| Vec::new());
+    if let Some(service) = Client::connect(config.data())? {
+        return ask(service, each);
+    }
+    let store = match open(config, operation.access()) {
+        // A service may have started in between: then it can be asked now.
+        Err(error) if error.kind() == ErrorKind::Locked => match Client::connect(config.data())? {
+            Some(service) => return ask(service, each),
+            None => return Err(error),
+        },
+        opened => opened?,
+    };
+    let performed = Operations::of_store(store.clone()).perform(operation.clone(), each);
+    // What is durable is durable; closing only spares the next start the search for a torn end.
+    let closed = store.close();
+    performed.and(closed).map(|()| store.recovery().damage.clone())
+}
+
+fn open(config: &Config, access: Access) -> Result<Store, Error> {
+    let opened = match access {
+        Access::Read => Store::open_read_only(config.data()),
+        Access::Write => Store::open_existing(config.data(), config.store.clone()),
+        Access::Create => Store::open(config.data(), config.store.clone()),
+    };
+    opened.map_err(|error| if error.kind() == ErrorKind::NotFound { no_store(config) } else { error })
+}
+
+fn no_store(config: &Config) -> Error {
+    let path = config.data().display();
+    let message = format!(
+        "no store at {path}: name its directory with --data DIR, or start one with `ledgerline serve --data {path}`"
+    );
+    Error::new(ErrorKind::NotFound, message)
+}

@@ -1,0 +1,234 @@
+//! The receiver: what is served on the published address, and in which order a delivery is looked at.
+//!
+//! ```text
+//! limits ──► signature over the raw body ──► JSON ──► store ──► 200
+//!   413, 408       401                        400      503
+//! ```
+//!
+//! This listener is published through tunnels, so it serves the webhook and four bare codes of health, and nothing else: no lists, no
+//! numbers, no version. Nothing of a body is looked at before its signature is proven, and what an unproven sender is told is one
+//! uniform answer. 200 is said once the event is durable, never earlier.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::routing::{get, post};
+
+use super::answer;
+use crate::env::Clock;
+use crate::error::ErrorKind;
+use crate::event::Timestamp;
+use crate::manager::EventManager;
+use crate::webhook::{self, Delivery, Secret};
+
+/// Where Linear posts to.
+pub(super) const PATH: &str = "/webhooks/linear";
+
+/// How long a body may take to arrive. Linear itself gives up after 5 s.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Room made for a body before its bytes are there: a declared length is only a claim.
+const BODY_BYTES_AHEAD: usize = 16 * 1024;
+
+/// What it takes to judge and keep a delivery.
+pub(super) struct Receiver {
+    pub(super) manager: EventManager,
+    pub(super) secrets: Vec<Secret>,
+    pub(super) body_bytes_max: usize,
+    pub(super) body_timeout: Duration,
+    pub(super) stale_tolerance: Duration,
+    pub(super) clock: Clock,
+}
+
+/// Everything that this listener serves.
+pub(super) fn router(receiver: Receiver) -> Router {
+    Router::new()
+        .route(PATH, post(receive))
+        .route("/livez", get(async || answer::bare(StatusCode::OK)))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(healthy))
+        .fallback(async || answer::bare(StatusCode::NOT_FOUND))
+        .with_state(Arc::new(receiver))
+}
+
+/// 200 while deliveries are taken. Recovery is over before anything is served.
+async fn ready(State(receiver): State<Arc<Receiver>>) -> Response<Body> {
+    let stats = receiver.manager.stats();
+    answer::bare(code(stats.is_running && stats.poisoned.is_none()))
+}
+
+async fn healthy(State(receiver): State<Arc<Receiver>>) -> Response<Body> {
+    answer::bare(code(receiver.manager.health().healthy))
+}
+
+fn code(well: bool) -> StatusCode {
+    if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = match tokio::time::timeout(receiver.body_timeout, whole(body, receiver.body_bytes_max)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(Incomplete::TooLong)) => return closing(answer::refused(ErrorKind::TooLarge)),
+        Ok(Err(Incomplete::Broken(error))) => {
+            tracing::debug!(%error, "a delivery broke off");
+            return closing(answer::bare(StatusCode::BAD_REQUEST));
+        }
+        Err(_) => return closing(answer::timeout()),
+    };
+    receiver.judge(&head.headers, body).await
+}
+
+/// Why there is no whole body.
+enum Incomplete {
+    TooLong,
+    Broken(axum::Error),
+}
+
+/// All bytes of `body`, unless they are, or claim to be, more than `bytes_max`.
+async fn whole(body: Body, bytes_max: usize) -> Result<Vec<u8>, Incomplete> {
+    let claimed = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if claimed > bytes_max {
+        return Err(Incomplete::TooLong);
+    }
+    let mut bytes = Vec::with_capacity(claimed.min(BODY_BYTES_AHEAD));
+    let mut body = pin!(body);
+    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        let Ok(data) = frame.map_err(Incomplete::Broken)?.into_data() else { continue };
+        if data.len() > bytes_max - bytes.len() {
+            return Err(Incomplete::TooLong);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// The connection ends with this answer: the rest of the body is not waited for.
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl Receiver {
+    async fn judge(&self, headers: &HeaderMap, body: Vec<u8>) -> Response<Body> {
+        if let Err(unproven) = webhook::verify(&self.secrets, &body, signature(headers)) {
+            tracing::warn!(body_bytes = body.len(), "a delivery was refused: {unproven}");
+            return answer::unauthorized();
+        }
+        let received_at = Timestamp::from(self.clock.read().wall);
+        let delivery = Delivery { headers: texts(headers), body, received_at };
+        let (event, notes) = match webhook::read(delivery, self.stale_tolerance) {
+            Ok(read) => read,
+            Err(unreadable) => {
+                tracing::warn!("a signed delivery was refused: {unreadable}");
+                return answer::refused(ErrorKind::InvalidInput);
+            }
+        };
+        match self.manager.try_emit_event(event).await {
+            Ok(receipt) => {
+                for note in notes {
+                    tracing::warn!(id = %receipt.id.escape_debug(), "{note}");
+                }
+                tracing::debug!(id = %receipt.id.escape_debug(), duplicate = ?receipt.duplicate, "kept");
+                answer::kept(&receipt)
+            }
+            Err(error) => {
+                tracing::error!(error = ?error, "a proven delivery was not kept");
+                answer::refused(error.kind())
+            }
+        }
+    }
+}
+
+/// The one signature. Where there are several, none of them counts.
+fn signature(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut values = headers.get_all("linear-signature").iter();
+    let first = values.next()?;
+    Some(if values.next().is_some() { b"" } else { first.as_bytes() })
+}
+
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::service::server::{self, Limits};
+
+    const SECRET: &[u8] = b"a secret for these tests";
+
+    /// A receiver whose bodies may take 50 ms, before a manager without workers.
+    async fn receiver(directory: &tempfile::TempDir) -> (SocketAddr, EventManager) {
+        let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
+        let router = router(Receiver {
+            manager: manager.clone(),
+            secrets: vec![Secret::new(SECRET).unwrap()],
+            body_bytes_max: 1024,
+            body_timeout: Duration::from_millis(50),
+            stale_tolerance: Duration::from_mins(1),
+            clock: Clock::system(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(server::run(listener, router, Limits::connections(8), std::future::pending()));
+        (address, manager)
+    }
+
+    async fn answer(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    fn delivery(event_type: &str) -> String {
+        let body = format!(r#"{{"type":"{event_type}"}}"#);
+        let signature = Secret::new(SECRET).unwrap().sign(body.as_bytes());
+        format!(
+            "POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nLinear-Signature: {signature}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_in_time_is_given_up_with_its_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let (address, _manager) = receiver(&directory).await;
+        let request = format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345");
+        let answer = answer(address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn after_the_manager_has_closed_deliveries_are_asked_to_come_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (address, manager) = receiver(&directory).await;
+        assert!(answer(address, &delivery("Issue")).await.starts_with("HTTP/1.1 200"));
+        manager.shutdown().await.unwrap();
+        let answer_to_delivery = answer(address, &delivery("Comment")).await;
+        assert!(answer_to_delivery.starts_with("HTTP/1.1 503"), "{answer_to_delivery}");
+        assert!(answer_to_delivery.contains("retry-after: "), "{answer_to_delivery}");
+        assert!(answer_to_delivery.ends_with("{\"error\":\"closed\"}"), "{answer_to_delivery}");
+        for (path, status) in [("/livez", "200"), ("/readyz", "503"), ("/healthz", "503")] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let answer = answer(address, &request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Connections: how many, how slow, how long.
+//!
+//! One task accepts, one task serves each connection. Whoever sends its headers too slowly is cut off, and so is whoever keeps a
+//! connection for too long without need: a peer that never reads its answers would otherwise hold its place for ever.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Longest head of a request. Linear's have less than 1 KiB.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Wait after a connection could not be accepted, for example because all file descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bounds of the connections.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    /// Served at once; further ones wait in the system's backlog.
+    pub(super) connections_max: usize,
+    /// From the first moment, or the last answer, to the end of a request's head.
+    pub(super) head_timeout: Duration,
+    /// After this a connection ends with the request that it is busy with.
+    pub(super) age_max: Duration,
+    /// How long that request may still take, and how long all may take when the server ends.
+    pub(super) grace: Duration,
+}
+
+impl Limits {
+    /// Good for deliveries, of which so many connections may bring some at once.
+    pub(super) fn connections(connections_max: usize) -> Self {
+        Self {
+            connections_max,
+            head_timeout: Duration::from_secs(10),
+            age_max: Duration::from_mins(5),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves `router` on `listener` until `shutdown`. Then nothing more is accepted, requests that are being served may end, and after
+/// the grace the rest is cut off.
+pub(super) async fn run(listener: TcpListener, router: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let (close, closing) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (stream, slot) = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            () = &mut shutdown => break,
+        };
+        let served = serve(stream, router.clone(), limits.clone(), closing.clone());
+        connections.spawn(async move {
+            served.await;
+            drop(slot);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    close.send_replace(true);
+    while connections.join_next().await.is_some() {}
+}
+
+/// The next connection and its place among those that are served at once.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // Nobody closes the semaphore, so there always is a place at last.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, limits: Limits, mut closing: watch::Receiver<bool>) {
+    // Answers are small and single: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return told(ended),
+        () = tokio::time::sleep(limits.age_max) => {}
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = tokio::time::timeout(limits.grace, connection).await {
+        told(ended);
+    }
+}
+
+/// Most connections that end badly were ended by the other side, and say nothing about this one.
+fn told(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { grace: Duration::from_millis(200), ..Limits::connections(2) }
+    }
+
+    /// A server on a free port, and what ends it.
+    async fn server(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/slow", get(async || std::future::pending::<&str>().await));
+        let (end, ended) = oneshot::channel::<()>();
+        let shutdown = async {
+            let _ = ended.await;
+        };
+        (address, end, tokio::spawn(run(listener, router, limits, shutdown)))
+    }
+
+    async fn asked(address: SocketAddr, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The server may answer, and close, before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        stream
+    }
+
+    async fn rest(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        // A connection that is cut off may be reset.
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_its_head_too_slowly_is_cut_off_and_frees_its_place() {
+        let limits = Limits { connections_max: 1, head_timeout: Duration::from_millis(50), ..limits() };
+        let (address, _end, _task) = server(limits).await;
+        let slow = asked(address, "GET / HTTP/1.1\r\nHost: x\r\n").await;
+        let waiting = asked(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        assert!(!rest(slow).await.contains("hello"));
+        assert!(rest(waiting).await.ends_with("hello"));
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_closed() {
+        let (address, _end, _task) = server(Limits { head_timeout: Duration::from_millis(50), ..limits() }).await;
+        let idle = asked(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(rest(idle).await.ends_with("hello"));
+        let silent = asked(address, "").await;
+        assert_eq!(rest(silent).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_old_connection_is_closed_even_if_it_is_busy() {
+        let (address, _end, _task) = server(Limits { age_max: Duration::from_millis(50), ..limits() }).await;
+        let busy = asked(address, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(rest(busy).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_long_is_refused() {
+        let (address, _end, _task) = server(limits()).await;
+        let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(4 * HEAD_BYTES_MAX));
+        assert!(rest(asked(address, &head).await).await.starts_with("HTTP/1.1 431"));
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_requests_no_longer_than_the_grace_and_closes_idle_connections() {
+        let (address, end, task) = server(limits()).await;
+        let idle = asked(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut answered = idle;
+        let mut start = [0; 12];
+        answered.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        let busy = asked(address, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        end.send(()).unwrap();
+        task.await.unwrap();
+        assert!(rest(answered).await.ends_with("hello"));
+        assert_eq!(rest(busy).await, "");
+        TcpStream::connect(address).await.unwrap_err();
+    }
+}

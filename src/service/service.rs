@@ -1,0 +1,168 @@
+//! The service: a manager that prints its events, the receiver before it, the control socket beside it.
+
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::banner::Banner;
+use super::config::Config;
+use super::control::{self, Socket};
+use super::named_file::refused;
+use super::operations::Operations;
+use super::printer::Printer;
+use super::receiver::{self, Receiver};
+use super::secret::SigningSecret;
+use super::server::{self, Limits};
+use crate::env::{Clock, Dir};
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::manager::EventManager;
+use crate::store::Store;
+
+/// A service that has recovered its store and is about to take deliveries.
+pub struct Service {
+    config: Config,
+    manager: EventManager,
+    store: Store,
+    printer: Arc<Printer>,
+    secrets: Vec<SigningSecret>,
+    listener: TcpListener,
+    address: SocketAddr,
+    socket: Socket,
+}
+
+/// Why a service ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// Nobody reads the events that it prints any more; those that could not be printed are kept.
+    OutputClosed,
+}
+
+impl Service {
+    /// Opens the store, recovers it, and begins to process what is pending: each event is printed to `output` as one line of JSON.
+    /// The receiver's address is bound when this returns; deliveries are answered once [`Service::run`] runs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] names the process that has the data directory; [`ErrorKind::Io`] if the address is taken; whatever
+    /// opening a store may find.
+    pub async fn start(config: Config, output: Box<dyn Write + Send>) -> Result<Self, Error> {
+        // A secret that cannot be read is found before anything is created.
+        let configured = SigningSecret::configured(&config)?;
+        let printer = Printer::new(output, config.handler_timeout);
+        let manager = manager(&config, &printer).await?;
+        match Self::assemble(config, configured, printer, manager.clone()).await {
+            Ok(service) => Ok(service),
+            Err(error) => {
+                if let Err(also) = manager.shutdown().await {
+                    tracing::error!(error = ?also, "the store was not closed in good order either");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn assemble(
+        config: Config,
+        configured: Vec<SigningSecret>,
+        printer: Arc<Printer>,
+        manager: EventManager,
+    ) -> Result<Self, Error> {
+        // The manager holds the directory's lock from here on, so the secret and the socket are ours to make.
+        let secrets = if configured.is_empty() {
+            let dir = Dir::open(&config.data).map_err(refused)?;
+            vec![SigningSecret::generated(&dir)?]
+        } else {
+            configured
+        };
+        let bound = async {
+            let listener = TcpListener::bind(&config.listen).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = bound.await.map_err(|source: std::io::Error| {
+            let message = format!("cannot listen on {}: choose another address with --listen ADDR", config.listen);
+            Error::new(ErrorKind::Io, message).caused_by(source)
+        })?;
+        let socket = Socket::bind(&config.data)?;
+        let store = manager.store();
+        Ok(Self { config, manager, store, printer, secrets, listener, address, socket })
+    }
+
+    /// Where the receiver listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to tell the person who started `program`: address, directory, what recovery did, which secrets are active (where they come
+    /// from, never what they are), and what to try.
+    pub fn banner(&self, program: &str) -> String {
+        let banner = Banner {
+            program,
+            config: &self.config,
+            address: self.address,
+            store: &self.store.id(),
+            epoch: self.store.epoch(),
+            recovery: self.store.recovery(),
+            secrets: &self.secrets,
+        };
+        banner.to_string()
+    }
+
+    /// Takes deliveries and commands until `shutdown`, or until nobody reads the output any more. Then requests and handlers that run
+    /// may end, and the store is closed: when this returns its lock is free.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ended, Error> {
+        let router = receiver::router(Receiver {
+            manager: self.manager.clone(),
+            secrets: self.secrets.into_iter().map(|secret| secret.secret).collect(),
+            body_bytes_max: self.config.body_bytes_max,
+            body_timeout: receiver::BODY_TIMEOUT,
+            stale_tolerance: self.config.stale_tolerance,
+            clock: Clock::system(),
+        });
+        let operations = Operations::of_manager(self.manager.clone());
+        let (stop, _) = watch::channel(false);
+        let stopped = || {
+            let mut stopping = stop.subscribe();
+            async move {
+                // The sender lives until all have ended.
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            }
+        };
+        let limits = Limits::connections(self.config.connections_max);
+        let received = server::run(self.listener, router, limits, stopped());
+        let controlled = control::run(self.socket, operations, &self.store, stopped());
+        let ended = async {
+            let ended = tokio::select! {
+                () = shutdown => Ended::Asked,
+                () = self.printer.closed() => Ended::OutputClosed,
+            };
+            tracing::info!("ending: what is being received and processed may end");
+            stop.send_replace(true);
+            ended
+        };
+        let (ended, (), ()) = tokio::join!(ended, received, controlled);
+        self.manager.shutdown().await?;
+        Ok(ended)
+    }
+}
+
+async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager, Error> {
+    let printer = Arc::clone(printer);
+    EventManager::builder(&config.data)
+        .store_options(config.store.clone())
+        .queue_size(config.queue_size)
+        .batch_size(config.batch_size)
+        .processing_interval(config.processing_interval)
+        .concurrency(config.concurrency)
+        .handler_timeout(config.handler_timeout)
+        .on("*", move |event: Event| Arc::clone(&printer).print(event))
+        .start()
+        .await
+}

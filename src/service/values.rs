@@ -1,0 +1,130 @@
+//! Each setting's value: the one that wins, judged.
+//!
+//! Flags win over the environment, that over the file, that over the default; within the environment a setting's first name wins.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::config::SecretFrom;
+use super::config_file::ConfigFile;
+use super::given::Given;
+use super::setting::{Kind, Meaning, Setting, Unit, Variable};
+use super::settings;
+use crate::env::Dir;
+use crate::error::Error;
+
+/// One setting's values, and what to call the place they came from.
+struct Chosen {
+    values: Vec<OsString>,
+    from: String,
+    meaning: Meaning,
+}
+
+impl Chosen {
+    /// The last value: flags may be repeated to change one's mind.
+    fn last(&self) -> OsString {
+        self.values.last().cloned().unwrap_or_default()
+    }
+
+    fn refused(&self, setting: &Setting) -> Error {
+        let value = self.last();
+        Error::invalid(format!("{} is {:?}, but {}", self.from, value.to_string_lossy(), setting.must_be()))
+    }
+}
+
+/// All that was given, in order of precedence.
+pub(super) struct Values<'a> {
+    pub(super) given: &'a Given,
+    pub(super) file: Option<ConfigFile>,
+}
+
+impl Values<'_> {
+    fn choose(&self, setting: &Setting) -> Chosen {
+        if let Some(values) = self.given.flags.get(setting.flag) {
+            let from = format!("--{}", setting.flag);
+            return Chosen { values: values.clone(), from, meaning: Meaning::Same };
+        }
+        for Variable { name, meaning } in setting.environment {
+            if let Some(value) = self.given.environment.get(*name) {
+                return Chosen { values: vec![value.clone()], from: (*name).to_owned(), meaning: *meaning };
+            }
+        }
+        if let Some(file) = &self.file
+            && let Some(values) = file.values.get(setting.key)
+        {
+            let from = format!("{} in {}", setting.key, file.path.display());
+            return Chosen { values: values.iter().map(OsString::from).collect(), from, meaning: Meaning::Same };
+        }
+        let values = if setting.default.is_empty() { Vec::new() } else { vec![setting.default.into()] };
+        Chosen { values, from: "the default".to_owned(), meaning: Meaning::Same }
+    }
+
+    pub(super) fn text(&self, setting: &Setting) -> Result<String, Error> {
+        let chosen = self.choose(setting);
+        let text = chosen.last().into_string().map_err(|_| chosen.refused(setting))?;
+        if text.is_empty() { Err(chosen.refused(setting)) } else { Ok(text) }
+    }
+
+    pub(super) fn whole(&self, setting: &Setting) -> Result<u64, Error> {
+        let chosen = self.choose(setting);
+        let Kind::Whole { min, max, .. } = setting.kind else { return Err(chosen.refused(setting)) };
+        let number = chosen.last().to_str().and_then(|text| text.parse().ok());
+        number.filter(|number| (min..=max).contains(number)).ok_or_else(|| chosen.refused(setting))
+    }
+
+    pub(super) fn time(&self, setting: &Setting) -> Result<Duration, Error> {
+        let chosen = self.choose(setting);
+        let Kind::Time { unit, min, max } = setting.kind else { return Err(chosen.refused(setting)) };
+        let unit = if chosen.meaning == Meaning::Seconds { Unit::Seconds } else { unit };
+        let number = chosen.last().to_str().and_then(|text| text.parse::<f64>().ok());
+        let time = number.and_then(|number| Duration::try_from_secs_f64(number * unit.seconds()).ok());
+        time.filter(|time| (min..=max).contains(time)).ok_or_else(|| chosen.refused(setting))
+    }
+
+    pub(super) fn data(&self) -> Result<PathBuf, Error> {
+        let chosen = self.choose(&settings::DATA);
+        let path = PathBuf::from(chosen.last());
+        if path.as_os_str().is_empty() {
+            return Err(chosen.refused(&settings::DATA));
+        }
+        if chosen.meaning == Meaning::FormerFile { beside_former_file(&chosen.from, &path) } else { Ok(path) }
+    }
+
+    pub(super) fn listen(&self) -> Result<String, Error> {
+        let address = self.text(&settings::LISTEN)?;
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        if matches!(port, Some(Ok(_))) {
+            return Ok(address);
+        }
+        let from = self.choose(&settings::LISTEN).from;
+        Err(Error::invalid(format!("{from} is {address:?}; it must be an address and a port, such as 127.0.0.1:8787")))
+    }
+
+    pub(super) fn secret(&self) -> Result<SecretFrom, Error> {
+        let chosen = self.choose(&settings::SECRET);
+        if chosen.meaning == Meaning::Secret {
+            return Ok(SecretFrom::Variable(chosen.last().into_encoded_bytes()));
+        }
+        let paths: Vec<_> = chosen.values.iter().map(PathBuf::from).collect();
+        if paths.iter().any(|path| path.as_os_str().is_empty()) {
+            return Err(Error::invalid(format!("{} names no file", chosen.from)));
+        }
+        Ok(if paths.is_empty() { SecretFrom::Directory } else { SecretFrom::Files(paths) })
+    }
+}
+
+/// `F.ledgerline` for the former program's file F, which must not be there: what it holds would be passed over in silence.
+fn beside_former_file(variable: &str, file: &Path) -> Result<PathBuf, Error> {
+    let (Some(name), parent) = (file.file_name().and_then(|name| name.to_str()), file.parent()) else {
+        return Err(Error::invalid(format!("{variable} is {}, which names no file, or not in UTF-8", file.display())));
+    };
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if Dir::open(parent).is_ok_and(|dir| dir.has(name)) {
+        return Err(Error::invalid(format!(
+            "{variable} names {}, a file of the former program, which cannot be imported yet: move it away, or give --data DIR",
+            file.display()
+        )));
+    }
+    Ok(file.with_file_name(format!("{name}.ledgerline")))
+}

@@ -1,0 +1,149 @@
+//! `ledgerline-dump`: prints every record of a segment or a store, with what its checksums say.
+//!
+//! It stands on the crate's audit alone: no lock, no mapping, nothing written. Exit 0: sound; 1: acknowledged bytes are damaged; 2: it
+//! could not be read, or a newer version wrote it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use ledgerline::audit::{self, Checksum, Item, RecordLine};
+use ledgerline::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+/// Prints every record of a segment file or of a store's directory: seq, segment, offset, length, checksum verdict, kind, event id, and
+/// what the entry says.
+///
+/// It takes no lock and writes nothing, so it may run beside a service. Prepared space and an unfinished tail that was never
+/// acknowledged are named and fine. Control characters of foreign text are escaped.
+///
+/// With --json each line is an object with an "item": "segment" {segment, path, bytes}, "record" {seq, segment, offset, length,
+/// checksum: ok | ok_beyond_damage | ok_in_torn_group | bad, kind, id, says} or "finding" {segment, offset, damage, text}; the last
+/// line is {"item": "report", segments, records, damage}.
+///
+/// Exit status: 0 sound, 1 damage, 2 trouble.
+#[derive(Parser)]
+#[command(name = "ledgerline-dump", version)]
+struct Arguments {
+    /// A segment's file (*.seg) or a store's directory.
+    path: PathBuf,
+    /// Print NDJSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match dump(&arguments, &mut out) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        // Whoever reads along has seen enough.
+        Err(error) if is_closed_pipe(&error) => ExitCode::from(2),
+        Err(error) => {
+            drop(out.flush());
+            let mut text = escaped(&error.to_string());
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                write!(text, ": {}", escaped(&cause.to_string())).unwrap_or_default();
+                source = cause.source();
+            }
+            drop(writeln!(io::stderr(), "ledgerline-dump: {text}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints everything; returns the number of damaged places.
+fn dump(arguments: &Arguments, out: &mut impl Write) -> Result<u64, Error> {
+    if !arguments.json {
+        writeln!(out, "#{:>9} {:>6} {:>10} {:>8} {:<4} {:<10} id", "seq", "seg", "offset", "length", "sum", "kind")?;
+    }
+    let report = audit::audit(&arguments.path, &mut |item| {
+        let printed =
+            if arguments.json { writeln!(out, "{}", object(&item)) } else { writeln!(out, "{}", text(&item)) };
+        Ok(printed?)
+    })?;
+    if arguments.json {
+        let audit::Report { segments, records, damage, .. } = report;
+        let last = json!({ "item": "report", "segments": segments, "records": records, "damage": damage });
+        writeln!(out, "{last}")?;
+    } else {
+        let verdict = if report.damage == 0 { "sound" } else { "DAMAGED" };
+        writeln!(
+            out,
+            "{verdict}: {} segments, {} records, {} damaged places",
+            report.segments, report.records, report.damage
+        )?;
+    }
+    out.flush()?;
+    Ok(report.damage)
+}
+
+fn is_closed_pipe(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    error.kind() == ErrorKind::Io && source.is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn object(item: &Item) -> String {
+    serde_json::to_string(item).unwrap_or_default()
+}
+
+fn text(item: &Item) -> String {
+    match item {
+        Item::Segment { segment, path, bytes } => {
+            format!("# segment {segment}: {}, {bytes} bytes", escaped(&path.display().to_string()))
+        }
+        Item::Record(record) => line(record),
+        Item::Finding { segment, offset, damage, text } => {
+            let mark = if *damage { "DAMAGE" } else { "#" };
+            format!("{mark} segment {segment}, offset {offset}: {}", escaped(text))
+        }
+        _ => object(item),
+    }
+}
+
+fn line(record: &RecordLine) -> String {
+    let checksum = match record.checksum {
+        Checksum::Ok => "ok",
+        Checksum::OkBeyondDamage => "ok,beyond-damage",
+        Checksum::OkInTornGroup => "ok,torn-group",
+        Checksum::Bad => "BAD",
+    };
+    let mut text = format!(
+        "{:>10} {:>6} {:>10} {:>8} {:<4} {:<10} {}",
+        record.seq,
+        record.segment,
+        record.offset,
+        record.length,
+        checksum,
+        record.kind,
+        record.id.as_deref().map_or("-".to_owned(), escaped),
+    );
+    for (name, value) in &record.says {
+        let value = match value {
+            Value::String(text) if text.contains([' ', '"', '=']) => {
+                format!("\"{}\"", escaped(&text.replace('"', "\\\"")))
+            }
+            Value::String(text) => escaped(text),
+            Value::Null => continue,
+            other => other.to_string(),
+        };
+        write!(text, " {name}={value}").unwrap_or_default();
+    }
+    text
+}
+
+/// Foreign text without anything that a terminal would act upon.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            ' '..='~' => escaped.push(character),
+            _ => escaped.extend(character.escape_debug()),
+        }
+    }
+    escaped
+}
