@@ -3,7 +3,7 @@
 //!
 //! | file | noun |
 //! |---|---|
-//! | [`format`] | headers of segments, groups and records, byte by byte |
+//! | [`mod@format`] | headers of segments, groups and records, byte by byte |
 //! | [`segment`], [`manifest`], [`survey`] | the files of a store |
 //! | [`scan`], [`source`], [`verdict`] | reading: one scan reports, one table decides |
 //! | [`writer`] | writing: stage, take, write, sync |

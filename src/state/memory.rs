@@ -128,7 +128,6 @@ impl Memory {
     }
 
     /// The least `remembered_before` that leaves at most `count_max`, if there are more. Costs what it would forget.
-    #[cfg(test)]
     pub(crate) fn horizon_for(&self, count_max: usize) -> Option<i64> {
         let excess = self.len().checked_sub(count_max).filter(|excess| *excess > 0)?;
         let (last, _) = self.by_received_at.from(0).nth(excess - 1)?;

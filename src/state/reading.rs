@@ -35,7 +35,6 @@ impl State {
     }
 
     /// The least `remembered_before` that leaves at most `count_max` remembered ids, if there are more. Costs what it would forget.
-    #[cfg(test)]
     pub(crate) fn remembered_horizon(&self, count_max: usize) -> Option<i64> {
         self.memory.horizon_for(count_max)
     }

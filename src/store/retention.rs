@@ -20,6 +20,8 @@ use crate::store::commit::{Level, Shared};
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::failure::{of_env, of_log};
 
+/// Most ids that are remembered, as far as retention can see to it: about 400 MB of memory.
+const REMEMBERED_MAX: usize = 4_000_000;
 /// Ids that one record remembers.
 const IDS_PER_RECORD: usize = 256;
 
@@ -115,9 +117,11 @@ impl Core {
     /// Appends the horizon in force, if it forgets anything; returns the seq to wait for.
     fn advance_horizon(&mut self, now: Moment) -> Result<u64, Refused> {
         let cutoff = |age: Duration| Timestamp::saturating_sub(now.wall, age).unix_micros();
+        // Of too many, the oldest go first.
+        let crowded = self.state.remembered_horizon(REMEMBERED_MAX).unwrap_or(i64::MIN);
         let horizon = Horizon {
             finished_before: cutoff(self.options.max_event_age),
-            remembered_before: cutoff(self.options.dedup_window),
+            remembered_before: cutoff(self.options.dedup_window).max(crowded),
         };
         let forgets_events = self.state.oldest_finished().is_some_and(|at| at < horizon.finished_before);
         if !forgets_events && self.state.counts().remembered == 0 {

@@ -9,7 +9,7 @@
 //!
 //! Promises: nothing is parsed before its signature is proven, which is the caller's order and the reason why `verify` takes bytes
 //! and [`read`] takes a [`Delivery`]; what is kept is the body byte for byte; type, action and key come from the signed body and
-//! never from a header; every part is within the bounds of [`crate::event::limits`]; no bytes make it panic or overflow the stack,
+//! never from a header; every part is within the bounds of an event; no bytes make it panic or overflow the stack,
 //! however deep they nest (R14).
 //!
 //! Linear resends what it thinks was lost, and does not say whether the delivery's id and time stay the same. So a delivery is known
@@ -18,7 +18,7 @@
 //! Deliberately absent: sockets, HTTP statuses, files, clocks, logs. Times come in as values, what is odd goes out as [`Note`]s, and
 //! the receiver decides what to answer.
 //!
-//! Read next: [`delivery`] for the whole way of a delivery, then [`body_hash`] for what counts as the same body.
+//! Read next: `delivery` for the whole way of a delivery, then `body_hash` for what counts as the same body.
 
 mod body_hash;
 mod delivery;
