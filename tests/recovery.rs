@@ -93,6 +93,7 @@ fn a_torn_tail_is_cut_and_kept_aside_and_later_openings_agree() {
     let image = dir.path().join("image");
     let sound = fs::read(segment(&image, 1)).unwrap();
     let end = end_of(&sound);
+    let salt = u64::from_le_bytes(sound[48..56].try_into().unwrap());
     let last = *groups(&sound).last().unwrap();
     let tail = sound[last..end].to_vec();
     for (name, torn) in [
@@ -111,7 +112,7 @@ fn a_torn_tail_is_cut_and_kept_aside_and_later_openings_agree() {
             assert_eq!(store.recovery().bytes_cut, torn.len() as u64, "{name}");
             assert_eq!(store.list(&Filter::all()).unwrap().len(), 2, "{name}");
         }
-        let aside = fs::read(case.join("cut").join(format!("{:010}-{end}.bytes", 1))).unwrap();
+        let aside = fs::read(case.join("cut").join(format!("{:010}-{end}-{salt:016x}.bytes", 1))).unwrap();
         assert_eq!(aside, torn, "{name}");
         assert_eq!(
             fs::metadata(segment(&case, 1)).unwrap().len(),
@@ -229,6 +230,59 @@ fn a_missing_or_foreign_file_refuses_the_opening() {
         assert_eq!(reopened(&case), Err(ErrorKind::Corrupt), "{name}");
         fs::remove_dir_all(&case).unwrap();
     }
+}
+
+#[test]
+fn a_prepared_segment_proves_that_the_one_before_it_was_there() {
+    // R9: otherwise the loss of the active segment would look like an empty store.
+    let dir = in_memory();
+    let live = dir.path().join("live");
+    let store = Store::open(&live, options()).unwrap();
+    for number in 0..12 {
+        store.append(NewEvent::new("Issue", &"x".repeat(3_000)).unwrap().id(format!("e{number}"))).unwrap();
+    }
+    let image = dir.path().join("image");
+    copy(&live, &image);
+    assert!(segment(&image, 2).exists(), "half of the first segment is used");
+    fs::remove_file(segment(&image, 1)).unwrap();
+    assert_eq!(reopened(&image), Err(ErrorKind::Corrupt));
+    assert_eq!(Store::open_read_only(&image).unwrap().recovery().damage.len(), 1);
+}
+
+#[test]
+fn an_audit_beside_a_writer_finds_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let mut number = 0;
+    for _ in 0..20 {
+        let report = audit::audit(dir.path(), &mut |_| {
+            number += 1;
+            store.append(event(&format!("e{number}"))).map(drop)
+        });
+        assert_eq!(report.unwrap().damage, 0, "after {number} events");
+        store.append(event(&format!("round{number}"))).unwrap();
+        if number > 400 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_reader_shows_what_verifies_of_a_damaged_store() {
+    // A bad header, and a record that verifies and does not decode, hide nothing else.
+    let dir = in_memory();
+    for round in 0..3 {
+        let store = Store::open(dir.path(), options()).unwrap();
+        store.append(event(&format!("e{round}"))).unwrap();
+        store.close().unwrap();
+    }
+    let mut bytes = fs::read(segment(dir.path(), 2)).unwrap();
+    bytes[50] ^= 1;
+    fs::write(segment(dir.path(), 2), &bytes).unwrap();
+    let reader = Store::open_read_only(dir.path()).unwrap();
+    assert!(!reader.recovery().damage.is_empty());
+    let events = reader.list(&Filter::all()).unwrap();
+    assert_eq!(events.iter().map(Event::id).collect::<Vec<_>>(), ["e0", "e2"]);
 }
 
 #[test]

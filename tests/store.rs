@@ -1,5 +1,6 @@
 //! The store as an embedder uses it, without a runtime: what it keeps, what it hands out, what it refuses, and what is still true
 //! after it was opened again.
+#![expect(clippy::disallowed_methods, reason = "a test that damages files touches them")]
 #![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
 
 use std::collections::BTreeSet;
@@ -344,4 +345,53 @@ fn an_id_is_forgotten_with_its_dedup_window() {
     store.close().unwrap();
     let store = open(dir.path());
     assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["live", "e5"]);
+}
+
+#[test]
+fn a_compaction_that_fails_before_its_rename_stops_nothing() {
+    // R2: and the next one does what it could not.
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = aged(dir.path(), Duration::ZERO);
+    std::fs::create_dir(dir.path().join("MANIFEST.tmp")).unwrap();
+    assert_eq!(store.compact().unwrap_err().kind(), ErrorKind::Io);
+    store.append(event("next")).unwrap();
+    std::fs::remove_dir(dir.path().join("MANIFEST.tmp")).unwrap();
+    assert!(store.compact().unwrap().segments_deleted >= 4);
+    drop(store);
+    assert_eq!(ids(&open(dir.path()).list(&Filter::all()).unwrap()), ["live", "next"]);
+}
+
+#[test]
+fn an_event_that_rots_while_the_store_serves_fails_alone() {
+    // R11.
+    use std::os::unix::fs::FileExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let needle = "rots in its place";
+    store.append(NewEvent::new("Issue", &needle).unwrap().id("rotten")).unwrap();
+    store.append(event("sound")).unwrap();
+    let path = dir.path().join("0000000001.seg");
+    let bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(needle.len()).position(|window| window == needle.as_bytes()).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(b"R", at as u64).unwrap();
+    assert_eq!(store.get("rotten").unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["sound"], "one hides no other");
+    let claims = store.claim(10).unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.event().id()).collect::<Vec<_>>(), ["sound"]);
+    let stats = store.stats();
+    assert_eq!((stats.failed_events, stats.damaged_events, stats.processing_events), (1, 1, 1));
+    assert_eq!(store.replay_failed().unwrap().len(), 1);
+    assert_eq!(store.history("rotten").unwrap_err().kind(), ErrorKind::Corrupt);
+    store.append(event("next")).unwrap();
+}
+
+#[test]
+fn data_is_kept_byte_for_byte_with_its_surrounding_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(NewEvent::from_json("Issue", " {\"a\" : 1}\n").unwrap().id("a")).unwrap();
+    let event = store.get("a").unwrap().unwrap();
+    assert_eq!(event.data(), " {\"a\" : 1}\n");
+    assert_eq!(serde_json::to_value(&event).unwrap()["data"], serde_json::json!({ "a": 1 }));
 }

@@ -132,17 +132,15 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// Replaces the file `name` by one that holds `bytes`: either the old or the new one survives a crash, whole (R5). Durable once
-    /// this returns.
-    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes `bytes` beside the file `name`, durably, to replace it (R5). Until [`Replacement::put`] the old file stays.
+    pub(crate) fn write_aside(&self, name: &str, bytes: &[u8]) -> Result<Replacement<'_>, Error> {
         let temporary = format!("{name}.tmp");
         // A crash may have left one behind.
         self.remove(&temporary)?;
         let file = self.create_file(&temporary)?;
         file.as_std().write_all(bytes).map_err(|source| Error::new("write", file.path(), source))?;
         file.sync_all()?;
-        self.rename(&temporary, name)?;
-        self.sync()
+        Ok(Replacement { dir: self, temporary, name: name.to_owned() })
     }
 
     /// Renames within this directory.
@@ -158,6 +156,23 @@ impl Dir {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::new("remove", &path, source)),
             _ => Ok(()),
         }
+    }
+}
+
+/// A file that was written to replace another.
+#[must_use]
+pub(crate) struct Replacement<'d> {
+    dir: &'d Dir,
+    temporary: String,
+    name: String,
+}
+
+impl Replacement<'_> {
+    /// Replaces the old file: either it or the new one survives a crash, whole. Durable once this returns; after a failure it is unknown
+    /// which of them is there (R2).
+    pub(crate) fn put(self) -> Result<(), Error> {
+        self.dir.rename(&self.temporary, &self.name)?;
+        self.dir.sync()
     }
 }
 

@@ -15,7 +15,7 @@ mod map;
 
 pub(crate) use chance::{boot_id, process_id, random};
 pub(crate) use clock::Clock;
-pub(crate) use dir::Dir;
+pub(crate) use dir::{Dir, Replacement};
 pub(crate) use error::Error;
 pub(crate) use file::File;
 pub(crate) use map::Map;

@@ -20,8 +20,9 @@ use crate::event::entry::{
     Started, Totals,
 };
 
-/// No decoder reserves more than this, whatever a length says (R14): the record limit.
-const DECODE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// No decoder reserves more than this, whatever a length says (R14): the record limit, and what bincode counts beyond it, which is 8
+/// bytes for each length and 14 for each header however few they take.
+const DECODE_BYTES_MAX: usize = 16 * 1024 * 1024 + 64 * 1024;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODE_BYTES_MAX>> =
     bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
@@ -338,6 +339,20 @@ mod tests {
             let refusal = decode(&bytes).unwrap_err();
             assert!(refusal.to_string().contains(says), "{refusal}");
         }
+    }
+
+    #[test]
+    fn the_longest_record_decodes_however_many_headers_it_has() {
+        let body = vec![b'x'; 16 * 1024 * 1024 - 300];
+        let Entry::Received(mut received) = golden_of_events().swap_remove(0).0 else {
+            panic!("the first is a reception")
+        };
+        received.headers = vec![("h", "v"); 32];
+        received.body = &body;
+        let mut encoded = Vec::new();
+        Entry::Received(received.clone()).encode(&mut encoded);
+        assert!((16 * 1024 * 1024 - 100..=16 * 1024 * 1024).contains(&encoded.len()), "{}", encoded.len());
+        assert_eq!(decode(&encoded), Ok(Entry::Received(received)));
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(crate) struct EventParts {
     pub(crate) key: Option<String>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) stale: bool,
-    pub(crate) data: Box<RawValue>,
+    /// One JSON value, as it was checked before it was kept.
+    pub(crate) data: String,
     pub(crate) timestamp: Timestamp,
     pub(crate) status: Status,
     pub(crate) retry_count: u32,
@@ -116,7 +117,7 @@ impl Event {
 
     /// The data: one JSON value, byte for byte as it was received. For a webhook this is the whole body.
     pub fn data(&self) -> &str {
-        self.parts.data.get()
+        &self.parts.data
     }
 
     /// The data as `T`.
@@ -159,7 +160,8 @@ impl Serialize for Event {
         event.serialize_field("action", &parts.action)?;
         event.serialize_field("source", &parts.source)?;
         event.serialize_field("key", &parts.key)?;
-        event.serialize_field("data", &parts.data)?;
+        let data: &RawValue = serde_json::from_str(&parts.data).map_err(serde::ser::Error::custom)?;
+        event.serialize_field("data", data)?;
         event.serialize_field("timestamp", &parts.timestamp)?;
         event.serialize_field("status", &parts.status)?;
         event.serialize_field("retry_count", &parts.retry_count)?;

@@ -2,6 +2,7 @@
 
 use crate::env::{Dir, File};
 use crate::log::Error;
+use crate::log::format::SegmentHeader;
 
 /// The directory that keeps what was cut, so that nothing is destroyed that a person might want to look at.
 pub(crate) const CUT_DIR: &str = "cut";
@@ -13,9 +14,10 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// kept aside; trailing zeros are not worth keeping.
 ///
 /// Cut anywhere, the next opening finds the same tail and does the same again.
-pub(crate) fn cut_tail(dir: &Dir, file: &File, ordinal: u64, end: u64) -> Result<u64, Error> {
+pub(crate) fn cut_tail(dir: &Dir, file: &File, header: &SegmentHeader, end: u64) -> Result<u64, Error> {
     let aside = dir.create_dir(CUT_DIR)?;
-    let name = format!("{ordinal:010}-{end}.bytes");
+    // The salt tells apart what was cut at the same place of two files that bore the same name.
+    let name = format!("{:010}-{end}-{:016x}.bytes", header.ordinal, header.salt);
     let temporary = format!("{name}.tmp");
     aside.remove(&temporary)?;
     let copy = aside.create_file(&temporary)?;

@@ -40,7 +40,7 @@ pub(crate) const fn record_span(length: usize) -> usize {
 pub(crate) struct SegmentHeader {
     pub(crate) store_id: [u8; 16],
     pub(crate) ordinal: u64,
-    /// 0 as written by the log; higher where compaction rewrote the segment.
+    /// 0; room for segments that are rewritten, which this version refuses.
     pub(crate) generation: u64,
     /// Chosen anew for every file, so that the bytes of one never verify in another.
     pub(crate) salt: u64,
@@ -53,8 +53,10 @@ pub(crate) enum HeaderDefect {
     Short { len: usize },
     #[error("the file does not begin like a segment")]
     Magic,
-    #[error("unknown format version {version} or flags {flags:#x}: a newer version of ledgerline wrote it")]
-    Unsupported { version: u16, flags: u32 },
+    #[error(
+        "unknown format version {version}, flags {flags:#x} or generation {generation}: a newer version of ledgerline wrote it"
+    )]
+    Unsupported { version: u16, flags: u32, generation: u64 },
     #[error("the segment header's checksum is {found:#010x} and should be {expected:#010x}")]
     Checksum { expected: u32, found: u32 },
 }
@@ -94,8 +96,9 @@ impl SegmentHeader {
         if found != expected {
             return Err(HeaderDefect::Checksum { expected, found });
         }
-        if version != FORMAT_VERSION || flags != 0 || reserved != 0 || spare != 0 {
-            return Err(HeaderDefect::Unsupported { version, flags });
+        let generation = header.generation;
+        if version != FORMAT_VERSION || flags != 0 || reserved != 0 || spare != 0 || generation != 0 {
+            return Err(HeaderDefect::Unsupported { version, flags, generation });
         }
         Ok(header)
     }
@@ -166,6 +169,7 @@ impl RecordHeader {
     /// Writes the header of `body` into `bytes`, and returns its checksum.
     pub(crate) fn encode(bytes: &mut [u8; RECORD_HEADER_BYTES], body: &[u8], seq: u64, salt: u64, offset: u64) -> u32 {
         let length = u32::try_from(body.len()).expect("a body is within the record limit");
+        assert!((RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&length), "no reader takes a body of {length} bytes");
         let mut fields = Put(bytes);
         fields.put(&[0; 4]);
         fields.put(&crc32fast::hash(body).to_le_bytes());
@@ -256,14 +260,14 @@ impl Put<'_> {
 mod tests {
     use super::*;
 
-    const HEADER: SegmentHeader = SegmentHeader { store_id: [7; 16], ordinal: 3, generation: 1, salt: 9 };
+    const HEADER: SegmentHeader = SegmentHeader { store_id: [7; 16], ordinal: 3, generation: 0, salt: 9 };
 
     #[test]
     fn a_segment_header_stands_as_drawn() {
         let bytes = HEADER.encode();
         assert_eq!(&bytes[..16], b"ledgrseg\x01\0\0\0\0\0\0\0");
         assert_eq!(bytes[16..32], [7; 16]);
-        assert_eq!((bytes[32], bytes[40], bytes[48]), (3, 1, 9));
+        assert_eq!((bytes[32], bytes[40], bytes[48]), (3, 0, 9));
         assert_eq!(bytes[60..64], crc32fast::hash(&bytes[..60]).to_le_bytes());
         assert_eq!(SegmentHeader::decode(&bytes), Ok(HEADER));
     }
@@ -313,6 +317,9 @@ mod tests {
         bytes[8] = 2;
         let checksum = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderDefect::Unsupported { version: 2, flags: 0 }));
+        assert_eq!(
+            SegmentHeader::decode(&bytes),
+            Err(HeaderDefect::Unsupported { version: 2, flags: 0, generation: 0 })
+        );
     }
 }

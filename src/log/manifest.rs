@@ -3,9 +3,10 @@
 //! It is written when the store is created, after the first segment, so that a directory with a manifest has or had records; and
 //! again whenever compaction changes the set of files, before any file goes (R5). Its bytes are drawn in FORMAT.md.
 
-use crate::env::Dir;
+use crate::env::{Dir, Replacement};
 use crate::log::Error;
 use crate::log::format::Fields;
+use crate::log::scan::SEQ_MAX;
 
 /// The file's name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -16,6 +17,8 @@ const HEADER_BYTES: usize = 40;
 const RANGE_BYTES: usize = 64;
 /// The range's segments were dropped: no file of theirs belongs to the store any more.
 const FLAG_DROPPED: u32 = 1;
+/// No segment has a higher ordinal: indexes hold 32 bits of it.
+const ORDINAL_MAX: u64 = u32::MAX as u64;
 /// Longest manifest: a million ranges.
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -119,8 +122,8 @@ impl Manifest {
             return Err(damaged("does not verify: its checksum is wrong"));
         }
         let version = u16::from_le_bytes(fields.take());
-        fields.take::<2>();
-        if version != VERSION {
+        let reserved = u16::from_le_bytes(fields.take());
+        if version != VERSION || reserved != 0 {
             return Err((format!("has the unknown version {version}: a newer version of ledgerline wrote it"), true));
         }
         let count = fields.u32() as usize;
@@ -150,8 +153,12 @@ impl Manifest {
                     true,
                 ));
             }
-            let in_order = manifest.dropped.last().is_none_or(|last| last.last_ordinal < first_ordinal);
-            if !in_order || first_ordinal > last_ordinal || range.first_seq > range.last_seq {
+            let (last, most) =
+                (manifest.dropped.last(), range.last_seq.saturating_sub(range.first_seq).saturating_add(1));
+            let in_order = last.is_none_or(|last| last.last_ordinal < first_ordinal && last.last_seq < range.first_seq)
+                && (1..=last_ordinal).contains(&first_ordinal)
+                && (1..=range.last_seq).contains(&range.first_seq);
+            if !in_order || last_ordinal >= ORDINAL_MAX || range.last_seq >= SEQ_MAX || range.record_count > most {
                 return Err(damaged("lists segments out of order"));
             }
             manifest.dropped.push(Dropped { digest: u32::from_le_bytes(digest), ..range });
@@ -169,9 +176,9 @@ impl Manifest {
         })
     }
 
-    /// Replaces the directory's manifest; durable once this returns.
-    pub(crate) fn write(&self, dir: &Dir) -> Result<(), Error> {
-        Ok(dir.replace(MANIFEST, &self.encode())?)
+    /// Writes what is to replace the directory's manifest. Nothing is replaced before [`Replacement::put`](crate::env::Replacement::put).
+    pub(crate) fn write_aside<'d>(&self, dir: &'d Dir) -> Result<Replacement<'d>, Error> {
+        Ok(dir.write_aside(MANIFEST, &self.encode())?)
     }
 }
 
@@ -206,6 +213,21 @@ mod tests {
             assert_eq!(manifest.has_dropped_seq(seq), dropped, "{seq}");
         }
         assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
+    }
+
+    #[test]
+    fn numbers_that_no_store_reaches_are_refused() {
+        let sound = segment(2);
+        for range in [
+            Dropped { last_ordinal: u64::MAX, ..sound },
+            Dropped { first_ordinal: 0, ..sound },
+            Dropped { last_seq: u64::MAX, ..sound },
+            Dropped { first_seq: 0, ..sound },
+            Dropped { record_count: 11, ..sound },
+        ] {
+            let bytes = Manifest { store_id: [1; 16], generation: 1, dropped: vec![range] }.encode();
+            assert!(Manifest::decode(&bytes).is_err(), "{range:?}");
+        }
     }
 
     #[test]

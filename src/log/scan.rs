@@ -16,6 +16,13 @@ use crate::log::format::{
 };
 use crate::log::source::Source;
 
+/// No store reaches this seq; beyond it a number is a mistake, and no arithmetic is done on it.
+pub(crate) const SEQ_MAX: u64 = 1 << 63;
+
+/// So many heads beyond a bad place may verify without their records before the rest is searched for evidence only: a file that was
+/// made to keep a reader busy ends there (R14).
+const TORN_COUNT_MAX: u32 = 64;
+
 /// Bytes that the search for a later group looks at together.
 const SEARCH_BYTES: usize = 256 * 1024;
 
@@ -203,6 +210,13 @@ fn unverified(bytes: &[u8]) -> Option<RecordHeader> {
     })
 }
 
+/// Whether a whole group stands at `offset` now. A reader beside a writer may have met a place before it was written; before it calls
+/// that damage, it looks again.
+pub(crate) fn is_sound_at(file: &crate::env::File, salt: u64, offset: u64) -> Result<bool, crate::env::Error> {
+    let mut source = Source::windowed(file);
+    Ok(read_group(&mut source, file.len()?, salt, offset, None)?.is_ok())
+}
+
 /// The group at `offset`, if it is whole, or what is wrong with it.
 fn read_group<'s>(
     source: &'s mut Source<'_>,
@@ -231,7 +245,7 @@ fn check_head(head: &GroupHead, left: u64, expected: Option<u64>) -> Result<(), 
     if !fits || (length as usize) < GROUP_HEAD_BYTES || !(length as usize).is_multiple_of(ALIGNMENT) {
         return Err(Defect::Length { length, left });
     }
-    if record_count == 0 || first_seq.checked_add(u64::from(record_count)).is_none() {
+    if record_count == 0 || first_seq > SEQ_MAX - u64::from(record_count) {
         return Err(Defect::Records);
     }
     match expected {
@@ -284,6 +298,7 @@ fn look_beyond<V: Visitor>(
     visitor: &mut V,
 ) -> Result<(), Stopped<V::Stop>> {
     let mut only_zeros = true;
+    let mut torn = 0;
     let mut at = scan.end;
     while at < scan.file_bytes {
         let bytes = source.view(at, SEARCH_BYTES)?;
@@ -298,7 +313,7 @@ fn look_beyond<V: Visitor>(
             continue;
         };
         at += skip as u64;
-        at += look_at_candidate(source, salt, at, scan, visitor)?;
+        at += look_at_candidate(source, salt, at, scan, &mut torn, visitor)?;
     }
     if only_zeros {
         scan.finding = None;
@@ -317,6 +332,7 @@ fn look_at_candidate<V: Visitor>(
     salt: u64,
     offset: u64,
     scan: &mut Scan,
+    torn: &mut u32,
     visitor: &mut V,
 ) -> Result<u64, Stopped<V::Stop>> {
     let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, salt, offset) else {
@@ -324,12 +340,16 @@ fn look_at_candidate<V: Visitor>(
     };
     // A head that verifies was written by us, whatever became of its records: its evidence counts.
     scan.evidence = scan.evidence.max(head.durable);
+    if *torn >= TORN_COUNT_MAX {
+        return Ok(ALIGNMENT as u64);
+    }
     if let Ok(group) = read_group(source, scan.file_bytes, salt, offset, None)? {
         for record in group.records() {
             visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
         }
         return Ok(group.bytes.len() as u64);
     }
+    *torn += 1;
     if head.length <= GROUP_BYTES_MAX {
         let bytes = source.view(offset, head.length as usize)?;
         show_torn(bytes, salt, offset, visitor).map_err(Stopped::ByVisitor)?;

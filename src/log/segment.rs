@@ -13,6 +13,22 @@ pub(crate) struct Segment {
     pub(crate) file: File,
 }
 
+/// Why a segment was not created.
+#[derive(Debug)]
+pub(crate) enum NotCreated {
+    /// Nothing bears its name; it may be tried again.
+    Nothing(Error),
+    /// Renaming failed, or syncing the directory: whether the name is there after a loss of power is unknown (R2).
+    Unknown(Error),
+}
+
+impl From<NotCreated> for Error {
+    fn from(error: NotCreated) -> Self {
+        let (NotCreated::Nothing(error) | NotCreated::Unknown(error)) = error;
+        error
+    }
+}
+
 /// The file name of segment `ordinal`.
 pub(crate) fn file_name(ordinal: u64) -> String {
     format!("{ordinal:010}.seg")
@@ -28,33 +44,27 @@ impl Segment {
     /// Creates the file of a segment with space for `bytes`, header written, and all of it durable (R4).
     ///
     /// It gets its name last, in place of one that was merely prepared under that name before: a file that has a segment's name has
-    /// a whole header, and a name that was there never vanishes. A failure leaves nothing under the name.
-    pub(crate) fn create(dir: &Dir, header: SegmentHeader, bytes: u64) -> Result<Arc<Self>, Error> {
+    /// a whole header, and a name that was there never vanishes.
+    pub(crate) fn create(dir: &Dir, header: SegmentHeader, bytes: u64) -> Result<Arc<Self>, NotCreated> {
         let name = file_name(header.ordinal);
         let temporary = format!("{name}.tmp");
-        dir.remove(&temporary)?;
-        let created = Self::write_new(dir, &temporary, &name, header, bytes);
-        if created.is_err() {
+        let written = Self::write_aside(dir, &temporary, header, bytes);
+        let file = written.map_err(|error| {
             // The first failure is the one to report; what stays is debris for the next opening.
             drop(dir.remove(&temporary));
-        }
-        created
+            NotCreated::Nothing(error)
+        })?;
+        dir.rename(&temporary, &name).and_then(|()| dir.sync()).map_err(|error| NotCreated::Unknown(error.into()))?;
+        Ok(Arc::new(Self { header, file: file.renamed(&name) }))
     }
 
-    fn write_new(
-        dir: &Dir,
-        temporary: &str,
-        name: &str,
-        header: SegmentHeader,
-        bytes: u64,
-    ) -> Result<Arc<Self>, Error> {
+    fn write_aside(dir: &Dir, temporary: &str, header: SegmentHeader, bytes: u64) -> Result<File, Error> {
+        dir.remove(temporary)?;
         let file = dir.create_file(temporary)?;
         file.reserve(bytes)?;
         file.write_all_at(&header.encode(), 0)?;
         file.sync_all()?;
-        dir.rename(temporary, name)?;
-        dir.sync()?;
-        Ok(Arc::new(Self { header, file: file.renamed(name) }))
+        Ok(file)
     }
 
     /// The header of an open file, decoded.

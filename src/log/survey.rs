@@ -46,7 +46,10 @@ impl Survey {
                 Err(Error::Env(error)) if error.is_not_found() && attempt < ATTEMPTS_MAX => {}
                 Err(error) => return Err(error),
                 Ok(_) if attempt < ATTEMPTS_MAX => {}
-                Ok(survey) => return Ok(survey),
+                Ok(_) => {
+                    let reason = "was replaced again and again while the files were opened; try again".to_owned();
+                    return Err(Error::Manifest { path: dir.path().join(MANIFEST), reason, unsupported: false });
+                }
             }
             attempt += 1;
         }

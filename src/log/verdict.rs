@@ -1,10 +1,11 @@
 //! What to do about a bad place: the one table that decides.
 //!
 //! ```text
-//!                       │ nothing bad │ unknown flags │ bad, at or below the evidence │ bad, above the evidence
-//! ──────────────────────┼─────────────┼───────────────┼───────────────────────────────┼────────────────────────
-//! sealed by a successor │ keep        │ refuse        │ refuse                        │ refuse
-//! last                  │ keep        │ refuse        │ refuse                        │ cut
+//!                       │ nothing │ unknown flags, │ bad, at or below │ bad, above
+//!                       │ bad     │ a wrong seq    │ the evidence     │ the evidence
+//! ──────────────────────┼─────────┼────────────────┼──────────────────┼─────────────
+//! sealed by a successor │ keep    │ refuse         │ refuse           │ refuse
+//! last                  │ keep    │ refuse         │ refuse           │ cut
 //! ```
 //!
 //! "At or below the evidence" means that some verifying group head knew as durable what is missing here (R8): damage, not a write
@@ -38,6 +39,8 @@ pub(crate) fn verdict(role: Role, scan: &Scan, last_seq: u64) -> Verdict {
     let missing_was_durable = scan.evidence > last_seq;
     match (role, finding.defect) {
         (_, Defect::Flags { .. }) => Verdict::Refuse("this version must not touch it: use the one that wrote it"),
+        // Its checksums hold, so no crash tore it: what should stand before it is gone.
+        (_, Defect::Seq { .. }) => Verdict::Refuse("the records between are lost"),
         (Role::Sealed, _) => Verdict::Refuse("this segment was complete before the next one began"),
         (Role::Last, _) if missing_was_durable => Verdict::Refuse("a later group proves that it was durable"),
         (Role::Last, _) => Verdict::Cut,
@@ -67,7 +70,7 @@ mod tests {
                     let finding = defect.map(|defect| Finding { offset: 64, defect });
                     let scan = Scan { evidence, finding, ..Scan::default() };
                     let verdict = verdict(role, &scan, 5);
-                    let unknown = matches!(defect, Some(Defect::Flags { .. }));
+                    let unknown = matches!(defect, Some(Defect::Flags { .. } | Defect::Seq { .. }));
                     match (defect, role) {
                         (None, _) => assert_eq!(verdict, Verdict::Keep),
                         (Some(_), Role::Last) if !unknown && evidence <= 5 => assert_eq!(verdict, Verdict::Cut),

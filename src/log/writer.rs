@@ -107,8 +107,14 @@ impl Stage {
 
     /// Whether records whose bodies have these lengths fit into the active segment as one group.
     pub(crate) fn room(&self, bodies: impl IntoIterator<Item = usize>) -> Room {
-        let span = bodies.into_iter().map(record_span).sum::<usize>() + GROUP_HEAD_BYTES;
-        if span > Self::group_bytes_max(self.segment_bytes) {
+        let longest = Self::record_bytes_max(self.segment_bytes);
+        let mut span = GROUP_HEAD_BYTES;
+        let mut is_record_too_long = false;
+        for length in bodies {
+            is_record_too_long |= length > longest;
+            span += record_span(length);
+        }
+        if is_record_too_long || span > Self::group_bytes_max(self.segment_bytes) {
             Room::Never
         } else if span as u64 <= self.left() {
             Room::Enough
@@ -282,5 +288,30 @@ impl Tail {
     pub(crate) fn trim(&mut self, length: u64) -> Result<(), env::Error> {
         self.segment.file.truncate(length)?;
         self.segment.file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Dir;
+    use crate::log::format::SegmentHeader;
+
+    #[test]
+    fn no_record_is_longer_than_readers_take_however_large_the_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = SegmentHeader { store_id: [7; 16], ordinal: 1, generation: 0, salt: 1 };
+        let segment = Segment::create(&Dir::open(dir.path()).unwrap(), header, 0).unwrap();
+        for (segment_bytes, longest) in [
+            (64 * 1024, 16 * 1024 - 72),
+            (64 * 1024 * 1024, 16 * 1024 * 1024 - 72),
+            (1024 * 1024 * 1024, 16 * 1024 * 1024),
+        ] {
+            let stage = Stage::new(Arc::clone(&segment), segment_bytes, 1);
+            assert_eq!(Stage::record_bytes_max(segment_bytes), longest);
+            assert_eq!(stage.room([longest]), Room::Enough, "{segment_bytes}");
+            assert_eq!(stage.room([longest + 1]), Room::Never, "{segment_bytes}");
+            assert_eq!(stage.room([longest, longest]), Room::Never, "{segment_bytes}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::event::Timestamp;
 use crate::event::codec;
 use crate::event::entry::{Entry, Mark, Received};
 use crate::log::manifest::Manifest;
-use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::segment::ordinal_of;
 use crate::log::source::Source;
 use crate::log::survey::{SegmentFile, Survey};
@@ -199,7 +199,7 @@ impl Audit<'_> {
                 Stopped::Unreadable(error) => of_env(error),
                 Stopped::ByVisitor(error) => error,
             })?;
-        self.judge(segment, role, &scan)?;
+        self.judge(file, role, header.salt, &scan)?;
         self.report.records += scan.record_count;
         if let (Some(chain), Some(last_seq)) = (&mut self.chain, scan.last_seq) {
             chain.end = Some(SegmentEnd { ordinal: segment, last_seq, length: scan.end, digest: scan.digest });
@@ -208,10 +208,16 @@ impl Audit<'_> {
     }
 
     /// Says what stands behind the sound groups of a segment.
-    fn judge(&mut self, segment: u64, role: Role, scan: &Scan) -> Result<(), Error> {
+    fn judge(&mut self, file: &SegmentFile, role: Role, salt: u64, scan: &Scan) -> Result<(), Error> {
+        let segment = file.ordinal;
         let last_seq = scan.last_seq.unwrap_or_else(|| self.chain.map_or(0, |chain| chain.last_seq()));
         let left = scan.file_bytes - scan.end;
         match (scan.finding, verdict(role, scan, last_seq)) {
+            (Some(finding), Verdict::Refuse(_))
+                if role == Role::Last && is_sound_at(&file.file, salt, scan.end).map_err(of_env)? =>
+            {
+                self.finding(segment, finding.offset, false, "was being written while it was read".to_owned())
+            }
             (Some(finding), Verdict::Refuse(because)) => {
                 self.finding(segment, finding.offset, true, format!("{}, and {because}", finding.defect))
             }

@@ -9,7 +9,7 @@ use crate::store::commit::Shared;
 
 impl Shared {
     pub(crate) fn stats(&self) -> Stats {
-        let notes = *self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let uptime = Duration::from_micros(self.now().steady);
         let desk = self.desk();
         let core = &desk.core;
@@ -26,7 +26,7 @@ impl Shared {
             failed_events: counts.of(Status::Failed),
             cancelled_events: counts.of(Status::Cancelled),
             held_events: counts.held,
-            damaged_events: notes.damaged,
+            damaged_events: notes.damaged.len() as u64,
             segments: core.sealed.len() as u64 + u64::from(core.is_writing()),
             log_bytes: core.log_bytes(),
             uptime_seconds: uptime.as_secs_f64(),

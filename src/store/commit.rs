@@ -10,7 +10,7 @@
 //!
 //! The leader owns the [`Tail`], so one system call is in flight, and no file is touched under the lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Waker;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::env::{Clock, Dir, File};
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::Mark;
 use crate::event::{Moment, Timestamp};
-use crate::log::segment::Segment;
+use crate::log::segment::{NotCreated, Segment};
 use crate::log::writer::Tail;
 use crate::state::IdHasher;
 use crate::store::core::{Core, Refused};
@@ -30,6 +30,11 @@ use crate::store::options::StoreOptions;
 const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait before a failed preparation is tried again.
 const PREPARE_AGAIN: Duration = Duration::from_secs(1);
+
+/// A clock that goes on by more than this at once is not acted on.
+pub(crate) const CLOCK_GAP: Duration = Duration::from_hours(24);
+/// For so much running time retention rests then.
+pub(crate) const RETENTION_REST: Duration = Duration::from_hours(1);
 
 /// What all handles of one store share.
 pub(crate) struct Shared {
@@ -50,13 +55,30 @@ pub(crate) struct Shared {
 }
 
 /// What statistics tell beside the state.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
     pub(crate) last_persistence: Option<Timestamp>,
     pub(crate) last_cleanup: Option<Timestamp>,
-    pub(crate) damaged: u64,
+    /// Receptions that were found damaged.
+    pub(crate) damaged: BTreeSet<u64>,
     /// Retention rests until this much running time has passed, in microseconds.
     pub(crate) retention_rests_until: u64,
+    /// The clocks as they stood when that was last asked.
+    pub(crate) seen: Option<Moment>,
+}
+
+impl Notes {
+    /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:
+    /// whoever sets it right has an hour.
+    pub(crate) fn rests_until(&mut self, now: Moment) -> u64 {
+        if let Some(seen) = self.seen.replace(now) {
+            let passed = Duration::from_micros(now.steady.saturating_sub(seen.steady));
+            if now.wall.saturating_since(seen.wall.saturating_add(passed)) > CLOCK_GAP {
+                self.retention_rests_until = now.steady.saturating_add(micros(RETENTION_REST));
+            }
+        }
+        self.retention_rests_until
+    }
 }
 
 /// The core and who waits for it.
@@ -73,6 +95,10 @@ pub(crate) struct Desk {
     /// Running time, in microseconds, since which something is staged or written but not durable.
     unsynced_since: Option<u64>,
     last_change: u64,
+    /// When a failed preparation is tried again, in microseconds of running time.
+    prepare_again_at: u64,
+    /// Counts commits, so that whoever was refused can tell whether one has ended since.
+    commits: u64,
     /// When the keeper looks again by itself, in microseconds of running time: whoever needs it earlier wakes it.
     keeper_looks_at: u64,
     stopping: bool,
@@ -117,6 +143,19 @@ impl Desk {
             self.sync_wanted = self.sync_wanted.max(seq);
         }
         self.durable_wakers.push((seq, level, waker));
+    }
+
+    /// How many commits there were.
+    #[cfg(feature = "manager")]
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// Has `waker` woken after the next commit, which is to prepare a segment if that is what is missing.
+    #[cfg(feature = "manager")]
+    pub(crate) fn leave_refused(&mut self, waker: Waker) {
+        self.segment_wanted = true;
+        self.work_wakers.push(waker);
     }
 
     /// Has `waker` woken after the next commit.
@@ -165,6 +204,8 @@ impl Shared {
             work_wakers: Vec::new(),
             unsynced_since: None,
             last_change: 0,
+            prepare_again_at: 0,
+            commits: 0,
             keeper_looks_at: 0,
             stopping: false,
         };
@@ -203,7 +244,12 @@ impl Shared {
         let now = self.now();
         let mut desk = self.desk();
         let before = desk.core.last_seq();
-        let taken = step(&mut desk.core, now);
+        let taken = loop {
+            match step(&mut desk.core, now) {
+                Err(Refused::Rolled) => {}
+                taken => break taken,
+            }
+        };
         if desk.core.last_seq() != before {
             desk.last_change = now.steady;
             if desk.unsynced_since.is_none() {
@@ -224,7 +270,7 @@ impl Shared {
             match self.try_step(&mut step) {
                 Ok(value) => return Ok(value),
                 Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::Busy) => self.catch_up(),
+                Err(Refused::Busy | Refused::Rolled) => self.catch_up(),
             }
         }
     }
@@ -296,7 +342,9 @@ impl Shared {
             let written = desk.core.written();
             drop(desk);
             let synced = tail.sync();
-            self.note(|notes, now| notes.last_persistence = Some(now));
+            if synced.is_ok() {
+                self.note(|notes, now| notes.last_persistence = Some(now));
+            }
             desk = self.desk();
             match synced {
                 Ok(()) => desk.core.synced(written),
@@ -308,6 +356,7 @@ impl Shared {
         if !desk.has_unsynced() {
             desk.unsynced_since = None;
         }
+        desk.commits += 1;
         let wakers = desk.satisfied();
         self.progress.notify_all();
         if desk.segment_wanted || desk.core.is_full() || !desk.durable_wakers.is_empty() {
@@ -335,12 +384,19 @@ impl Shared {
             let ordinal = u32::try_from(header.ordinal).expect("fewer than 2^32 segments");
             self.files.write().unwrap_or_else(PoisonError::into_inner).insert(ordinal, Arc::clone(segment));
         }
-        let created = created.map_err(failure::of_log);
-        if let Err(error) = &created {
-            tracing::warn!(%error, "no new segment could be prepared; it is tried again");
-        }
         let mut desk = self.desk();
-        desk.core.prepared(created);
+        match created {
+            Ok(segment) => desk.core.prepared(Ok(segment)),
+            Err(NotCreated::Unknown(error)) => desk.core.poison_with(error.to_string()),
+            Err(NotCreated::Nothing(error)) => {
+                let error = failure::of_log(error);
+                if !desk.core.is_full() {
+                    tracing::warn!(?error, "no new segment could be prepared; it is tried again every second");
+                }
+                desk.prepare_again_at = self.now().steady + micros(PREPARE_AGAIN);
+                desk.core.prepared(Err(error));
+            }
+        }
         desk
     }
 
@@ -363,6 +419,14 @@ impl Shared {
         match desk.tail.as_mut() {
             Some(tail) if sound => tail.trim(end).map_err(failure::of_env),
             _ => Ok(()),
+        }
+    }
+
+    /// Waits until nobody leads: no file is touched any more.
+    pub(crate) fn wait_for_leader(&self) {
+        let mut desk = self.desk();
+        while desk.core.is_writing() && desk.tail.is_none() {
+            desk = self.progress.wait(desk).expect("no step of the core panics");
         }
     }
 
@@ -408,12 +472,13 @@ impl Shared {
 
     fn mark_idle<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
         let now = self.now();
+        desk.last_change = now.steady;
+        desk.unsynced_since.get_or_insert(now.steady);
         match desk.core.mark(Mark::Idle, now) {
             Ok(seq) => desk.sync_wanted = desk.sync_wanted.max(seq),
-            // The active segment is full; the next event opens a new one, and its head attests to this one.
+            // It is written next time, into the segment that this one gave way to or that is to be prepared.
             Err(_) => desk.segment_wanted = true,
         }
-        desk.last_change = now.steady;
         if desk.tail.is_some() { self.lead(desk) } else { desk }
     }
 }
@@ -430,28 +495,27 @@ impl Desk {
         if !self.core.is_writing() || self.core.poison().is_some() || self.core.is_closed() && !self.has_unsynced() {
             return Duty::Rest(Duration::MAX);
         }
+        let full = self.core.is_full();
+        self.segment_wanted |= full && now >= self.prepare_again_at;
         if self.segment_wanted || !self.durable_wakers.is_empty() {
             return Duty::Lead;
         }
+        let until = |due: u64| Duration::from_micros(due.saturating_sub(now));
+        let prepare = if full { until(self.prepare_again_at) } else { Duration::MAX };
         if let Some(since) = self.unsynced_since {
-            let left = (since + micros(options.sync_delay)).saturating_sub(now);
-            if left > 0 {
-                return Duty::Rest(Duration::from_micros(left));
+            let left = until(since + micros(options.sync_delay));
+            if left > Duration::ZERO {
+                return Duty::Rest(left.min(prepare));
             }
             self.sync_wanted = self.core.last_seq();
             return Duty::Lead;
         }
-        if self.core.is_full() {
-            self.segment_wanted = now >= self.last_change + micros(PREPARE_AGAIN);
-            self.last_change = if self.segment_wanted { now } else { self.last_change };
-            return if self.segment_wanted { Duty::Lead } else { Duty::Rest(PREPARE_AGAIN) };
-        }
         if self.core.last_is_mark() {
-            return Duty::Rest(Duration::MAX);
+            return Duty::Rest(prepare);
         }
-        match (self.last_change + micros(IDLE)).saturating_sub(now) {
-            0 => Duty::Mark,
-            left => Duty::Rest(Duration::from_micros(left)),
+        match until(self.last_change + micros(IDLE)) {
+            Duration::ZERO => Duty::Mark,
+            left => Duty::Rest(left.min(prepare)),
         }
     }
 }

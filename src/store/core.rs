@@ -10,6 +10,7 @@
 //! what is staged; none of that leaks, because events are offered only up to `durable` and callers wait for it.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
@@ -25,11 +26,13 @@ use crate::store::options::StoreOptions;
 /// Staged bytes past which callers first wait for the disk.
 const STAGED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Why a step was not taken. Nothing changed.
+/// Why a step was not taken, or not to its end. What it was about did not change.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// The disk must catch up first: commit, then ask again.
     Busy,
+    /// The log went over to its next segment, and with that the state may have forgotten what was judged: ask again.
+    Rolled,
     /// It is not possible at all.
     Error(Error),
 }
@@ -148,7 +151,7 @@ impl Core {
         let segment_bytes = options.segment_bytes;
         let mut core = Self::read_only(replayed, options);
         core.stage = Some(Stage::new(active, segment_bytes, next_seq));
-        core.epoch += 1;
+        core.epoch = core.epoch.saturating_add(1);
         core.boot = boot;
         core.salts = salts;
         core.begin_segment(end, now);
@@ -183,7 +186,10 @@ impl Core {
                 return Err(again(full).into());
             }
             (Room::Enough, _) => {}
-            (Room::NextSegment, _) if stage.has_prepared() => self.roll(now),
+            (Room::NextSegment, _) if stage.has_prepared() => {
+                self.roll(now);
+                return Err(Refused::Rolled);
+            }
             (Room::NextSegment, Some(full)) => return Err(again(full).into()),
             (Room::NextSegment, None) => return Err(Refused::Busy),
         }
@@ -194,13 +200,18 @@ impl Core {
     }
 
     fn too_large(&self, bodies: &[usize]) -> Error {
-        let bytes: usize = bodies.iter().sum();
-        let max = self.options.record_bytes_max();
-        let what = if bodies.len() == 1 { "the record has" } else { "the batch's records have" };
-        Error::new(
-            ErrorKind::TooLarge,
-            format!("{what} {bytes} bytes, and at most {max} are kept together: a quarter of a segment, or 16 MiB"),
-        )
+        let longest = self.options.record_bytes_max();
+        let text = match bodies.iter().find(|length| **length > longest) {
+            Some(length) => {
+                format!("the record has {length} bytes; at most {longest} fit: 16 MiB, or a quarter of a segment")
+            }
+            None => format!(
+                "the batch's records have {} bytes; at most {} fit into one group: 32 MiB, or a quarter of a segment",
+                bodies.iter().sum::<usize>(),
+                Stage::group_bytes_max(self.options.segment_bytes)
+            ),
+        };
+        Error::new(ErrorKind::TooLarge, text)
     }
 
     fn roll(&mut self, now: Moment) {
@@ -329,8 +340,11 @@ impl Core {
 
     /// All that was written up to `seq` is durable.
     pub(crate) fn synced(&mut self, seq: u64) {
-        assert!(self.poison.is_none() && seq <= self.written, "only what was written can be durable");
-        self.durable = seq;
+        assert!(seq <= self.written, "only what was written can be durable");
+        // Compaction may have poisoned the store while this sync was under way; from then on nothing is believed.
+        if self.poison.is_none() {
+            self.durable = seq;
+        }
     }
 
     /// A write or a sync failed: nothing is taken any more, and nothing above `durable` is known (R2).
@@ -382,8 +396,13 @@ impl Core {
 
 /// The error that a failed preparation means to callers.
 fn again(full: &Error) -> Error {
-    let advice = "free space or enlarge the disk; the store goes on by itself once there is room";
-    let error = Error::new(ErrorKind::Full, format!("there is no room for a new segment: {full}; {advice}"));
+    let cause = full.source().map_or_else(String::new, |source| format!(": {source}"));
+    let text = if full.kind() == ErrorKind::Full {
+        format!("there is no room for a new segment{cause}; free space, and the store goes on by itself")
+    } else {
+        format!("no new segment can be prepared: {full}{cause}; the store tries again by itself")
+    };
+    let error = Error::new(full.kind(), text);
     match full.path() {
         Some(path) => error.at_path(path),
         None => error,

@@ -63,8 +63,8 @@ impl Store {
         Self::start(open::open(dir.as_ref(), options, Creation::Refused)?)
     }
 
-    /// Opens the store in `dir` for reading: takes no lock, writes nothing, and shows what was durable at this moment, even beside a
-    /// process that writes. Damage does not refuse it: [`Recovery::damage`] names it, and what verifies is shown.
+    /// Opens the store in `dir` for reading: takes no lock, writes nothing, and shows what the log holds at this moment, even beside a
+    /// process that writes: the last few milliseconds may not be durable yet. Damage does not refuse it: [`Recovery::damage`] names it, and what verifies is shown.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no store; [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`].
@@ -79,11 +79,7 @@ impl Store {
         let keeper = {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new().name("ledgerline-keeper".to_owned()).spawn(move || {
-                shared.keep(&|| {
-                    if let Err(error) = shared.compact() {
-                        tracing::warn!(%error, "retention failed; it is tried again at the next interval");
-                    }
-                });
+                shared.keep(&|| retain(&shared));
             })
         };
         let keeper = keeper.map_err(|cause| {
@@ -214,24 +210,26 @@ impl Store {
         if let Some(last) = claimed.last() {
             self.shared().wait(last.token.started, Level::Written)?;
         }
-        self.read_claims(claimed)
+        Ok(self.read_claims(claimed))
     }
 
-    pub(super) fn read_claims(&self, claimed: Vec<Claimed>) -> Result<Vec<Claim>, Error> {
+    /// Reads the bodies of what was claimed. One that cannot be read is settled here: nobody else knows that it is claimed.
+    pub(super) fn read_claims(&self, claimed: Vec<Claimed>) -> Vec<Claim> {
         let mut claims = Vec::with_capacity(claimed.len());
         for Claimed { view, token } in claimed {
-            match self.shared().read_event(&view) {
-                Ok(event) => claims.push(Claim { event, attempt: view.attempt, token }),
-                Err(error) => {
-                    let path = self.shared().path_of(view.place);
-                    tracing::error!(%error, seq = view.seq, path = %path.display(), "an event is damaged and has failed for good");
-                    self.shared().note(|notes, _| notes.damaged += 1);
-                    let outcome = Outcome::Fail(format!("damaged: {error}"));
-                    self.shared().step(|core, now| core.settle(view.seq, token, &outcome, now))?;
+            let outcome = match self.shared().read_event(&view) {
+                Ok(event) => {
+                    claims.push(Claim { event, attempt: view.attempt, token });
+                    continue;
                 }
+                Err(error) if error.kind() == ErrorKind::Corrupt => Outcome::Fail(format!("damaged: {error}")),
+                Err(error) => Outcome::Retry(format!("cannot be read: {error:?}")),
+            };
+            if let Err(error) = self.shared().step(|core, now| core.settle(view.seq, token, &outcome, now)) {
+                tracing::error!(?error, seq = view.seq, "an event that cannot be read could not be settled either");
             }
         }
-        Ok(claims)
+        claims
     }
 
     /// Says how the run of a claim ended. It is durable within 10 ms; [`Outcome::Cancel`] is so once this returns.
@@ -270,16 +268,35 @@ impl Store {
     /// # Errors
     /// As [`Store::replay`].
     pub fn replay_failed(&self) -> Result<Vec<Replay>, Error> {
-        let failed = self.list(&Filter::all().status(Status::Failed))?;
-        self.replay(&failed.iter().map(Event::id).collect::<Vec<_>>())
+        let failed = self.shared().seqs(Status::Failed);
+        let mut replays = Vec::with_capacity(failed.len());
+        let mut last_seq = None;
+        for seq in failed {
+            // An event whose bytes are damaged has lost its id, but not its place.
+            let id = self.shared().read_id(seq).ok().flatten().unwrap_or_else(|| format!("(damaged event {seq})"));
+            let (replay, seq) = self.replay_seq(id, seq)?;
+            last_seq = last_seq.max(seq);
+            replays.push(replay);
+        }
+        if let Some(seq) = last_seq {
+            self.shared().wait(seq, Level::Durable)?;
+        }
+        Ok(replays)
     }
 
     fn replay_one(&self, id: &str) -> Result<(Replay, Option<u64>), Error> {
-        let refused = |text: String| Replay { id: id.to_owned(), refused: Some(text) };
-        let Some(seq) = self.find(id) else { return Ok((refused("there is no such event".to_owned()), None)) };
+        match self.find(id) {
+            Some(seq) => self.replay_seq(id.to_owned(), seq),
+            None => Ok((Replay { id: id.to_owned(), refused: Some("there is no such event".to_owned()) }, None)),
+        }
+    }
+
+    fn replay_seq(&self, id: String, seq: u64) -> Result<(Replay, Option<u64>), Error> {
         match self.shared().step(|core, now| core.replay(seq, now)) {
-            Ok(seq) => Ok((Replay { id: id.to_owned(), refused: None }, Some(seq))),
-            Err(error) if error.kind() == ErrorKind::NotAllowed => Ok((refused(error.to_string()), None)),
+            Ok(seq) => Ok((Replay { id, refused: None }, Some(seq))),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => {
+                Ok((Replay { id, refused: Some(error.to_string()) }, None))
+            }
             Err(error) => Err(error),
         }
     }
@@ -325,6 +342,19 @@ impl Store {
     }
 }
 
+/// Runs retention beside the keeper, for whom others wait.
+fn retain(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    let started = std::thread::Builder::new().name("ledgerline-retention".to_owned()).spawn(move || {
+        if let Err(error) = shared.compact() {
+            tracing::warn!(?error, "retention failed; it is tried again at the next interval");
+        }
+    });
+    if let Err(error) = started {
+        tracing::warn!(%error, "retention could not be started; it is tried again at the next interval");
+    }
+}
+
 impl Inner {
     fn close(&self) -> Result<(), Error> {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
@@ -332,6 +362,9 @@ impl Inner {
         let closed = self.close_log();
         self.shared.stop();
         drop(keeper.join());
+        // Whoever locks the directory next must find nobody at work in it.
+        drop(self.shared.compacting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.wait_for_leader();
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         closed
     }

@@ -30,9 +30,6 @@ use crate::store::replay::{Ending, Replay, Rigour};
 
 /// The file whose lock makes one writer (R12).
 const LOCK: &str = "LOCK";
-/// Retention rests for this much running time after a gap of more than a day: whoever sets a wrong clock right has an hour.
-const RETENTION_REST: u64 = 3_600 * 1_000_000;
-const GAP: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// What an opening may do where there is no store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +47,8 @@ pub(crate) fn open(path: &Path, options: StoreOptions, creation: Creation) -> Re
         return Err(no_store(path));
     }
     let lock = lock(&dir)?;
+    // What a process before this one renamed or removed may still be in memory only (R5).
+    dir.sync().map_err(of_env)?;
     let mut salts = Salts::new(env::random().map_err(of_env)?);
     let (survey, created) = survey_or_create(&dir, creation, &mut salts)?;
     let manifest = survey.manifest.clone().ok_or_else(|| no_store(path))?;
@@ -59,13 +58,17 @@ pub(crate) fn open(path: &Path, options: StoreOptions, creation: Creation) -> Re
     let mut replay = new_replay(&manifest, Rigour::Strict, &options, now);
     let (kept, cut) = replay_all(&mut replay, &survey.files, written)?;
     let mut recovery = report(&replay, &kept, created);
-    recovery.bytes_cut = cut_torn(&dir, &cut)?;
-    let rests = rests(&replay, now);
+    recovery.bytes_cut = cut_torn(&dir, &manifest.store_id, &cut)?;
+    // A log without times says nothing about the clock.
+    let seen = if replay.last_at == i64::MIN { now.wall } else { Timestamp::from_unix_micros(replay.last_at) };
     let replayed = finish(replay, manifest.clone());
     clear(&dir, &survey, &kept, next_ordinal(&replayed))?;
     let ground = Ground { dir, lock, clock, options: Arc::new(options), salts, now };
     let shared = ground.begin(replayed, open_segments(survey, &kept))?;
-    shared.note(|notes, _| notes.retention_rests_until = if rests { RETENTION_REST } else { 0 });
+    shared.note(|notes, _| {
+        notes.seen = Some(Moment { wall: seen, steady: 0 });
+        notes.rests_until(now);
+    });
     recovery.elapsed_ms = shared.now().steady / 1_000;
     Ok((shared, recovery))
 }
@@ -152,8 +155,8 @@ fn survey_or_create(dir: &Dir, creation: Creation, salts: &mut Salts) -> Result<
     }
     let store_id = env::random().map_err(of_env)?;
     let header = SegmentHeader { store_id, ordinal: 1, generation: 0, salt: salts.next() };
-    Segment::create(dir, header, 0).map_err(of_log)?;
-    Manifest::new(store_id).write(dir).map_err(of_log)?;
+    Segment::create(dir, header, 0).map_err(|error| of_log(error.into()))?;
+    Manifest::new(store_id).write_aside(dir).map_err(of_log)?.put().map_err(of_env)?;
     Survey::of(dir, true).map_err(of_log).map(|survey| (survey, true))
 }
 
@@ -230,15 +233,18 @@ fn replay_all<'f>(
             kept.insert(file.ordinal, ending);
         }
     }
+    let last_written = written.checked_sub(1).and_then(|last| files.get(last));
+    replay.prepared(last_written, files.get(written..).unwrap_or_default())?;
     Ok((kept, cut))
 }
 
 /// Ends every file where its records end; what a crash tore is kept aside.
-fn cut_torn(dir: &Dir, cut: &[(&SegmentFile, Ending)]) -> Result<u64, Error> {
+fn cut_torn(dir: &Dir, store_id: &[u8; 16], cut: &[(&SegmentFile, Ending)]) -> Result<u64, Error> {
     let mut bytes = 0;
     for (file, ending) in cut {
         if ending.torn {
-            bytes += cut_tail(dir, &file.file, file.ordinal, ending.end).map_err(of_log)?;
+            let header = file.checked_header(store_id).map_err(of_log)?;
+            bytes += cut_tail(dir, &file.file, &header, ending.end).map_err(of_log)?;
         } else {
             end_file(&file.file, ending.end).map_err(of_log)?;
         }
@@ -260,12 +266,6 @@ fn clear(dir: &Dir, survey: &Survey, kept: &Kept, next: u64) -> Result<(), Error
 /// The ordinal of the segment that a process start begins.
 fn next_ordinal(replayed: &Replayed) -> u64 {
     replayed.end.map_or(1, |end| end.ordinal + 1)
-}
-
-/// Whether so much time passed since the last record that the clock is rather to be doubted than acted on.
-fn rests(replay: &Replay<'_>, now: Moment) -> bool {
-    let last = Timestamp::from_unix_micros(replay.last_at);
-    replay.last_at != i64::MIN && now.wall.saturating_since(last) > GAP
 }
 
 fn report(replay: &Replay<'_>, kept: &Kept, created: bool) -> Recovery {
@@ -309,7 +309,8 @@ impl Ground {
         let ordinal = next_ordinal(&replayed);
         let store_id = replayed.manifest.store_id;
         let header = SegmentHeader { store_id, ordinal, generation: 0, salt: self.salts.next() };
-        let active = Segment::create(&self.dir, header, self.options.segment_bytes).map_err(of_log)?;
+        let active =
+            Segment::create(&self.dir, header, self.options.segment_bytes).map_err(|error| of_log(error.into()))?;
         files.insert(u32::try_from(ordinal).expect("checked by the replay"), Arc::clone(&active));
         let core = Core::begin(replayed, self.options, active, boot_hash(), self.salts, self.now);
         let shared = Shared::new(self.dir, self.clock, core, files, Some(self.lock));

@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use serde_json::value::RawValue;
-
 use crate::error::{Error, ErrorKind};
 use crate::event::codec;
 use crate::event::entry::{Entry, Flags, Received};
-use crate::event::{Event, EventParts, Place, Timestamp};
+use crate::event::{Event, EventParts, Place, Status, Timestamp};
 use crate::log::reader::read_record;
 use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Segment;
@@ -21,11 +19,30 @@ use crate::store::replay::at_of;
 
 impl Shared {
     /// The event that `view` stands for.
+    ///
+    /// One that is damaged is noted, so that health says so (R11).
     pub(crate) fn read_event(&self, view: &View) -> Result<Event, Error> {
+        let read = self.read_reception(view);
+        if let Err(error) = &read
+            && error.kind() == ErrorKind::Corrupt
+        {
+            let path = self.path_of(view.place);
+            tracing::error!(%error, seq = view.seq, path = %path.display(), "an event is damaged");
+            self.note(|notes, _| {
+                notes.damaged.insert(view.seq);
+            });
+        }
+        read
+    }
+
+    fn read_reception(&self, view: &View) -> Result<Event, Error> {
         let bytes = self.read(view.place, Some(view.seq))?;
         let entry = codec::decode(&bytes).map_err(|refusal| of_refusal(refusal).at_seq(view.seq))?;
         let Entry::Received(received) = entry else { return Err(no_reception(view.seq)) };
-        let error_message = view.error_at.map(|place| self.read_message(place)).transpose()?;
+        // A text that rotted is no reason to give up the event that it is about.
+        let message =
+            |place| self.read_message(place).unwrap_or_else(|error| format!("(the message is damaged: {error})"));
+        let error_message = view.error_at.map(message);
         event(view, &received, error_message)
     }
 
@@ -81,7 +98,14 @@ impl Shared {
         if let Some(last_seq) = last_seq {
             self.wait(last_seq, Level::Durable)?;
         }
-        views.iter().map(|view| self.read_event(view)).collect()
+        // One damaged event hides no other: it was noted, and is left out.
+        let read = views.iter().map(|view| self.read_event(view));
+        read.filter(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::Corrupt)).collect()
+    }
+
+    /// The receptions of all events that stand at `status`.
+    pub(crate) fn seqs(&self, status: Status) -> Vec<u64> {
+        self.desk().core.state.list(0).filter(|view| view.status == status).map(|view| view.seq).collect()
     }
 
     /// Every step of the event's life that the log still has, oldest first.
@@ -99,6 +123,10 @@ impl Shared {
                 Stopped::Unreadable(error) => of_env(error),
                 Stopped::ByVisitor(error) => error,
             })?;
+        }
+        if steps.found.last().map(|step| step.seq) != Some(view.last_seq) {
+            let text = "a part of the event's history is damaged; the dump tool shows what is left of it";
+            return Err(Error::new(ErrorKind::Corrupt, text).at_path(self.dir.path()).at_seq(view.last_seq));
         }
         Ok(steps.found)
     }
@@ -119,11 +147,9 @@ fn no_reception(seq: u64) -> Error {
 }
 
 fn event(view: &View, received: &Received<'_>, error_message: Option<String>) -> Result<Event, Error> {
-    let not_json = |cause: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(ErrorKind::Corrupt, "the data of the event is not JSON").at_seq(view.seq).caused_by(cause)
-    };
-    let text = std::str::from_utf8(received.body).map_err(|cause| not_json(cause.into()))?;
-    let data = RawValue::from_string(text.to_owned()).map_err(|cause| not_json(cause.into()))?;
+    let not_text =
+        |cause| Error::new(ErrorKind::Corrupt, "the event's data is no text").at_seq(view.seq).caused_by(cause);
+    let data = std::str::from_utf8(received.body).map_err(not_text)?.to_owned();
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Ok(Event::new(EventParts {
         seq: view.seq,

@@ -169,6 +169,7 @@ fn duplicate(why: Duplicate, known: Known) -> Fate {
 impl Core {
     /// Keeps a batch, whole or not at all, as one group.
     pub(crate) fn receive(&mut self, batch: &[Prepared], now: Moment) -> Result<Decision, Refused> {
+        self.check_open()?;
         let mut fates: Vec<Option<Fate>> = Vec::with_capacity(batch.len());
         for (index, event) in batch.iter().enumerate() {
             let identity = event.flags.contains(Flags::BODY_IS_IDENTITY);

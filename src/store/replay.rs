@@ -8,8 +8,9 @@ use crate::event::codec;
 use crate::event::entry::{Begun, Entry, Mark};
 use crate::event::{Moment, Place};
 use crate::log;
+use crate::log::format::SegmentHeader;
 use crate::log::manifest::{Dropped, Manifest};
-use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
@@ -76,8 +77,14 @@ impl<'a> Replay<'a> {
 
     /// Replays one segment; they come by ascending ordinal.
     pub(crate) fn segment(&mut self, file: &SegmentFile, role: Role) -> Result<Ending, Error> {
-        let header = file.checked_header(&self.manifest.store_id).map_err(failure::of_log)?;
         self.join(file)?;
+        let header = match file.checked_header(&self.manifest.store_id).map_err(failure::of_log) {
+            Ok(header) => header,
+            Err(error) => {
+                self.tolerate(error)?;
+                return Ok(Ending { end: 0, torn: false, record_count: 0 });
+            }
+        };
         let mut source = match self.rigour {
             Rigour::Strict if role != Role::Last => Source::mapped(&file.file).map_err(failure::of_env)?,
             _ => Source::windowed(&file.file),
@@ -90,7 +97,7 @@ impl<'a> Replay<'a> {
             Stopped::Unreadable(error) => failure::of_env(error),
             Stopped::ByVisitor(error) => error,
         })?;
-        self.judge(file, role, &scan)?;
+        self.judge(file, role, &header, &scan)?;
         if let (Some(first_seq), Some(last_seq)) = (scan.first_seq, scan.last_seq) {
             let end = SegmentEnd { ordinal: file.ordinal, last_seq, length: scan.end, digest: scan.digest };
             self.sealed.insert(ordinal, summary(end, first_seq));
@@ -110,10 +117,27 @@ impl<'a> Replay<'a> {
         })
     }
 
-    fn judge(&mut self, file: &SegmentFile, role: Role, scan: &Scan) -> Result<(), Error> {
+    /// Checks that segments which were never written to follow the others: one that is prepared proves that those before it were there.
+    pub(crate) fn prepared(&mut self, last_written: Option<&SegmentFile>, files: &[SegmentFile]) -> Result<(), Error> {
+        let ends_at = |file: &SegmentFile| SegmentEnd { ordinal: file.ordinal, last_seq: 0, length: 0, digest: 0 };
+        let mut chain = Chain { end: last_written.map(ends_at) };
+        for file in files {
+            if let Err(broken) = chain.join(self.manifest, file.ordinal) {
+                self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))?;
+            }
+            chain.end = Some(ends_at(file));
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, file: &SegmentFile, role: Role, header: &SegmentHeader, scan: &Scan) -> Result<(), Error> {
         let last_seq = scan.last_seq.unwrap_or(self.last_seq);
         match (verdict(role, scan, last_seq), scan.finding) {
             (Verdict::Refuse(because), Some(finding)) => {
+                let beside_a_writer = self.rigour == Rigour::Lenient && role == Role::Last;
+                if beside_a_writer && is_sound_at(&file.file, header.salt, scan.end).map_err(failure::of_env)? {
+                    return Ok(());
+                }
                 let (path, offset) = (file.file.path().to_owned(), finding.offset);
                 let seq = Some(last_seq + 1);
                 self.tolerate(failure::of_log(log::Error::Corrupt {
@@ -184,7 +208,10 @@ impl Visitor for Applying<'_, '_> {
             return Ok(());
         }
         let placed = |error: Error| error.at_path(self.path).at_offset(record.offset).at_seq(record.seq);
-        let entry = codec::decode(record.body).map_err(failure::of_refusal).map_err(placed)?;
+        let entry = match codec::decode(record.body).map_err(failure::of_refusal).map_err(placed) {
+            Ok(entry) => entry,
+            Err(error) => return self.replay.tolerate(error),
+        };
         match &entry {
             Entry::Begun(begun) if self.is_first => self.replay.check_begun(begun, self.path)?,
             _ if self.is_first => {

@@ -22,6 +22,8 @@ use crate::store::failure::{of_env, of_log};
 
 /// Most ids that are remembered, as far as retention can see to it: about 400 MB of memory.
 const REMEMBERED_MAX: usize = 4_000_000;
+/// About so many ids are written down again while the lock is held.
+const IDS_PER_STEP: usize = 16 * 1024;
 /// Ids that one record remembers.
 const IDS_PER_RECORD: usize = 256;
 
@@ -29,16 +31,20 @@ impl Shared {
     /// Applies retention now, and frees the space that this allows.
     pub(crate) fn compact(&self) -> Result<CompactionReport, Error> {
         let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.desk().core.check_open()?;
         let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
         if report.suspended.is_none() {
             report.events_forgotten = self.forget()?;
         }
-        let (dead, seq) = self.step(Core::find_dead)?;
-        self.wait(seq, Level::Durable)?;
-        if !dead.is_empty() {
+        loop {
+            let (dead, seq) = self.step(Core::find_dead)?;
+            self.wait(seq, Level::Durable)?;
+            if dead.is_empty() {
+                break;
+            }
             self.delete(&dead)?;
-            report.segments_deleted = dead.len() as u64;
-            report.bytes_freed = dead.iter().map(|segment| segment.length).sum();
+            report.segments_deleted += dead.len() as u64;
+            report.bytes_freed += dead.iter().map(|segment| segment.length).sum::<u64>();
         }
         self.note(|notes, now| notes.last_cleanup = Some(now));
         Ok(report)
@@ -47,12 +53,10 @@ impl Shared {
     /// Why the clock is not to be acted on just now.
     fn why_suspended(&self) -> Option<String> {
         let now = self.now();
-        let rests_until = self.notes.lock().unwrap_or_else(PoisonError::into_inner).retention_rests_until;
+        let rests_until = self.notes.lock().unwrap_or_else(PoisonError::into_inner).rests_until(now);
         if now.steady < rests_until {
             let rest = Duration::from_micros(rests_until - now.steady).as_secs();
-            return Some(format!(
-                "the clock went on by more than a day since the last record; retention rests for {rest} s"
-            ));
+            return Some(format!("the clock went on by more than a day at once; retention rests for {rest} s"));
         }
         let horizon = self.desk().core.state.totals().horizon;
         let behind = now.wall.unix_micros() < horizon.finished_before;
@@ -73,11 +77,11 @@ impl Shared {
     /// Drops dead segments: from the manifest first, then from the directory.
     fn delete(&self, dead: &[Dropped]) -> Result<(), Error> {
         let manifest = self.desk().core.manifest.after_dropping(dead.iter().copied());
-        if let Err(error) = manifest.write(&self.dir) {
+        manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
             // Which manifest is in force is unknown now, so nothing may be built on either (R2).
             self.poison(&error.to_string());
-            return Err(of_log(error));
-        }
+            of_env(error)
+        })?;
         self.adopt(manifest, dead);
         for segment in dead {
             if let Err(error) = self.dir.remove(&file_name(segment.first_ordinal)) {
@@ -134,8 +138,18 @@ impl Core {
     fn find_dead(&mut self, now: Moment) -> Result<(Vec<Dropped>, u64), Refused> {
         let durable = self.durable();
         let sealed = self.sealed.iter().filter(|(_, segment)| segment.last_seq <= durable).map(|(ordinal, _)| *ordinal);
-        let dead = self.state.dead_segments(sealed);
-        let ids = self.state.remembered_in(&dead);
+        let mut dead = self.state.dead_segments(sealed);
+        let mut ids = Vec::new();
+        // A segment can go only after those before it, so some from the front are as good as all.
+        let count = dead.iter().take_while(|segment| {
+            let room = ids.len() < IDS_PER_STEP;
+            if room {
+                ids.extend(self.state.remembered_in(&[**segment]));
+            }
+            room
+        });
+        let count = count.count();
+        dead.truncate(count);
         let mut seq = durable;
         for ids in ids.chunks(IDS_PER_RECORD) {
             let entry = Entry::Remembered(Remembered { ids: ids.to_vec() });

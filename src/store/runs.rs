@@ -27,6 +27,7 @@ impl Core {
     /// Claims up to `count` events, oldest first. What it claims may run once it is written (R16).
     pub(crate) fn claim(&mut self, count: usize, now: Moment) -> Result<Vec<Claimed>, Refused> {
         self.check_open()?;
+        while self.condemn_next(now)? {}
         let mut claimed = Vec::new();
         while claimed.len() < count {
             let durable = self.durable();

@@ -51,7 +51,7 @@ fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
         Ok(Decision::Done(fates)) => Ok(fates[0].seq().unwrap()),
         Ok(Decision::Conflict { .. }) => Err(Error::invalid("the id is taken")),
         Err(Refused::Error(error)) => Err(error),
-        Err(Refused::Busy) => Err(Error::invalid("busy")),
+        Err(Refused::Busy | Refused::Rolled) => Err(Error::invalid("busy")),
     }
 }
 
@@ -73,6 +73,23 @@ fn after_a_failed_write_nothing_is_acknowledged_and_nothing_is_taken() {
     assert!(stats.poisoned.is_some() && stats.last_persistence.is_none(), "{stats:?}");
     let desk = shared.desk();
     assert_eq!((desk.core.durable(), desk.core.written()), (0, 0));
+}
+
+#[test]
+fn what_fails_while_a_sync_is_under_way_poisons_and_nothing_becomes_durable() {
+    // R2: compaction fails beside the leader.
+    let dir = tempfile::tempdir().unwrap();
+    let shared = store(dir.path(), true);
+    let seq = receive(&shared, "a", 10).unwrap();
+    {
+        let mut desk = shared.desk();
+        let group = desk.core.take().unwrap();
+        desk.core.wrote(group);
+        desk.core.poison_with("the manifest is unknown".to_owned());
+        desk.core.synced(seq);
+        assert_eq!(desk.core.durable(), 0);
+    }
+    assert_eq!(shared.wait(seq, Level::Durable).unwrap_err().kind(), ErrorKind::OutcomeUnknown);
 }
 
 #[test]

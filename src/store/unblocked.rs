@@ -33,7 +33,7 @@ impl Store {
         if let Some(last) = claimed.last() {
             self.shared().reached(last.token.started, Level::Written).await?;
         }
-        self.read_claims(claimed)
+        Ok(self.read_claims(claimed))
     }
 
     /// As [`Store::settle`], for callers that must not block: it never waits for the disk to sync.

@@ -16,10 +16,11 @@ impl Shared {
         mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
     ) -> Result<T, Error> {
         loop {
+            let seen = self.desk().commits();
             match self.try_step(&mut step) {
                 Ok(value) => return Ok(value),
                 Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::Busy) => Progress { shared: self, waited: false }.await,
+                Err(Refused::Busy | Refused::Rolled) => Progress { shared: self, seen }.await,
             }
         }
     }
@@ -56,21 +57,21 @@ impl Future for Reached<'_> {
     }
 }
 
-/// Resolves after the next commit.
+/// Resolves once there were more commits than were `seen` before the step was refused, or nothing will come any more.
 struct Progress<'a> {
     shared: &'a Shared,
-    waited: bool,
+    seen: u64,
 }
 
 impl Future for Progress<'_> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.waited {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut desk = self.shared.desk();
+        if desk.commits() != self.seen || desk.core.check_open().is_err() {
             return Poll::Ready(());
         }
-        self.waited = true;
-        self.shared.desk().leave_work_waker(context.waker().clone());
+        desk.leave_refused(context.waker().clone());
         self.shared.call_keeper();
         Poll::Pending
     }
