@@ -355,7 +355,13 @@ impl EventManager {
     /// the store takes events, no event is damaged, and no more than `concurrency` handlers refuse to end. If not, it says why.
     pub fn health(&self) -> Health {
         let stuck = self.inner.workers.as_ref().map_or(0, Workers::stuck);
-        Health::judge(&self.stats(), stuck, &self.inner.options)
+        let unsettled = self.inner.workers.as_ref().map_or(0, Workers::unsettled);
+        let mut health = Health::judge(&self.stats(), stuck, &self.inner.options);
+        if unsettled > 0 {
+            let reason = format!("{unsettled} runs have ended, but there is no room to say so: free space");
+            health = Health { healthy: false, reasons: health.reasons.into_iter().chain([reason]).collect() };
+        }
+        health
     }
 
     /// What opening the store found and did.

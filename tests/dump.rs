@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use ledgerline::{NewEvent, Store, StoreOptions};
 use serde_json::Value;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -40,6 +41,25 @@ fn a_store_is_printed_record_by_record_with_foreign_text_escaped() {
     let expected = fs::read_to_string(Path::new(FIXTURES).join("store-v1.dump")).unwrap();
     assert_eq!(printed, expected);
     assert!(printed.contains("first\\u{1b}[31m error") && !printed.contains('\u{1b}'));
+}
+
+#[test]
+fn nothing_foreign_reaches_the_terminal_unescaped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let store = Store::open(&path, StoreOptions::default()).unwrap();
+    let event = NewEvent::new("T\u{1b}]0;evil\u{7}", &1).unwrap().id("id\u{9b}31m\u{202e}\u{7f} \u{1f980}");
+    store.append(event.key("\u{85}\u{200f}")).unwrap();
+    store.close().unwrap();
+    for arguments in [&["--json"][..], &[]] {
+        let arguments = [&[path.to_str().unwrap()], arguments].concat();
+        let (code, printed, _) = dump(&arguments);
+        assert_eq!(code, Some(0));
+        let acts =
+            |character: char| character != '\n' && (character.is_control() || "\u{202e}\u{200f}".contains(character));
+        assert!(!printed.contains(acts), "{printed:?}");
+        assert!(printed.contains("u{9b}") || printed.contains("u009b"), "{printed:?}");
+    }
 }
 
 #[test]

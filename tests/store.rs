@@ -395,3 +395,31 @@ fn data_is_kept_byte_for_byte_with_its_surrounding_space() {
     assert_eq!(event.data(), " {\"a\" : 1}\n");
     assert_eq!(serde_json::to_value(&event).unwrap()["data"], serde_json::json!({ "a": 1 }));
 }
+
+#[test]
+fn retention_forgets_many_events_in_several_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions::default().max_event_age(Duration::from_secs(1)).dedup_window(Duration::ZERO);
+    let store = Store::open(dir.path(), options).unwrap();
+    for batch in 0..10 {
+        store.append_many((0..1_000).map(|number| event(&format!("{batch}-{number}"))).collect()).unwrap();
+        for claim in store.claim(1_000).unwrap() {
+            store.settle(&claim, Outcome::Done).unwrap();
+        }
+    }
+    // Events must be a second old, and only the clock can make them so.
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(store.compact().unwrap().events_forgotten, 10_000);
+    store.close().unwrap();
+    let mut horizons = 0;
+    ledgerline::audit::audit(dir.path(), &mut |item| {
+        if let ledgerline::audit::Item::Record(line) = item {
+            horizons += u32::from(line.kind == "horizon");
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert!(horizons >= 2, "one step would hold the lock for as long as all of them take: {horizons}");
+    let store = open(dir.path());
+    assert_eq!((store.list(&Filter::all()).unwrap().len(), store.stats().events_processed), (0, 10_000));
+}

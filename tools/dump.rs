@@ -88,7 +88,17 @@ fn is_closed_pipe(error: &Error) -> bool {
 }
 
 fn object(item: &Item) -> String {
-    serde_json::to_string(item).unwrap_or_default()
+    let mut line = String::new();
+    for character in serde_json::to_string(item).unwrap_or_default().chars() {
+        // Within texts, which is the only place for them, what is not plain ASCII stays readable as JSON's own escapes.
+        match character {
+            ' '..='~' => line.push(character),
+            _ => character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                write!(line, "\\u{unit:04x}").unwrap_or_default();
+            }),
+        }
+    }
+    line
 }
 
 fn text(item: &Item) -> String {
@@ -129,7 +139,7 @@ fn line(record: &RecordLine) -> String {
             }
             Value::String(text) => escaped(text),
             Value::Null => continue,
-            other => other.to_string(),
+            other => escaped(&other.to_string()),
         };
         write!(text, " {name}={value}").unwrap_or_default();
     }

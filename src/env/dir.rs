@@ -143,6 +143,12 @@ impl Dir {
         Ok(Replacement { dir: self, temporary, name: name.to_owned() })
     }
 
+    /// Replaces the file `name` by one that holds `bytes`; durable once this returns.
+    #[cfg(feature = "service")]
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.write_aside(name, bytes)?.put()
+    }
+
     /// Renames within this directory.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let path = self.path.join(from);

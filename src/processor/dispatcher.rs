@@ -19,6 +19,9 @@ use crate::queue::{Claim, Queue};
 /// How long runs that were called off at the end may take to end, and their aborted tasks after that.
 const LEAVE_GRACE: Duration = Duration::from_secs(1);
 
+/// How long what could not be settled waits before it is tried again.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+
 /// One task: it claims events, begins their runs, and settles how they went.
 pub(super) struct Dispatcher {
     queue: Queue,
@@ -30,6 +33,9 @@ pub(super) struct Dispatcher {
     lookout: Lookout,
     claiming: Option<Claiming>,
     phase: Phase,
+    /// Runs that have ended, but whose end the engine had no room for.
+    unsettled: Vec<Ended>,
+    settle_again_at: Instant,
     /// Rings at the next moment that matters or before it.
     alarm: Pin<Box<Sleep>>,
 }
@@ -87,6 +93,8 @@ impl Dispatcher {
             lookout,
             claiming: None,
             phase: Phase::Running,
+            unsettled: Vec::new(),
+            settle_again_at: now,
             alarm,
         }
     }
@@ -98,18 +106,19 @@ impl Dispatcher {
             self.set_alarm();
             match self.next().await {
                 Happening::Told(command) => self.obey(command.as_ref()),
-                Happening::Rang => self.tick(Instant::now()),
+                Happening::Rang => self.tick(Instant::now()).await,
                 Happening::Claimed(claims) => self.take(claims).await,
                 Happening::Ended(ended) => self.settle_all(ended).await,
                 Happening::Arrived => self.lookout.notice(),
             }
             self.gauges.set_stuck(self.attempts.stuck());
+            self.gauges.set_unsettled(self.unsettled.len());
             // An engine may answer without ever waiting, and then nothing else here would let other tasks run.
             tokio::task::consume_budget().await;
         }
         for left in self.attempts.give_up() {
             tracing::warn!(event_id = left.claim.event().id(), "a handler does not end; it is left behind");
-            self.settle(&left).await;
+            self.settle(left).await;
         }
     }
 
@@ -117,7 +126,7 @@ impl Dispatcher {
         match self.phase {
             Phase::Running => false,
             Phase::Over => true,
-            _ => self.attempts.is_empty() && self.claiming.is_none(),
+            _ => self.attempts.is_empty() && self.claiming.is_none() && self.unsettled.is_empty(),
         }
     }
 
@@ -127,7 +136,8 @@ impl Dispatcher {
 
     /// How many may be claimed now.
     fn room(&self) -> usize {
-        if !self.is_running() || self.claiming.is_some() || self.attempts.stuck() > self.options.concurrency {
+        let is_stuck = self.attempts.stuck() > self.options.concurrency || !self.unsettled.is_empty();
+        if !self.is_running() || self.claiming.is_some() || is_stuck {
             return 0;
         }
         self.options.concurrency.saturating_sub(self.attempts.slots_taken()).min(self.options.batch_size)
@@ -144,6 +154,9 @@ impl Dispatcher {
     fn set_alarm(&mut self) {
         let mut wanted = self.attempts.next_timer();
         let mut also = |at: Instant| wanted = Some(wanted.map_or(at, |wanted| wanted.min(at)));
+        if !self.unsettled.is_empty() {
+            also(self.settle_again_at);
+        }
         match self.phase {
             Phase::Running => also(self.lookout.at()),
             Phase::Draining(until) | Phase::Leaving(until) | Phase::Aborting(until) => also(until),
@@ -195,8 +208,11 @@ impl Dispatcher {
         self.phase = phase;
     }
 
-    fn tick(&mut self, now: Instant) {
+    async fn tick(&mut self, now: Instant) {
         self.attempts.expire(now);
+        if !self.unsettled.is_empty() && now >= self.settle_again_at {
+            self.settle_again().await;
+        }
         match self.phase {
             Phase::Running => self.lookout.tick(now),
             Phase::Draining(until) if now >= until => self.enter(Phase::Leaving(now + LEAVE_GRACE)),
@@ -230,13 +246,13 @@ impl Dispatcher {
 
     async fn begin(&mut self, claim: Claim) {
         if !self.is_running() {
-            return self.settle(&Ended { claim, outcome: Outcome::Release }).await;
+            return self.settle(Ended { claim, outcome: Outcome::Release }).await;
         }
         if let Some(handler) = self.handlers.find(claim.event().event_type()) {
             self.attempts.begin(claim, handler, Instant::now());
         } else {
             let outcome = Outcome::Retry(format!("there is no handler for {:?}", claim.event().event_type()));
-            self.settle(&Ended { claim, outcome }).await;
+            self.settle(Ended { claim, outcome }).await;
         }
     }
 
@@ -244,12 +260,12 @@ impl Dispatcher {
     async fn settle_all(&mut self, first: Ended) {
         let mut next = Some(first);
         while let Some(ended) = next {
-            self.settle(&ended).await;
+            self.settle(ended).await;
             next = self.attempts.try_ended();
         }
     }
 
-    async fn settle(&mut self, ended: &Ended) {
+    async fn settle(&mut self, ended: Ended) {
         let event_id = ended.claim.event().id();
         let event_type = ended.claim.event().event_type();
         let attempt = ended.claim.attempt();
@@ -265,6 +281,10 @@ impl Dispatcher {
             Err(error) if error.kind() == ErrorKind::NotAllowed => {
                 tracing::info!(event_id, event_type, attempt, %error, "a run ended after its claim; its outcome is of no account");
             }
+            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Io) => {
+                tracing::warn!(event_id, event_type, attempt, ?error, "a run cannot be settled yet; it is tried again");
+                self.unsettled.push(ended);
+            }
             Err(error) => {
                 tracing::error!(
                     event_id,
@@ -275,6 +295,14 @@ impl Dispatcher {
                 );
             }
         }
+    }
+
+    /// Tries again what the engine could not take: its room may be back.
+    async fn settle_again(&mut self) {
+        for ended in std::mem::take(&mut self.unsettled) {
+            self.settle(ended).await;
+        }
+        self.settle_again_at = Instant::now() + SETTLE_AGAIN;
     }
 }
 

@@ -27,11 +27,16 @@ pub(super) enum Command {
 pub(super) struct Gauges {
     running: AtomicBool,
     stuck: AtomicUsize,
+    unsettled: AtomicUsize,
 }
 
 impl Gauges {
     pub(super) fn set_running(&self, running: bool) {
         self.running.store(running, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_unsettled(&self, count: usize) {
+        self.unsettled.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn set_stuck(&self, count: usize) {
@@ -91,6 +96,10 @@ impl Workers {
     }
 
     /// How many runs were aborted and do not end.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.gauges.unsettled.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stuck(&self) -> usize {
         self.gauges.stuck.load(Ordering::Relaxed)
     }

@@ -20,7 +20,8 @@
 //! never settled lasts as long as the process: the next one to open the engine finds the event claimable at once.
 //!
 //! **Order.** Claims hand out the oldest first. Events of one key run one at a time, in the order of their arrival; while one waits for
-//! its retry the later ones wait too. Events of different keys, and those without one, promise no order among each other.
+//! its retry the later ones wait too. An event that is cancelled while it runs frees its key at once, although its handler may take a
+//! while to end. Events of different keys, and those without one, promise no order among each other.
 //!
 //! **Claims are small.** At most as many events as were asked for: the workers ask for free slots only, so that nothing is claimed
 //! and then waits. A claim that has begun is awaited to its end, because what it claimed is known to nobody else.

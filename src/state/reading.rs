@@ -39,9 +39,9 @@ impl State {
         self.memory.horizon_for(count_max)
     }
 
-    /// When the completed or cancelled event that is next to be forgotten finished.
-    pub(crate) fn oldest_finished(&self) -> Option<i64> {
-        let (_, at) = self.events.lanes.finished.first()?;
+    /// When the completed or cancelled event finished that is next to be forgotten after `count` others. Costs a walk over those.
+    pub(crate) fn finished_after(&self, count: usize) -> Option<i64> {
+        let (_, at) = self.events.lanes.finished.from(0).nth(count)?;
         self.events.slots[at].finished_at()
     }
 

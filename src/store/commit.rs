@@ -155,13 +155,16 @@ impl Desk {
     #[cfg(feature = "manager")]
     pub(crate) fn leave_refused(&mut self, waker: Waker) {
         self.segment_wanted = true;
-        self.work_wakers.push(waker);
+        self.leave_work_waker(waker);
     }
 
     /// Has `waker` woken after the next commit.
     #[cfg(feature = "manager")]
     pub(crate) fn leave_work_waker(&mut self, waker: Waker) {
-        self.work_wakers.push(waker);
+        // Whoever asks again and again while nothing happens is woken once.
+        if !self.work_wakers.last().is_some_and(|last| last.will_wake(&waker)) {
+            self.work_wakers.push(waker);
+        }
     }
 
     fn has_unsynced(&self) -> bool {

@@ -48,8 +48,21 @@ impl From<Error> for Refused {
 pub(crate) enum Urgency {
     /// A reception: refused while space is short, so that what runs can still be settled (R10).
     Reception,
-    /// Anything else: it may use the rest of the active segment.
+    /// What begins runs: it may use half of what receptions leave.
+    Start,
+    /// What ends them, and retention: it may use all that is left.
     Transition,
+}
+
+impl Urgency {
+    /// What must be left of the active segment while no other one can be prepared.
+    const fn reserve(self, segment_bytes: u64) -> u64 {
+        match self {
+            Self::Reception => segment_bytes / 4,
+            Self::Start => segment_bytes / 8,
+            Self::Transition => 0,
+        }
+    }
 }
 
 /// What a store is made of, under one lock.
@@ -182,7 +195,7 @@ impl Core {
         }
         match (stage.room(bodies.iter().copied()), &self.full) {
             (Room::Never, _) => return Err(self.too_large(bodies).into()),
-            (Room::Enough, Some(full)) if urgency == Urgency::Reception && stage.left() < stage.segment_bytes() / 4 => {
+            (Room::Enough, Some(full)) if stage.left() < urgency.reserve(stage.segment_bytes()) => {
                 return Err(again(full).into());
             }
             (Room::Enough, _) => {}
@@ -386,6 +399,14 @@ impl Core {
             }
             Err(error) => self.full = Some(error),
         }
+    }
+
+    /// Whether an ordinary event would be kept now.
+    #[cfg(feature = "service")]
+    pub(crate) fn is_taking(&self) -> bool {
+        let room =
+            self.stage.as_ref().is_some_and(|stage| stage.left() >= Urgency::Reception.reserve(stage.segment_bytes()));
+        self.check_open().is_ok() && (self.full.is_none() || room)
     }
 
     /// Whether preparation failed, and waits to be tried again.

@@ -96,6 +96,12 @@ impl Store {
         &self.inner.shared
     }
 
+    /// Whether an ordinary event would be kept now: the store is open and sound, and there is room.
+    #[cfg(feature = "service")]
+    pub(crate) fn is_taking(&self) -> bool {
+        self.shared().desk().core.is_taking()
+    }
+
     /// The store's directory.
     pub fn path(&self) -> &Path {
         self.shared().dir.path()
@@ -305,8 +311,8 @@ impl Store {
         self.shared().desk().core.state.find(self.shared().hasher.id(id))
     }
 
-    /// Calls an event off, for this reason. A handler that runs it goes on, but its verdict no longer counts. Durable once this
-    /// returns.
+    /// Calls an event off, for this reason. A handler that runs it goes on, but its verdict no longer counts: its key is free, so the
+    /// next event of the key may run beside what is left of that run. Durable once this returns.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is no such event. [`ErrorKind::NotAllowed`]: it is completed or cancelled already. Otherwise

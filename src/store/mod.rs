@@ -41,6 +41,8 @@ mod waiting;
 
 pub use answers::{Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 pub use handle::Store;
+#[cfg(feature = "service")]
+pub(crate) use open::check_unlocked;
 pub use options::StoreOptions;
 
 #[cfg(feature = "manager")]

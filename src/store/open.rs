@@ -110,6 +110,17 @@ fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
     entered.map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
 }
 
+/// Refuses if another process holds the store at `path`; that there is no store is fine.
+#[cfg(feature = "service")]
+pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
+    let Ok(dir) = Dir::open(path) else { return Ok(()) };
+    match dir.open_file(LOCK, false) {
+        Ok(file) if !file.try_lock().map_err(of_env)? => Err(locked(&dir, &file)),
+        Err(error) if !error.is_not_found() => Err(of_env(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Whether there is anything to open: if not, not even a lock is left behind.
 fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
     let names = dir.names().map_err(of_env)?;

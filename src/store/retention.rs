@@ -22,6 +22,8 @@ use crate::store::failure::{of_env, of_log};
 
 /// Most ids that are remembered, as far as retention can see to it: about 400 MB of memory.
 const REMEMBERED_MAX: usize = 4_000_000;
+/// About so many events are forgotten while the lock is held.
+const EVENTS_PER_STEP: usize = 4 * 1024;
 /// About so many ids are written down again while the lock is held.
 const IDS_PER_STEP: usize = 16 * 1024;
 /// Ids that one record remembers.
@@ -65,13 +67,19 @@ impl Shared {
 
     /// Appends the horizon that the ages in force give; returns how many events it forgot.
     fn forget(&self) -> Result<u64, Error> {
-        let (forgotten, seq) = self.step(|core, now| {
-            let before = core.state.counts().all();
-            let seq = core.advance_horizon(now)?;
-            Ok((before - core.state.counts().all(), seq))
-        })?;
-        self.wait(seq, Level::Durable)?;
-        Ok(forgotten)
+        let mut forgotten = 0;
+        loop {
+            let (count, seq, more) = self.step(|core, now| {
+                let before = core.state.counts().all();
+                let (seq, more) = core.advance_horizon(now)?;
+                Ok((before - core.state.counts().all(), seq, more))
+            })?;
+            self.wait(seq, Level::Durable)?;
+            forgotten += count;
+            if !more {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Drops dead segments: from the manifest first, then from the directory.
@@ -118,20 +126,32 @@ impl Shared {
 }
 
 impl Core {
-    /// Appends the horizon in force, if it forgets anything; returns the seq to wait for.
-    fn advance_horizon(&mut self, now: Moment) -> Result<u64, Refused> {
+    /// Appends the horizon that the ages in force give, or a part of the way there; returns the seq to wait for, and whether there is more.
+    fn advance_horizon(&mut self, now: Moment) -> Result<(u64, bool), Refused> {
         let cutoff = |age: Duration| Timestamp::saturating_sub(now.wall, age).unix_micros();
         // Of too many, the oldest go first.
         let crowded = self.state.remembered_horizon(REMEMBERED_MAX).unwrap_or(i64::MIN);
+        let target = cutoff(self.options.max_event_age);
+        let Some(oldest) = self.state.finished_after(0).filter(|at| *at < target) else {
+            return self.advance_memory(cutoff(self.options.dedup_window).max(crowded), now);
+        };
+        // Those that finished in one and the same microsecond go together.
+        let next = self.state.finished_after(EVENTS_PER_STEP).filter(|at| *at < target);
         let horizon = Horizon {
-            finished_before: cutoff(self.options.max_event_age),
+            finished_before: next.map_or(target, |next| next.max(oldest + 1)),
             remembered_before: cutoff(self.options.dedup_window).max(crowded),
         };
-        let forgets_events = self.state.oldest_finished().is_some_and(|at| at < horizon.finished_before);
-        if !forgets_events && self.state.counts().remembered == 0 {
-            return Ok(self.durable());
+        let seq = self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?;
+        Ok((seq, next.is_some()))
+    }
+
+    /// Appends a horizon for the remembered ids alone, if there are any.
+    fn advance_memory(&mut self, remembered_before: i64, now: Moment) -> Result<(u64, bool), Refused> {
+        if self.state.counts().remembered == 0 {
+            return Ok((self.durable(), false));
         }
-        self.append(&Entry::Horizon(horizon), Urgency::Transition, now)
+        let horizon = Horizon { remembered_before, ..self.state.totals().horizon };
+        Ok((self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?, false))
     }
 
     /// The sealed segments that nothing needs, after the ids they alone remember were appended anew; and the seq to wait for.

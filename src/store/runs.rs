@@ -40,7 +40,7 @@ impl Core {
                 opens_claim: claimed.is_empty(),
                 at: now.wall.unix_micros(),
             };
-            match self.append(&Entry::Started(started), Urgency::Transition, now) {
+            match self.append(&Entry::Started(started), Urgency::Start, now) {
                 Ok(seq) => {
                     let view = self.state.view(offer.of.seq).expect("what was offered is there");
                     claimed.push(Claimed { view, token: Token { epoch: self.epoch, started: seq } });
@@ -85,7 +85,7 @@ impl Core {
     pub(crate) fn replay(&mut self, seq: u64, now: Moment) -> Result<u64, Refused> {
         let view = self.state.judge_replay(seq).map_err(|refused| not_allowed(&refused))?;
         let entry = Entry::Replayed(Replayed { of: view.of(), at: now.wall.unix_micros() });
-        self.append(&entry, Urgency::Transition, now)
+        self.append(&entry, Urgency::Reception, now)
     }
 
     /// Calls an event off; returns the seq to wait for.
