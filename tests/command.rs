@@ -517,7 +517,6 @@ fn help_names_every_setting_and_every_field() {
             "id, event_type, action, source, key, data, timestamp, status, retry_count, last_attempt, error_message, max_retries",
         ),
         ("show", "seq"),
-        ("stats", "the same names"),
         ("health", "healthy, reasons"),
         ("replay", "id, refused"),
         ("compact", "events_forgotten, segments_deleted, bytes_freed, suspended"),
@@ -527,6 +526,12 @@ fn help_names_every_setting_and_every_field() {
         let help = done(&directory, &[verb, "--help"]);
         let told: String = help.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(told.contains(names), "{verb}: {help}");
+    }
+    done(&directory, &["emit", "Deploy", "1"]);
+    let help = done(&directory, &["stats", "--help"]);
+    let told: Vec<_> = help.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).collect();
+    for name in documents(&directory, &["stats", "--json"])[0].as_object().unwrap().keys() {
+        assert!(told.contains(&name.as_str()), "{name}: {help}");
     }
     assert!(done(&directory, &["--version"]).starts_with("ledgerline "));
 }

@@ -66,7 +66,10 @@ impl Drop for Service {
 
 /// Posts one delivery; true if it was answered with 200.
 fn deliver(connection: &mut TcpStream, secret: &Secret, id: &str) -> std::io::Result<bool> {
-    let body = format!("{{\"type\":\"Issue\",\"action\":\"create\",\"data\":{{\"title\":\"{id}\"}}}}");
+    let body = format!(
+        "{{\"type\":\"Issue\",\"action\":\"create\",\"data\":{{\"id\":\"thing-{}\",\"title\":\"{id}\"}}}}",
+        id.bytes().last().unwrap_or(0) % 5
+    );
     write!(
         connection,
         "POST /webhooks/linear HTTP/1.1\r\nhost: test\r\nlinear-delivery: {id}\r\nlinear-signature: {}\r\ncontent-length: {}\r\n\r\n{body}",

@@ -583,5 +583,5 @@ async fn an_address_that_is_taken_leaves_the_store_free() {
     let error = Service::start(given.resolve().unwrap(), Box::new(io::sink())).await.err().unwrap();
     assert!(error.to_string().contains(&address) && error.to_string().contains("--listen"), "{error}");
     let service = Running::start_with(directory, given_secret, Printed::new(false)).await;
-    assert!(service.banner.contains("closed in good order"), "{}", service.banner);
+    assert!(service.banner.contains("a new store was created"), "{}", service.banner);
 }

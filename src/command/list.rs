@@ -1,6 +1,7 @@
 //! `list`: which events there are.
 
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,6 +12,9 @@ use serde::Deserialize;
 use super::output::Table;
 use super::store::StoreArguments;
 use super::trouble::Trouble;
+
+/// What the service gives at most.
+const LIMIT_MAX: usize = 100_000;
 
 /// List events, oldest first
 #[derive(Args)]
@@ -46,11 +50,16 @@ struct Row {
 
 impl List {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
-        let operation = Operation::List { status: self.status, event_type: self.event_type.clone(), limit: self.limit };
+        if self.limit == 0 {
+            return Err(Trouble::new("--limit is 0; it must be at least 1"));
+        }
+        // One more than is shown tells whether there are more.
+        let limit = if self.limit < LIMIT_MAX { self.limit + 1 } else { self.limit };
+        let operation = Operation::List { status: self.status, event_type: self.event_type.clone(), limit };
         let count = if self.store.json { self.documents(&operation)? } else { self.table(&operation)? };
-        if count == self.limit {
+        if count > self.limit {
             // Told beside the list, not in it.
-            let _ = writeln!(std::io::stderr(), "ledgerline: {count} events listed; --limit NUMBER lists more");
+            let _ = writeln!(std::io::stderr(), "ledgerline: {} listed; --limit NUMBER lists more", events(self.limit));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -60,7 +69,7 @@ impl List {
         let mut output = super::output::Output::new();
         let performed = self.store.perform(operation, |line| {
             count += 1;
-            output.line(line)
+            if count > self.limit { ControlFlow::Break(()) } else { output.line(line) }
         });
         output.finish()?;
         performed.map(|()| count)
@@ -72,13 +81,19 @@ impl List {
         let mut output = super::output::Output::new();
         self.store.print(operation, |row: Row, _| {
             count += 1;
-            table.row(row.cells());
+            if count <= self.limit {
+                table.row(row.cells());
+            }
         })?;
         if count > 0 {
             table.print(&mut output);
         }
         output.finish().map(|()| count)
     }
+}
+
+fn events(count: usize) -> String {
+    format!("{count} event{}", if count == 1 { "" } else { "s" })
 }
 
 impl Row {

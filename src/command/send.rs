@@ -68,12 +68,7 @@ struct Refused {
 
 impl Send {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
-        if self.url.starts_with("https://") {
-            return Err(Trouble::new(format!(
-                "{} needs TLS, which is not built in: post to the receiver itself, by http://",
-                self.url
-            )));
-        }
+        self.check()?;
         if self.delivery.is_some() && self.files.len() > 1 {
             return Err(Trouble::new("--delivery names one delivery, but several files were given"));
         }
@@ -98,6 +93,26 @@ impl Send {
         Ok(ExitCode::from(if failed > 0 { 2 } else { 0 }))
     }
 
+    fn check(&self) -> Result<(), Trouble> {
+        let url = &self.url;
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(Trouble::new(format!(
+                    "{url} needs TLS, which is not built in: post to the receiver itself, by http://"
+                )));
+            }
+            _ => return Err(Trouble::new(format!("--url is {url:?}; it must begin with http://"))),
+        }
+        match &self.delivery {
+            Some(id) if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Err(Trouble::new(format!("--delivery is {id:?}; it must be visible ASCII")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Posts one file, and says what became of it.
     fn send(&self, agent: &ureq::Agent, secret: &SigningSecret, file: &Path) -> Result<String, Trouble> {
         let sample = self.sample(file)?;
@@ -107,7 +122,11 @@ impl Send {
             request = request.header(name, value);
         }
         let mut response = request.send(sample.body()).map_err(|error| {
-            let what = format!("cannot post {} to {}; is `ledgerline serve` running there?", file.display(), self.url);
+            let hint = match error {
+                ureq::Error::Io(_) => "; is `ledgerline serve` running there?",
+                _ => "",
+            };
+            let what = format!("cannot post {} to {}{hint}", file.display(), self.url);
             Trouble::during(&what, &error)
         })?;
         let status = response.status().as_u16();

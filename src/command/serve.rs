@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
+use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -16,6 +17,9 @@ use super::trouble::Trouble;
 
 /// How long a write to stdout may still block once everything else has ended.
 const STDOUT_GRACE: Duration = Duration::from_secs(1);
+
+/// Signals that follow the first one this soon are the same one: a shell and a supervisor may both tell a whole process group.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Receive webhooks, keep them, and print each event as one line of JSON to stdout
 #[derive(Args)]
@@ -30,7 +34,8 @@ pub(super) struct Serve {
 
 const SETTINGS: &str = "Flags win over the environment, the environment over the file, the file over the defaults. \
     LINEAR_EVENT_PERSISTENCE_ENABLED, LINEAR_BATCH_PROCESSING_ENABLED and LINEAR_BACKGROUND_PROCESSING may only be true.
-Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT, SIGTERM, or (exit 2) when stdout is closed.";
+Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT or SIGTERM, at once (exit 130) \
+    if asked again a second later, or (exit 2) when stdout is closed.";
 
 /// The settings that were given as flags; which ones there are is the library's table.
 struct Settings {
@@ -75,6 +80,7 @@ impl FromArgMatches for Settings {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        check_stdout()?;
         let flags = self.settings.given.into_iter();
         let given = flags.fold(Given::new(), |given, (setting, value)| given.flag(setting, value));
         let config = resolve(None, self.config.as_ref(), given)?;
@@ -117,6 +123,12 @@ async fn serve(config: Config) -> Result<Ended, Trouble> {
     let signals = tokio::spawn(async move {
         asked().await;
         let _ = ask.send(());
+        let echoes = async {
+            loop {
+                asked().await;
+            }
+        };
+        let _ = tokio::time::timeout(SAME_SIGNAL, echoes).await;
         asked().await;
         tracing::warn!("asked twice: ending at once, as in a crash");
         std::process::exit(130);
@@ -128,6 +140,21 @@ async fn serve(config: Config) -> Result<Ended, Trouble> {
         .await;
     signals.abort();
     Ok(ended?)
+}
+
+/// Refuses a stdout that takes nothing, before anything is processed whose line would be lost. One that was closed from the start
+/// shows as `/dev/null` opened both ways: so the language's runtime opens it again, whereas a shell's `>/dev/null` only writes.
+fn check_stdout() -> Result<(), Trouble> {
+    let stdout = io::stdout();
+    let flags = fcntl_getfl(&stdout).map_err(io::Error::from)?;
+    let mode = flags & OFlags::RWMODE;
+    let null = || Ok::<_, io::Error>(fstat(&stdout)?.st_rdev == stat("/dev/null")?.st_rdev);
+    if mode == OFlags::RDONLY || (mode == OFlags::RDWR && null()?) {
+        return Err(Trouble::new(
+            "stdout is closed, or open for reading only: nothing was started, events are kept (to discard what is printed, open /dev/null for writing only)",
+        ));
+    }
+    Ok(())
 }
 
 /// Logs go to stderr: stdout carries events and nothing else.

@@ -12,13 +12,19 @@ use super::trouble::Trouble;
 
 /// Show how the store is doing, in numbers
 #[derive(Args)]
-#[command(after_help = FIELDS)]
+#[command(after_help = fields())]
 pub(super) struct Stats {
     #[command(flatten)]
     store: StoreArguments,
 }
 
-const FIELDS: &str = "JSON: the same names. The first four count over the store's whole life, across restarts and compaction. \
+/// What `--help` says about the JSON.
+fn fields() -> String {
+    let names: Vec<_> = MEANINGS.iter().map(|(name, _)| *name).collect();
+    format!("JSON: {}. {NOTES}", names.join(", "))
+}
+
+const NOTES: &str = "The first four count over the store's whole life, across restarts and compaction. \
     Times are RFC 3339 in UTC; what never happened is null.";
 
 /// What the numbers are, in the order in which they are printed.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
-use ledgerline::service::{Config, Given, Operation, perform};
+use ledgerline::service::{Config, Given, Operation, Setting, perform};
 use serde::de::DeserializeOwned;
 
 use super::output::Output;
@@ -13,8 +13,8 @@ use super::trouble::Trouble;
 /// Which store, and how to answer.
 #[derive(Args)]
 pub(super) struct StoreArguments {
-    /// The data directory [environment: LEDGERLINE_DATA] [default: ledgerline-data]
-    #[arg(long, value_name = "DIR")]
+    /// The data directory
+    #[arg(long, value_name = "DIR", help = data_help())]
     pub(super) data: Option<PathBuf>,
     /// The configuration file that the service was started with [environment: LEDGERLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
@@ -75,6 +75,11 @@ impl StoreArguments {
         performed?;
         unknown.map_or(Ok(()), Err)
     }
+}
+
+/// What the setting itself says of its value.
+fn data_help() -> String {
+    Setting::all().iter().find(|setting| setting.flag() == "data").map(|setting| setting.help()).unwrap_or_default()
 }
 
 /// Joins what was given with the environment.

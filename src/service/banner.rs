@@ -65,6 +65,10 @@ impl Banner<'_> {
             "FILE".to_owned()
         };
         let mut line = format!("{} send {sample}", quoted(self.program));
+        if matches!(self.config.secret, SecretFrom::Variable(_)) {
+            // The other terminal lacks the variable; the secret itself is never shown.
+            line.insert_str(0, &format!("{}=... ", settings::SECRET_VARIABLE));
+        }
         let address = reachable(self.address).to_string();
         if address != settings::LISTEN.default {
             line.push_str(" --url ");

@@ -12,6 +12,9 @@ use crate::event::{Event, Outcome};
 /// How long an event rests that could not be printed because nobody reads any more. The service stops meanwhile.
 const REST: Duration = Duration::from_millis(500);
 
+/// Wait before an output is tried again that does not block and takes nothing now.
+const PAUSE: Duration = Duration::from_millis(10);
+
 type Output = Box<dyn Write + Send>;
 
 /// Writes events to an output. A line is flushed before its event is done; if it cannot be written the event is kept: it is retried,
@@ -66,15 +69,29 @@ impl Printer {
 fn write(mut output: OwnedMutexGuard<Output>, event: &Event) -> io::Result<()> {
     let mut line = json_line(event).map_err(io::Error::other)?;
     line.push('\n');
-    output.write_all(line.as_bytes())?;
-    output.flush()
+    let mut rest = line.as_bytes();
+    while !rest.is_empty() {
+        let taken = patiently(|| output.write(rest))?;
+        rest = rest.get(taken..).filter(|_| taken > 0).ok_or(io::ErrorKind::WriteZero)?;
+    }
+    patiently(|| output.flush())
+}
+
+/// Repeats `call` until it does not ask to come again. The output stays ours meanwhile, as with a reader that pauses, so that no other
+/// line follows the fragment of this one.
+fn patiently<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-
-    use serde_json::value::RawValue;
 
     use super::*;
     use crate::event::{EventParts, Status, Timestamp};
@@ -89,7 +106,7 @@ mod tests {
             key: None,
             headers: Vec::new(),
             stale: false,
-            data: RawValue::NULL.to_owned(),
+            data: "null".to_owned(),
             timestamp: Timestamp::from_unix_micros(0),
             status: Status::Processing,
             retry_count: 0,

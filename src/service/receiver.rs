@@ -59,8 +59,7 @@ pub(super) fn router(receiver: Receiver) -> Router {
 
 /// 200 while deliveries are taken. Recovery is over before anything is served.
 async fn ready(State(receiver): State<Arc<Receiver>>) -> Response<Body> {
-    let stats = receiver.manager.stats();
-    answer::bare(code(stats.is_running && stats.poisoned.is_none()))
+    answer::bare(code(receiver.manager.stats().is_running && receiver.manager.store().is_taking()))
 }
 
 async fn healthy(State(receiver): State<Arc<Receiver>>) -> Response<Body> {

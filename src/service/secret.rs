@@ -67,8 +67,9 @@ impl SigningSecret {
                 ErrorKind::NotFound,
                 format!(
                     "no secret to sign with: {} is not there. Start `ledgerline serve` with this data directory once, or give \
-                     --secret-file FILE",
-                    data.join(GENERATED).display()
+                     --secret-file FILE or {}",
+                    data.join(GENERATED).display(),
+                    settings::SECRET_VARIABLE
                 ),
             )
         };

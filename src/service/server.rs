@@ -16,7 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// Longest head of a request. Linear's have less than 1 KiB.
+/// What a connection buffers of a request's head. The bound is soft: a read may pass it, and about three times as much arrives before
+/// the answer is 431. Linear's heads have less than 1 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Wait after a connection could not be accepted, for example because all file descriptors are in use.

@@ -21,7 +21,7 @@ use crate::env::{Clock, Dir};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::manager::EventManager;
-use crate::store::Store;
+use crate::store::{Store, check_unlocked};
 
 /// A service that has recovered its store and is about to take deliveries.
 pub struct Service {
@@ -55,9 +55,11 @@ impl Service {
     pub async fn start(config: Config, output: Box<dyn Write + Send>) -> Result<Self, Error> {
         // A secret that cannot be read is found before anything is created.
         let configured = SigningSecret::configured(&config)?;
+        // Before workers run: a start that fails processes nothing.
+        let bound = bind(&config).await?;
         let printer = Printer::new(output, config.handler_timeout);
         let manager = manager(&config, &printer).await?;
-        match Self::assemble(config, configured, printer, manager.clone()).await {
+        match Self::assemble(config, configured, printer, manager.clone(), bound) {
             Ok(service) => Ok(service),
             Err(error) => {
                 if let Err(also) = manager.shutdown().await {
@@ -68,11 +70,12 @@ impl Service {
         }
     }
 
-    async fn assemble(
+    fn assemble(
         config: Config,
         configured: Vec<SigningSecret>,
         printer: Arc<Printer>,
         manager: EventManager,
+        (listener, address): (TcpListener, SocketAddr),
     ) -> Result<Self, Error> {
         // The manager holds the directory's lock from here on, so the secret and the socket are ours to make.
         let secrets = if configured.is_empty() {
@@ -81,15 +84,6 @@ impl Service {
         } else {
             configured
         };
-        let bound = async {
-            let listener = TcpListener::bind(&config.listen).await?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        };
-        let (listener, address) = bound.await.map_err(|source: std::io::Error| {
-            let message = format!("cannot listen on {}: choose another address with --listen ADDR", config.listen);
-            Error::new(ErrorKind::Io, message).caused_by(source)
-        })?;
         let socket = Socket::bind(&config.data)?;
         let store = manager.store();
         Ok(Self { config, manager, store, printer, secrets, listener, address, socket })
@@ -143,7 +137,8 @@ impl Service {
                 () = shutdown => Ended::Asked,
                 () = self.printer.closed() => Ended::OutputClosed,
             };
-            tracing::info!("ending: what is being received and processed may end");
+            let running = self.manager.stats().processing_events;
+            tracing::info!(running, "ending: requests may end within 10 s, and runs within 25 s after that");
             stop.send_replace(true);
             ended
         };
@@ -151,6 +146,22 @@ impl Service {
         self.manager.shutdown().await?;
         Ok(ended)
     }
+}
+
+async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
+    let bound = async {
+        let listener = TcpListener::bind(&config.listen).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|source: std::io::Error| {
+        // Most often the address is taken by the very service that has the directory, and then that is what helps.
+        if let Err(locked) = check_unlocked(&config.data) {
+            return locked;
+        }
+        let message = format!("cannot listen on {}: choose another address with --listen ADDR", config.listen);
+        Error::new(ErrorKind::Io, message).caused_by(source)
+    })
 }
 
 async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager, Error> {
