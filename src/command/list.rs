@@ -13,9 +13,6 @@ use super::output::Table;
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
-/// What the service gives at most.
-const LIMIT_MAX: usize = 100_000;
-
 /// List events, oldest first
 #[derive(Args)]
 #[command(after_help = FIELDS)]
@@ -54,7 +51,7 @@ impl List {
             return Err(Trouble::new("--limit is 0; it must be at least 1"));
         }
         // One more than is shown tells whether there are more.
-        let limit = if self.limit < LIMIT_MAX { self.limit + 1 } else { self.limit };
+        let limit = if self.limit < Operation::LIST_MAX { self.limit + 1 } else { self.limit };
         let operation = Operation::List { status: self.status, event_type: self.event_type.clone(), limit };
         let count = if self.store.json { self.documents(&operation)? } else { self.table(&operation)? };
         if count > self.limit {

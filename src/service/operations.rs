@@ -13,9 +13,6 @@ use crate::event::{Event, NewEvent, Status};
 use crate::manager::EventManager;
 use crate::store::{Filter, HistoryEntry, Replay, Store};
 
-/// Most events that one list may ask for: a list is held in memory.
-const LIST_MAX: usize = 100_000;
-
 /// Why nothing is healthy where no service runs.
 const NOT_RUNNING: &str = "not running: no service answers for this directory";
 
@@ -79,6 +76,9 @@ pub(super) enum Access {
 pub(super) type Line<'a> = dyn FnMut(String) -> ControlFlow<()> + 'a;
 
 impl Operation {
+    /// Most events that one [`Operation::List`] may ask for: a list is held in memory.
+    pub const LIST_MAX: usize = 100_000;
+
     pub(super) fn access(&self) -> Access {
         match self {
             Self::List { .. } | Self::Show { .. } | Self::Stats {} | Self::Health {} => Access::Read,
@@ -165,8 +165,8 @@ impl Operations {
         limit: usize,
         line: &mut Line<'_>,
     ) -> Result<(), Error> {
-        if limit > LIST_MAX {
-            return Err(Error::invalid(format!("limit is {limit}; a list has at most {LIST_MAX} events")));
+        if limit > Operation::LIST_MAX {
+            return Err(Error::invalid(format!("limit is {limit}; a list has at most {} events", Operation::LIST_MAX)));
         }
         let mut filter = Filter::all().limit(limit);
         filter.status = status;

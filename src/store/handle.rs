@@ -64,7 +64,8 @@ impl Store {
     }
 
     /// Opens the store in `dir` for reading: takes no lock, writes nothing, and shows what the log holds at this moment, even beside a
-    /// process that writes: the last few milliseconds may not be durable yet. Damage does not refuse it: [`Recovery::damage`] names it, and what verifies is shown.
+    /// process that writes: the last few milliseconds may not be durable yet. Damage does not refuse it: [`Recovery::damage`] names it,
+    /// and what verifies is shown.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no store; [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`].
@@ -256,17 +257,7 @@ impl Store {
     /// # Errors
     /// As [`Store::append`].
     pub fn replay(&self, ids: &[impl AsRef<str>]) -> Result<Vec<Replay>, Error> {
-        let mut replays = Vec::with_capacity(ids.len());
-        let mut last_seq = None;
-        for id in ids {
-            let (replay, seq) = self.replay_one(id.as_ref())?;
-            last_seq = last_seq.max(seq);
-            replays.push(replay);
-        }
-        if let Some(seq) = last_seq {
-            self.shared().wait(seq, Level::Durable)?;
-        }
-        Ok(replays)
+        self.replay_each(ids.iter().map(|id| (id.as_ref().to_owned(), self.find(id.as_ref()))))
     }
 
     /// Lets every event that has failed for good run anew. Durable once this returns.
@@ -275,12 +266,22 @@ impl Store {
     /// As [`Store::replay`].
     pub fn replay_failed(&self) -> Result<Vec<Replay>, Error> {
         let failed = self.shared().seqs(Status::Failed);
-        let mut replays = Vec::with_capacity(failed.len());
-        let mut last_seq = None;
-        for seq in failed {
+        self.replay_each(failed.into_iter().map(|seq| {
             // An event whose bytes are damaged has lost its id, but not its place.
-            let id = self.shared().read_id(seq).ok().flatten().unwrap_or_else(|| format!("(damaged event {seq})"));
-            let (replay, seq) = self.replay_seq(id, seq)?;
+            let id = self.shared().read_id(seq).ok().flatten();
+            (id.unwrap_or_else(|| format!("(damaged event {seq})")), Some(seq))
+        }))
+    }
+
+    /// Replays events, each given by its id and, where there is such an event, the seq of its reception.
+    fn replay_each(&self, events: impl Iterator<Item = (String, Option<u64>)>) -> Result<Vec<Replay>, Error> {
+        let mut replays = Vec::new();
+        let mut last_seq = None;
+        for (id, seq) in events {
+            let (replay, seq) = match seq {
+                Some(seq) => self.replay_one(id, seq)?,
+                None => (Replay { id, refused: Some("there is no such event".to_owned()) }, None),
+            };
             last_seq = last_seq.max(seq);
             replays.push(replay);
         }
@@ -290,14 +291,7 @@ impl Store {
         Ok(replays)
     }
 
-    fn replay_one(&self, id: &str) -> Result<(Replay, Option<u64>), Error> {
-        match self.find(id) {
-            Some(seq) => self.replay_seq(id.to_owned(), seq),
-            None => Ok((Replay { id: id.to_owned(), refused: Some("there is no such event".to_owned()) }, None)),
-        }
-    }
-
-    fn replay_seq(&self, id: String, seq: u64) -> Result<(Replay, Option<u64>), Error> {
+    fn replay_one(&self, id: String, seq: u64) -> Result<(Replay, Option<u64>), Error> {
         match self.shared().step(|core, now| core.replay(seq, now)) {
             Ok(seq) => Ok((Replay { id, refused: None }, Some(seq))),
             Err(error) if error.kind() == ErrorKind::NotAllowed => {
