@@ -3,7 +3,7 @@
 /// The place of a record in the log: enough to read it again with one call, and to verify that it is the one that was meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
-    /// Ordinal of the segment.
+    /// Key of the segment: ascends in the order of the log.
     pub(crate) segment: u32,
     /// Offset of the record's header within it.
     pub(crate) offset: u32,

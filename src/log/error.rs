@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::env;
 use crate::log::format::HeaderDefect;
 use crate::log::scan::Defect;
+use crate::log::segment::Name;
 
 /// What stops the log. What a reader merely finds wrong in bytes is a [`Defect`]; it becomes an error where it is fatal.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +18,12 @@ pub(crate) enum Error {
     Header { path: PathBuf, defect: HeaderDefect },
     #[error("the segment belongs to another store")]
     Foreign { path: PathBuf },
-    #[error("the segment names ordinal {found} and its file {expected}")]
-    Misnamed { path: PathBuf, expected: u64, found: u64 },
+    #[error("the segment says that it is {found}, and its file is {expected}")]
+    Misnamed { path: PathBuf, expected: Name, found: Name },
     #[error("the manifest {reason}")]
     Manifest { path: PathBuf, reason: String, unsupported: bool },
-    #[error("a file of the log is missing: segment {ordinal}")]
-    Missing { path: PathBuf, ordinal: u64 },
+    #[error("a file of the log is missing: {name}")]
+    Missing { path: PathBuf, name: Name },
     #[error("the record does not verify")]
     Damaged { path: PathBuf, offset: u64, seq: Option<u64> },
 }

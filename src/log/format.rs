@@ -2,6 +2,8 @@
 //!
 //! Every checksum covers what places its bytes, the segment's salt and the offset, so bytes that belong elsewhere never verify (R7).
 
+use crate::log::segment::Name;
+
 /// First bytes of a segment.
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"ledgrseg";
 /// The one format version there is.
@@ -14,6 +16,8 @@ pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const GROUP_MAGIC: [u8; 4] = *b"LGRP";
 /// Length of a group's head.
 pub(crate) const GROUP_HEAD_BYTES: usize = 40;
+/// Flag of a group in a segment that compaction wrote: its seqs ascend, but not without gaps.
+pub(crate) const GROUP_SPARSE: u32 = 1;
 /// Length of a record's header.
 pub(crate) const RECORD_HEADER_BYTES: usize = 24;
 /// Groups and records begin at multiples of this.
@@ -40,7 +44,7 @@ pub(crate) const fn record_span(length: usize) -> usize {
 pub(crate) struct SegmentHeader {
     pub(crate) store_id: [u8; 16],
     pub(crate) ordinal: u64,
-    /// 0; room for segments that are rewritten, which this version refuses.
+    /// 0: as the log wrote it. Otherwise compaction wrote it, in place of one with the generation before.
     pub(crate) generation: u64,
     /// Chosen anew for every file, so that the bytes of one never verify in another.
     pub(crate) salt: u64,
@@ -53,10 +57,8 @@ pub(crate) enum HeaderDefect {
     Short { len: usize },
     #[error("the file does not begin like a segment")]
     Magic,
-    #[error(
-        "unknown format version {version}, flags {flags:#x} or generation {generation}: a newer version of ledgerline wrote it"
-    )]
-    Unsupported { version: u16, flags: u32, generation: u64 },
+    #[error("unknown format version {version} or flags {flags:#x}: a newer version of ledgerline wrote it")]
+    Unsupported { version: u16, flags: u32 },
     #[error("the segment header's checksum is {found:#010x} and should be {expected:#010x}")]
     Checksum { expected: u32, found: u32 },
 }
@@ -96,11 +98,25 @@ impl SegmentHeader {
         if found != expected {
             return Err(HeaderDefect::Checksum { expected, found });
         }
-        let generation = header.generation;
-        if version != FORMAT_VERSION || flags != 0 || reserved != 0 || spare != 0 || generation != 0 {
-            return Err(HeaderDefect::Unsupported { version, flags, generation });
+        if version != FORMAT_VERSION || flags != 0 || reserved != 0 || spare != 0 {
+            return Err(HeaderDefect::Unsupported { version, flags });
         }
         Ok(header)
+    }
+
+    /// What the segment is known by.
+    pub(crate) fn name(&self) -> Name {
+        Name { ordinal: self.ordinal, generation: self.generation }
+    }
+
+    /// Whether compaction left gaps between the segment's seqs.
+    pub(crate) fn is_sparse(&self) -> bool {
+        self.generation > 0
+    }
+
+    /// Flags of the segment's groups.
+    pub(crate) fn group_flags(&self) -> u32 {
+        if self.is_sparse() { GROUP_SPARSE } else { 0 }
     }
 }
 
@@ -317,9 +333,6 @@ mod tests {
         bytes[8] = 2;
         let checksum = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(
-            SegmentHeader::decode(&bytes),
-            Err(HeaderDefect::Unsupported { version: 2, flags: 0, generation: 0 })
-        );
+        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderDefect::Unsupported { version: 2, flags: 0 }));
     }
 }

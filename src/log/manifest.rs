@@ -1,12 +1,19 @@
-//! The manifest: which store this is, and which segments compaction took away.
+//! The manifest: which store this is, which segments compaction took away, and which files stand for what is left of them.
 //!
 //! It is written when the store is created, after the first segment, so that a directory with a manifest has or had records; and
 //! again whenever compaction changes the set of files, before any file goes (R5). Its bytes are drawn in FORMAT.md.
+//!
+//! ```text
+//! dropped     │ 1 ──────────────── 7 │        │ 9 ─ 11 │          as the log wrote them; gone
+//! rewritten        │ 3 ─ 5 g2 │ 6 g1 │        │ 9 g1 │            what is left of them, in files of their own
+//! files            0000000003-2.seg  0000000008.seg  …
+//! ```
 
 use crate::env::{Dir, Replacement};
 use crate::log::Error;
 use crate::log::format::Fields;
-use crate::log::scan::SEQ_MAX;
+use crate::log::scan::{SEQ_MAX, Scan};
+use crate::log::segment::{Name, ORDINAL_MAX};
 
 /// The file's name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -14,26 +21,66 @@ pub(crate) const MANIFEST: &str = "MANIFEST";
 const MAGIC: [u8; 8] = *b"ledgrman";
 const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 40;
-const RANGE_BYTES: usize = 64;
-/// The range's segments were dropped: no file of theirs belongs to the store any more.
+const EXTENT_BYTES: usize = 64;
+/// The extent's segments were dropped: no file of theirs, as the log wrote it, belongs to the store any more.
 const FLAG_DROPPED: u32 = 1;
-/// No segment has a higher ordinal: indexes hold 32 bits of it.
-const ORDINAL_MAX: u64 = u32::MAX as u64;
-/// Longest manifest: a million ranges.
+/// One file holds what is left of the extent's segments.
+const FLAG_REWRITTEN: u32 = 1 << 1;
+/// Longest manifest: a million extents.
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Consecutive segments that compaction dropped, and how the last of them ended.
+/// Consecutive segments, and what they hold or held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Dropped {
+pub(crate) struct Extent {
     pub(crate) first_ordinal: u64,
     pub(crate) last_ordinal: u64,
+    /// 0: segments as the log wrote them. Otherwise one file that compaction wrote in their place, so many times after another.
+    pub(crate) generation: u64,
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
     pub(crate) record_count: u64,
-    /// Length of the last segment.
+    /// Where the groups of the last segment end; of the file, if compaction wrote it.
     pub(crate) length: u64,
-    /// Digest of the last segment.
+    /// Checksum over the header checksums of all records in the last segment; in the file, if compaction wrote it.
     pub(crate) digest: u32,
+}
+
+impl Extent {
+    /// What the file is known by that holds it, or held its first segment.
+    pub(crate) const fn name(&self) -> Name {
+        Name { ordinal: self.first_ordinal, generation: self.generation }
+    }
+
+    /// Whether a scan of the file that compaction wrote found just what it wrote.
+    pub(crate) fn is_what_was_found(&self, scan: &Scan) -> bool {
+        (scan.first_seq, scan.last_seq) == (Some(self.first_seq), Some(self.last_seq))
+            && (scan.record_count, scan.digest) == (self.record_count, self.digest)
+            && (scan.end, scan.file_bytes) == (self.length, self.length)
+    }
+
+    fn covers(&self, ordinal: u64) -> bool {
+        (self.first_ordinal..=self.last_ordinal).contains(&ordinal)
+    }
+}
+
+/// The file that must follow in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next<'m> {
+    /// A segment as the log wrote it, directly after the one before.
+    Original(Name),
+    /// The same, after segments of which nothing is left but how the last of them ended.
+    AfterDropped(&'m Extent, Name),
+    /// A file that compaction wrote.
+    Rewritten(&'m Extent),
+}
+
+impl Next<'_> {
+    pub(crate) const fn name(&self) -> Name {
+        match self {
+            Self::Original(name) | Self::AfterDropped(_, name) => *name,
+            Self::Rewritten(extent) => extent.name(),
+        }
+    }
 }
 
 /// What the manifest says.
@@ -43,67 +90,108 @@ pub(crate) struct Manifest {
     /// Counts replacements; a reader that sees it change starts again.
     pub(crate) generation: u64,
     /// Ascending, without overlap; neighbours are merged.
-    dropped: Vec<Dropped>,
+    dropped: Vec<Extent>,
+    /// Ascending, without overlap, each within what was dropped.
+    rewritten: Vec<Extent>,
 }
 
 impl Manifest {
     pub(crate) fn new(store_id: [u8; 16]) -> Self {
-        Self { store_id, generation: 0, dropped: Vec::new() }
+        Self { store_id, generation: 0, dropped: Vec::new(), rewritten: Vec::new() }
     }
 
-    /// The range that `ordinal` was dropped with, if it was.
-    pub(crate) fn dropped(&self, ordinal: u64) -> Option<&Dropped> {
-        self.dropped.iter().find(|range| (range.first_ordinal..=range.last_ordinal).contains(&ordinal))
+    /// The extent that segment `ordinal` was dropped with, if it was.
+    pub(crate) fn dropped(&self, ordinal: u64) -> Option<&Extent> {
+        let index = self.dropped.partition_point(|extent| extent.last_ordinal < ordinal);
+        self.dropped.get(index).filter(|extent| extent.covers(ordinal))
     }
 
-    /// Whether the record `seq` lay in a segment that was dropped.
+    /// Whether the record `seq` lay in a segment that was dropped; compaction may have kept it in another file.
     pub(crate) fn has_dropped_seq(&self, seq: u64) -> bool {
-        let index = self.dropped.partition_point(|range| range.last_seq < seq);
-        self.dropped.get(index).is_some_and(|range| range.first_seq <= seq)
+        let index = self.dropped.partition_point(|extent| extent.last_seq < seq);
+        self.dropped.get(index).is_some_and(|extent| extent.first_seq <= seq)
     }
 
-    pub(crate) fn ranges(&self) -> &[Dropped] {
+    /// What the file `name` must hold, if compaction wrote it.
+    pub(crate) fn rewritten(&self, name: Name) -> Option<&Extent> {
+        let index = self.rewritten.binary_search_by_key(&name.ordinal, |extent| extent.first_ordinal).ok()?;
+        self.rewritten.get(index).filter(|extent| extent.generation == name.generation)
+    }
+
+    /// Whether the file `name` belongs to the store.
+    pub(crate) fn lists(&self, name: Name) -> bool {
+        if name.generation == 0 { self.dropped(name.ordinal).is_none() } else { self.rewritten(name).is_some() }
+    }
+
+    /// Everything that was dropped.
+    #[cfg(test)]
+    pub(crate) fn extents(&self) -> &[Extent] {
         &self.dropped
     }
 
-    /// The manifest that follows this one once `more`, one segment each, are dropped too.
-    pub(crate) fn after_dropping(&self, more: impl IntoIterator<Item = Dropped>) -> Self {
-        let mut all: Vec<Dropped> = self.dropped.iter().copied().chain(more).collect();
-        all.sort_unstable_by_key(|range| range.first_ordinal);
-        let mut dropped: Vec<Dropped> = Vec::with_capacity(all.len());
-        for range in all {
+    /// The first segment, as the log wrote it, after all that was dropped. It must be there: only what has a successor is dropped.
+    pub(crate) fn first_after_dropped(&self) -> Name {
+        Name::original(self.dropped.last().map_or(1, |extent| extent.last_ordinal + 1))
+    }
+
+    /// The file that follows segment `ordinal`, 0 before the first.
+    pub(crate) fn next_after(&self, ordinal: u64) -> Next<'_> {
+        // Where the one before was rewritten, what follows still says how it ended as the log wrote it.
+        let Some(dropped) = self.dropped(ordinal + 1).or_else(|| self.dropped(ordinal)) else {
+            return Next::Original(Name::original(ordinal + 1));
+        };
+        let index = self.rewritten.partition_point(|extent| extent.first_ordinal <= ordinal);
+        match self.rewritten.get(index).filter(|extent| extent.first_ordinal <= dropped.last_ordinal) {
+            Some(extent) => Next::Rewritten(extent),
+            None => Next::AfterDropped(dropped, Name::original(dropped.last_ordinal + 1)),
+        }
+    }
+
+    /// The manifest that follows this one once the files of `gone` are too, one file each, and `left` stands for them.
+    pub(crate) fn after(&self, gone: &[Extent], left: Option<Extent>) -> Self {
+        let originals = gone.iter().filter(|extent| extent.generation == 0);
+        let mut all: Vec<Extent> = self.dropped.iter().chain(originals).copied().collect();
+        all.sort_unstable_by_key(|extent| extent.first_ordinal);
+        let mut dropped: Vec<Extent> = Vec::with_capacity(all.len());
+        for extent in all {
             match dropped.last_mut() {
-                Some(last) if last.last_ordinal + 1 == range.first_ordinal => {
-                    *last = Dropped {
+                Some(last) if last.last_ordinal + 1 == extent.first_ordinal => {
+                    *last = Extent {
                         first_ordinal: last.first_ordinal,
                         first_seq: last.first_seq,
-                        record_count: last.record_count + range.record_count,
-                        ..range
+                        record_count: last.record_count + extent.record_count,
+                        ..extent
                     };
                 }
-                _ => dropped.push(range),
+                _ => dropped.push(extent),
             }
         }
-        Self { store_id: self.store_id, generation: self.generation + 1, dropped }
+        let kept = self.rewritten.iter().filter(|extent| !gone.iter().any(|gone| gone.name() == extent.name()));
+        let mut rewritten: Vec<Extent> = kept.copied().chain(left).collect();
+        rewritten.sort_unstable_by_key(|extent| extent.first_ordinal);
+        Self { store_id: self.store_id, generation: self.generation + 1, dropped, rewritten }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let count = u32::try_from(self.dropped.len()).expect("fewer ranges than segments, fewer segments than 2^32");
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.dropped.len() * RANGE_BYTES + 4);
+        let extents = || self.dropped.iter().chain(&self.rewritten);
+        let count = u32::try_from(extents().count()).expect("fewer extents than segments, fewer segments than 2^32");
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + count as usize * EXTENT_BYTES + 4);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; 2]);
         bytes.extend_from_slice(&count.to_le_bytes());
         bytes.extend_from_slice(&self.store_id);
         bytes.extend_from_slice(&self.generation.to_le_bytes());
-        for range in &self.dropped {
-            for field in [range.first_ordinal, range.last_ordinal, 0, range.first_seq, range.last_seq] {
+        for extent in extents() {
+            let Extent { first_ordinal, last_ordinal, generation, first_seq, last_seq, .. } = *extent;
+            for field in [first_ordinal, last_ordinal, generation, first_seq, last_seq] {
                 bytes.extend_from_slice(&field.to_le_bytes());
             }
-            bytes.extend_from_slice(&range.record_count.to_le_bytes());
-            bytes.extend_from_slice(&range.length.to_le_bytes());
-            bytes.extend_from_slice(&range.digest.to_le_bytes());
-            bytes.extend_from_slice(&FLAG_DROPPED.to_le_bytes());
+            let flags = if generation == 0 { FLAG_DROPPED } else { FLAG_REWRITTEN };
+            bytes.extend_from_slice(&extent.record_count.to_le_bytes());
+            bytes.extend_from_slice(&extent.length.to_le_bytes());
+            bytes.extend_from_slice(&extent.digest.to_le_bytes());
+            bytes.extend_from_slice(&flags.to_le_bytes());
         }
         let checksum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -129,41 +217,50 @@ impl Manifest {
         let count = fields.u32() as usize;
         let mut manifest = Self::new(fields.take());
         manifest.generation = fields.u64();
-        if Some(covered.len()) != count.checked_mul(RANGE_BYTES).and_then(|bytes| bytes.checked_add(HEADER_BYTES)) {
+        if Some(covered.len()) != count.checked_mul(EXTENT_BYTES).and_then(|bytes| bytes.checked_add(HEADER_BYTES)) {
             return Err(damaged("is longer or shorter than it says"));
         }
         for _ in 0..count {
-            let (first_ordinal, last_ordinal, generation) = (fields.u64(), fields.u64(), fields.u64());
-            let range = Dropped {
-                first_ordinal,
-                last_ordinal,
-                first_seq: fields.u64(),
-                last_seq: fields.u64(),
-                record_count: fields.u64(),
-                length: fields.u64(),
-                digest: 0,
-            };
-            let digest = fields.take();
-            let flags = fields.u32();
-            if flags != FLAG_DROPPED || generation != 0 {
-                return Err((
-                    format!(
-                        "lists segment {first_ordinal} with unknown flags {flags:#x}: a newer version of ledgerline wrote it"
-                    ),
-                    true,
-                ));
+            let (extent, flags) = read_extent(&mut fields);
+            let known =
+                flags == FLAG_DROPPED && extent.generation == 0 || flags == FLAG_REWRITTEN && extent.generation > 0;
+            if !known {
+                let first = extent.first_ordinal;
+                let text = format!(
+                    "lists segment {first} with unknown flags {flags:#x}: a newer version of ledgerline wrote it"
+                );
+                return Err((text, true));
             }
-            let (last, most) =
-                (manifest.dropped.last(), range.last_seq.saturating_sub(range.first_seq).saturating_add(1));
-            let in_order = last.is_none_or(|last| last.last_ordinal < first_ordinal && last.last_seq < range.first_seq)
-                && (1..=last_ordinal).contains(&first_ordinal)
-                && (1..=range.last_seq).contains(&range.first_seq);
-            if !in_order || last_ordinal >= ORDINAL_MAX || range.last_seq >= SEQ_MAX || range.record_count > most {
+            if !manifest.push(extent) {
                 return Err(damaged("lists segments out of order"));
             }
-            manifest.dropped.push(Dropped { digest: u32::from_le_bytes(digest), ..range });
         }
         Ok(manifest)
+    }
+
+    /// Adds the next extent as they are listed: first what was dropped, then what was rewritten; false if it cannot stand there.
+    fn push(&mut self, extent: Extent) -> bool {
+        let is_original = extent.generation == 0;
+        let within = |dropped: &Extent| extent.last_ordinal <= dropped.last_ordinal;
+        let list = if is_original { &self.dropped } else { &self.rewritten };
+        let in_order =
+            list.last().is_none_or(|last| last.last_ordinal < extent.first_ordinal && last.last_seq < extent.first_seq);
+        let most = extent.last_seq.saturating_sub(extent.first_seq).saturating_add(1);
+        let sound = (1..=extent.last_ordinal).contains(&extent.first_ordinal)
+            && (1..=extent.last_seq).contains(&extent.first_seq)
+            && extent.last_ordinal < ORDINAL_MAX
+            && extent.last_seq < SEQ_MAX
+            && (1..=most).contains(&extent.record_count);
+        let placed = if is_original {
+            self.rewritten.is_empty()
+        } else {
+            self.dropped(extent.first_ordinal).is_some_and(within)
+        };
+        if in_order && sound && placed {
+            let list = if is_original { &mut self.dropped } else { &mut self.rewritten };
+            list.push(extent);
+        }
+        in_order && sound && placed
     }
 
     /// Reads the directory's manifest; none if there is no such file.
@@ -182,14 +279,30 @@ impl Manifest {
     }
 }
 
+/// One extent and its flags.
+fn read_extent(fields: &mut Fields<'_>) -> (Extent, u32) {
+    let extent = Extent {
+        first_ordinal: fields.u64(),
+        last_ordinal: fields.u64(),
+        generation: fields.u64(),
+        first_seq: fields.u64(),
+        last_seq: fields.u64(),
+        record_count: fields.u64(),
+        length: fields.u64(),
+        digest: fields.u32(),
+    };
+    (extent, fields.u32())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn segment(ordinal: u64) -> Dropped {
-        Dropped {
+    fn segment(ordinal: u64) -> Extent {
+        Extent {
             first_ordinal: ordinal,
             last_ordinal: ordinal,
+            generation: 0,
             first_seq: ordinal * 10,
             last_seq: ordinal * 10 + 9,
             record_count: 10,
@@ -198,14 +311,20 @@ mod tests {
         }
     }
 
+    fn rewritten(first: u64, last: u64, generation: u64) -> Extent {
+        let (first_seq, last_seq) = (first * 10 + 3, last * 10 + 5);
+        Extent { last_ordinal: last, generation, first_seq, last_seq, record_count: 2, ..segment(first) }
+    }
+
     #[test]
     fn neighbours_merge_and_gaps_stay() {
-        let manifest = Manifest::new([1; 16]).after_dropping([segment(2), segment(5)]).after_dropping([segment(3)]);
+        let manifest = Manifest::new([1; 16]).after(&[segment(2), segment(5)], None).after(&[segment(3)], None);
         assert_eq!(manifest.generation, 2);
-        let ranges: Vec<_> = manifest.ranges().iter().map(|range| (range.first_ordinal, range.last_ordinal)).collect();
-        assert_eq!(ranges, [(2, 3), (5, 5)]);
+        let extents: Vec<_> =
+            manifest.extents().iter().map(|extent| (extent.first_ordinal, extent.last_ordinal)).collect();
+        assert_eq!(extents, [(2, 3), (5, 5)]);
         assert_eq!(
-            manifest.dropped(3).map(|range| (range.last_seq, range.digest, range.record_count)),
+            manifest.dropped(3).map(|extent| (extent.last_seq, extent.digest, extent.record_count)),
             Some((39, 3, 20))
         );
         assert_eq!(manifest.dropped(4), None);
@@ -216,24 +335,67 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_of_segments_follows_in_their_place_and_can_go_in_its_turn() {
+        let originals = [segment(1), segment(2), segment(3), segment(4)];
+        let first = Manifest::new([1; 16]).after(&originals[1..3], Some(rewritten(2, 3, 1)));
+        let follow = |manifest: &Manifest| {
+            let mut names = Vec::new();
+            let mut at = 0;
+            while at < 5 {
+                let next = manifest.next_after(at);
+                names.push(next.name().to_string());
+                at = if let Next::Rewritten(extent) = next { extent.last_ordinal } else { next.name().ordinal };
+            }
+            names
+        };
+        let second = first.after(&[segment(1), segment(4)], Some(rewritten(4, 4, 1)));
+        let third = second.after(&[rewritten(2, 3, 1), rewritten(4, 4, 1)], Some(rewritten(2, 4, 2)));
+        let fourth = third.after(&[rewritten(2, 4, 2)], None);
+        for (manifest, names) in [
+            (&first, vec!["0000000001.seg", "0000000002-1.seg", "0000000004.seg", "0000000005.seg"]),
+            (&second, vec!["0000000002-1.seg", "0000000004-1.seg", "0000000005.seg"]),
+            (&third, vec!["0000000002-2.seg", "0000000005.seg"]),
+            (&fourth, vec!["0000000005.seg"]),
+        ] {
+            assert_eq!(follow(manifest), names);
+            for name in ["0000000001.seg", "0000000002-1.seg", "0000000004-1.seg", "0000000002-2.seg"] {
+                assert_eq!(manifest.lists(Name::parse(name).unwrap()), names.contains(&name), "{name} in {names:?}");
+            }
+            assert_eq!(Manifest::decode(&manifest.encode()).as_ref(), Ok(manifest));
+        }
+        assert_eq!(third.next_after(4), Next::AfterDropped(third.dropped(1).unwrap(), Name::original(5)));
+        assert_eq!(third.first_after_dropped(), Name::original(5));
+    }
+
+    #[test]
     fn numbers_that_no_store_reaches_are_refused() {
         let sound = segment(2);
-        for range in [
-            Dropped { last_ordinal: u64::MAX, ..sound },
-            Dropped { first_ordinal: 0, ..sound },
-            Dropped { last_seq: u64::MAX, ..sound },
-            Dropped { first_seq: 0, ..sound },
-            Dropped { record_count: 11, ..sound },
+        let decoded = |dropped: &[Extent], rewritten: &[Extent]| {
+            let (dropped, rewritten) = (dropped.to_vec(), rewritten.to_vec());
+            Manifest::decode(&Manifest { store_id: [1; 16], generation: 1, dropped, rewritten }.encode()).is_ok()
+        };
+        assert!(decoded(&[sound], &[rewritten(2, 2, 1)]));
+        for extent in [
+            Extent { last_ordinal: u64::MAX, ..sound },
+            Extent { first_ordinal: 0, ..sound },
+            Extent { last_seq: u64::MAX, ..sound },
+            Extent { first_seq: 0, ..sound },
+            Extent { record_count: 11, ..sound },
+            Extent { record_count: 0, ..sound },
+            rewritten(2, 2, 1),
         ] {
-            let bytes = Manifest { store_id: [1; 16], generation: 1, dropped: vec![range] }.encode();
-            assert!(Manifest::decode(&bytes).is_err(), "{range:?}");
+            assert!(!decoded(&[extent], &[]), "{extent:?}");
         }
+        for extent in [rewritten(1, 2, 1), rewritten(2, 3, 1), rewritten(3, 3, 1)] {
+            assert!(!decoded(&[sound], &[extent]), "what was not dropped has no file beside it: {extent:?}");
+        }
+        assert!(!decoded(&[sound], &[rewritten(2, 2, 1), rewritten(2, 2, 2)]));
     }
 
     #[test]
     fn any_flipped_bit_or_missing_byte_is_seen() {
-        let bytes = Manifest::new([1; 16]).after_dropping([segment(2)]).encode();
-        assert_eq!(bytes.len(), HEADER_BYTES + RANGE_BYTES + 4);
+        let bytes = Manifest::new([1; 16]).after(&[segment(2)], Some(rewritten(2, 2, 1))).encode();
+        assert_eq!(bytes.len(), HEADER_BYTES + 2 * EXTENT_BYTES + 4);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

@@ -11,8 +11,8 @@
 //! It believes a length only after the checksum that covers it, and bounds it before anything is read (R7, R14).
 
 use crate::log::format::{
-    ALIGNMENT, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GROUP_MAGIC, GroupHead, RECORD_HEADER_BYTES, RecordHeader,
-    SEGMENT_HEADER_BYTES, SegmentHeader, aligned,
+    ALIGNMENT, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GROUP_MAGIC, GROUP_SPARSE, GroupHead, RECORD_HEADER_BYTES,
+    RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, aligned,
 };
 use crate::log::source::Source;
 
@@ -118,13 +118,37 @@ impl<S> From<crate::env::Error> for Stopped<S> {
     }
 }
 
-/// Which seqs a segment may hold.
+/// Where a segment's seqs may begin. They go on without a gap, except in a segment that compaction wrote: there they ascend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seqs {
-    /// As the log wrote it: from this one on, without a gap.
-    DenseFrom(u64),
-    /// From whatever the first group says, without a gap.
-    Dense,
+    /// With this one.
+    From(u64),
+    /// With whatever the first group says.
+    Any,
+}
+
+/// What a group must be to verify in its segment.
+#[derive(Debug, Clone, Copy)]
+struct Ground {
+    salt: u64,
+    /// The flags of all groups.
+    flags: u32,
+    file_bytes: u64,
+}
+
+impl Ground {
+    fn of(header: &SegmentHeader, file_bytes: u64) -> Self {
+        Self { salt: header.salt, flags: header.group_flags(), file_bytes }
+    }
+
+    const fn is_sparse(self) -> bool {
+        self.flags & GROUP_SPARSE != 0
+    }
+
+    /// Whether `found` may stand where `expected` is the next seq.
+    const fn follows(self, expected: u64, found: u64) -> bool {
+        if self.is_sparse() { found >= expected } else { found == expected }
+    }
 }
 
 /// Scans a segment of `file_bytes` bytes whose header verified as `header`.
@@ -138,11 +162,12 @@ pub(crate) fn scan<V: Visitor>(
     let mut scan = Scan { end: SEGMENT_HEADER_BYTES.min(file_bytes), file_bytes, ..Scan::default() };
     let mut digest = crc32fast::Hasher::new();
     let mut expected = match seqs {
-        Seqs::DenseFrom(seq) => Some(seq),
-        Seqs::Dense => None,
+        Seqs::From(seq) => Some(seq),
+        Seqs::Any => None,
     };
+    let ground = Ground::of(header, file_bytes);
     while scan.end < file_bytes {
-        let group = match read_group(source, file_bytes, header.salt, scan.end, expected)? {
+        let group = match read_group(source, ground, scan.end, expected)? {
             Ok(group) => group,
             Err(finding) => {
                 scan.finding = Some(finding);
@@ -155,15 +180,15 @@ pub(crate) fn scan<V: Visitor>(
         group.add_to(&mut digest);
         let head = group.head;
         scan.first_seq.get_or_insert(head.first_seq);
-        scan.last_seq = Some(head.first_seq + u64::from(head.record_count) - 1);
+        scan.last_seq = Some(group.last_seq);
         scan.record_count += u64::from(head.record_count);
         scan.evidence = scan.evidence.max(head.durable);
-        expected = Some(head.first_seq + u64::from(head.record_count));
+        expected = Some(group.last_seq + 1);
         scan.end += u64::from(head.length);
     }
     scan.digest = digest.finalize();
     if scan.finding.is_some() {
-        look_beyond(source, header.salt, &mut scan, visitor)?;
+        look_beyond(source, ground, &mut scan, visitor)?;
     }
     Ok(scan)
 }
@@ -171,6 +196,7 @@ pub(crate) fn scan<V: Visitor>(
 /// A group whose records all verify.
 struct Group<'a> {
     head: GroupHead,
+    last_seq: u64,
     offset: u64,
     /// The whole group, head included.
     bytes: &'a [u8],
@@ -212,33 +238,37 @@ fn unverified(bytes: &[u8]) -> Option<RecordHeader> {
 
 /// Whether a whole group stands at `offset` now. A reader beside a writer may have met a place before it was written; before it calls
 /// that damage, it looks again.
-pub(crate) fn is_sound_at(file: &crate::env::File, salt: u64, offset: u64) -> Result<bool, crate::env::Error> {
+pub(crate) fn is_sound_at(
+    file: &crate::env::File,
+    header: &SegmentHeader,
+    offset: u64,
+) -> Result<bool, crate::env::Error> {
     let mut source = Source::windowed(file);
-    Ok(read_group(&mut source, file.len()?, salt, offset, None)?.is_ok())
+    Ok(read_group(&mut source, Ground::of(header, file.len()?), offset, None)?.is_ok())
 }
 
 /// The group at `offset`, if it is whole, or what is wrong with it.
 fn read_group<'s>(
     source: &'s mut Source<'_>,
-    file_bytes: u64,
-    salt: u64,
+    ground: Ground,
     offset: u64,
     expected: Option<u64>,
 ) -> Result<Result<Group<'s>, Finding>, crate::env::Error> {
     let here = |defect| Finding { offset, defect };
-    let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, salt, offset) else {
+    let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, ground.salt, offset) else {
         return Ok(Err(here(Defect::Head)));
     };
-    if let Err(defect) = check_head(&head, file_bytes - offset, expected) {
+    if let Err(defect) = check_head(&head, ground, offset, expected) {
         return Ok(Err(here(defect)));
     }
     let bytes = source.view(offset, head.length as usize)?;
-    Ok(verify_records(bytes, &head, salt, offset).map(|()| Group { head, offset, bytes }))
+    Ok(verify_records(bytes, &head, ground, offset).map(|last_seq| Group { head, last_seq, offset, bytes }))
 }
 
-fn check_head(head: &GroupHead, left: u64, expected: Option<u64>) -> Result<(), Defect> {
+fn check_head(head: &GroupHead, ground: Ground, offset: u64, expected: Option<u64>) -> Result<(), Defect> {
     let GroupHead { length, first_seq, flags, record_count, .. } = *head;
-    if flags != 0 {
+    let left = ground.file_bytes - offset;
+    if flags != ground.flags {
         return Err(Defect::Flags { flags });
     }
     let fits = length <= GROUP_BYTES_MAX && u64::from(length) <= left;
@@ -249,27 +279,30 @@ fn check_head(head: &GroupHead, left: u64, expected: Option<u64>) -> Result<(), 
         return Err(Defect::Records);
     }
     match expected {
-        Some(expected) if expected != first_seq => Err(Defect::Seq { expected, found: first_seq }),
+        Some(expected) if !ground.follows(expected, first_seq) => Err(Defect::Seq { expected, found: first_seq }),
         _ => Ok(()),
     }
 }
 
-/// Verifies every record of a group, and that they are just those which its head counts.
-fn verify_records(bytes: &[u8], head: &GroupHead, salt: u64, offset: u64) -> Result<(), Finding> {
+/// Verifies every record of a group, and that they are just those which its head counts; returns the last one's seq.
+fn verify_records(bytes: &[u8], head: &GroupHead, ground: Ground, offset: u64) -> Result<u64, Finding> {
     let mut at = GROUP_HEAD_BYTES;
+    let mut last_seq = head.first_seq;
     let mut digest = crc32fast::Hasher::new();
     for index in 0..head.record_count {
         let place = offset + at as u64;
         let finding = |defect| Finding { offset: place, defect };
-        let header = bytes.get(at..).and_then(|rest| RecordHeader::decode(rest, salt, place));
+        let header = bytes.get(at..).and_then(|rest| RecordHeader::decode(rest, ground.salt, place));
         let header = header.ok_or(finding(Defect::RecordHeader { index }))?;
-        let expected = head.first_seq + u64::from(index);
+        let expected = if index == 0 { head.first_seq } else { last_seq + 1 };
         if header.flags != 0 {
             return Err(finding(Defect::Flags { flags: header.flags }));
         }
-        if header.seq != expected {
+        let follows = if index == 0 { header.seq == expected } else { ground.follows(expected, header.seq) };
+        if !follows || header.seq >= SEQ_MAX {
             return Err(finding(Defect::Seq { expected, found: header.seq }));
         }
+        last_seq = header.seq;
         let body = bytes.get(at + RECORD_HEADER_BYTES..at + RECORD_HEADER_BYTES + header.length as usize);
         let body = body.ok_or(finding(Defect::Records))?;
         if crc32fast::hash(body) != header.body_checksum {
@@ -286,14 +319,14 @@ fn verify_records(bytes: &[u8], head: &GroupHead, salt: u64, offset: u64) -> Res
     if at != bytes.len() || digest.finalize() != head.digest {
         return Err(Finding { offset, defect: Defect::Records });
     }
-    Ok(())
+    Ok(last_seq)
 }
 
 /// Goes on from a bad place to the end of the file: gathers evidence, shows what still verifies, and takes the finding back if all
 /// that follows is zeros, which is space that was prepared and never used.
 fn look_beyond<V: Visitor>(
     source: &mut Source<'_>,
-    salt: u64,
+    ground: Ground,
     scan: &mut Scan,
     visitor: &mut V,
 ) -> Result<(), Stopped<V::Stop>> {
@@ -313,7 +346,7 @@ fn look_beyond<V: Visitor>(
             continue;
         };
         at += skip as u64;
-        at += look_at_candidate(source, salt, at, scan, &mut torn, visitor)?;
+        at += look_at_candidate(source, ground, at, scan, &mut torn, visitor)?;
     }
     if only_zeros {
         scan.finding = None;
@@ -329,13 +362,13 @@ fn find_magic(bytes: &[u8]) -> Option<usize> {
 /// Looks at what might be a group beyond the bad place; returns how many bytes are dealt with.
 fn look_at_candidate<V: Visitor>(
     source: &mut Source<'_>,
-    salt: u64,
+    ground: Ground,
     offset: u64,
     scan: &mut Scan,
     torn: &mut u32,
     visitor: &mut V,
 ) -> Result<u64, Stopped<V::Stop>> {
-    let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, salt, offset) else {
+    let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, ground.salt, offset) else {
         return Ok(ALIGNMENT as u64);
     };
     // A head that verifies was written by us, whatever became of its records: its evidence counts.
@@ -343,7 +376,7 @@ fn look_at_candidate<V: Visitor>(
     if *torn >= TORN_COUNT_MAX {
         return Ok(ALIGNMENT as u64);
     }
-    if let Ok(group) = read_group(source, scan.file_bytes, salt, offset, None)? {
+    if let Ok(group) = read_group(source, ground, offset, None)? {
         for record in group.records() {
             visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
         }
@@ -352,7 +385,7 @@ fn look_at_candidate<V: Visitor>(
     *torn += 1;
     if head.length <= GROUP_BYTES_MAX {
         let bytes = source.view(offset, head.length as usize)?;
-        show_torn(bytes, salt, offset, visitor).map_err(Stopped::ByVisitor)?;
+        show_torn(bytes, ground.salt, offset, visitor).map_err(Stopped::ByVisitor)?;
     }
     Ok(ALIGNMENT as u64)
 }

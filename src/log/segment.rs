@@ -29,15 +29,46 @@ impl From<NotCreated> for Error {
     }
 }
 
-/// The file name of segment `ordinal`.
-pub(crate) fn file_name(ordinal: u64) -> String {
-    format!("{ordinal:010}.seg")
+/// No segment has a higher ordinal: indexes hold 31 bits of it.
+pub(crate) const ORDINAL_MAX: u64 = (1 << 31) - 1;
+
+/// What a segment is known by: where in the log it begins, and how often compaction rewrote what begins there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    pub(crate) ordinal: u64,
+    /// 0: as the log wrote it.
+    pub(crate) generation: u64,
 }
 
-/// The ordinal that a file name stands for, if it is a segment's.
-pub(crate) fn ordinal_of(name: &str) -> Option<u64> {
-    let ordinal = name.strip_suffix(".seg")?.parse().ok()?;
-    (file_name(ordinal) == name).then_some(ordinal)
+impl Name {
+    /// The segment `ordinal` as the log wrote it.
+    pub(crate) const fn original(ordinal: u64) -> Self {
+        Self { ordinal, generation: 0 }
+    }
+
+    /// What a file name stands for, if it is a segment's.
+    pub(crate) fn parse(file_name: &str) -> Option<Self> {
+        let stem = file_name.strip_suffix(".seg")?;
+        let (ordinal, generation) = stem.split_once('-').unwrap_or((stem, "0"));
+        let name = Self { ordinal: ordinal.parse().ok()?, generation: generation.parse().ok()? };
+        (name.to_string() == file_name).then_some(name)
+    }
+
+    /// The number by which places name the segment. It ascends in the order of the log; a segment and the one that replaces it
+    /// differ, so places in both are told apart while compaction changes over from one to the other.
+    pub(crate) fn key(self) -> Option<u32> {
+        let ordinal = u32::try_from(self.ordinal).ok().filter(|_| self.ordinal <= ORDINAL_MAX)?;
+        Some(ordinal << 1 | u32::from(self.generation % 2 == 1))
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self { ordinal, generation: 0 } => write!(f, "{ordinal:010}.seg"),
+            Self { ordinal, generation } => write!(f, "{ordinal:010}-{generation}.seg"),
+        }
+    }
 }
 
 impl Segment {
@@ -46,7 +77,7 @@ impl Segment {
     /// It gets its name last, in place of one that was merely prepared under that name before: a file that has a segment's name has
     /// a whole header, and a name that was there never vanishes.
     pub(crate) fn create(dir: &Dir, header: SegmentHeader, bytes: u64) -> Result<Arc<Self>, NotCreated> {
-        let name = file_name(header.ordinal);
+        let name = header.name().to_string();
         let temporary = format!("{name}.tmp");
         let written = Self::write_aside(dir, &temporary, header, bytes);
         let file = written.map_err(|error| {
@@ -78,6 +109,11 @@ impl Segment {
         self.header.ordinal
     }
 
+    /// The number by which places name it.
+    pub(crate) fn key(&self) -> u32 {
+        self.header.name().key().expect("no segment with a higher ordinal is created, and none is opened")
+    }
+
     pub(crate) fn salt(&self) -> u64 {
         self.header.salt
     }
@@ -89,17 +125,29 @@ mod tests {
 
     #[test]
     fn only_canonical_names_are_segments() {
-        assert_eq!(file_name(1), "0000000001.seg");
-        for (name, ordinal) in [
-            ("0000000001.seg", Some(1)),
-            ("12345678901.seg", Some(12_345_678_901)),
+        let named = |ordinal, generation| Some(Name { ordinal, generation });
+        for (name, expected) in [
+            ("0000000001.seg", named(1, 0)),
+            ("12345678901.seg", named(12_345_678_901, 0)),
+            ("0000000003-12.seg", named(3, 12)),
+            ("0000000003-0.seg", None),
+            ("0000000003-01.seg", None),
+            ("0000000003-.seg", None),
             ("1.seg", None),
             ("00000000001.seg", None),
             ("+000000001.seg", None),
             ("0000000001.seg.tmp", None),
             ("MANIFEST", None),
         ] {
-            assert_eq!(ordinal_of(name), ordinal, "{name}");
+            assert_eq!(Name::parse(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn keys_ascend_with_the_log_and_differ_from_one_generation_to_the_next() {
+        let key = |ordinal, generation| Name { ordinal, generation }.key();
+        assert!(key(1, 0) < key(1, 1) && key(1, 1) < key(2, 0) && key(2, 0) < key(3, 4));
+        assert_ne!(key(7, 3), key(7, 4));
+        assert!(key(ORDINAL_MAX, 1).is_some() && key(ORDINAL_MAX + 1, 0).is_none());
     }
 }

@@ -3,8 +3,8 @@
 use crate::env::{Dir, File};
 use crate::log::Error;
 use crate::log::format::{HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
-use crate::log::manifest::{MANIFEST, Manifest};
-use crate::log::segment::{Segment, ordinal_of};
+use crate::log::manifest::{Extent, MANIFEST, Manifest};
+use crate::log::segment::{Name, Segment};
 use crate::log::source::Source;
 
 /// Bytes that are looked through together for anything but zeros.
@@ -16,16 +16,16 @@ const ATTEMPTS_MAX: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) manifest: Option<Manifest>,
-    /// Segments that the manifest does not say are dropped, by ascending ordinal.
+    /// Segments that belong to the store, in the order of the log.
     pub(crate) files: Vec<SegmentFile>,
-    /// Names that a crash left behind: dropped segments and temporary files.
+    /// Names that a crash left behind: segments that the manifest does not list, and temporary files.
     pub(crate) debris: Vec<String>,
 }
 
 /// One segment's file.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
-    pub(crate) ordinal: u64,
+    pub(crate) name: Name,
     pub(crate) file: File,
     pub(crate) bytes: u64,
     pub(crate) header: Result<SegmentHeader, HeaderDefect>,
@@ -59,30 +59,31 @@ impl Survey {
         let manifest = Manifest::read(dir)?;
         let mut survey = Self { manifest, files: Vec::new(), debris: Vec::new() };
         for name in dir.names()? {
-            let Some(ordinal) = ordinal_of(&name) else {
-                if name.strip_suffix(".tmp").is_some_and(|stem| stem == MANIFEST || ordinal_of(stem).is_some()) {
+            let Some(segment) = Name::parse(&name) else {
+                if name.strip_suffix(".tmp").is_some_and(|stem| stem == MANIFEST || Name::parse(stem).is_some()) {
                     survey.debris.push(name);
                 }
                 continue;
             };
-            if survey.manifest.as_ref().is_some_and(|manifest| manifest.dropped(ordinal).is_some()) {
+            // Before there is a manifest compaction has written nothing.
+            if survey.manifest.as_ref().map_or(segment.generation == 0, |manifest| manifest.lists(segment)) {
+                survey.files.push(SegmentFile::open(dir, &name, segment, writable)?);
+            } else {
                 survey.debris.push(name);
-                continue;
             }
-            survey.files.push(SegmentFile::open(dir, &name, ordinal, writable)?);
         }
-        survey.files.sort_unstable_by_key(|file| file.ordinal);
+        survey.files.sort_unstable_by_key(|file| file.name);
         Ok(survey)
     }
 }
 
 impl SegmentFile {
     /// Opens one file as a segment.
-    pub(crate) fn open(dir: &Dir, name: &str, ordinal: u64, writable: bool) -> Result<Self, Error> {
-        let file = dir.open_file(name, writable)?;
+    pub(crate) fn open(dir: &Dir, file_name: &str, name: Name, writable: bool) -> Result<Self, Error> {
+        let file = dir.open_file(file_name, writable)?;
         let bytes = file.len()?;
         let header = Segment::read_header(&file)?;
-        Ok(Self { ordinal, file, bytes, header })
+        Ok(Self { name, file, bytes, header })
     }
 
     /// The header, if the file is the segment of this store that its name says.
@@ -92,10 +93,15 @@ impl SegmentFile {
         if header.store_id != *store_id {
             return Err(Error::Foreign { path: path() });
         }
-        if header.ordinal != self.ordinal {
-            return Err(Error::Misnamed { path: path(), expected: self.ordinal, found: header.ordinal });
+        if header.name() != self.name {
+            return Err(Error::Misnamed { path: path(), expected: self.name, found: header.name() });
         }
         Ok(header)
+    }
+
+    /// What the manifest says that the file holds, if compaction wrote it.
+    pub(crate) fn rewritten<'m>(&self, manifest: &'m Manifest) -> Option<&'m Extent> {
+        manifest.rewritten(self.name)
     }
 
     /// Whether anything but zeros stands behind the header: whether the segment was ever written to.

@@ -14,14 +14,15 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Timestamp;
 use crate::event::codec;
 use crate::event::entry::{Entry, Mark, Received};
+use crate::log::format::SegmentHeader;
 use crate::log::manifest::Manifest;
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
-use crate::log::segment::ordinal_of;
+use crate::log::segment::Name;
 use crate::log::source::Source;
 use crate::log::survey::{SegmentFile, Survey};
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
-use crate::store::chain::Chain;
+use crate::store::chain::{Chain, end_of};
 use crate::store::failure::{of_env, of_log, of_refusal};
 use crate::store::replay::at_of;
 
@@ -34,6 +35,8 @@ pub enum Item {
     Segment {
         /// Its ordinal.
         segment: u64,
+        /// 0: as the log wrote it; otherwise compaction wrote it, so many times.
+        generation: u64,
         /// Its file.
         path: PathBuf,
         /// Length of the file.
@@ -135,8 +138,8 @@ impl Audit<'_> {
         if !dir.has(name) {
             return Err(not_found());
         }
-        let ordinal = ordinal_of(name).unwrap_or(0);
-        let file = SegmentFile::open(&dir, name, ordinal, false).map_err(of_log)?;
+        let segment = Name::parse(name).unwrap_or(Name::original(0));
+        let file = SegmentFile::open(&dir, name, segment, false).map_err(of_log)?;
         self.segment(&file, None, Role::Last)
     }
 
@@ -152,10 +155,6 @@ impl Audit<'_> {
             });
         };
         self.chain = Some(Chain::default());
-        if survey.files.is_empty() {
-            let ordinal = manifest.ranges().last().map_or(1, |range| range.last_ordinal + 1);
-            return self.finding(ordinal, 0, true, format!("a file of the log is missing: segment {ordinal}"));
-        }
         let mut written = 0;
         for (index, file) in survey.files.iter().enumerate() {
             if file.is_written().map_err(of_log)? {
@@ -163,18 +162,24 @@ impl Audit<'_> {
             }
         }
         for (index, file) in survey.files.iter().enumerate() {
-            let role = if index + 1 < written { Role::Sealed } else { Role::Last };
+            let is_sealed = index + 1 < written || file.name.generation > 0;
+            let role = if is_sealed { Role::Sealed } else { Role::Last };
             self.segment(file, Some(&manifest), role)?;
+        }
+        let name = manifest.first_after_dropped();
+        if survey.files.iter().all(|file| file.name < name) {
+            self.finding(name.ordinal, 0, true, format!("a file of the log is missing: {name}"))?;
         }
         Ok(())
     }
 
     fn segment(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, role: Role) -> Result<(), Error> {
         self.report.segments += 1;
-        let segment = file.ordinal;
-        (self.tell)(Item::Segment { segment, path: file.file.path().to_owned(), bytes: file.bytes })?;
+        let segment = file.name.ordinal;
+        let generation = file.name.generation;
+        (self.tell)(Item::Segment { segment, generation, path: file.file.path().to_owned(), bytes: file.bytes })?;
         if let (Some(chain), Some(manifest)) = (&mut self.chain, manifest)
-            && let Err(broken) = chain.join(manifest, segment)
+            && let Err(broken) = chain.join(manifest, file.name)
         {
             self.finding(segment, 0, true, broken.to_string())?;
         }
@@ -193,28 +198,38 @@ impl Audit<'_> {
             Err(error) => return Err(error),
         };
         let mut source = Source::windowed(&file.file);
-        let mut lines = Lines { audit: self, segment };
-        let scan =
-            scan(&mut source, file.bytes, &header, Seqs::Dense, &mut lines).map_err(|stopped| match stopped {
-                Stopped::Unreadable(error) => of_env(error),
-                Stopped::ByVisitor(error) => error,
-            })?;
-        self.judge(file, role, header.salt, &scan)?;
+        let mut lines = Lines { audit: self, segment, names_predecessor: !header.is_sparse() };
+        let scan = scan(&mut source, file.bytes, &header, Seqs::Any, &mut lines).map_err(|stopped| match stopped {
+            Stopped::Unreadable(error) => of_env(error),
+            Stopped::ByVisitor(error) => error,
+        })?;
+        self.judge(file, role, &header, &scan)?;
         self.report.records += scan.record_count;
-        if let (Some(chain), Some(last_seq)) = (&mut self.chain, scan.last_seq) {
-            chain.end = Some(SegmentEnd { ordinal: segment, last_seq, length: scan.end, digest: scan.digest });
+        let rewritten = manifest.and_then(|manifest| file.rewritten(manifest));
+        if rewritten.is_some_and(|extent| !extent.is_what_was_found(&scan)) {
+            let text = "the segment does not hold what the manifest says that compaction wrote".to_owned();
+            self.finding(segment, 0, true, text)?;
+        }
+        let found = scan.last_seq.map(|last_seq| SegmentEnd {
+            ordinal: segment,
+            last_seq,
+            length: scan.end,
+            digest: scan.digest,
+        });
+        if let (Some(chain), Some(end)) = (&mut self.chain, rewritten.map(end_of).or(found)) {
+            chain.end = Some(end);
         }
         Ok(())
     }
 
     /// Says what stands behind the sound groups of a segment.
-    fn judge(&mut self, file: &SegmentFile, role: Role, salt: u64, scan: &Scan) -> Result<(), Error> {
-        let segment = file.ordinal;
+    fn judge(&mut self, file: &SegmentFile, role: Role, header: &SegmentHeader, scan: &Scan) -> Result<(), Error> {
+        let segment = file.name.ordinal;
         let last_seq = scan.last_seq.unwrap_or_else(|| self.chain.map_or(0, |chain| chain.last_seq()));
         let left = scan.file_bytes - scan.end;
         match (scan.finding, verdict(role, scan, last_seq)) {
             (Some(finding), Verdict::Refuse(_))
-                if role == Role::Last && is_sound_at(&file.file, salt, scan.end).map_err(of_env)? =>
+                if role == Role::Last && is_sound_at(&file.file, header, scan.end).map_err(of_env)? =>
             {
                 self.finding(segment, finding.offset, false, "was being written while it was read".to_owned())
             }
@@ -240,6 +255,8 @@ impl Audit<'_> {
 struct Lines<'l, 'a> {
     audit: &'l mut Audit<'a>,
     segment: u64,
+    /// Whether the first record must say how the segment before ended.
+    names_predecessor: bool,
 }
 
 impl Visitor for Lines<'_, '_> {
@@ -289,7 +306,7 @@ impl Lines<'_, '_> {
     fn check_joint(&mut self, record: &Record<'_>, entry: &Entry<'_>) -> Result<(), Error> {
         let is_first =
             record.offset == crate::log::format::SEGMENT_HEADER_BYTES + crate::log::format::GROUP_HEAD_BYTES as u64;
-        let Some(chain) = self.audit.chain.filter(|_| is_first) else { return Ok(()) };
+        let Some(chain) = self.audit.chain.filter(|_| is_first && self.names_predecessor) else { return Ok(()) };
         let text = match entry {
             Entry::Begun(begun) => chain.check(begun).err().map(|broken| broken.to_string()),
             _ => Some("the segment does not begin with how the one before ended".to_owned()),

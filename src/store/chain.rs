@@ -1,7 +1,9 @@
-//! How segments are joined: each names how the one before ended (R9), and the manifest names those that are gone.
+//! How segments are joined: each names how the one before ended (R9), and the manifest names those that are gone, and the files that
+//! stand for them.
 
 use crate::event::entry::{Begun, Predecessor};
-use crate::log::manifest::Manifest;
+use crate::log::manifest::{Extent, Manifest, Next};
+use crate::log::segment::Name;
 use crate::log::writer::SegmentEnd;
 
 /// Where a scan from segment to segment has come to.
@@ -14,8 +16,8 @@ pub(crate) struct Chain {
 /// A joint that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
-    #[error("a file of the log is missing: segment {ordinal}; put it back from a backup")]
-    Missing { ordinal: u64 },
+    #[error("a file of the log is missing: {name}; put it back from a backup")]
+    Missing { name: Name },
     #[error("the segment says that {}, but {}: a part of the log is lost", told(*.said), told(*.found))]
     Predecessor { said: Option<Predecessor>, found: Option<Predecessor> },
 }
@@ -36,19 +38,21 @@ impl Chain {
         self.end.map_or(0, |end| end.last_seq)
     }
 
-    /// Goes on to segment `ordinal`: none may be missing but those that compaction dropped.
-    pub(crate) fn join(&mut self, manifest: &Manifest, ordinal: u64) -> Result<(), Broken> {
-        let mut expected = self.end.map_or(1, |end| end.ordinal + 1);
-        if let Some(range) = manifest.dropped(expected) {
-            self.end = Some(SegmentEnd {
-                ordinal: range.last_ordinal,
-                last_seq: range.last_seq,
-                length: range.length,
-                digest: range.digest,
-            });
-            expected = range.last_ordinal + 1;
+    /// Goes on to the file `name`: none may be missing but those that compaction dropped.
+    pub(crate) fn join(&mut self, manifest: &Manifest, name: Name) -> Result<(), Broken> {
+        let next = manifest.next_after(self.end.map_or(0, |end| end.ordinal));
+        if let Next::AfterDropped(extent, _) = next {
+            self.end = Some(end_of(extent));
         }
-        if expected == ordinal { Ok(()) } else { Err(Broken::Missing { ordinal: expected }) }
+        if next.name() == name { Ok(()) } else { Err(Broken::Missing { name: next.name() }) }
+    }
+
+    /// Goes past the last file that holds records. What the log itself goes on from is how its last segment ended, as the log wrote
+    /// it, even where compaction wrote it anew.
+    pub(crate) fn pass(&mut self, manifest: &Manifest) {
+        if let Next::AfterDropped(extent, _) = manifest.next_after(self.end.map_or(0, |end| end.ordinal)) {
+            self.end = Some(end_of(extent));
+        }
     }
 
     /// Checks what the segment says about the one before.
@@ -61,4 +65,10 @@ impl Chain {
         });
         if begun.predecessor == found { Ok(()) } else { Err(Broken::Predecessor { said: begun.predecessor, found }) }
     }
+}
+
+/// How the last segment of an extent ended.
+pub(crate) const fn end_of(extent: &Extent) -> SegmentEnd {
+    let Extent { last_ordinal, last_seq, length, digest, .. } = *extent;
+    SegmentEnd { ordinal: last_ordinal, last_seq, length, digest }
 }

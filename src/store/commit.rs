@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) options: Arc<StoreOptions>,
     pub(crate) hasher: IdHasher,
     pub(crate) clock: Clock,
-    /// Open segments, by ordinal: what point reads use.
+    /// Open segments, by key: what point reads use.
     pub(crate) files: RwLock<BTreeMap<u32, Arc<Segment>>>,
     /// One compaction at a time.
     pub(crate) compacting: Mutex<()>,
@@ -384,8 +384,7 @@ impl Shared {
         drop(desk);
         let created = Segment::create(&self.dir, header, self.options.segment_bytes);
         if let Ok(segment) = &created {
-            let ordinal = u32::try_from(header.ordinal).expect("fewer than 2^32 segments");
-            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(ordinal, Arc::clone(segment));
+            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(segment.key(), Arc::clone(segment));
         }
         let mut desk = self.desk();
         match created {

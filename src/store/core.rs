@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Begun, Entry, Mark, Predecessor};
 use crate::event::{Moment, Place};
 use crate::log::format::SegmentHeader;
-use crate::log::manifest::{Dropped, Manifest};
+use crate::log::manifest::{Extent, Manifest};
 use crate::log::segment::Segment;
 use crate::log::writer::{Group, Room, SegmentEnd, Stage};
 use crate::state::{Applied, State};
@@ -70,8 +70,8 @@ pub(crate) struct Core {
     pub(crate) state: State,
     pub(crate) options: Arc<StoreOptions>,
     pub(crate) manifest: Manifest,
-    /// How every segment before the active one ended, by ordinal.
-    pub(crate) sealed: BTreeMap<u32, Dropped>,
+    /// What every file before the active one holds, by its key.
+    pub(crate) sealed: BTreeMap<u32, Extent>,
     pub(crate) epoch: u64,
     /// None where the store was opened for reading only.
     stage: Option<Stage>,
@@ -119,7 +119,7 @@ impl Salts {
 pub(crate) struct Replayed {
     pub(crate) state: State,
     pub(crate) manifest: Manifest,
-    pub(crate) sealed: BTreeMap<u32, Dropped>,
+    pub(crate) sealed: BTreeMap<u32, Extent>,
     /// The last process start that the log knows.
     pub(crate) epoch: u64,
     pub(crate) last_seq: u64,
@@ -230,8 +230,8 @@ impl Core {
     fn roll(&mut self, now: Moment) {
         let first_seq = self.active_first_seq;
         let Some(end) = self.stage.as_mut().and_then(Stage::roll) else { return };
-        let ordinal = u32::try_from(end.ordinal).expect("fewer than 2^32 segments");
-        self.sealed.insert(ordinal, summary(end, first_seq));
+        let extent = summary(end, first_seq);
+        self.sealed.insert(extent.name().key().expect("no segment with a higher ordinal is created"), extent);
         self.begin_segment(Some(end), now);
     }
 
@@ -250,8 +250,8 @@ impl Core {
         let stage = self.stage.as_mut().expect("only a writing store puts");
         let narrow = |value: u64| u32::try_from(value).expect("segments are shorter than 4 GiB and fewer than 2^32");
         let (seq, offset) = stage.stage(encoded);
-        let segment = narrow(stage.active().ordinal());
-        let place = Place { segment, offset: narrow(offset), length: narrow(encoded.len() as u64) };
+        let place =
+            Place { segment: stage.active().key(), offset: narrow(offset), length: narrow(encoded.len() as u64) };
         self.last_is_mark = matches!(entry, Entry::Mark(_));
         let applied = self.state.apply(seq, place, entry, now);
         assert!(matches!(applied, Ok(Applied::Done)), "an entry is judged before it is staged: {applied:?}");
@@ -435,10 +435,11 @@ fn read_only() -> Error {
 }
 
 /// How a segment of the log itself ended, as the manifest will list it once it is dropped.
-pub(crate) fn summary(end: SegmentEnd, first_seq: u64) -> Dropped {
-    Dropped {
+pub(crate) fn summary(end: SegmentEnd, first_seq: u64) -> Extent {
+    Extent {
         first_ordinal: end.ordinal,
         last_ordinal: end.ordinal,
+        generation: 0,
         first_seq,
         last_seq: end.last_seq,
         record_count: end.last_seq + 1 - first_seq,

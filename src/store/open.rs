@@ -17,7 +17,7 @@ use crate::event::{Moment, Timestamp};
 use crate::log::cut::{cut_tail, end_file};
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::{MANIFEST, Manifest};
-use crate::log::segment::{Segment, file_name, ordinal_of};
+use crate::log::segment::{Name, Segment};
 use crate::log::survey::{SegmentFile, Survey};
 use crate::log::verdict::Role;
 use crate::state::{Policy, State};
@@ -62,7 +62,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions, creation: Creation) -> Re
     // A log without times says nothing about the clock.
     let seen = if replay.last_at == i64::MIN { now.wall } else { Timestamp::from_unix_micros(replay.last_at) };
     let replayed = finish(replay, manifest.clone());
-    clear(&dir, &survey, &kept, next_ordinal(&replayed))?;
+    clear(&dir, &survey, &kept, next_name(&replayed))?;
     let ground = Ground { dir, lock, clock, options: Arc::new(options), salts, now };
     let shared = ground.begin(replayed, open_segments(survey, &kept))?;
     shared.note(|notes, _| {
@@ -124,7 +124,7 @@ pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
 /// Whether there is anything to open: if not, not even a lock is left behind.
 fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
     let names = dir.names().map_err(of_env)?;
-    Ok(names.iter().any(|name| name == MANIFEST || ordinal_of(name).is_some()))
+    Ok(names.iter().any(|name| name == MANIFEST || Name::parse(name).is_some()))
 }
 
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
@@ -185,15 +185,15 @@ fn is_new(dir: &Dir, survey: &Survey) -> Result<bool, Error> {
     }
 }
 
-/// A manifest means that a first segment was created, and its name never vanishes before a later one is there.
+/// A manifest means that a first segment was created, and what has no successor is never dropped: one as the log wrote it is always
+/// there after all that was dropped.
 fn check_not_emptied(dir: &Dir, survey: &Survey) -> Result<(), Error> {
-    let last_dropped = survey.manifest.as_ref().and_then(|manifest| manifest.ranges().last());
-    if !survey.files.is_empty() {
+    let Some(manifest) = &survey.manifest else { return Ok(()) };
+    let name = manifest.first_after_dropped();
+    if survey.files.iter().any(|file| file.name >= name) {
         return Ok(());
     }
-    let ordinal = last_dropped.map_or(1, |range| range.last_ordinal + 1);
-    let path = dir.path().join(file_name(ordinal));
-    Err(of_log(crate::log::Error::Missing { path, ordinal }))
+    Err(of_log(crate::log::Error::Missing { path: dir.path().join(name.to_string()), name }))
 }
 
 /// How many of the files, counted from the first, are or precede one that was written to; those after it are merely prepared.
@@ -220,8 +220,8 @@ fn new_replay<'a>(manifest: &'a Manifest, rigour: Rigour, options: &StoreOptions
     Replay::new(State::new(manifest.store_id, policy), manifest, rigour, now)
 }
 
-/// The segments that hold records, by ordinal.
-type Kept = BTreeMap<u64, Ending>;
+/// The segments that hold records.
+type Kept = BTreeMap<Name, Ending>;
 
 /// The files that are longer than what is sound in them.
 type Torn<'f> = Vec<(&'f SegmentFile, Ending)>;
@@ -235,17 +235,17 @@ fn replay_all<'f>(
     let mut kept = Kept::new();
     let mut cut = Torn::new();
     for (index, file) in files.iter().take(written).enumerate() {
-        let role = if index + 1 == written { Role::Last } else { Role::Sealed };
+        let is_last = index + 1 == written && file.name.generation == 0;
+        let role = if is_last { Role::Last } else { Role::Sealed };
         let ending = replay.segment(file, role)?;
         if ending.torn || file.bytes > ending.end {
             cut.push((file, ending));
         }
         if ending.record_count > 0 {
-            kept.insert(file.ordinal, ending);
+            kept.insert(file.name, ending);
         }
     }
-    let last_written = written.checked_sub(1).and_then(|last| files.get(last));
-    replay.prepared(last_written, files.get(written..).unwrap_or_default())?;
+    replay.prepared(files.get(written..).unwrap_or_default())?;
     Ok((kept, cut))
 }
 
@@ -265,18 +265,18 @@ fn cut_torn(dir: &Dir, store_id: &[u8; 16], cut: &[(&SegmentFile, Ending)]) -> R
 
 /// Removes what holds no record: prepared segments, dropped ones, temporary files. The one that bears the `next` ordinal stays until
 /// it is replaced.
-fn clear(dir: &Dir, survey: &Survey, kept: &Kept, next: u64) -> Result<(), Error> {
-    let empty = survey.files.iter().filter(|file| !kept.contains_key(&file.ordinal) && file.ordinal != next);
-    let names: Vec<String> = survey.debris.iter().cloned().chain(empty.map(|file| file_name(file.ordinal))).collect();
+fn clear(dir: &Dir, survey: &Survey, kept: &Kept, next: Name) -> Result<(), Error> {
+    let empty = survey.files.iter().filter(|file| !kept.contains_key(&file.name) && file.name != next);
+    let names: Vec<String> = survey.debris.iter().cloned().chain(empty.map(|file| file.name.to_string())).collect();
     for name in &names {
         dir.remove(name).map_err(of_env)?;
     }
     if names.is_empty() { Ok(()) } else { dir.sync().map_err(of_env) }
 }
 
-/// The ordinal of the segment that a process start begins.
-fn next_ordinal(replayed: &Replayed) -> u64 {
-    replayed.end.map_or(1, |end| end.ordinal + 1)
+/// The segment that a process start begins.
+fn next_name(replayed: &Replayed) -> Name {
+    Name::original(replayed.end.map_or(1, |end| end.ordinal + 1))
 }
 
 fn report(replay: &Replay<'_>, kept: &Kept, created: bool) -> Recovery {
@@ -296,12 +296,9 @@ fn finish(replay: Replay<'_>, manifest: Manifest) -> Replayed {
 }
 
 fn open_segments(survey: Survey, kept: &Kept) -> BTreeMap<u32, Arc<Segment>> {
-    let kept = survey.files.into_iter().filter(|file| kept.contains_key(&file.ordinal));
-    kept.filter_map(|file| {
-        let header = file.header.ok()?;
-        Some((u32::try_from(file.ordinal).ok()?, Arc::new(Segment { header, file: file.file })))
-    })
-    .collect()
+    let kept = survey.files.into_iter().filter(|file| kept.contains_key(&file.name));
+    kept.filter_map(|file| Some((file.name.key()?, Arc::new(Segment { header: file.header.ok()?, file: file.file }))))
+        .collect()
 }
 
 /// What an opening stands on.
@@ -317,12 +314,12 @@ struct Ground {
 impl Ground {
     /// Begins the next epoch in a new segment, and makes that durable.
     fn begin(mut self, replayed: Replayed, mut files: BTreeMap<u32, Arc<Segment>>) -> Result<Shared, Error> {
-        let ordinal = next_ordinal(&replayed);
+        let ordinal = next_name(&replayed).ordinal;
         let store_id = replayed.manifest.store_id;
         let header = SegmentHeader { store_id, ordinal, generation: 0, salt: self.salts.next() };
         let active =
             Segment::create(&self.dir, header, self.options.segment_bytes).map_err(|error| of_log(error.into()))?;
-        files.insert(u32::try_from(ordinal).expect("checked by the replay"), Arc::clone(&active));
+        files.insert(active.key(), Arc::clone(&active));
         let core = Core::begin(replayed, self.options, active, boot_hash(), self.salts, self.now);
         let shared = Shared::new(self.dir, self.clock, core, files, Some(self.lock));
         while shared.step(Core::condemn_next)? {}

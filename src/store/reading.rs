@@ -66,8 +66,8 @@ impl Shared {
         read_record(&segment.file, &segment.header, u64::from(place.offset), place.length, seq).map_err(of_log)
     }
 
-    fn segment(&self, ordinal: u32) -> Option<Arc<Segment>> {
-        self.files.read().unwrap_or_else(PoisonError::into_inner).get(&ordinal).map(Arc::clone)
+    fn segment(&self, key: u32) -> Option<Arc<Segment>> {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone)
     }
 
     /// What the state says of the event `id`, once that is durable.
@@ -119,7 +119,7 @@ impl Shared {
         for segment in segments {
             let bytes = segment.file.len().map_err(of_env)?;
             let mut source = Source::windowed(&segment.file);
-            scan(&mut source, bytes, &segment.header, Seqs::Dense, &mut steps).map_err(|stopped| match stopped {
+            scan(&mut source, bytes, &segment.header, Seqs::Any, &mut steps).map_err(|stopped| match stopped {
                 Stopped::Unreadable(error) => of_env(error),
                 Stopped::ByVisitor(error) => error,
             })?;
@@ -133,7 +133,8 @@ impl Shared {
 
     /// Where an operator finds the file of a place.
     pub(crate) fn path_of(&self, place: Place) -> PathBuf {
-        self.dir.path().join(crate::log::segment::file_name(u64::from(place.segment)))
+        let segment = self.segment(place.segment);
+        segment.map_or_else(|| self.dir.path().to_owned(), |segment| segment.file.path().to_owned())
     }
 }
 

@@ -8,15 +8,14 @@ use crate::event::codec;
 use crate::event::entry::{Begun, Entry, Mark};
 use crate::event::{Moment, Place};
 use crate::log;
-use crate::log::format::SegmentHeader;
-use crate::log::manifest::{Dropped, Manifest};
+use crate::log::manifest::{Extent, Manifest};
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::state::{Applied, State};
-use crate::store::chain::Chain;
+use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
 
@@ -32,7 +31,7 @@ pub(crate) enum Rigour {
 /// A replay that goes from segment to segment.
 pub(crate) struct Replay<'a> {
     pub(crate) state: State,
-    pub(crate) sealed: BTreeMap<u32, Dropped>,
+    pub(crate) sealed: BTreeMap<u32, Extent>,
     pub(crate) epoch: u64,
     pub(crate) last_seq: u64,
     pub(crate) chain: Chain,
@@ -85,24 +84,32 @@ impl<'a> Replay<'a> {
                 return Ok(Ending { end: 0, torn: false, record_count: 0 });
             }
         };
+        let key = file.name.key().ok_or_else(|| unsupported_ordinal(file))?;
         let mut source = match self.rigour {
             Rigour::Strict if role != Role::Last => Source::mapped(&file.file).map_err(failure::of_env)?,
             _ => Source::windowed(&file.file),
         };
-        let ordinal = u32::try_from(file.ordinal).map_err(|_| unsupported_ordinal(file))?;
-        let before = self.last_seq;
-        let seqs = if self.rigour == Rigour::Strict { Seqs::DenseFrom(before + 1) } else { Seqs::Dense };
-        let mut visitor = Applying { replay: self, ordinal, path: file.file.path(), is_first: true };
+        let seqs = if self.rigour == Rigour::Strict { Seqs::From(self.last_seq + 1) } else { Seqs::Any };
+        let mut visitor = Applying { is_first: !header.is_sparse(), replay: self, key, path: file.file.path() };
         let scan = scan(&mut source, file.bytes, &header, seqs, &mut visitor).map_err(|stopped| match stopped {
             Stopped::Unreadable(error) => failure::of_env(error),
             Stopped::ByVisitor(error) => error,
         })?;
-        self.judge(file, role, &header, &scan)?;
-        if let (Some(first_seq), Some(last_seq)) = (scan.first_seq, scan.last_seq) {
-            let end = SegmentEnd { ordinal: file.ordinal, last_seq, length: scan.end, digest: scan.digest };
-            self.sealed.insert(ordinal, summary(end, first_seq));
-            self.chain.end = Some(end);
-            self.last_seq = last_seq;
+        self.judge(file, role, &scan)?;
+        let found = match file.rewritten(self.manifest) {
+            Some(extent) => {
+                self.check_rewritten(file, extent, &scan)?;
+                Some(*extent)
+            }
+            None => scan.first_seq.zip(scan.last_seq).map(|(first_seq, last_seq)| {
+                let (ordinal, length) = (file.name.ordinal, scan.end);
+                summary(SegmentEnd { ordinal, last_seq, length, digest: scan.digest }, first_seq)
+            }),
+        };
+        if let Some(extent) = found {
+            self.sealed.insert(key, extent);
+            self.chain.end = Some(end_of(&extent));
+            self.last_seq = self.last_seq.max(extent.last_seq);
         }
         self.record_count += scan.record_count;
         Ok(Ending { end: scan.end, torn: scan.finding.is_some(), record_count: scan.record_count })
@@ -110,7 +117,7 @@ impl<'a> Replay<'a> {
 
     /// Goes over from the segment before to this one: no ordinal is missing but those that compaction dropped.
     fn join(&mut self, file: &SegmentFile) -> Result<(), Error> {
-        let joined = self.chain.join(self.manifest, file.ordinal);
+        let joined = self.chain.join(self.manifest, file.name);
         self.last_seq = self.chain.last_seq().max(self.last_seq);
         joined.or_else(|broken| {
             self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))
@@ -118,24 +125,37 @@ impl<'a> Replay<'a> {
     }
 
     /// Checks that segments which were never written to follow the others: one that is prepared proves that those before it were there.
-    pub(crate) fn prepared(&mut self, last_written: Option<&SegmentFile>, files: &[SegmentFile]) -> Result<(), Error> {
-        let ends_at = |file: &SegmentFile| SegmentEnd { ordinal: file.ordinal, last_seq: 0, length: 0, digest: 0 };
-        let mut chain = Chain { end: last_written.map(ends_at) };
+    pub(crate) fn prepared(&mut self, files: &[SegmentFile]) -> Result<(), Error> {
+        self.chain.pass(self.manifest);
+        self.last_seq = self.chain.last_seq().max(self.last_seq);
+        let mut chain = self.chain;
         for file in files {
-            if let Err(broken) = chain.join(self.manifest, file.ordinal) {
+            if let Err(broken) = chain.join(self.manifest, file.name) {
                 self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))?;
             }
-            chain.end = Some(ends_at(file));
+            chain.end = Some(SegmentEnd { ordinal: file.name.ordinal, last_seq: 0, length: 0, digest: 0 });
         }
         Ok(())
     }
 
-    fn judge(&mut self, file: &SegmentFile, role: Role, header: &SegmentHeader, scan: &Scan) -> Result<(), Error> {
+    /// Checks that a file which compaction wrote holds all of it, and nothing else.
+    fn check_rewritten(&mut self, file: &SegmentFile, extent: &Extent, scan: &Scan) -> Result<(), Error> {
+        if extent.is_what_was_found(scan) {
+            return Ok(());
+        }
+        let text = "the segment does not hold what the manifest says that compaction wrote; put it back from a backup";
+        self.tolerate(Error::new(ErrorKind::Corrupt, text).at_path(file.file.path()))
+    }
+
+    fn judge(&mut self, file: &SegmentFile, role: Role, scan: &Scan) -> Result<(), Error> {
         let last_seq = scan.last_seq.unwrap_or(self.last_seq);
         match (verdict(role, scan, last_seq), scan.finding) {
             (Verdict::Refuse(because), Some(finding)) => {
                 let beside_a_writer = self.rigour == Rigour::Lenient && role == Role::Last;
-                if beside_a_writer && is_sound_at(&file.file, header.salt, scan.end).map_err(failure::of_env)? {
+                if let Ok(header) = file.header.as_ref()
+                    && beside_a_writer
+                    && is_sound_at(&file.file, header, scan.end).map_err(failure::of_env)?
+                {
                     return Ok(());
                 }
                 let (path, offset) = (file.file.path().to_owned(), finding.offset);
@@ -189,14 +209,15 @@ impl<'a> Replay<'a> {
 }
 
 fn unsupported_ordinal(file: &SegmentFile) -> Error {
-    Error::new(ErrorKind::UnsupportedFormat, "the segment's ordinal is past 4294967295").at_path(file.file.path())
+    Error::new(ErrorKind::UnsupportedFormat, "the segment's ordinal is past 2147483647").at_path(file.file.path())
 }
 
 /// Applies the sound records of one segment.
 struct Applying<'r, 'a> {
     replay: &'r mut Replay<'a>,
-    ordinal: u32,
+    key: u32,
     path: &'r Path,
+    /// Whether the next record must say how the segment before ended; compaction need not have left it.
     is_first: bool,
 }
 
@@ -214,6 +235,7 @@ impl Visitor for Applying<'_, '_> {
         };
         match &entry {
             Entry::Begun(begun) if self.is_first => self.replay.check_begun(begun, self.path)?,
+            Entry::Begun(begun) => self.replay.epoch = begun.epoch,
             _ if self.is_first => {
                 let text = "the segment does not begin with how the one before ended";
                 self.replay.tolerate(placed(Error::new(ErrorKind::Corrupt, text)))?;
@@ -225,7 +247,7 @@ impl Visitor for Applying<'_, '_> {
             u32::try_from(value).map_err(|_| placed(Error::new(ErrorKind::Corrupt, "the segment is too long")))
         };
         let place =
-            Place { segment: self.ordinal, offset: narrow(record.offset)?, length: narrow(record.body.len() as u64)? };
+            Place { segment: self.key, offset: narrow(record.offset)?, length: narrow(record.body.len() as u64)? };
         self.replay.apply(record, &entry, place, self.path)
     }
 }

@@ -13,8 +13,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::event::entry::{Entry, Horizon, Remembered};
 use crate::event::{Moment, Timestamp};
-use crate::log::manifest::{Dropped, Manifest};
-use crate::log::segment::file_name;
+use crate::log::manifest::{Extent, Manifest};
 use crate::store::answers::CompactionReport;
 use crate::store::commit::{Level, Shared};
 use crate::store::core::{Core, Refused, Urgency};
@@ -83,8 +82,8 @@ impl Shared {
     }
 
     /// Drops dead segments: from the manifest first, then from the directory.
-    fn delete(&self, dead: &[Dropped]) -> Result<(), Error> {
-        let manifest = self.desk().core.manifest.after_dropping(dead.iter().copied());
+    fn delete(&self, dead: &[Extent]) -> Result<(), Error> {
+        let manifest = self.desk().core.manifest.after(dead, None);
         manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
             // Which manifest is in force is unknown now, so nothing may be built on either (R2).
             self.poison(&error.to_string());
@@ -92,7 +91,7 @@ impl Shared {
         })?;
         self.adopt(manifest, dead);
         for segment in dead {
-            if let Err(error) = self.dir.remove(&file_name(segment.first_ordinal)) {
+            if let Err(error) = self.dir.remove(&segment.name().to_string()) {
                 tracing::warn!(%error, "a dropped segment could not be deleted; the next opening deletes it");
             }
         }
@@ -103,19 +102,19 @@ impl Shared {
     }
 
     /// From here on the dropped segments are gone, whether or not their files are.
-    fn adopt(&self, manifest: Manifest, dead: &[Dropped]) {
-        let ordinals: Vec<u32> = dead.iter().filter_map(|segment| u32::try_from(segment.first_ordinal).ok()).collect();
+    fn adopt(&self, manifest: Manifest, dead: &[Extent]) {
+        let keys: Vec<u32> = dead.iter().filter_map(|segment| segment.name().key()).collect();
         {
             let mut desk = self.desk();
             desk.core.manifest = manifest;
-            desk.core.state.drop_segments(&ordinals);
-            for ordinal in &ordinals {
-                desk.core.sealed.remove(ordinal);
+            desk.core.state.drop_segments(&keys);
+            for key in &keys {
+                desk.core.sealed.remove(key);
             }
         }
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        for ordinal in &ordinals {
-            files.remove(ordinal);
+        for key in &keys {
+            files.remove(key);
         }
     }
 
@@ -155,7 +154,7 @@ impl Core {
     }
 
     /// The sealed segments that nothing needs, after the ids they alone remember were appended anew; and the seq to wait for.
-    fn find_dead(&mut self, now: Moment) -> Result<(Vec<Dropped>, u64), Refused> {
+    fn find_dead(&mut self, now: Moment) -> Result<(Vec<Extent>, u64), Refused> {
         let durable = self.durable();
         let sealed = self.sealed.iter().filter(|(_, segment)| segment.last_seq <= durable).map(|(ordinal, _)| *ordinal);
         let mut dead = self.state.dead_segments(sealed);

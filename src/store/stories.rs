@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, NewEvent, Outcome};
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::Manifest;
-use crate::log::segment::{Segment, file_name};
+use crate::log::segment::{Name, Segment};
 use crate::state::{Policy, State};
 use crate::store::commit::{Level, Shared};
 use crate::store::core::{Core, Refused, Replayed, Salts};
@@ -24,7 +24,7 @@ fn store(path: &std::path::Path, writable: bool) -> Shared {
     let header = SegmentHeader { store_id: STORE_ID, ordinal: 1, generation: 0, salt: 1 };
     let created = Segment::create(&dir, header, SEGMENT_BYTES).unwrap();
     drop(created);
-    let file = dir.open_file(&file_name(1), writable).unwrap();
+    let file = dir.open_file(&Name::original(1).to_string(), writable).unwrap();
     let active = Arc::new(Segment { header, file });
     let replayed = Replayed {
         state: State::new(STORE_ID, Policy::default()),
@@ -37,7 +37,7 @@ fn store(path: &std::path::Path, writable: bool) -> Shared {
     let clock = Clock::system();
     let now = Moment { wall: clock.read().wall.into(), steady: 0 };
     let options = Arc::new(StoreOptions::default().segment_bytes(SEGMENT_BYTES));
-    let files = BTreeMap::from([(1, Arc::clone(&active))]);
+    let files = BTreeMap::from([(active.key(), Arc::clone(&active))]);
     let core = Core::begin(replayed, options, active, 1, Salts::new([1; 16]), now);
     Shared::new(dir, clock, core, files, None)
 }
