@@ -11,6 +11,13 @@ pub(crate) struct Place {
     pub(crate) length: u32,
 }
 
+impl Place {
+    /// About how many bytes the record takes in the log, its header included.
+    pub(crate) const fn bytes(self) -> u64 {
+        self.length as u64 + 28
+    }
+}
+
 /// A reading of both clocks, taken once per operation and handed down as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {

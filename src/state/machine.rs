@@ -1,6 +1,6 @@
 //! The state, and the one way to change it.
 
-use crate::event::entry::{Begun, Entry, Horizon, Mark, Remembered, RememberedId, Started, Totals};
+use crate::event::entry::{Begun, Entry, Horizon, Mark, Remembered, Started, Totals};
 use crate::event::{Moment, Place};
 use crate::state::events::Events;
 use crate::state::hash::IdHasher;
@@ -101,7 +101,7 @@ impl State {
             Entry::Condemned(condemned) => self.condemn(stamp, condemned)?,
         };
         self.count(entry);
-        self.segments.note(place.segment);
+        self.segments.note(place.segment, seq);
         self.closed = matches!(entry, Entry::Mark(Mark::Close));
         self.last_seq = seq;
         Ok(applied)
@@ -168,7 +168,7 @@ impl State {
             && descending(finished_at) < finished_before
         {
             let slot = self.events.remove(at);
-            self.segments.release(slot.place().segment);
+            self.segments.release(slot.place());
             if !slot.is(Fact::OWN_ID) && slot.received_at >= remembered_before {
                 self.memory.remember_slot(&slot);
             }
@@ -212,29 +212,13 @@ impl State {
         self.events.set_handled(handled);
     }
 
-    /// Those of `sealed`, given in ascending order, that may be deleted once [`State::remembered_in`] them is written elsewhere and
-    /// durable.
-    pub(crate) fn dead_segments(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
-        self.segments.dead(sealed)
-    }
-
-    /// The remembered ids whose evidence lies in `segments`: to be appended as `Remembered` before those are deleted.
-    pub(crate) fn remembered_in(&self, segments: &[u32]) -> Vec<RememberedId> {
-        segments.iter().flat_map(|segment| self.memory.in_segment(*segment)).collect()
-    }
-
-    /// Forgets segments that were deleted.
-    pub(crate) fn drop_segments(&mut self, gone: &[u32]) {
-        self.segments.drop(gone);
-    }
-
     /// Panics if anything disagrees with anything else. Costs a walk over everything.
     #[cfg(test)]
     pub(crate) fn check(&self) {
         self.events.check();
         self.memory.check();
         let slots = &self.events.slots;
-        self.segments.check(slots.iter().map(|(_, slot)| slot.place().segment));
+        self.segments.check(slots.iter().map(|(_, slot)| slot.place()));
         for (id, _) in self.memory.iter() {
             assert!(slots.by_id(id.id_hash).is_none(), "the id of seq {} is remembered and known", id.seq);
             assert!(id.received_at >= self.totals.horizon.remembered_before, "seq {} is too old", id.seq);

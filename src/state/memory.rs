@@ -2,6 +2,8 @@
 //!
 //! About 100 bytes each; the horizon `remembered_before` bounds how long, and by way of [`Memory::horizon_for`] how many.
 
+use std::collections::BTreeMap;
+
 use crate::event::entry::RememberedId;
 use crate::state::hash::low;
 use crate::state::index::Index;
@@ -74,6 +76,8 @@ pub(crate) struct Memory {
     by_body: Index,
     by_received_at: Order,
     by_segment: Order,
+    /// How many there are in each segment.
+    counts: BTreeMap<u32, u64>,
 }
 
 impl Memory {
@@ -84,6 +88,7 @@ impl Memory {
             by_body: Index::new(),
             by_received_at: Order::new(),
             by_segment: Order::new(),
+            counts: BTreeMap::new(),
         }
     }
 
@@ -104,6 +109,7 @@ impl Memory {
         }
         self.by_received_at.insert(ascending(id.received_at), at);
         self.by_segment.insert(u64::from(segment), at);
+        *self.counts.entry(segment).or_default() += 1;
     }
 
     /// Remembers what is needed of an event that is forgotten.
@@ -144,6 +150,25 @@ impl Memory {
         Some(self.ghosts[at].id())
     }
 
+    /// How many have their evidence in `segment`.
+    pub(crate) fn count_in(&self, segment: u32) -> u64 {
+        self.counts.get(&segment).copied().unwrap_or(0)
+    }
+
+    /// The segment in which the evidence of an id lies, and what is remembered.
+    pub(crate) fn evidence(&self, id: u128) -> Option<(u32, RememberedId)> {
+        self.at(id).map(|at| (self.ghosts[at].segment, self.ghosts[at].id()))
+    }
+
+    /// The evidence of an id lies in `to` from now on, if it lay in `from`.
+    pub(crate) fn relocate(&mut self, id: u128, from: &[u32], to: u32) {
+        if let Some((segment, id)) = self.evidence(id)
+            && from.contains(&segment)
+        {
+            self.remember(&id, to);
+        }
+    }
+
     /// Those whose evidence lies in `segment`.
     pub(crate) fn in_segment(&self, segment: u32) -> impl Iterator<Item = RememberedId> {
         let numbers = self.by_segment.from(u64::from(segment));
@@ -168,6 +193,11 @@ impl Memory {
         }
         self.by_received_at.remove(ascending(ghost.received_at), at);
         self.by_segment.remove(u64::from(ghost.segment), at);
+        let count = self.counts.get_mut(&ghost.segment).expect("a segment counts its ids");
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&ghost.segment);
+        }
     }
 
     /// Panics if an index does not lead to every id, or leads elsewhere.
@@ -194,6 +224,8 @@ impl Memory {
         for (segment, at) in self.by_segment.from(0) {
             assert_eq!(segment, u64::from(self.ghosts[at].segment), "ids are ordered by their evidence");
         }
+        let counted: u64 = self.counts.values().sum();
+        assert_eq!(counted, self.len() as u64, "segments count all ids");
         let lens = [self.by_id.len(), self.by_body.len(), self.by_received_at.len(), self.by_segment.len()];
         assert_eq!(lens, [self.len(), bodies, self.len(), self.len()], "no index holds more than there is");
     }

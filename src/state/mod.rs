@@ -6,7 +6,7 @@
 //!                    │                   ├─ lanes   ready, waiting, in flight, finished, …
 //!                    │                   └─ keys    rows of events that run one after another
 //!                    ├─ memory    ids of forgotten events
-//!                    ├─ segments  which files are still needed
+//!                    ├─ segments  which files are still needed, and how much of them
 //!                    └─ totals, epoch
 //! judge_… ─► may this be appended?     next_claim ─► what may run?     view, list, counts ─► what is true?
 //! ```
@@ -36,9 +36,11 @@ mod memory;
 mod order;
 mod reading;
 mod segments;
+mod sieve;
 mod slab;
 mod slot;
 mod slots;
+mod space;
 mod table;
 mod transition;
 mod types;
@@ -58,6 +60,7 @@ mod stories;
 
 pub(crate) use hash::{IdHasher, body as body_hash};
 pub(crate) use machine::{Policy, State};
+pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
 #[cfg(any(test, feature = "manager"))]
 pub(crate) use types::Handled;
 pub(crate) use verdict::{Applied, Known, Reception};

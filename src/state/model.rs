@@ -52,6 +52,17 @@ pub(super) struct Model {
 }
 
 impl Model {
+    /// The event's reception, or its message, lies elsewhere from now on.
+    pub(super) fn relocate(&mut self, seq: u64, from: Place, to: Place) {
+        if let Some(toy) = self.toys.iter_mut().find(|toy| toy.seq == seq) {
+            if toy.place == from {
+                toy.place = to;
+            } else if toy.error_at == Some(from) {
+                toy.error_at = Some(to);
+            }
+        }
+    }
+
     pub(super) fn new() -> Self {
         Self {
             toys: Vec::new(),

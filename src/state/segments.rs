@@ -1,23 +1,50 @@
-//! Which segments are still needed.
+//! Which segments are still needed, and how much of each.
 //!
 //! ```text
-//! 1  received a, received b         kept: b          refs: –
-//! 2  started a, completed a         kept: –          refs: 1     needed: without it a would come back from segment 1
-//! 3  received c, completed c        kept: –          refs: –     dead once c is forgotten
+//! 1  received a, received b         kept: b     forgotten: a          refs: –
+//! 2  started a, completed a         kept: –     forgotten: –          refs: 1    needed: without it a would come back from segment 1
+//! 3  received c, completed c        kept: –     forgotten: c          refs: 3    dead
 //! ```
 //!
 //! A segment is dead when it holds no reception of an event that is still known, and every segment whose receptions its
-//! transitions are about is gone, or goes with it (R6). Refs only ever lead to older segments.
+//! transitions are about is gone, or goes with it (R6). Refs only ever lead to older segments, or to the segment itself.
+//!
+//! What compaction would keep of a segment is estimated: receptions of events that are known count whole, transitions in proportion
+//! to how many of the receptions that they are about are known.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::Place;
 
 /// What a segment is still needed for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SegmentUse {
+    /// Seq of its first record.
+    pub(crate) first_seq: u64,
     /// Receptions in it whose events are live or retained.
     pub(crate) receptions_kept: u64,
-    /// Other segments with receptions that its transitions are about.
-    pub(crate) refs: BTreeSet<u32>,
+    /// Bytes of those.
+    bytes_kept: u64,
+    /// Receptions in it whose events are forgotten. They would come back if what ended them went first.
+    receptions_forgotten: u64,
+    /// Segments with receptions that its transitions are about.
+    refs: BTreeMap<u32, Ref>,
+    /// Bytes that compaction found it must keep whatever becomes of the events.
+    bytes_fixed: u64,
+}
+
+/// Transitions in one segment about receptions in another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ref {
+    bytes: u64,
+    /// So many receptions there were when the other was rewritten, to which the bytes are in proportion; 0: it was not.
+    receptions: u64,
+}
+
+impl SegmentUse {
+    const fn receptions(&self) -> u64 {
+        self.receptions_kept + self.receptions_forgotten
+    }
 }
 
 /// What each segment is still needed for.
@@ -31,39 +58,117 @@ impl Segments {
         Self { uses: BTreeMap::new() }
     }
 
-    /// An entry lies in `segment`.
-    pub(crate) fn note(&mut self, segment: u32) -> &mut SegmentUse {
-        self.uses.entry(segment).or_default()
+    /// The entry `seq` lies in `segment`.
+    pub(crate) fn note(&mut self, segment: u32, seq: u64) -> &mut SegmentUse {
+        self.uses.entry(segment).or_insert_with(|| SegmentUse { first_seq: seq, ..SegmentUse::default() })
     }
 
-    /// The reception of an event that is known lies in `segment`.
-    pub(crate) fn keep(&mut self, segment: u32) {
-        self.note(segment).receptions_kept += 1;
+    /// The reception `seq` of an event that is known lies at `place`.
+    pub(crate) fn keep(&mut self, place: Place, seq: u64) {
+        let used = self.note(place.segment, seq);
+        used.receptions_kept += 1;
+        used.bytes_kept += place.bytes();
     }
 
-    /// An event whose reception lies in `segment` is forgotten.
-    pub(crate) fn release(&mut self, segment: u32) {
-        let kept = &mut self.note(segment).receptions_kept;
-        *kept = kept.checked_sub(1).expect("an event is forgotten once");
+    /// An event whose reception lies at `place` is forgotten.
+    pub(crate) fn release(&mut self, place: Place) {
+        self.take(place).receptions_forgotten += 1;
     }
 
-    /// A transition in `segment` is about a reception in `reception`.
-    pub(crate) fn refer(&mut self, segment: u32, reception: u32) {
-        if segment != reception {
-            self.note(segment).refs.insert(reception);
-        }
+    /// The reception of an event that is known lies at `to` from now on.
+    pub(crate) fn relocate(&mut self, from: Place, to: Place, seq: u64) {
+        self.take(from);
+        self.keep(to, seq);
+    }
+
+    fn take(&mut self, place: Place) -> &mut SegmentUse {
+        let used = self.uses.get_mut(&place.segment).expect("an event lies in a segment");
+        used.receptions_kept = used.receptions_kept.checked_sub(1).expect("an event is forgotten once");
+        used.bytes_kept = used.bytes_kept.saturating_sub(place.bytes());
+        used
+    }
+
+    /// The transition `seq` at `place` is about a reception in `reception`.
+    pub(crate) fn refer(&mut self, place: Place, reception: u32, seq: u64) {
+        self.note(place.segment, seq).refs.entry(reception).or_default().bytes += place.bytes();
     }
 
     /// Those of `sealed`, given in ascending order, that are dead.
     pub(crate) fn dead(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut dead = BTreeSet::new();
         for segment in sealed {
-            let Some(SegmentUse { receptions_kept: 0, refs }) = self.uses.get(&segment) else { continue };
-            if refs.iter().all(|other| dead.contains(other) || !self.uses.contains_key(other)) {
+            let Some(SegmentUse { receptions_kept: 0, refs, .. }) = self.uses.get(&segment) else { continue };
+            let goes = |other: &u32| *other == segment || dead.contains(other) || !self.uses.contains_key(other);
+            if refs.keys().all(goes) {
                 dead.insert(segment);
             }
         }
         dead.into_iter().collect()
+    }
+
+    /// About how many bytes of `segment` are needed, its remembered ids apart. `cleaned` are segments whose forgotten receptions go at
+    /// the same time or before.
+    pub(crate) fn bytes_needed(&self, segment: u32, cleaned: &BTreeSet<u32>) -> u64 {
+        let Some(used) = self.uses.get(&segment) else { return 0 };
+        let refs = used.refs.iter().map(|(other, found)| {
+            let Some(about) = self.uses.get(other) else { return 0 };
+            if about.receptions_forgotten > 0 && *other != segment && !cleaned.contains(other) {
+                return found.bytes;
+            }
+            let of = if found.receptions > 0 { found.receptions } else { about.receptions() };
+            (found.bytes * about.receptions_kept).checked_div(of).unwrap_or(0).min(found.bytes)
+        });
+        used.bytes_fixed + used.bytes_kept + refs.sum::<u64>()
+    }
+
+    /// Whether an event that is forgotten would come back from `segment` if what ended it went.
+    pub(crate) fn holds_forgotten(&self, segment: u32) -> bool {
+        self.uses.get(&segment).is_some_and(|used| used.receptions_forgotten > 0)
+    }
+
+    /// Where the segments before `segment` begin, in ascending order.
+    pub(crate) fn beginnings_before(&self, segment: u32) -> Vec<(u64, u32)> {
+        self.uses.range(..segment).map(|(segment, used)| (used.first_seq, *segment)).collect()
+    }
+
+    pub(crate) fn first_seq(&self, segment: u32) -> Option<u64> {
+        self.uses.get(&segment).map(|used| used.first_seq)
+    }
+
+    /// What is known in `old` is about to be relocated to `new`.
+    pub(crate) fn begin(&mut self, old: &[u32], new: u32) {
+        let first_seq = old.first().and_then(|segment| self.first_seq(*segment)).unwrap_or(0);
+        self.note(new, first_seq);
+    }
+
+    /// The segment `new`, in which so many `receptions` were written, and transitions about those in `refs`, stands for `old` from now
+    /// on. Everything that is known was relocated.
+    pub(crate) fn replace(&mut self, old: &[u32], new: u32, receptions: u64, refs: &BTreeMap<u32, u64>) {
+        let mut total = receptions;
+        for segment in old {
+            let Some(used) = self.uses.remove(segment) else { continue };
+            assert_eq!(used.receptions_kept, 0, "what is known was relocated before segment {segment} went");
+            total += used.receptions_forgotten;
+        }
+        let used = self.uses.entry(new).or_default();
+        // What was forgotten since it was copied lies in the new segment.
+        used.receptions_forgotten = receptions.saturating_sub(used.receptions_kept);
+        used.refs = refs.iter().map(|(other, bytes)| (*other, Ref { bytes: *bytes, receptions: 0 })).collect();
+        for used in self.uses.values_mut() {
+            let bytes: u64 = old.iter().filter_map(|segment| used.refs.remove(segment)).map(|found| found.bytes).sum();
+            if bytes > 0 {
+                let found = used.refs.entry(new).or_default();
+                *found = Ref { bytes: found.bytes + bytes, receptions: total };
+            }
+        }
+    }
+
+    /// Compaction left `bytes` in `segment` and can do no better.
+    pub(crate) fn fix(&mut self, segment: u32, bytes: u64) {
+        let estimated = self.bytes_needed(segment, &BTreeSet::new());
+        if let Some(used) = self.uses.get_mut(&segment) {
+            used.bytes_fixed += bytes.saturating_sub(estimated);
+        }
     }
 
     /// Forgets segments that are gone.
@@ -72,18 +177,26 @@ impl Segments {
             let dropped = self.uses.remove(segment);
             assert!(dropped.is_none_or(|dropped| dropped.receptions_kept == 0), "segment {segment} was needed");
         }
+        for used in self.uses.values_mut() {
+            used.refs.retain(|other, _| !gone.contains(other));
+        }
     }
 
-    /// Panics unless `receptions`, the segments of all known receptions, are those that are kept.
+    /// Panics unless `receptions`, the places of all known receptions, are those that are kept.
     #[cfg(test)]
-    pub(crate) fn check(&self, receptions: impl Iterator<Item = u32>) {
-        let mut kept = BTreeMap::<u32, u64>::new();
-        receptions.for_each(|segment| *kept.entry(segment).or_default() += 1);
+    pub(crate) fn check(&self, receptions: impl Iterator<Item = Place>) {
+        let mut kept = BTreeMap::<u32, (u64, u64)>::new();
+        for place in receptions {
+            let (count, bytes) = kept.entry(place.segment).or_default();
+            (*count, *bytes) = (*count + 1, *bytes + place.bytes());
+        }
         for (segment, used) in &self.uses {
-            let counted = kept.remove(segment).unwrap_or(0);
-            assert_eq!(counted, used.receptions_kept, "receptions in segment {segment} are counted");
+            let counted = kept.remove(segment).unwrap_or_default();
+            assert_eq!(counted, (used.receptions_kept, used.bytes_kept), "receptions in segment {segment} are counted");
         }
         assert!(kept.is_empty(), "receptions lie in segments that are gone: {kept:?}");
+        let beginnings: Vec<_> = self.uses.iter().map(|(segment, used)| (*segment, used.first_seq)).collect();
+        assert!(beginnings.is_sorted_by_key(|(_, seq)| *seq), "keys ascend with the log: {beginnings:?}");
     }
 }
 
@@ -91,19 +204,46 @@ impl Segments {
 mod tests {
     use super::*;
 
+    fn place(segment: u32) -> Place {
+        Place { segment, offset: 0, length: 72 }
+    }
+
     #[test]
     fn a_segment_is_dead_when_nothing_is_kept_and_all_it_refers_to_goes_too() {
         let mut segments = Segments::new();
-        (1..=4).for_each(|segment| segments.keep(segment));
-        segments.refer(2, 1);
-        segments.refer(3, 2);
-        segments.refer(4, 4);
-        (2..=4).for_each(|segment| segments.release(segment));
+        (1..=4).for_each(|segment| segments.keep(place(segment), segment.into()));
+        segments.refer(place(2), 1, 2);
+        segments.refer(place(3), 2, 3);
+        segments.refer(place(4), 4, 4);
+        (2..=4).for_each(|segment| segments.release(place(segment)));
         assert_eq!(segments.dead(1..=4), [4]);
-        segments.release(1);
+        segments.release(place(1));
         assert_eq!(segments.dead(1..=4), [1, 2, 3, 4]);
         assert_eq!(segments.dead(2..=4), [4], "what is not sealed is not gone");
         segments.drop(&[1]);
         assert_eq!(segments.dead(2..=3), [2, 3]);
+    }
+
+    #[test]
+    fn what_is_needed_of_a_segment_shrinks_with_what_is_known() {
+        let mut segments = Segments::new();
+        let bytes = place(1).bytes();
+        (0..4).for_each(|seq| segments.keep(place(2), seq));
+        (0..4).for_each(|seq| segments.refer(place(4), 2, 10 + seq));
+        let none = BTreeSet::new();
+        assert_eq!((segments.bytes_needed(2, &none), segments.bytes_needed(4, &none)), (4 * bytes, 4 * bytes));
+        (0..3).for_each(|_| segments.release(place(2)));
+        assert_eq!(segments.bytes_needed(2, &none), bytes);
+        assert_eq!(segments.bytes_needed(4, &none), 4 * bytes, "without them what is forgotten would come back");
+        assert_eq!(segments.bytes_needed(4, &BTreeSet::from([2])), bytes, "unless it goes");
+        segments.begin(&[2], 3);
+        segments.relocate(place(2), place(3), 1);
+        segments.replace(&[2], 3, 1, &BTreeMap::new());
+        assert_eq!((segments.bytes_needed(3, &none), segments.bytes_needed(4, &none)), (bytes, bytes));
+        segments.fix(3, bytes + 7);
+        assert_eq!(segments.bytes_needed(3, &none), bytes + 7);
+        segments.release(place(3));
+        assert_eq!(segments.bytes_needed(4, &none), 4 * bytes);
+        assert!(segments.holds_forgotten(3));
     }
 }

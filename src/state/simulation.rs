@@ -11,7 +11,7 @@ use crate::state::chance::Chance;
 use crate::state::hash::low;
 use crate::state::model::Model;
 use crate::state::verdict::Reason;
-use crate::state::{Applied, Handled, Policy, Reception, State, View};
+use crate::state::{Applied, Grain, Handled, Kept, Policy, Reception, Sieve, State, View};
 
 const STORE_ID: [u8; 16] = [7; 16];
 const TYPES: [&str; 3] = ["Issue", "Comment", "Cycle"];
@@ -29,6 +29,9 @@ struct World {
     steady: u64,
     /// Segments that were compacted away.
     gone: u32,
+    /// Segments that were written in place of others.
+    rewritten: u32,
+    compacting: bool,
     orphans: u32,
 }
 
@@ -37,7 +40,20 @@ impl World {
         let state = State::new(STORE_ID, Policy::default());
         let (log, model) = (Vec::new(), Model::new());
         let chance = Chance::new(seed);
-        let mut world = Self { chance, state, model, log, seq: 0, segment: 0, boot: 1, steady: 0, gone: 0, orphans: 0 };
+        let mut world = Self {
+            chance,
+            state,
+            model,
+            log,
+            seq: 0,
+            segment: 0,
+            boot: 1,
+            steady: 0,
+            gone: 0,
+            rewritten: 0,
+            compacting: false,
+            orphans: 0,
+        };
         world.roll(true);
         world
     }
@@ -65,7 +81,8 @@ impl World {
 
     /// A new segment, by a new process or by the same.
     fn roll(&mut self, process: bool) {
-        self.segment += 1;
+        // What is written in place of it has the next number.
+        self.segment += 2;
         let epoch = self.model.epoch + u64::from(process);
         let begun = Begun { first_seq: self.seq + 1, epoch, boot: self.boot, at: self.wall(), predecessor: None };
         self.put(&Entry::Begun(begun));
@@ -218,7 +235,100 @@ impl World {
         self.state.set_handled(handled);
     }
 
+    /// Deletes what is dead, then rewrites some neighbours while other things go on.
     fn compact(&mut self) {
+        if std::mem::replace(&mut self.compacting, true) {
+            return;
+        }
+        self.delete();
+        let mut sealed: Vec<u32> = self.log.iter().map(|(_, place, _)| place.segment).collect();
+        sealed.dedup();
+        sealed.pop();
+        let count = sealed.len() as u64;
+        let first = usize::try_from(self.chance.below(count.max(1))).unwrap();
+        let length = 1 + usize::try_from(self.chance.below(3)).unwrap();
+        let sources: Vec<u32> = sealed.into_iter().skip(first).take(length).collect();
+        if let Some(first) = sources.first() {
+            let new = first ^ 1;
+            self.rewrite(&sources, new);
+        }
+        self.compacting = false;
+    }
+
+    fn rewrite(&mut self, sources: &[u32], new: u32) {
+        let is_source = |place: &Place| sources.contains(&place.segment);
+        let records: Vec<_> = self.log.iter().filter(|(_, place, _)| is_source(place)).cloned().collect();
+        let mut sieve = Sieve::new(&self.state, sources.to_vec());
+        let mut kept = Vec::new();
+        for (seq, place, bytes) in &records {
+            let entry = codec::decode(bytes).unwrap();
+            sieve.sift(&self.state, Grain { seq: *seq, place: *place, entry: &entry, body: bytes }, &mut kept);
+            self.go_on();
+        }
+        let sifted = sieve.end(&mut kept, false);
+        let moved: Vec<_> = kept.into_iter().map(|kept| self.rewritten(&records, kept, new)).collect();
+        self.rewritten += u32::from(!moved.is_empty());
+        if !moved.is_empty() {
+            self.state.begin_relocation(sources, new);
+        }
+        for (from, seq, place, bytes) in &moved {
+            match codec::decode(bytes).unwrap() {
+                Entry::Remembered(remembered) => {
+                    for id in remembered.ids {
+                        self.state.relocate_memory(id.id_hash, sources, new);
+                    }
+                }
+                Entry::Received(received) => {
+                    let id = self.state.hasher().id(received.id);
+                    self.state.relocate_reception(*seq, id, *from, *place);
+                    self.model.relocate(*seq, *from, *place);
+                }
+                entry => {
+                    let of = entry.of().map_or(*seq, |of| of.seq);
+                    self.state.relocate_message(of, *from, *place);
+                    self.model.relocate(of, *from, *place);
+                }
+            }
+            self.go_on();
+        }
+        if moved.is_empty() {
+            self.state.drop_segments(sources);
+        } else {
+            self.state.replace_segments(sources, new, &sifted, 1_000);
+        }
+        self.log.retain(|(_, place, _)| !sources.contains(&place.segment));
+        self.log.extend(moved.into_iter().map(|(_, seq, place, bytes)| (seq, place, bytes)));
+        self.log.sort_unstable_by_key(|(seq, ..)| *seq);
+        self.gone += u32::try_from(sources.len()).unwrap();
+    }
+
+    /// What was kept as a record of the new segment, and where it lay.
+    fn rewritten(&self, records: &[(u64, Place, Vec<u8>)], kept: Kept, new: u32) -> (Place, u64, Place, Vec<u8>) {
+        let (seq, bytes) = match kept {
+            Kept::AsItIs { seq, place } => {
+                let (_, at, bytes) = records.iter().find(|(found, ..)| *found == seq).unwrap();
+                assert_eq!(*at, place);
+                (seq, bytes.clone())
+            }
+            Kept::Held { seq, body } => (seq, body),
+            Kept::Remembered { seq, ids } => {
+                let mut bytes = Vec::new();
+                Entry::Remembered(Remembered { ids }).encode(&mut bytes);
+                (seq, bytes)
+            }
+        };
+        let (_, from, _) = records.iter().find(|(found, ..)| *found == seq).unwrap();
+        (*from, seq, Place { segment: new, ..*from }, bytes)
+    }
+
+    /// Something happens meanwhile, now and then; compaction goes on one at a time.
+    fn go_on(&mut self) {
+        if self.chance.below(20) == 0 {
+            self.step();
+        }
+    }
+
+    fn delete(&mut self) {
         let dead = self.state.dead_segments(1..self.segment);
         let ids = self.state.remembered_in(&dead);
         if !ids.is_empty() {
@@ -293,6 +403,7 @@ impl World {
         };
         assert_eq!(views(&again), views(&self.state));
         assert_eq!(again.totals(), self.state.totals());
+        assert!(again.condemned().eq(self.state.condemned()));
         let ghosts = |state: &State| {
             let mut ghosts: Vec<_> = state.memory.iter().map(|(id, segment)| (id.seq, id, segment)).collect();
             ghosts.sort_unstable_by_key(|(seq, ..)| *seq);
@@ -306,7 +417,7 @@ impl World {
     }
 }
 
-fn check(seed: u64, steps: u32) -> (u32, u32) {
+fn check(seed: u64, steps: u32) -> (u32, u32, u32) {
     let mut world = World::new(seed);
     for step in 0..steps {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -318,15 +429,18 @@ fn check(seed: u64, steps: u32) -> (u32, u32) {
         }));
         assert!(result.is_ok(), "seed {seed}, step {step}");
     }
-    (world.gone, world.orphans)
+    (world.gone, world.rewritten, world.orphans)
 }
 
 #[test]
 fn state_and_model_agree_after_every_step_and_after_replay() {
-    let (mut gone, mut orphans) = (0, 0);
-    for seed in 1..=6 {
-        let (more_gone, more_orphans) = check(seed, 1_200);
-        (gone, orphans) = (gone + more_gone, orphans + more_orphans);
+    let (mut gone, mut rewritten, mut orphans) = (0, 0, 0);
+    for seed in 1..=8 {
+        let (more_gone, more_rewritten, more_orphans) = check(seed, 1_200);
+        (gone, rewritten, orphans) = (gone + more_gone, rewritten + more_rewritten, orphans + more_orphans);
     }
-    assert!(gone > 20 && orphans > 20, "{gone} segments were compacted, {orphans} orphans met");
+    assert!(
+        gone > 20 && rewritten > 20 && orphans > 20,
+        "{gone} segments were compacted, {rewritten} rewritten, {orphans} orphans met"
+    );
 }

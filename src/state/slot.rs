@@ -176,6 +176,10 @@ impl Slot {
         Place { segment: self.segment, offset: self.offset, length: self.length }
     }
 
+    pub(crate) fn set_place(&mut self, place: Place) {
+        Place { segment: self.segment, offset: self.offset, length: self.length } = place;
+    }
+
     pub(crate) fn status(&self) -> Status {
         Status::ALL.get(usize::from(self.stand & 7)).copied().expect("only statuses are stored")
     }

@@ -39,7 +39,7 @@ impl State {
             due,
             status,
         });
-        self.segments.keep(stamp.place.segment);
+        self.segments.keep(stamp.place, stamp.seq);
         Ok(Applied::Done)
     }
 
@@ -130,7 +130,7 @@ impl State {
         if let Some(found) = token.filter(|token| *token != expected) {
             return Err(stamp.illegal(Reason::Token { of_seq: of.seq, expected, found }));
         }
-        self.segments.refer(stamp.place.segment, slot.place().segment);
+        self.segments.refer(stamp.place, slot.place().segment, stamp.seq);
         self.events.change(at, |slots| {
             let slot = &mut slots[at];
             slot.set_status(next);

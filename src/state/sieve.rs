@@ -1,0 +1,239 @@
+//! What compaction keeps of segments that it rewrites: a pure function of their records, in order, and of what is known now.
+//!
+//! ```text
+//! received         known ─► kept      forgotten, its id is not ─► remembered      forgotten ─► gone
+//! transition       its reception is kept, or lies elsewhere and might come back ─► kept      otherwise ─► gone
+//! begun, close     kept where something kept stands before or after it that a process start means something to
+//! horizon, state   the last before anything that is kept, unless one before it went further
+//! mark (idle)      gone
+//! ```
+//!
+//! Replaying what is kept gives the same state as replaying all. Three things see to that. A transition goes only if its reception has
+//! gone, durably, or goes with it (R6): an event whose completion went first would run again. Of process starts without anything kept
+//! between them, the first of another epoch ends what ran before, and the last gives the epoch to what starts after. Of horizons without anything kept
+//! between them only those count that go furthest; and each is needed before an id that it made free is taken again.
+
+use std::collections::BTreeMap;
+
+use crate::event::Place;
+use crate::event::entry::{Entry, Horizon, Mark, Received, Remembered, RememberedId};
+use crate::state::hash::low;
+use crate::state::machine::State;
+
+/// Ids that one record remembers.
+const IDS_PER_RECORD: usize = 256;
+
+/// A record that is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grain<'g, 'e> {
+    pub(crate) seq: u64,
+    pub(crate) place: Place,
+    pub(crate) entry: &'g Entry<'e>,
+    pub(crate) body: &'e [u8],
+}
+
+/// A record to be written, in the order of their seqs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The record that was looked at as it is.
+    AsItIs { seq: u64, place: Place },
+    /// One that was looked at before, as it was.
+    Held { seq: u64, body: Vec<u8> },
+    /// What is left of receptions, or of a longer record of this kind.
+    Remembered { seq: u64, ids: Vec<RememberedId> },
+}
+
+/// What was kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sifted {
+    /// How many receptions.
+    pub(crate) receptions: u64,
+    /// Bytes of transitions, by the segment of the reception that they are about.
+    pub(crate) refs: BTreeMap<u32, u64>,
+}
+
+/// Looks at the records of neighbouring segments, one after another.
+#[derive(Debug)]
+pub(crate) struct Sieve {
+    sources: Vec<u32>,
+    /// Seq of the first record that is looked at.
+    first_seq: u64,
+    /// Where the segments before those begin.
+    before: Vec<(u64, u32)>,
+    /// Receptions that were kept, ascending. They stay kept even if they are forgotten meanwhile, and so does all about them.
+    receptions: Vec<u64>,
+    held: Held,
+    ids: Vec<RememberedId>,
+    /// Seq of the last reception that is to be remembered.
+    ids_at: u64,
+    sifted: Sifted,
+}
+
+/// A record that was looked at and is held back.
+type Record = (u64, Vec<u8>);
+
+/// Records that belong to no event, held back until it is known whether they matter.
+#[derive(Debug, Default)]
+struct Held {
+    /// The last record, if it says that the process closed the store.
+    close: Option<Record>,
+    /// The first beginning of a segment, and its epoch.
+    first: Option<(u64, Record)>,
+    /// The first beginning of another epoch after that: this one ended what ran, if the first did not.
+    change: Option<Record>,
+    /// The last one: this gives the epoch to what follows.
+    last: Option<Record>,
+    /// That the store was closed before the first or before the change.
+    closes: Vec<Record>,
+    /// None goes as far as another in both respects.
+    horizons: Vec<(Horizon, Record)>,
+}
+
+impl Sieve {
+    /// A sieve for `sources`, sealed neighbours in ascending order.
+    pub(crate) fn new(state: &State, sources: Vec<u32>) -> Self {
+        let first = sources.first().copied().unwrap_or(0);
+        let first_seq = state.segments.first_seq(first).unwrap_or(0);
+        Self {
+            before: state.segments.beginnings_before(first),
+            sources,
+            receptions: Vec::new(),
+            held: Held::default(),
+            ids: Vec::new(),
+            ids_at: 0,
+            first_seq,
+            sifted: Sifted::default(),
+        }
+    }
+
+    /// Looks at the next record; what is to be written now goes to the end of `kept`.
+    pub(crate) fn sift(&mut self, state: &State, grain: Grain<'_, '_>, kept: &mut Vec<Kept>) {
+        match grain.entry {
+            Entry::Begun(_) | Entry::State(_) | Entry::Horizon(_) | Entry::Mark(_) => {
+                self.write_ids(kept);
+                self.held.hold(grain);
+            }
+            Entry::Received(received) => self.sift_reception(state, grain, received, kept),
+            Entry::Remembered(remembered) => self.sift_remembered(state, grain, remembered, kept),
+            Entry::Started(_)
+            | Entry::Completed(_)
+            | Entry::Failed(_)
+            | Entry::Released(_)
+            | Entry::Replayed(_)
+            | Entry::Cancelled(_)
+            | Entry::Condemned(_) => self.sift_transition(state, grain, kept),
+        }
+    }
+
+    /// All was looked at. What was held back to the end is written if anything was written before; if not, nothing is left at all.
+    pub(crate) fn end(mut self, kept: &mut Vec<Kept>, wrote_before: bool) -> Sifted {
+        self.write_ids(kept);
+        if wrote_before || !kept.is_empty() {
+            self.held.release(kept);
+        }
+        self.sifted
+    }
+
+    fn sift_reception(&mut self, state: &State, grain: Grain<'_, '_>, received: &Received<'_>, kept: &mut Vec<Kept>) {
+        if state.events.slots.by_seq(grain.seq).is_some() {
+            self.receptions.push(grain.seq);
+            self.sifted.receptions += 1;
+            self.keep(grain, kept);
+        } else if let Some(id) = self.remembered_here(state, state.hasher.id(received.id), grain.seq) {
+            self.ids.push(id);
+            self.ids_at = grain.seq;
+            if self.ids.len() == IDS_PER_RECORD {
+                self.write_ids(kept);
+            }
+        }
+    }
+
+    fn sift_remembered(&mut self, state: &State, grain: Grain<'_, '_>, remembered: &Remembered, kept: &mut Vec<Kept>) {
+        let ids = remembered.ids.iter().filter_map(|id| self.remembered_here(state, id.id_hash, id.seq));
+        let ids: Vec<RememberedId> = ids.collect();
+        if !ids.is_empty() {
+            self.write_ids(kept);
+            self.held.release(kept);
+            kept.push(Kept::Remembered { seq: grain.seq, ids });
+        }
+    }
+
+    fn sift_transition(&mut self, state: &State, grain: Grain<'_, '_>, kept: &mut Vec<Kept>) {
+        let Some(of) = grain.entry.of() else { return };
+        let known = state.events.slots.by_seq(of.seq).map(|at| &state.events.slots[at]);
+        let reception = match known {
+            Some(slot) if low(slot.id()) == of.id_hash => Some(slot.place().segment),
+            _ if self.receptions.binary_search(&of.seq).is_ok() => self.sources.first().copied(),
+            _ if of.seq >= self.first_seq => None,
+            _ => self.segment_before(of.seq).filter(|segment| state.segments.holds_forgotten(*segment)),
+        };
+        if let Some(segment) = reception {
+            *self.sifted.refs.entry(segment).or_default() += grain.place.bytes();
+            self.keep(grain, kept);
+        }
+    }
+
+    fn keep(&mut self, grain: Grain<'_, '_>, kept: &mut Vec<Kept>) {
+        self.write_ids(kept);
+        self.held.release(kept);
+        kept.push(Kept::AsItIs { seq: grain.seq, place: grain.place });
+    }
+
+    /// What is remembered of the reception `seq`, if its evidence lies in what is looked at.
+    fn remembered_here(&self, state: &State, id: u128, seq: u64) -> Option<RememberedId> {
+        let (segment, id) = state.memory.evidence(id)?;
+        (id.seq == seq && self.sources.contains(&segment)).then_some(id)
+    }
+
+    /// The segment, before those that are looked at, that would hold the record `seq`.
+    fn segment_before(&self, seq: u64) -> Option<u32> {
+        let index = self.before.partition_point(|(first_seq, _)| *first_seq <= seq);
+        self.before.get(index.checked_sub(1)?).map(|(_, segment)| *segment)
+    }
+
+    fn write_ids(&mut self, kept: &mut Vec<Kept>) {
+        if !self.ids.is_empty() {
+            self.held.release(kept);
+            kept.push(Kept::Remembered { seq: self.ids_at, ids: std::mem::take(&mut self.ids) });
+        }
+    }
+}
+
+impl Held {
+    fn hold(&mut self, grain: Grain<'_, '_>) {
+        let record = || (grain.seq, grain.body.to_vec());
+        let close = self.close.take();
+        match (grain.entry, &self.first) {
+            (Entry::Mark(Mark::Close), _) => self.close = Some(record()),
+            (Entry::Begun(begun), None) => {
+                self.closes.extend(close);
+                self.first = Some((begun.epoch, record()));
+            }
+            (Entry::Begun(begun), Some((epoch, _))) if begun.epoch != *epoch && self.change.is_none() => {
+                self.closes.extend(close);
+                self.change = Some(record());
+            }
+            (Entry::Begun(_), Some(_)) => self.last = Some(record()),
+            (Entry::State(totals), _) => self.hold_horizon(totals.horizon, record()),
+            (Entry::Horizon(horizon), _) => self.hold_horizon(*horizon, record()),
+            _ => {}
+        }
+    }
+
+    fn hold_horizon(&mut self, horizon: Horizon, record: Record) {
+        self.horizons.retain(|(held, _)| {
+            held.finished_before > horizon.finished_before || held.remembered_before > horizon.remembered_before
+        });
+        self.horizons.push((horizon, record));
+    }
+
+    /// Writes what was held back.
+    fn release(&mut self, kept: &mut Vec<Kept>) {
+        let Self { close, first, change, last, closes, horizons } = std::mem::take(self);
+        let mut records = closes;
+        records.extend([close, first.map(|(_, record)| record), change, last].into_iter().flatten());
+        records.extend(horizons.into_iter().map(|(_, record)| record));
+        records.sort_unstable_by_key(|(seq, _)| *seq);
+        kept.extend(records.into_iter().map(|(seq, body)| Kept::Held { seq, body }));
+    }
+}

@@ -1,0 +1,100 @@
+//! What compaction asks and does: which segments are needed, where things lie from now on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::Place;
+use crate::event::entry::RememberedId;
+use crate::state::machine::State;
+use crate::state::sieve::Sifted;
+
+/// About how many bytes one remembered id takes in the log.
+const REMEMBERED_BYTES: u64 = 48;
+
+impl State {
+    /// Those of `sealed`, given in ascending order, that may be deleted once [`State::remembered_in`] them is written elsewhere and
+    /// durable.
+    pub(crate) fn dead_segments(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
+        self.segments.dead(sealed)
+    }
+
+    /// The remembered ids whose evidence lies in `segments`: to be appended as `Remembered` before those are deleted.
+    pub(crate) fn remembered_in(&self, segments: &[u32]) -> Vec<RememberedId> {
+        segments.iter().flat_map(|segment| self.memory.in_segment(*segment)).collect()
+    }
+
+    /// How many those are.
+    pub(crate) fn remembered_count_in(&self, segment: u32) -> u64 {
+        self.memory.count_in(segment)
+    }
+
+    /// Forgets segments that were deleted.
+    pub(crate) fn drop_segments(&mut self, gone: &[u32]) {
+        self.segments.drop(gone);
+    }
+
+    /// About how many bytes of `segment` rewriting it would leave. `cleaned` are segments that are rewritten at the same time or before.
+    pub(crate) fn bytes_needed(&self, segment: u32, cleaned: &BTreeSet<u32>) -> u64 {
+        self.segments.bytes_needed(segment, cleaned) + self.memory.count_in(segment) * REMEMBERED_BYTES
+    }
+
+    /// What is known in `old` is about to be relocated to `new`.
+    pub(crate) fn begin_relocation(&mut self, old: &[u32], new: u32) {
+        self.segments.begin(old, new);
+    }
+
+    /// The reception `seq` of the event with this id lies at `to` from now on; if it is forgotten meanwhile, its evidence does.
+    pub(crate) fn relocate_reception(&mut self, seq: u64, id: u128, from: Place, to: Place) {
+        let slots = &mut self.events.slots;
+        match slots.by_seq(seq) {
+            Some(at) if slots[at].place() == from => {
+                slots[at].set_place(to);
+                self.segments.relocate(from, to, seq);
+            }
+            Some(_) => {}
+            None => self.relocate_memory(id, &[from.segment], to.segment),
+        }
+    }
+
+    /// The message of the event received as `seq` lies at `to` from now on, if it lay at `from`.
+    pub(crate) fn relocate_message(&mut self, seq: u64, from: Place, to: Place) {
+        let slots = &mut self.events.slots;
+        if let Some(at) = slots.by_seq(seq)
+            && slots.error_at(at) == Some(from)
+        {
+            slots.set_error_at(at, Some(to));
+        }
+    }
+
+    /// The evidence of a remembered id lies in `to` from now on, if it lay in one of `from`.
+    pub(crate) fn relocate_memory(&mut self, id: u128, from: &[u32], to: u32) {
+        self.memory.relocate(id, from, to);
+    }
+
+    /// The segment `new` of `bytes` bytes stands for `old` from now on; all that is known was relocated.
+    pub(crate) fn replace_segments(&mut self, old: &[u32], new: u32, sifted: &Sifted, bytes: u64) {
+        let refs: BTreeMap<u32, u64> = sifted.refs.iter().fold(BTreeMap::new(), |mut refs, (other, bytes)| {
+            let other = if old.contains(other) { new } else { *other };
+            *refs.entry(other).or_default() += bytes;
+            refs
+        });
+        self.segments.replace(old, new, sifted.receptions, &refs);
+        let remembered = self.memory.count_in(new) * REMEMBERED_BYTES;
+        self.segments.fix(new, bytes.saturating_sub(remembered));
+    }
+
+    /// When the last of the oldest finished events finished that take about `bytes` together, or of `count_max` of them. Costs a walk
+    /// over those; none: nothing finished is kept.
+    pub(crate) fn finished_worth(&self, bytes: u64, count_max: usize) -> Option<i64> {
+        let mut sum = 0;
+        let mut last = None;
+        for (_, at) in self.events.lanes.finished.from(0).take(count_max) {
+            let slot = &self.events.slots[at];
+            last = slot.finished_at();
+            sum += slot.place().bytes();
+            if sum >= bytes {
+                break;
+            }
+        }
+        last
+    }
+}
