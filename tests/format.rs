@@ -10,17 +10,21 @@ use ledgerline::{Duplicate, ErrorKind, Event, Filter, NewEvent, Status, Store, S
 /// A store of format version 1: two events that retention forgot and whose segment was dropped, then one event of every fate.
 const V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
 
-fn v1() -> tempfile::TempDir {
+/// One in which compaction wrote three segments anew as one: of each an event that failed is left, and the ids of three others.
+const V1_REWRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1-rewritten");
+
+fn copy(fixture: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["MANIFEST", "0000000002.seg", "0000000003.seg"] {
-        fs::copy(Path::new(V1).join(name), dir.path().join(name)).unwrap();
+    for entry in fs::read_dir(fixture).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
     }
     dir
 }
 
 #[test]
 fn a_store_of_version_1_opens_with_everything_in_it() {
-    let dir = v1();
+    let dir = copy(V1);
     let options = StoreOptions::default().segment_bytes(64 * 1024);
     let store = Store::open(dir.path(), options).unwrap();
     let events = store.list(&Filter::all()).unwrap();
@@ -50,6 +54,22 @@ fn a_store_of_version_1_opens_with_everything_in_it() {
     assert_eq!(steps, ["received", "started", "failed", "started", "failed"]);
 }
 
+#[test]
+fn a_store_of_version_1_that_was_rewritten_opens_with_what_was_left() {
+    let dir = copy(V1_REWRITTEN);
+    let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+    let events = store.list(&Filter::all()).unwrap();
+    let stand: Vec<_> = events.iter().map(|event| (event.id(), event.error_message().unwrap_or_default())).collect();
+    assert_eq!(stand, [("failed0", "error 0"), ("failed1", "error 1"), ("failed2", "error 2"), ("pending", "")]);
+    let steps = |id: &str| store.history(id).unwrap().into_iter().map(|step| step.what).collect::<Vec<_>>();
+    assert_eq!(steps("failed1"), ["received", "started", "failed"]);
+    for round in 0..3 {
+        let other = NewEvent::from_json("Issue", "{}").unwrap().id(format!("done{round}2"));
+        assert_eq!(store.append(other).unwrap_err().kind(), ErrorKind::IdConflict, "its id is remembered");
+    }
+    assert_eq!((store.stats().events_processed, store.epoch()), (9, 5));
+}
+
 /// A reader as FORMAT.md tells to write one. It shares no line with the crate's: not even the checksum.
 mod independent {
     pub(super) struct Record {
@@ -65,21 +85,22 @@ mod independent {
         assert_eq!((u16_at(file, 8), u32_at(file, 12)), (1, 0));
         assert_eq!(crc(&[&file[..60]]), u32_at(file, 60));
         let salt = &file[48..56];
+        let is_sparse = u64_at(file, 40) > 0;
         let mut records = Vec::new();
         let mut at = 64;
         while at < file.len() && file[at..].iter().any(|byte| *byte != 0) {
-            at += group(file, at, salt, &mut records);
+            at += group(file, at, salt, is_sparse, &mut records);
         }
         records
     }
 
-    fn group(file: &[u8], start: usize, salt: &[u8], records: &mut Vec<Record>) -> usize {
+    fn group(file: &[u8], start: usize, salt: &[u8], is_sparse: bool, records: &mut Vec<Record>) -> usize {
         let head = &file[start..start + 40];
         let place = (start as u64).to_le_bytes();
         assert_eq!(&head[..4], b"LGRP");
         assert_eq!(crc(&[salt, &place, &head[..4], &head[8..]]), u32_at(head, 4));
         let (length, count, first_seq) = (u32_at(head, 8) as usize, u32_at(head, 12), u64_at(head, 16));
-        assert!(u64_at(head, 24) < first_seq && u32_at(head, 36) == 0);
+        assert!(u64_at(head, 24) < first_seq && u32_at(head, 36) == u32::from(is_sparse));
         let mut digest = Vec::new();
         let mut at = start + 40;
         for index in 0..u64::from(count) {
@@ -89,14 +110,11 @@ mod independent {
             digest.extend_from_slice(&header[..4]);
             let body = &file[at + 24..at + 24 + u32_at(header, 8) as usize];
             assert_eq!(crc(&[body]), u32_at(header, 4));
-            assert_eq!((u32_at(header, 12), u64_at(header, 16)), (0, first_seq + index));
+            let (flags, seq) = (u32_at(header, 12), u64_at(header, 16));
+            let after = records.last().filter(|_| index > 0).map_or(first_seq, |last| last.seq + 1);
+            assert!(flags == 0 && (seq == after || is_sparse && index > 0 && seq > after), "{seq} after {after}");
             assert_eq!(u16_at(body, 2), 1);
-            records.push(Record {
-                seq: first_seq + index,
-                offset: at as u64,
-                kind: u16_at(body, 0),
-                length: body.len(),
-            });
+            records.push(Record { seq, offset: at as u64, kind: u16_at(body, 0), length: body.len() });
             at = (at + 24 + body.len()).next_multiple_of(8);
         }
         assert_eq!((crc(&[&digest]), at), (u32_at(head, 32), start + length));
@@ -145,8 +163,8 @@ fn a_reader_written_from_the_format_page_lists_the_same_records() {
         "horizon",
         "remembered",
     ];
-    for name in ["0000000002.seg", "0000000003.seg"] {
-        let path = Path::new(V1).join(name);
+    let rewritten = ["0000000001-1.seg", "0000000004.seg"].map(|name| Path::new(V1_REWRITTEN).join(name));
+    for path in ["0000000002.seg", "0000000003.seg"].map(|name| Path::new(V1).join(name)).into_iter().chain(rewritten) {
         let theirs: Vec<_> = independent::records(&fs::read(&path).unwrap())
             .iter()
             .map(|record| (record.seq, record.offset, KINDS[usize::from(record.kind)], record.length))

@@ -319,7 +319,8 @@ fn retention_forgets_what_finished_and_deletes_dead_segments() {
     let before = totals(&store);
     let report = store.compact().unwrap();
     assert_eq!(report.events_forgotten, 100);
-    assert!(report.segments_deleted >= 4 && report.bytes_freed > bytes / 2, "{report:?}");
+    assert!(report.segments_deleted + report.segments_rewritten >= 4, "{report:?}");
+    assert!(report.bytes_freed > bytes / 2, "{report:?}");
     assert!(store.stats().log_bytes < bytes / 2);
     assert_eq!(totals(&store), before);
     let check = |store: &Store| {

@@ -6,7 +6,8 @@
 //! | [`mod@format`] | headers of segments, groups and records, byte by byte |
 //! | [`segment`], [`manifest`], [`survey`] | the files of a store |
 //! | [`scan`], [`source`], [`verdict`] | reading: one scan reports, one table decides |
-//! | [`writer`] | writing: stage, take, write, sync |
+//! | [`writer`], `group` | writing: stage, take, write, sync |
+//! | [`rewriter`] | writing what compaction keeps, in place of others |
 //! | [`reader`], [`cut`] | one record read again; a torn tail kept aside |
 //!
 //! Promises: what was synced is found again or its damage is seen (R7, R8, R9); foreign bytes never panic, never allocate more than
@@ -15,8 +16,10 @@
 pub(crate) mod cut;
 mod error;
 pub(crate) mod format;
+mod group;
 pub(crate) mod manifest;
 pub(crate) mod reader;
+pub(crate) mod rewriter;
 pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod source;

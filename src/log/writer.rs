@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use crate::env;
 use crate::log::format::{
-    GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GroupHead, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader,
-    SEGMENT_HEADER_BYTES, record_span,
+    GROUP_BYTES_MAX, GROUP_HEAD_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, record_span,
 };
+use crate::log::group::OpenGroup;
 use crate::log::segment::Segment;
 
 /// A group grows to this before the next one is begun, unless one batch alone is longer: past it a longer write gains nothing.
@@ -35,18 +35,15 @@ pub(crate) struct Stage {
     next_seq: u64,
     prepared: Option<Arc<Segment>>,
     /// Oldest first; only the last one may still grow.
-    groups: VecDeque<OpenGroup>,
+    groups: VecDeque<Staged>,
     spare: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
-struct OpenGroup {
+struct Staged {
     segment: Arc<Segment>,
-    offset: u64,
-    bytes: Vec<u8>,
-    first_seq: u64,
-    record_count: u32,
-    digest: crc32fast::Hasher,
+    group: OpenGroup,
+    /// Nothing is added to it any more.
     sealed: bool,
 }
 
@@ -173,7 +170,7 @@ impl Stage {
     /// Makes sure that the next `span` bytes of records land in one group.
     pub(crate) fn begin_batch(&mut self, bodies: impl IntoIterator<Item = usize>) {
         let span = bodies.into_iter().map(record_span).sum::<usize>();
-        if self.groups.back().is_some_and(|group| !group.sealed && group.bytes.len() + span > GROUP_BYTES_AIM) {
+        if self.groups.back().is_some_and(|group| !group.sealed && group.group.len() + span > GROUP_BYTES_AIM) {
             self.seal();
         }
     }
@@ -185,16 +182,10 @@ impl Stage {
             self.open_group();
         }
         assert!(span as u64 <= self.left(), "a record is staged only where there is room for it");
-        let (seq, offset) = (self.next_seq, self.offset);
-        let group = self.groups.back_mut().expect("a group was just opened");
-        let start = group.bytes.len();
-        let mut header = [0; RECORD_HEADER_BYTES];
-        let checksum = RecordHeader::encode(&mut header, body, seq, self.active.salt(), offset);
-        group.bytes.extend_from_slice(&header);
-        group.bytes.extend_from_slice(body);
-        group.bytes.resize(start + span, 0);
-        group.digest.update(&checksum.to_le_bytes());
-        group.record_count += 1;
+        let seq = self.next_seq;
+        let salt = self.active.salt();
+        let staged = self.groups.back_mut().expect("a group was just opened");
+        let (offset, checksum) = staged.group.push(body, seq, salt);
         self.digest.update(&checksum.to_le_bytes());
         self.offset += span as u64;
         self.next_seq += 1;
@@ -202,17 +193,8 @@ impl Stage {
     }
 
     fn open_group(&mut self) {
-        let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.resize(GROUP_HEAD_BYTES, 0);
-        self.groups.push_back(OpenGroup {
-            segment: Arc::clone(&self.active),
-            offset: self.offset,
-            bytes,
-            first_seq: self.next_seq,
-            record_count: 0,
-            digest: crc32fast::Hasher::new(),
-            sealed: false,
-        });
+        let group = OpenGroup::new(self.offset, self.spare.pop().unwrap_or_default());
+        self.groups.push_back(Staged { segment: Arc::clone(&self.active), group, sealed: false });
         self.offset += GROUP_HEAD_BYTES as u64;
     }
 
@@ -224,24 +206,15 @@ impl Stage {
 
     /// Bytes that wait to be taken.
     pub(crate) fn staged_bytes(&self) -> usize {
-        self.groups.iter().map(|group| group.bytes.len()).sum()
+        self.groups.iter().map(|staged| staged.group.len()).sum()
     }
 
     /// Takes the oldest group, stamped with what is durable now.
     pub(crate) fn take(&mut self, durable: u64) -> Option<Group> {
-        let OpenGroup { segment, offset, mut bytes, first_seq, record_count, digest, .. } = self.groups.pop_front()?;
-        let head = GroupHead {
-            length: u32::try_from(bytes.len()).expect("a group is within its limit"),
-            record_count,
-            first_seq,
-            durable,
-            digest: digest.finalize(),
-            flags: 0,
-        };
-        if let Some(front) = bytes.first_chunk_mut::<GROUP_HEAD_BYTES>() {
-            *front = head.encode(segment.salt(), offset);
-        }
-        Some(Group { segment, offset, bytes, last_seq: first_seq + u64::from(record_count) - 1 })
+        let Staged { segment, group, .. } = self.groups.pop_front()?;
+        let (offset, last_seq) = (group.offset, group.last_seq());
+        let bytes = group.close(segment.salt(), durable, segment.header.group_flags());
+        Some(Group { segment, offset, bytes, last_seq })
     }
 
     /// Takes back a buffer, so that the next groups need not allocate.

@@ -61,6 +61,7 @@ mod stories;
 pub(crate) use hash::{IdHasher, body as body_hash};
 pub(crate) use machine::{Policy, State};
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
+pub(crate) use space::REMEMBERED_BYTES;
 #[cfg(any(test, feature = "manager"))]
 pub(crate) use types::Handled;
 pub(crate) use verdict::{Applied, Known, Reception};

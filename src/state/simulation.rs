@@ -266,7 +266,7 @@ impl World {
             self.go_on();
         }
         let sifted = sieve.end(&mut kept, false);
-        let moved: Vec<_> = kept.into_iter().map(|kept| self.rewritten(&records, kept, new)).collect();
+        let moved: Vec<_> = kept.into_iter().map(|kept| Self::rewritten(&records, kept, new)).collect();
         self.rewritten += u32::from(!moved.is_empty());
         if !moved.is_empty() {
             self.state.begin_relocation(sources, new);
@@ -303,7 +303,7 @@ impl World {
     }
 
     /// What was kept as a record of the new segment, and where it lay.
-    fn rewritten(&self, records: &[(u64, Place, Vec<u8>)], kept: Kept, new: u32) -> (Place, u64, Place, Vec<u8>) {
+    fn rewritten(records: &[(u64, Place, Vec<u8>)], kept: Kept, new: u32) -> (Place, u64, Place, Vec<u8>) {
         let (seq, bytes) = match kept {
             Kept::AsItIs { seq, place } => {
                 let (_, at, bytes) = records.iter().find(|(found, ..)| *found == seq).unwrap();

@@ -8,7 +8,7 @@ use crate::state::machine::State;
 use crate::state::sieve::Sifted;
 
 /// About how many bytes one remembered id takes in the log.
-const REMEMBERED_BYTES: u64 = 48;
+pub(crate) const REMEMBERED_BYTES: u64 = 48;
 
 impl State {
     /// Those of `sealed`, given in ascending order, that may be deleted once [`State::remembered_in`] them is written elsewhere and

@@ -128,6 +128,8 @@ pub struct CompactionReport {
     pub events_forgotten: u64,
     /// Segments that were deleted.
     pub segments_deleted: u64,
+    /// Segments that went because what was left of them was written anew, in fewer.
+    pub segments_rewritten: u64,
     /// Bytes that this freed.
     pub bytes_freed: u64,
     /// Why nothing was forgotten although something may be old enough.

@@ -140,7 +140,9 @@ impl Audit<'_> {
         }
         let segment = Name::parse(name).unwrap_or(Name::original(0));
         let file = SegmentFile::open(&dir, name, segment, false).map_err(of_log)?;
-        self.segment(&file, None, Role::Last)
+        // What compaction wrote was whole before anything named it.
+        let role = if segment.generation > 0 { Role::Sealed } else { Role::Last };
+        self.segment(&file, None, role)
     }
 
     fn directory(&mut self, path: &Path) -> Result<(), Error> {

@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     desk: Mutex<Desk>,
     progress: Condvar,
     keeper: Condvar,
+    /// Whoever works in the background and rests; the store's end wakes it.
+    resting: Condvar,
 }
 
 /// What statistics tell beside the state.
@@ -61,6 +63,8 @@ pub(crate) struct Notes {
     pub(crate) last_cleanup: Option<Timestamp>,
     /// Receptions that were found damaged.
     pub(crate) damaged: BTreeSet<u64>,
+    /// Segments, by key, that do not hold what was written to them: compaction leaves them alone.
+    pub(crate) damaged_segments: BTreeSet<u32>,
     /// Retention rests until this much running time has passed, in microseconds.
     pub(crate) retention_rests_until: u64,
     /// The clocks as they stood when that was last asked.
@@ -167,6 +171,11 @@ impl Desk {
         }
     }
 
+    /// Whether the store is being closed.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     fn has_unsynced(&self) -> bool {
         self.core.durable() < self.core.last_seq()
     }
@@ -224,6 +233,7 @@ impl Shared {
             desk: Mutex::new(desk),
             progress: Condvar::new(),
             keeper: Condvar::new(),
+            resting: Condvar::new(),
         }
     }
 
@@ -436,10 +446,18 @@ impl Shared {
     pub(crate) fn stop(&self) {
         let mut desk = self.desk();
         desk.stopping = true;
+        self.resting.notify_all();
         let wakers = desk.satisfied();
         self.keeper.notify_one();
         drop(desk);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Rests for so long, or until the store is closed.
+    pub(crate) fn pause(&self, rest: Duration) {
+        let desk = self.desk();
+        let rested = self.resting.wait_timeout_while(desk, rest, |desk| !desk.stopping);
+        drop(rested.expect("no step of the core panics"));
     }
 
     /// The keeper's life; `retention` runs once per compaction interval.

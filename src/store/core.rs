@@ -383,6 +383,11 @@ impl Core {
         Some(self.new_header(ordinal))
     }
 
+    /// The header of a segment that stands for others.
+    pub(crate) fn rewritten_header(&mut self, ordinal: u64, generation: u64) -> SegmentHeader {
+        SegmentHeader { generation, ..self.new_header(ordinal) }
+    }
+
     fn new_header(&mut self, ordinal: u64) -> SegmentHeader {
         SegmentHeader { store_id: self.manifest.store_id, ordinal, generation: 0, salt: self.salts.next() }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! handle ── Store, what callers see
 //!   │ reception, runs, retention ── steps that judge, stage and apply
+//!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census ── what can be asked
 //! commit ── many callers, one disk
 //! core ── the store as explicit steps, without clock, file or thread
@@ -22,6 +23,7 @@ pub mod audit;
 mod census;
 mod chain;
 mod commit;
+mod compaction;
 mod core;
 mod failure;
 mod handle;

@@ -13,6 +13,8 @@ pub struct StoreOptions {
     pub(crate) retry_interval: Duration,
     pub(crate) max_event_age: Duration,
     pub(crate) dedup_window: Duration,
+    pub(crate) dedup_max: usize,
+    pub(crate) log_bytes_max: u64,
     pub(crate) process_deaths_max: u32,
     pub(crate) sync_delay: Duration,
     pub(crate) compaction_interval: Duration,
@@ -26,6 +28,8 @@ impl Default for StoreOptions {
             retry_interval: Duration::from_mins(1),
             max_event_age: Duration::from_hours(24),
             dedup_window: Duration::from_hours(24),
+            dedup_max: 4_000_000,
+            log_bytes_max: 0,
             process_deaths_max: 3,
             sync_delay: Duration::from_millis(10),
             compaction_interval: Duration::from_hours(1),
@@ -69,6 +73,23 @@ impl StoreOptions {
         self
     }
 
+    /// How many ids of forgotten events are remembered: 0 to 100 million, 4 million by default (about 400 MB of memory when full).
+    /// Compaction sees to it; of too many, those that were received first go.
+    #[must_use]
+    pub fn dedup_max(mut self, ids: usize) -> Self {
+        self.dedup_max = ids;
+        self
+    }
+
+    /// How many bytes the log may hold: 0 (no bound) by default, else at least four segments. Over it compaction forgets completed and
+    /// cancelled events before their age, those that finished first go first; all others stay, however many. A segment that is being
+    /// written and one that is prepared take their space besides.
+    #[must_use]
+    pub fn log_bytes_max(mut self, bytes: u64) -> Self {
+        self.log_bytes_max = bytes;
+        self
+    }
+
     /// How often a process may die while an event runs alone before the event is given up: 0 (for ever) to 15, 3 by default.
     #[must_use]
     pub fn process_deaths_max(mut self, deaths: u32) -> Self {
@@ -84,6 +105,10 @@ impl StoreOptions {
         bounded_time("retry_interval", self.retry_interval, Duration::from_millis(1), HOUR)?;
         bounded_time("max_event_age", self.max_event_age, Duration::from_secs(1), YEARS)?;
         bounded_time("dedup_window", self.dedup_window, Duration::ZERO, YEARS)?;
+        bounded("dedup_max", self.dedup_max, 0, 100_000_000)?;
+        if self.log_bytes_max > 0 {
+            bounded("log_bytes_max", self.log_bytes_max, 4 * self.segment_bytes, u64::MAX)?;
+        }
         bounded("process_deaths_max", self.process_deaths_max, 0, 15)
     }
 
@@ -120,6 +145,8 @@ mod tests {
             (options().max_retries(1_001), "max_retries is 1001"),
             (options().retry_interval(Duration::ZERO), "retry_interval is 0ns; it must be from 1ms to 3600s"),
             (options().max_event_age(Duration::ZERO), "max_event_age"),
+            (options().dedup_max(100_000_001), "dedup_max is 100000001; it must be from 0 to 100000000"),
+            (options().log_bytes_max(1), "log_bytes_max is 1; it must be from 268435456"),
         ] {
             let error = options.validate().unwrap_err();
             assert!(error.to_string().contains(says), "{error}");

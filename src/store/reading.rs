@@ -36,12 +36,11 @@ impl Shared {
     }
 
     fn read_reception(&self, view: &View) -> Result<Event, Error> {
-        let bytes = self.read(view.place, Some(view.seq))?;
+        let bytes = self.read_where_it_is(view, |view| Some(view.place), Some(view.seq))?;
         let entry = codec::decode(&bytes).map_err(|refusal| of_refusal(refusal).at_seq(view.seq))?;
         let Entry::Received(received) = entry else { return Err(no_reception(view.seq)) };
         // A text that rotted is no reason to give up the event that it is about.
-        let message =
-            |place| self.read_message(place).unwrap_or_else(|error| format!("(the message is damaged: {error})"));
+        let message = |_| self.read_message(view).unwrap_or_else(|error| format!("(the message is damaged: {error})"));
         let error_message = view.error_at.map(message);
         event(view, &received, error_message)
     }
@@ -52,10 +51,31 @@ impl Shared {
         self.read_event(&view).map(|event| Some(event.id().to_owned()))
     }
 
-    fn read_message(&self, place: Place) -> Result<String, Error> {
-        let bytes = self.read(place, None)?;
+    fn read_message(&self, view: &View) -> Result<String, Error> {
+        let bytes = self.read_where_it_is(view, |view| view.error_at, None)?;
         let entry = codec::decode(&bytes).map_err(of_refusal)?;
         Ok(message_of(&entry).unwrap_or_default().to_owned())
+    }
+
+    /// The body of a record that the event names, verified. Since `view` was taken compaction may have put it elsewhere.
+    fn read_where_it_is(
+        &self,
+        view: &View,
+        place: impl Fn(&View) -> Option<Place>,
+        seq: Option<u64>,
+    ) -> Result<Vec<u8>, Error> {
+        let gone = || Error::new(ErrorKind::NotFound, "compaction forgot the event meanwhile");
+        let mut at = place(view).ok_or_else(gone)?;
+        loop {
+            match self.read(at, seq) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    let now = self.desk().core.state.view(view.seq);
+                    let now = now.and_then(|view| place(&view)).filter(|now| *now != at);
+                    at = now.ok_or(error)?;
+                }
+                read => return read,
+            }
+        }
     }
 
     /// The body of a record, verified (R11).
@@ -193,7 +213,9 @@ impl Visitor for Steps {
     type Stop = Error;
 
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
-        if standing != Standing::Sound || record.seq < self.of || record.seq > self.last_seq {
+        // While compaction puts one segment in place of others, both are there.
+        let is_seen = self.found.last().is_some_and(|last| record.seq <= last.seq);
+        if standing != Standing::Sound || record.seq < self.of || record.seq > self.last_seq || is_seen {
             return Ok(());
         }
         let entry = codec::decode(record.body).map_err(|refusal| of_refusal(refusal).at_seq(record.seq))?;

@@ -1,30 +1,31 @@
 //! Retention: forgetting what finished long ago, and deleting the segments that nothing needs any more.
 //!
 //! ```text
-//! Horizon ─► durable ─► which sealed segments are dead? ─► Remembered ─► durable ─► manifest replaced ─► files deleted
+//! Horizon ─► durable ─► which sealed segments are dead? ─► manifest replaced ─► files deleted
+//!                       which are mostly dead, or small? ─► written anew ([`super::compaction`])
 //! ```
 //!
-//! Cut anywhere, the next opening is sound: a horizon alone only forgets; ids are written down again before the segments that held
-//! them go; and a file goes only after the manifest says that it is dropped (R5, R6).
+//! Cut anywhere, the next opening is sound: a horizon alone only forgets; ids are written anew before the segments that held them go;
+//! and a file goes only after the manifest says that it is dropped (R5, R6).
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Entry, Horizon, Remembered};
 use crate::event::{Moment, Timestamp};
 use crate::log::manifest::{Extent, Manifest};
+use crate::state::REMEMBERED_BYTES;
 use crate::store::answers::CompactionReport;
 use crate::store::commit::{Level, Shared};
+use crate::store::compaction::Thrift;
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::failure::{of_env, of_log};
 
-/// Most ids that are remembered, as far as retention can see to it: about 400 MB of memory.
-const REMEMBERED_MAX: usize = 4_000_000;
 /// About so many events are forgotten while the lock is held.
 const EVENTS_PER_STEP: usize = 4 * 1024;
-/// About so many ids are written down again while the lock is held.
-const IDS_PER_STEP: usize = 16 * 1024;
+/// At most so many ids are appended again while the lock is held.
+const IDS_PER_STEP: u64 = 2 * 1024;
 /// Ids that one record remembers.
 const IDS_PER_RECORD: usize = 256;
 
@@ -37,18 +38,86 @@ impl Shared {
         if report.suspended.is_none() {
             report.events_forgotten = self.forget()?;
         }
-        loop {
-            let (dead, seq) = self.step(Core::find_dead)?;
-            self.wait(seq, Level::Durable)?;
-            if dead.is_empty() {
+        self.free(&mut report, Thrift::Half)?;
+        while self.excess_bytes() > 0 {
+            let forgotten = self.forget_for_space()?;
+            if forgotten == 0 {
+                tracing::warn!(
+                    bytes = self.excess_bytes(),
+                    "the log is longer than it may be, and nothing finished is left in it"
+                );
                 break;
             }
-            self.delete(&dead)?;
-            report.segments_deleted += dead.len() as u64;
-            report.bytes_freed += dead.iter().map(|segment| segment.length).sum::<u64>();
+            report.events_forgotten += forgotten;
+            self.free(&mut report, Thrift::Eighth)?;
         }
         self.note(|notes, now| notes.last_cleanup = Some(now));
         Ok(report)
+    }
+
+    /// Deletes what is dead and writes anew what is worth it, until neither is.
+    fn free(&self, report: &mut CompactionReport, thrift: Thrift) -> Result<(), Error> {
+        loop {
+            let dead = self.desk().core.find_dead();
+            if !dead.is_empty() {
+                self.delete_all(&dead, report)?;
+                continue;
+            }
+            match self.rewrite_next(thrift) {
+                Ok(Some(freed)) => {
+                    report.segments_rewritten += freed.segments;
+                    report.bytes_freed += freed.bytes;
+                }
+                Ok(None) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Full => {
+                    tracing::warn!(?error, "there is no room to write segments anew");
+                    if !self.free_in_place(report)? {
+                        return Ok(());
+                    }
+                }
+                // It is left out from now on.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(?error, "a damaged segment cannot be written anew");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where there is no room for a copy: what is remembered of a segment that is dead otherwise is appended to the log, which keeps
+    /// room for this (R10), and the segment is deleted. Whether there was one.
+    fn free_in_place(&self, report: &mut CompactionReport) -> Result<bool, Error> {
+        let (dead, seq) = self.step(Core::move_ids)?;
+        self.wait(seq, Level::Durable)?;
+        self.delete_all(&dead, report)?;
+        Ok(!dead.is_empty())
+    }
+
+    fn delete_all(&self, dead: &[Extent], report: &mut CompactionReport) -> Result<(), Error> {
+        if !dead.is_empty() {
+            self.delete(dead)?;
+        }
+        report.segments_deleted += dead.len() as u64;
+        report.bytes_freed += dead.iter().map(|segment| segment.length).sum::<u64>();
+        Ok(())
+    }
+
+    /// By how many bytes the log is longer than it may be.
+    fn excess_bytes(&self) -> u64 {
+        let most = self.options.log_bytes_max;
+        if most == 0 { 0 } else { self.desk().core.log_bytes().saturating_sub(most) }
+    }
+
+    /// Forgets the oldest finished events, about as many as the log is too long; returns how many.
+    fn forget_for_space(&self) -> Result<u64, Error> {
+        let excess = self.excess_bytes();
+        let (count, seq) = self.step(|core, now| {
+            let before = core.state.counts().all();
+            let seq = core.advance_for_space(excess, now)?;
+            Ok((before - core.state.counts().all(), seq))
+        })?;
+        self.wait(seq, Level::Durable)?;
+        Ok(count)
     }
 
     /// Why the clock is not to be acted on just now.
@@ -82,27 +151,9 @@ impl Shared {
     }
 
     /// Drops dead segments: from the manifest first, then from the directory.
-    fn delete(&self, dead: &[Extent]) -> Result<(), Error> {
+    pub(super) fn delete(&self, dead: &[Extent]) -> Result<(), Error> {
         let manifest = self.desk().core.manifest.after(dead, None);
-        manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
-            // Which manifest is in force is unknown now, so nothing may be built on either (R2).
-            self.poison(&error.to_string());
-            of_env(error)
-        })?;
-        self.adopt(manifest, dead);
-        for segment in dead {
-            if let Err(error) = self.dir.remove(&segment.name().to_string()) {
-                tracing::warn!(%error, "a dropped segment could not be deleted; the next opening deletes it");
-            }
-        }
-        self.dir.sync().map_err(|error| {
-            self.poison(&error.to_string());
-            of_env(error)
-        })
-    }
-
-    /// From here on the dropped segments are gone, whether or not their files are.
-    fn adopt(&self, manifest: Manifest, dead: &[Extent]) {
+        self.put_manifest(&manifest)?;
         let keys: Vec<u32> = dead.iter().filter_map(|segment| segment.name().key()).collect();
         {
             let mut desk = self.desk();
@@ -112,13 +163,38 @@ impl Shared {
                 desk.core.sealed.remove(key);
             }
         }
-        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        for key in &keys {
-            files.remove(key);
-        }
+        self.remove_files(dead, &keys)
     }
 
-    fn poison(&self, reason: &str) {
+    /// Replaces the manifest in the directory.
+    pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
+            // Which manifest is in force is unknown now, so nothing may be built on either (R2).
+            self.poison(&error.to_string());
+            of_env(error)
+        })
+    }
+
+    /// Removes the files of segments that the manifest names no more.
+    pub(super) fn remove_files(&self, gone: &[Extent], keys: &[u32]) -> Result<(), Error> {
+        {
+            let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+            for key in keys {
+                files.remove(key);
+            }
+        }
+        for segment in gone {
+            if let Err(error) = self.dir.remove(&segment.name().to_string()) {
+                tracing::warn!(%error, "a segment that is not needed could not be deleted; the next opening deletes it");
+            }
+        }
+        self.dir.sync().map_err(|error| {
+            self.poison(&error.to_string());
+            of_env(error)
+        })
+    }
+
+    pub(super) fn poison(&self, reason: &str) {
         self.desk().core.poison_with(reason.to_owned());
         self.wake_all();
     }
@@ -129,7 +205,7 @@ impl Core {
     fn advance_horizon(&mut self, now: Moment) -> Result<(u64, bool), Refused> {
         let cutoff = |age: Duration| Timestamp::saturating_sub(now.wall, age).unix_micros();
         // Of too many, the oldest go first.
-        let crowded = self.state.remembered_horizon(REMEMBERED_MAX).unwrap_or(i64::MIN);
+        let crowded = self.state.remembered_horizon(self.options.dedup_max).unwrap_or(i64::MIN);
         let target = cutoff(self.options.max_event_age);
         let Some(oldest) = self.state.finished_after(0).filter(|at| *at < target) else {
             return self.advance_memory(cutoff(self.options.dedup_window).max(crowded), now);
@@ -144,6 +220,13 @@ impl Core {
         Ok((seq, next.is_some()))
     }
 
+    /// Appends a horizon that forgets the oldest finished events, about `excess` bytes of them; returns the seq to wait for.
+    fn advance_for_space(&mut self, excess: u64, now: Moment) -> Result<u64, Refused> {
+        let Some(last) = self.state.finished_worth(excess, EVENTS_PER_STEP) else { return Ok(self.durable()) };
+        let horizon = Horizon { finished_before: last.saturating_add(1), ..self.state.totals().horizon };
+        self.append(&Entry::Horizon(horizon), Urgency::Transition, now)
+    }
+
     /// Appends a horizon for the remembered ids alone, if there are any.
     fn advance_memory(&mut self, remembered_before: i64, now: Moment) -> Result<(u64, bool), Refused> {
         if self.state.counts().remembered == 0 {
@@ -153,28 +236,33 @@ impl Core {
         Ok((self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?, false))
     }
 
-    /// The sealed segments that nothing needs, after the ids they alone remember were appended anew; and the seq to wait for.
-    fn find_dead(&mut self, now: Moment) -> Result<(Vec<Extent>, u64), Refused> {
-        let durable = self.durable();
-        let sealed = self.sealed.iter().filter(|(_, segment)| segment.last_seq <= durable).map(|(ordinal, _)| *ordinal);
-        let mut dead = self.state.dead_segments(sealed);
-        let mut ids = Vec::new();
-        // A segment can go only after those before it, so some from the front are as good as all.
-        let count = dead.iter().take_while(|segment| {
-            let room = ids.len() < IDS_PER_STEP;
-            if room {
-                ids.extend(self.state.remembered_in(&[**segment]));
-            }
-            room
+    /// The sealed segments that nothing needs.
+    fn find_dead(&self) -> Vec<Extent> {
+        let dead = self.dead(|remembered, _| remembered == 0);
+        dead.iter().filter_map(|key| self.sealed.get(key).copied()).collect()
+    }
+
+    /// The oldest sealed segment of which only ids are needed, few of them, after those were appended anew; and the seq to wait for.
+    fn move_ids(&mut self, now: Moment) -> Result<(Vec<Extent>, u64), Refused> {
+        let mut dead = self.dead(|remembered, length| {
+            remembered <= IDS_PER_STEP && Thrift::Half.is_worth(remembered * REMEMBERED_BYTES, length)
         });
-        let count = count.count();
-        dead.truncate(count);
-        let mut seq = durable;
-        for ids in ids.chunks(IDS_PER_RECORD) {
+        dead.truncate(1);
+        let mut seq = self.durable();
+        for ids in self.state.remembered_in(&dead).chunks(IDS_PER_RECORD) {
             let entry = Entry::Remembered(Remembered { ids: ids.to_vec() });
             seq = self.append(&entry, Urgency::Transition, now)?;
         }
-        let dead = dead.iter().filter_map(|ordinal| self.sealed.get(ordinal).copied()).collect();
+        let dead = dead.iter().filter_map(|key| self.sealed.get(key).copied()).collect();
         Ok((dead, seq))
+    }
+
+    /// The sealed segments that are dead but for as many remembered ids as `may_go` lets go, given with the segment's length.
+    fn dead(&self, may_go: impl Fn(u64, u64) -> bool) -> Vec<u32> {
+        let durable = self.durable();
+        let goes = |(key, extent): &(&u32, &Extent)| {
+            extent.last_seq <= durable && may_go(self.state.remembered_count_in(**key), extent.length)
+        };
+        self.state.dead_segments(self.sealed.iter().filter(goes).map(|(key, _)| *key))
     }
 }

@@ -1,0 +1,400 @@
+//! Compaction: writing anew what is left of segments that are mostly dead, and merging small neighbours.
+//!
+//! ```text
+//! plan (lock) ─► copy (no lock; a batch at a time is sifted under it) ─► file, then its name durable ─► manifest replaced
+//!             ─► places change over, some at a time (lock) ─► files of the old segments deleted
+//! ```
+//!
+//! Cut anywhere, the next opening is sound: until the manifest names it the new file is debris, afterwards the old ones are (R5). An
+//! event is read from whichever file its place names; both are there while places change over. What one cut leaves undone is one job
+//! of at most about a segment; the next compaction plans it again.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::entry::{Entry, Remembered};
+use crate::event::{Place, codec};
+use crate::log::format::SegmentHeader;
+use crate::log::manifest::Extent;
+use crate::log::rewriter::Rewriter;
+use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::segment::{NotCreated, Segment};
+use crate::log::source::Source;
+use crate::state::{Grain, Kept, Sieve, Sifted};
+use crate::store::commit::Shared;
+use crate::store::core::Core;
+use crate::store::failure::{of_env, of_log, of_refusal};
+
+/// Records that are sifted together, under the lock.
+const BATCH_RECORDS: usize = 512;
+/// Bytes of records that are read together.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Places that change over together, under the lock.
+const MOVES_PER_STEP: usize = 512;
+/// So many small neighbours are merged, even where nothing of them is dead: fewer would be written again and again.
+const MERGE_COUNT: usize = 4;
+/// After so much work compaction rests as long: it may take half of a disk's time, and callers come between.
+const WORK: Duration = Duration::from_millis(5);
+
+/// How much of a segment must be dead before it is written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Thrift {
+    /// Half: writing costs no more than it frees, and the log is at most twice as long as what it must hold.
+    Half,
+    /// An eighth: the log is longer than it may be.
+    Eighth,
+}
+
+impl Thrift {
+    pub(super) const fn is_worth(self, needed: u64, length: u64) -> bool {
+        match self {
+            Self::Half => needed <= length / 2,
+            Self::Eighth => needed <= length / 8 * 7,
+        }
+    }
+}
+
+/// Segments to write anew as one.
+pub(crate) struct Plan {
+    /// Neighbours, by key.
+    sources: Vec<(u32, Extent)>,
+    header: SegmentHeader,
+    sieve: Sieve,
+}
+
+/// Something that lies elsewhere once the new segment is in force.
+enum Move {
+    Reception { seq: u64, id: u128, from: Place, to: Place },
+    Message { seq: u64, from: Place, to: Place },
+    Remembered { id: u128 },
+}
+
+/// What copying gave.
+struct Copied {
+    extents: Vec<Extent>,
+    keys: Vec<u32>,
+    moves: Vec<Move>,
+    sifted: Sifted,
+    /// None: nothing is left.
+    new: Option<(Arc<Segment>, Extent)>,
+}
+
+/// What rewriting freed.
+pub(crate) struct Freed {
+    pub(crate) segments: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Core {
+    /// The next neighbours to write anew, oldest first, but for those with a key in `spared`.
+    pub(crate) fn plan_rewriting(&mut self, thrift: Thrift, spared: &BTreeSet<u32>) -> Option<Plan> {
+        let durable = self.durable();
+        let segment_bytes = self.options.segment_bytes;
+        let mut cleaned = BTreeSet::new();
+        let mut run = Run::default();
+        let mut chosen = None;
+        for (&key, extent) in self.sealed.iter().filter(|(_, extent)| extent.last_seq <= durable) {
+            let needed = self.state.bytes_needed(key, &cleaned);
+            let worth = thrift.is_worth(needed, extent.length);
+            let small = extent.length <= segment_bytes / 4;
+            let joins = !spared.contains(&key) && (worth || small);
+            if joins {
+                cleaned.insert(key);
+            }
+            if !joins || run.needed + needed > segment_bytes {
+                if run.is_worth_it() {
+                    chosen = Some(std::mem::take(&mut run));
+                    break;
+                }
+                run = Run::default();
+            }
+            if joins {
+                run.sources.push((key, *extent));
+                run.needed += needed;
+                run.has_dead |= worth;
+            }
+        }
+        let run = chosen.or_else(|| Some(run).filter(Run::is_worth_it))?;
+        let first = run.sources.first()?.1.name();
+        let header = self.rewritten_header(first.ordinal, first.generation + 1);
+        let sieve = Sieve::new(&self.state, run.sources.iter().map(|(key, _)| *key).collect());
+        Some(Plan { sources: run.sources, header, sieve })
+    }
+}
+
+/// Neighbours that may be written anew together.
+#[derive(Debug, Default)]
+struct Run {
+    sources: Vec<(u32, Extent)>,
+    needed: u64,
+    has_dead: bool,
+}
+
+impl Run {
+    fn is_worth_it(&self) -> bool {
+        self.has_dead || self.sources.len() >= MERGE_COUNT
+    }
+}
+
+impl Shared {
+    /// Writes one run of neighbours anew, if any is worth it; returns what that freed.
+    pub(crate) fn rewrite_next(&self, thrift: Thrift) -> Result<Option<Freed>, Error> {
+        let plan = {
+            let spared = self.notes.lock().unwrap_or_else(PoisonError::into_inner).damaged_segments.clone();
+            let mut desk = self.desk();
+            desk.core.check_open()?;
+            desk.core.plan_rewriting(thrift, &spared)
+        };
+        let Some(plan) = plan else { return Ok(None) };
+        let copied = self.copy(plan)?;
+        let bytes_before: u64 = copied.extents.iter().map(|extent| extent.length).sum();
+        let bytes_after = copied.new.as_ref().map_or(0, |(_, extent)| extent.length);
+        let freed = Freed {
+            segments: (copied.extents.len() as u64).saturating_sub(u64::from(copied.new.is_some())),
+            bytes: bytes_before.saturating_sub(bytes_after),
+        };
+        self.install(copied)?;
+        Ok(Some(freed))
+    }
+
+    fn copy(&self, plan: Plan) -> Result<Copied, Error> {
+        let Plan { sources, header, sieve } = plan;
+        let rewriter = Rewriter::create(&self.dir, header).map_err(of_log)?;
+        let mut copying = Copying {
+            shared: self,
+            sieve,
+            rewriter,
+            new_key: header.name().key().expect("it begins where a segment with this ordinal began"),
+            key: 0,
+            batch: Batch::default(),
+            moves: Vec::new(),
+            worked_since: self.clock.steady(),
+        };
+        let all = sources.iter().try_for_each(|(key, extent)| copying.source(*key, extent));
+        let Copying { rewriter, moves, sieve, .. } = match all {
+            Ok(()) => copying,
+            Err(error) => {
+                if error.kind() == ErrorKind::Corrupt {
+                    self.note(|notes, _| _ = notes.damaged_segments.insert(copying.key));
+                }
+                // The first failure is the one to report; what stays is debris for the next opening.
+                drop(copying.rewriter.abandon(&self.dir));
+                return Err(error);
+            }
+        };
+        let (keys, extents) = sources.into_iter().unzip();
+        let mut copied = Copied { extents, keys, moves, sifted: Sifted::default(), new: None };
+        self.end_copying(rewriter, sieve, &mut copied)?;
+        Ok(copied)
+    }
+
+    /// Writes what was held back, and makes the new segment durable, if anything is left.
+    fn end_copying(&self, mut rewriter: Rewriter, sieve: Sieve, copied: &mut Copied) -> Result<(), Error> {
+        let mut kept = Vec::new();
+        copied.sifted = sieve.end(&mut kept, !rewriter.is_empty());
+        for kept in kept {
+            match kept {
+                Kept::Held { seq, body } => drop(rewriter.put(seq, &body).map_err(of_log)?),
+                Kept::Remembered { seq, ids } => {
+                    copied.moves.extend(ids.iter().map(|id| Move::Remembered { id: id.id_hash }));
+                    rewriter.put(seq, &encoded(&Entry::Remembered(Remembered { ids }))).map_err(of_log)?;
+                }
+                Kept::AsItIs { .. } => unreachable!("a record that is kept as it is was in the last batch"),
+            }
+        }
+        if rewriter.is_empty() {
+            return rewriter.abandon(&self.dir).map_err(of_log);
+        }
+        let last_ordinal = copied.extents.last().map_or(0, |extent| extent.last_ordinal);
+        match rewriter.finish(&self.dir, last_ordinal) {
+            Ok(new) => copied.new = Some(new),
+            Err(NotCreated::Nothing(error)) => return Err(of_log(error)),
+            Err(NotCreated::Unknown(error)) => {
+                self.poison(&error.to_string());
+                return Err(of_log(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the new segment stand for the old ones: in the manifest, in the state, in the directory.
+    fn install(&self, copied: Copied) -> Result<(), Error> {
+        let Copied { extents, keys, moves, sifted, new } = copied;
+        let Some((segment, extent)) = new else { return self.delete(&extents) };
+        let manifest = self.desk().core.manifest.after(&extents, Some(extent));
+        self.put_manifest(&manifest)?;
+        let key = segment.key();
+        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(key, segment);
+        {
+            let mut desk = self.desk();
+            desk.core.manifest = manifest;
+            desk.core.sealed.insert(key, extent);
+            desk.core.state.begin_relocation(&keys, key);
+        }
+        for moves in moves.chunks(MOVES_PER_STEP) {
+            let state = &mut self.desk().core.state;
+            for moved in moves {
+                match *moved {
+                    Move::Reception { seq, id, from, to } => state.relocate_reception(seq, id, from, to),
+                    Move::Message { seq, from, to } => state.relocate_message(seq, from, to),
+                    Move::Remembered { id } => state.relocate_memory(id, &keys, key),
+                }
+            }
+        }
+        {
+            let mut desk = self.desk();
+            desk.core.state.replace_segments(&keys, key, &sifted, extent.length);
+            for key in &keys {
+                desk.core.sealed.remove(key);
+            }
+        }
+        self.remove_files(&extents, &keys)
+    }
+
+    /// Rests as long as it worked, once that was long enough; an error if the store closes meanwhile.
+    fn rest(&self, worked_since: &mut Duration) -> Result<(), Error> {
+        let now = self.clock.steady();
+        let worked = now.saturating_sub(*worked_since);
+        if worked >= WORK {
+            self.pause(worked);
+            *worked_since = self.clock.steady();
+        }
+        let desk = self.desk();
+        if desk.is_stopping() {
+            Err(Error::new(ErrorKind::Closed, "the store was closed"))
+        } else {
+            desk.core.check_open()
+        }
+    }
+}
+
+/// Records of one source, copied so that they can be looked at together.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Seq, offset in the source, and where the body lies in `bytes`.
+    records: Vec<(u64, u64, std::ops::Range<usize>)>,
+}
+
+impl Batch {
+    fn body(&self, range: &std::ops::Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+}
+
+/// Copies what is to be kept of one source after another.
+struct Copying<'s> {
+    shared: &'s Shared,
+    sieve: Sieve,
+    rewriter: Rewriter,
+    new_key: u32,
+    /// The source that is being read.
+    key: u32,
+    batch: Batch,
+    moves: Vec<Move>,
+    worked_since: Duration,
+}
+
+impl Copying<'_> {
+    /// Copies one source, which must hold just what is known of it.
+    fn source(&mut self, key: u32, extent: &Extent) -> Result<(), Error> {
+        let files = self.shared.files.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone);
+        let segment = files.ok_or_else(|| Error::new(ErrorKind::NotFound, "a sealed segment is not open"))?;
+        self.key = key;
+        let bytes = segment.file.len().map_err(of_env)?;
+        let mut source = Source::windowed(&segment.file);
+        let scan = scan(&mut source, bytes, &segment.header, Seqs::Any, self).map_err(|stopped| match stopped {
+            Stopped::Unreadable(error) => of_env(error),
+            Stopped::ByVisitor(error) => error,
+        })?;
+        let found = (scan.last_seq, scan.record_count, scan.end, scan.digest);
+        if found != (Some(extent.last_seq), extent.record_count, extent.length, extent.digest) {
+            let text = "the segment does not hold what was written to it; it is left as it is";
+            let offset = scan.finding.map_or(scan.end, |finding| finding.offset);
+            return Err(Error::new(ErrorKind::Corrupt, text).at_path(segment.file.path()).at_offset(offset));
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let batch = std::mem::take(&mut self.batch);
+        let kept = self.sift(&batch)?;
+        for kept in kept {
+            match kept {
+                Kept::AsItIs { seq, place } => {
+                    let index = batch.records.binary_search_by_key(&seq, |(seq, ..)| *seq).unwrap_or(usize::MAX);
+                    let body = batch.records.get(index).map_or(&[][..], |(.., range)| batch.body(range));
+                    let to = self.put(seq, body)?;
+                    self.moves.extend(moved(seq, self.shared, body, place, to)?);
+                }
+                Kept::Held { seq, body } => drop(self.put(seq, &body)?),
+                Kept::Remembered { seq, ids } => {
+                    self.moves.extend(ids.iter().map(|id| Move::Remembered { id: id.id_hash }));
+                    self.put(seq, &encoded(&Entry::Remembered(Remembered { ids })))?;
+                }
+            }
+        }
+        self.shared.rest(&mut self.worked_since)
+    }
+
+    fn sift(&mut self, batch: &Batch) -> Result<Vec<Kept>, Error> {
+        let decode = |(seq, _, range): &(u64, u64, std::ops::Range<usize>)| {
+            codec::decode(batch.body(range)).map_err(|refusal| of_refusal(refusal).at_seq(*seq))
+        };
+        let entries: Vec<Entry<'_>> = batch.records.iter().map(decode).collect::<Result<_, _>>()?;
+        let mut kept = Vec::with_capacity(batch.records.len());
+        let desk = self.shared.desk();
+        for ((seq, offset, range), entry) in batch.records.iter().zip(&entries) {
+            let place = place(self.key, *offset, range.len())?;
+            self.sieve.sift(&desk.core.state, Grain { seq: *seq, place, entry, body: batch.body(range) }, &mut kept);
+        }
+        Ok(kept)
+    }
+
+    fn put(&mut self, seq: u64, body: &[u8]) -> Result<Place, Error> {
+        let offset = self.rewriter.put(seq, body).map_err(of_log)?;
+        place(self.new_key, offset, body.len())
+    }
+}
+
+impl Visitor for Copying<'_> {
+    type Stop = Error;
+
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
+        if standing != Standing::Sound {
+            return Ok(());
+        }
+        let start = self.batch.bytes.len();
+        self.batch.bytes.extend_from_slice(record.body);
+        self.batch.records.push((record.seq, record.offset, start..self.batch.bytes.len()));
+        let full = self.batch.records.len() >= BATCH_RECORDS || self.batch.bytes.len() >= BATCH_BYTES;
+        if full { self.flush() } else { Ok(()) }
+    }
+}
+
+fn place(segment: u32, offset: u64, length: usize) -> Result<Place, Error> {
+    let narrow = |value: u64| {
+        u32::try_from(value).map_err(|_| Error::new(ErrorKind::TooLarge, "a segment would be longer than 4 GiB"))
+    };
+    Ok(Place { segment, offset: narrow(offset)?, length: narrow(length as u64)? })
+}
+
+fn encoded(entry: &Entry<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes);
+    bytes
+}
+
+/// What changes over because a record lies elsewhere.
+fn moved(seq: u64, shared: &Shared, body: &[u8], from: Place, to: Place) -> Result<Option<Move>, Error> {
+    let entry = codec::decode(body).map_err(|refusal| of_refusal(refusal).at_seq(seq))?;
+    Ok(match &entry {
+        Entry::Received(received) => Some(Move::Reception { seq, id: shared.hasher.id(received.id), from, to }),
+        Entry::Failed(_) | Entry::Cancelled(_) | Entry::Condemned(_) => {
+            entry.of().map(|of| Move::Message { seq: of.seq, from, to })
+        }
+        _ => None,
+    })
+}

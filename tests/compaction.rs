@@ -1,0 +1,248 @@
+//! Compaction while events come and go: what is waited for stays, what is forgotten frees its space, and nothing comes back.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what its own scaffolding cannot do fails a test")]
+#![expect(clippy::disallowed_methods, reason = "a test that looks at files and clocks touches them")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ledgerline::{Duplicate, Event, Filter, NewEvent, Outcome, Status, Store, StoreOptions, audit};
+
+const SEGMENT: u64 = 64 * 1024;
+
+/// A directory for thousands of syncs: in memory, where there is such a file system.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn options() -> StoreOptions {
+    StoreOptions::default().segment_bytes(SEGMENT).max_retries(0)
+}
+
+/// Finished events may be forgotten at once.
+fn forgetful() -> StoreOptions {
+    options().max_event_age(Duration::from_secs(1)).dedup_window(Duration::ZERO)
+}
+
+fn event(id: &str, bytes: usize) -> NewEvent {
+    NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id)
+}
+
+/// Keeps an event and runs it to its end.
+fn live_through(store: &Store, id: &str, outcome: Outcome) {
+    store.append(event(id, 1_000)).unwrap();
+    let claims = store.claim(1).unwrap();
+    assert_eq!(claims[0].event().id(), id);
+    store.settle(&claims[0], outcome).unwrap();
+}
+
+fn segments(dir: &Path) -> BTreeMap<String, u64> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let files = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len()));
+    files.filter(|(name, _)| Path::new(name).extension().is_some_and(|extension| extension == "seg")).collect()
+}
+
+fn ids(store: &Store, filter: &Filter) -> Vec<String> {
+    store.list(filter).unwrap().iter().map(Event::id).map(str::to_owned).collect()
+}
+
+fn damage(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    audit::audit(dir, &mut |item| {
+        if let audit::Item::Finding { damage: true, text, .. } = item {
+            found.push(text);
+        }
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
+fn outlive_the_age() {
+    std::thread::sleep(Duration::from_millis(1_050));
+}
+
+#[test]
+fn one_waiting_event_keeps_itself_and_not_its_segment() {
+    // R6.
+    let dir = in_memory();
+    let store = Store::open(dir.path(), forgetful()).unwrap();
+    let mut failed = Vec::new();
+    for round in 0..8 {
+        for number in 0..60 {
+            live_through(&store, &format!("done {round} {number}"), Outcome::Done);
+        }
+        failed.push(format!("failed {round}"));
+        live_through(&store, &failed[round], Outcome::Fail(format!("reason {round}")));
+    }
+    let before = segments(dir.path());
+    assert!(before.len() > 8, "{before:?}");
+    let histories: Vec<_> = failed.iter().map(|id| store.history(id).unwrap()).collect();
+    outlive_the_age();
+    let report = store.compact().unwrap();
+    assert_eq!(report.events_forgotten, 480);
+    let after = segments(dir.path());
+    let sealed = |(name, bytes): (&String, &u64)| name.contains('-').then_some(*bytes);
+    let rewritten: u64 = after.iter().filter_map(sealed).sum();
+    assert!(rewritten > 8_000 && rewritten < 16_000, "eight events of 1,000 bytes are left: {after:?}");
+    assert!(after.len() <= 4, "{after:?}");
+    let check = |store: &Store| {
+        assert_eq!(ids(store, &Filter::all()), failed);
+        for (round, id) in failed.iter().enumerate() {
+            let event = store.get(id).unwrap().unwrap();
+            assert_eq!(event.error_message(), Some(format!("reason {round}").as_str()));
+            assert_eq!(store.history(id).unwrap(), histories[round]);
+        }
+    };
+    check(&store);
+    assert_eq!(damage(dir.path()), [""; 0]);
+    assert_eq!(store.compact().unwrap().segments_rewritten, 0, "there is nothing left to gain");
+    drop(store);
+    check(&Store::open_read_only(dir.path()).unwrap());
+    let store = Store::open(dir.path(), forgetful()).unwrap();
+    check(&store);
+    assert_eq!(store.stats().events_processed, 480, "totals outlive what they count");
+    let replays = store.replay(&failed).unwrap();
+    assert!(replays.iter().all(|replay| replay.refused.is_none()), "{replays:?}");
+    assert_eq!(store.claim(100).unwrap().len(), 8);
+}
+
+#[test]
+fn ids_outlive_the_segments_of_their_events() {
+    let dir = in_memory();
+    let open = || Store::open(dir.path(), forgetful().dedup_window(Duration::from_hours(1))).unwrap();
+    let store = open();
+    for number in 0..3_000 {
+        live_through(&store, &format!("id {number}"), Outcome::Done);
+    }
+    outlive_the_age();
+    let before: u64 = segments(dir.path()).values().sum();
+    let report = store.compact().unwrap();
+    let after: u64 = segments(dir.path()).values().sum();
+    assert_eq!(report.events_forgotten, 3_000);
+    assert!(after < before / 8, "{before} bytes became {after}");
+    drop(store);
+    let store = open();
+    assert_eq!(ids(&store, &Filter::all()), [""; 0]);
+    for number in [0, 1, 1_500, 2_999] {
+        let receipt = store.append(event(&format!("id {number}"), 1_000)).unwrap();
+        assert_eq!(receipt.duplicate, Some(Duplicate::SameId), "{number}");
+        let conflict = store.append(event(&format!("id {number}"), 7)).unwrap_err();
+        assert_eq!(conflict.kind(), ledgerline::ErrorKind::IdConflict, "{number}");
+    }
+    assert_eq!(damage(dir.path()), [""; 0]);
+}
+
+#[test]
+fn of_too_many_ids_the_oldest_are_forgotten() {
+    let dir = in_memory();
+    let options = forgetful().dedup_window(Duration::from_hours(1)).dedup_max(10);
+    let store = Store::open(dir.path(), options).unwrap();
+    for number in 0..30 {
+        live_through(&store, &format!("id {number}"), Outcome::Done);
+    }
+    outlive_the_age();
+    store.compact().unwrap();
+    store.compact().unwrap();
+    let is_duplicate = |number| store.append(event(&format!("id {number}"), 1_000)).unwrap().duplicate.is_some();
+    assert!(!is_duplicate(0) && !is_duplicate(19) && is_duplicate(20) && is_duplicate(29));
+}
+
+#[test]
+fn a_log_that_is_too_long_loses_what_finished_first_and_nothing_that_is_waited_for() {
+    let dir = in_memory();
+    let most = 6 * SEGMENT;
+    let store = Store::open(dir.path(), options().log_bytes_max(most)).unwrap();
+    let mut failed = Vec::new();
+    for number in 0..900 {
+        if number % 90 == 0 {
+            failed.push(format!("failed {number}"));
+            live_through(&store, &format!("failed {number}"), Outcome::Fail("no".to_owned()));
+        }
+        live_through(&store, &format!("done {number}"), Outcome::Done);
+    }
+    assert!(store.stats().log_bytes > 2 * most);
+    let report = store.compact().unwrap();
+    assert!(store.stats().log_bytes <= most, "{:?} after {report:?}", store.stats());
+    assert_eq!(ids(&store, &Filter::all().status(Status::Failed)), failed);
+    let done = ids(&store, &Filter::all().status(Status::Completed));
+    assert!((100..500).contains(&done.len()), "as many as find room are still there: {}", done.len());
+    let newest: Vec<_> = (900 - done.len()..900).map(|number| format!("done {number}")).collect();
+    assert_eq!(done, newest, "those that finished first went first");
+    drop(store);
+    let store = Store::open(dir.path(), options().log_bytes_max(most)).unwrap();
+    assert_eq!(ids(&store, &Filter::all().status(Status::Completed)), newest);
+}
+
+#[test]
+fn a_steady_load_takes_at_most_twice_what_is_needed_and_three_segments() {
+    let dir = in_memory();
+    let store = Store::open(dir.path(), forgetful()).unwrap();
+    let mut number = 0;
+    let mut waiting = 0;
+    let deadline = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < deadline {
+        for _ in 0..200 {
+            number += 1;
+            let fails = number % 40 == 0;
+            let outcome = if fails { Outcome::Fail("no".to_owned()) } else { Outcome::Done };
+            live_through(&store, &format!("{number}"), outcome);
+            waiting += u64::from(fails);
+        }
+        store.compact().unwrap();
+        let kept = store.list(&Filter::all()).unwrap().len() as u64;
+        assert!(kept >= waiting);
+        // A reception of 1,000 bytes, its start and its end.
+        let needed = kept * (1_090 + 2 * 65);
+        let bytes: u64 = segments(dir.path()).values().sum();
+        assert!(bytes <= 2 * needed + 3 * SEGMENT, "{bytes} bytes for {kept} events, which need {needed}");
+    }
+    assert!(number > 1_000, "only {number} events came");
+    assert_eq!(damage(dir.path()), [""; 0]);
+}
+
+#[test]
+fn events_come_and_go_and_are_read_while_segments_are_written_anew() {
+    let dir = in_memory();
+    let store = Store::open(dir.path(), forgetful()).unwrap();
+    let failed: Vec<String> = (0..400).map(|number| format!("failed {number}")).collect();
+    for id in &failed {
+        live_through(&store, id, Outcome::Fail("no".to_owned()));
+        live_through(&store, &format!("done with {id}"), Outcome::Done);
+    }
+    outlive_the_age();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                live_through(&store, &format!("meanwhile {number}"), Outcome::Done);
+            }
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for id in &failed {
+                    let event = store.get(id).unwrap().unwrap();
+                    assert_eq!((event.id(), event.error_message()), (id.as_str(), Some("no")));
+                }
+                assert_eq!(store.history(&failed[7]).unwrap().len(), 3);
+                assert_eq!(ids(&store, &Filter::all().status(Status::Failed)), failed);
+            }
+        });
+        let mut rewritten = 0;
+        let deadline = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < deadline {
+            rewritten += store.compact().unwrap().segments_rewritten;
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(rewritten > 4, "{rewritten}");
+    });
+    drop(store);
+    let store = Store::open(dir.path(), forgetful()).unwrap();
+    assert_eq!(ids(&store, &Filter::all().status(Status::Failed)), failed);
+    assert_eq!(damage(dir.path()), [""; 0]);
+}
