@@ -291,6 +291,28 @@ fn a_closed_store_takes_nothing_more_and_closes_once() {
     assert_eq!(next.id(), store.id());
 }
 
+#[test]
+fn a_closed_store_gives_back_the_space_it_had_prepared() {
+    // R10 reserves it ahead, in the active segment and in the next one.
+    let dir = tempfile::tempdir().unwrap();
+    let len = |ordinal: u32| std::fs::metadata(dir.path().join(format!("{ordinal:010}.seg"))).map(|file| file.len());
+    let options = StoreOptions::default().segment_bytes(2 * 1024 * 1024);
+    let store = Store::open(dir.path(), options.clone()).unwrap();
+    for number in 0..12 {
+        store.append(NewEvent::new("Issue", &"x".repeat(100_000)).unwrap().id(format!("e{number}"))).unwrap();
+    }
+    // Half of the active segment is used, so the next one is created beside us.
+    while len(2).is_err() {
+        std::thread::yield_now();
+    }
+    store.close().unwrap();
+    assert!((1_200_000..1_210_000).contains(&len(1).unwrap()));
+    assert_eq!(len(2).unwrap(), 64, "nothing but its header is left");
+    let store = Store::open(dir.path(), options).unwrap();
+    assert!(store.recovery().closed_cleanly);
+    assert_eq!(store.list(&Filter::all()).unwrap().len(), 12);
+}
+
 /// Fills segments with completed events and one that is live, and lets retention pass over them.
 fn aged(dir: &Path, dedup: Duration) -> (Store, u64) {
     let options = small().max_event_age(Duration::from_secs(1)).dedup_window(dedup);

@@ -7,6 +7,7 @@
 //! | [`segment`], [`manifest`], [`survey`] | the files of a store |
 //! | [`scan`], [`source`], [`verdict`] | reading: one scan reports, one table decides |
 //! | [`writer`], `group` | writing: stage, take, write, sync |
+//! | [`fill`] | zeros written ahead of the writer |
 //! | [`rewriter`] | writing what compaction keeps, in place of others |
 //! | [`reader`], [`cut`] | one record read again; a torn tail kept aside |
 //!
@@ -15,6 +16,7 @@
 
 pub(crate) mod cut;
 mod error;
+pub(crate) mod fill;
 pub(crate) mod format;
 mod group;
 pub(crate) mod manifest;

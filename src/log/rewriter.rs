@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::env::Dir;
 use crate::log::Error;
+use crate::log::fill::Fill;
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader, record_span};
 use crate::log::group::OpenGroup;
 use crate::log::manifest::Extent;
@@ -34,7 +35,7 @@ impl Rewriter {
         let file = dir.create_file(&name)?;
         file.write_all_at(&header.encode(), 0)?;
         Ok(Self {
-            segment: Segment { header, file },
+            segment: Segment { header, file, fill: Fill::over() },
             group: OpenGroup::new(SEGMENT_HEADER_BYTES, Vec::new()),
             digest: crc32fast::Hasher::new(),
             first_seq: None,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::env::{Dir, File};
 use crate::log::Error;
+use crate::log::fill::{Fill, HEAD_START_BYTES};
 use crate::log::format::{HEADER_BYTES, SegmentHeader};
 
 /// An open segment.
@@ -11,6 +12,8 @@ use crate::log::format::{HEADER_BYTES, SegmentHeader};
 pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) file: File,
+    /// Zeros that are written ahead of its records.
+    pub(crate) fill: Fill,
 }
 
 /// Why a segment was not created.
@@ -80,22 +83,29 @@ impl Segment {
         let name = header.name().to_string();
         let temporary = format!("{name}.tmp");
         let written = Self::write_aside(dir, &temporary, header, bytes);
-        let file = written.map_err(|error| {
+        let segment = written.map_err(|error| {
             // The first failure is the one to report; what stays is debris for the next opening.
             drop(dir.remove(&temporary));
             NotCreated::Nothing(error)
         })?;
         dir.rename(&temporary, &name).and_then(|()| dir.sync()).map_err(|error| NotCreated::Unknown(error.into()))?;
-        Ok(Arc::new(Self { header, file: file.renamed(&name) }))
+        Ok(Arc::new(Self { file: segment.file.renamed(&name), ..segment }))
     }
 
-    fn write_aside(dir: &Dir, temporary: &str, header: SegmentHeader, bytes: u64) -> Result<File, Error> {
+    fn write_aside(dir: &Dir, temporary: &str, header: SegmentHeader, bytes: u64) -> Result<Self, Error> {
         dir.remove(temporary)?;
         let file = dir.create_file(temporary)?;
         file.reserve(bytes)?;
-        file.write_all_at(&header.encode(), 0)?;
+        let filled = HEAD_START_BYTES.min(bytes);
+        let mut start = header.encode().to_vec();
+        start.resize(start.len().max(usize::try_from(filled).unwrap_or(0)), 0);
+        file.write_all_at(&start, 0)?;
         file.sync_all()?;
-        Ok(file)
+        if filled >= bytes {
+            return Ok(Self { header, file, fill: Fill::over() });
+        }
+        let handle = dir.open_file(temporary, true)?.renamed(&header.name().to_string());
+        Ok(Self { header, file, fill: Fill::begin(handle, filled, bytes) })
     }
 
     /// The header of an open file, decoded.

@@ -142,8 +142,13 @@ impl Stage {
         self.prepared.is_none().then(|| self.active.ordinal() + 1)
     }
 
-    pub(crate) fn has_prepared(&self) -> bool {
-        self.prepared.is_some()
+    pub(crate) fn prepared(&self) -> Option<&Arc<Segment>> {
+        self.prepared.as_ref()
+    }
+
+    /// Takes `segment` back, if it is prepared and nothing was staged into it yet.
+    pub(crate) fn take_back(&mut self, segment: &Arc<Segment>) -> bool {
+        self.prepared.take_if(|prepared| Arc::ptr_eq(prepared, segment)).is_some()
     }
 
     /// Takes a segment that was created, and is durable, for when the active one is full.
@@ -242,8 +247,10 @@ impl Tail {
     pub(crate) fn write(&mut self, group: &Group) -> Result<(), env::Error> {
         if !Arc::ptr_eq(&self.segment, &group.segment) {
             self.sync()?;
+            self.segment.fill.stop();
             self.segment = Arc::clone(&group.segment);
         }
+        self.segment.fill.make_way(group.offset + group.bytes.len() as u64);
         self.unsynced = true;
         self.segment.file.write_all_at(&group.bytes, group.offset)
     }
@@ -259,6 +266,7 @@ impl Tail {
 
     /// Ends the segment's file where its last group ends: the space behind it was never used. `length` is where that is.
     pub(crate) fn trim(&mut self, length: u64) -> Result<(), env::Error> {
+        self.segment.fill.stop();
         self.segment.file.truncate(length)?;
         self.segment.file.sync_all()
     }

@@ -5,7 +5,8 @@
 //!                            else wait for the leader, then look again
 //! async caller      stage ─► leave a waker; the keeper leads
 //! keeper (a thread) leads for async callers; syncs what nobody waits for after 10 ms; marks after a second of idleness;
-//!                   retries a failed preparation; runs retention once an hour
+//!                   runs retention once an hour
+//! preparer          another thread: creates and fills the next segment (see [`super::preparer`])
 //! ```
 //!
 //! The leader owns the [`Tail`], so one system call is in flight, and no file is touched under the lock.
@@ -19,17 +20,16 @@ use crate::env::{Clock, Dir, File};
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::Mark;
 use crate::event::{Moment, Timestamp};
-use crate::log::segment::{NotCreated, Segment};
+use crate::log::segment::Segment;
 use crate::log::writer::Tail;
 use crate::state::IdHasher;
 use crate::store::core::{Core, Refused};
 use crate::store::failure;
 use crate::store::options::StoreOptions;
+use crate::store::preparer::Preparation;
 
 /// How long nothing must happen before the idle mark is written.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long to wait before a failed preparation is tried again.
-const PREPARE_AGAIN: Duration = Duration::from_secs(1);
 
 /// A clock that goes on by more than this at once is not acted on.
 pub(crate) const CLOCK_GAP: Duration = Duration::from_hours(24);
@@ -54,6 +54,7 @@ pub(crate) struct Shared {
     keeper: Condvar,
     /// Whoever works in the background and rests; the store's end wakes it.
     resting: Condvar,
+    pub(super) preparer: Condvar,
 }
 
 /// What statistics tell beside the state.
@@ -92,15 +93,12 @@ pub(crate) struct Desk {
     tail: Option<Tail>,
     /// Somebody waits for this seq to be durable.
     sync_wanted: u64,
-    /// Somebody waits for a segment.
-    segment_wanted: bool,
+    pub(super) preparation: Preparation,
     durable_wakers: Vec<(u64, Level, Waker)>,
     work_wakers: Vec<Waker>,
     /// Running time, in microseconds, since which something is staged or written but not durable.
     unsynced_since: Option<u64>,
     last_change: u64,
-    /// When a failed preparation is tried again, in microseconds of running time.
-    prepare_again_at: u64,
     /// Counts commits, so that whoever was refused can tell whether one has ended since.
     commits: u64,
     /// When the keeper looks again by itself, in microseconds of running time: whoever needs it earlier wakes it.
@@ -158,7 +156,7 @@ impl Desk {
     /// Has `waker` woken after the next commit, which is to prepare a segment if that is what is missing.
     #[cfg(feature = "manager")]
     pub(crate) fn leave_refused(&mut self, waker: Waker) {
-        self.segment_wanted = true;
+        self.preparation.wanted = true;
         self.leave_work_waker(waker);
     }
 
@@ -171,7 +169,7 @@ impl Desk {
         }
     }
 
-    /// Whether the store is being closed.
+    /// Whether the store's threads are to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping
     }
@@ -211,12 +209,11 @@ impl Shared {
             core,
             tail,
             sync_wanted: 0,
-            segment_wanted: false,
+            preparation: Preparation::default(),
             durable_wakers: Vec::new(),
             work_wakers: Vec::new(),
             unsynced_since: None,
             last_change: 0,
-            prepare_again_at: 0,
             commits: 0,
             keeper_looks_at: 0,
             stopping: false,
@@ -234,6 +231,7 @@ impl Shared {
             progress: Condvar::new(),
             keeper: Condvar::new(),
             resting: Condvar::new(),
+            preparer: Condvar::new(),
         }
     }
 
@@ -271,7 +269,7 @@ impl Shared {
             }
         }
         if matches!(taken, Err(Refused::Busy)) {
-            desk.segment_wanted = true;
+            desk.preparation.wanted = true;
             self.keeper.notify_one();
         }
         taken
@@ -305,7 +303,7 @@ impl Shared {
     /// Leads once, or waits until somebody has.
     fn catch_up(&self) {
         let desk = self.desk();
-        if desk.tail.is_some() {
+        if desk.tail.is_some() && !desk.waits_for_creation() {
             drop(self.lead(desk));
         } else {
             drop(self.progress.wait(desk).unwrap_or_else(PoisonError::into_inner));
@@ -336,7 +334,8 @@ impl Shared {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Commits once: writes every staged group, syncs if somebody waits for that, prepares the next segment if it is time.
+    /// Commits once: writes every staged group, syncs if somebody waits for that, creates a segment if somebody waits
+    /// for one.
     fn lead<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
         let Some(mut tail) = desk.tail.take() else { return desk };
         // What is staged from here on is for the next commit: somebody waits for this one's sync.
@@ -364,15 +363,23 @@ impl Shared {
                 Err(error) => desk.core.poison_with(error.to_string()),
             }
         }
-        desk = self.prepare_segment(desk);
+        desk = self.prepare_inline(desk);
         desk.tail = Some(tail);
         if !desk.has_unsynced() {
             desk.unsynced_since = None;
         }
+        self.announce(desk)
+    }
+
+    /// Tells everybody who waits that something came of it, and those who go on by themselves when to look again.
+    pub(super) fn announce<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
         desk.commits += 1;
         let wakers = desk.satisfied();
         self.progress.notify_all();
-        if desk.segment_wanted || desk.core.is_full() || !desk.durable_wakers.is_empty() {
+        if desk.may_wake_preparer() {
+            self.preparer.notify_one();
+        }
+        if desk.preparation.wanted || desk.core.is_full() || !desk.durable_wakers.is_empty() {
             self.keeper.notify_one();
         } else if let Some(since) = desk.unsynced_since {
             self.remind_keeper(&desk, since + micros(self.options.sync_delay));
@@ -385,31 +392,6 @@ impl Shared {
         drop(desk);
         wakers.into_iter().for_each(Waker::wake);
         self.desk()
-    }
-
-    /// Creates the next segment if it is time; only the leader does.
-    fn prepare_segment<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
-        let urgent = std::mem::take(&mut desk.segment_wanted);
-        let Some(header) = desk.core.wants_segment(urgent) else { return desk };
-        drop(desk);
-        let created = Segment::create(&self.dir, header, self.options.segment_bytes);
-        if let Ok(segment) = &created {
-            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(segment.key(), Arc::clone(segment));
-        }
-        let mut desk = self.desk();
-        match created {
-            Ok(segment) => desk.core.prepared(Ok(segment)),
-            Err(NotCreated::Unknown(error)) => desk.core.poison_with(error.to_string()),
-            Err(NotCreated::Nothing(error)) => {
-                let error = failure::of_log(error);
-                if !desk.core.is_full() {
-                    tracing::warn!(?error, "no new segment could be prepared; it is tried again every second");
-                }
-                desk.prepare_again_at = self.now().steady + micros(PREPARE_AGAIN);
-                desk.core.prepared(Err(error));
-            }
-        }
-        desk
     }
 
     pub(crate) fn note(&self, change: impl FnOnce(&mut Notes, Timestamp)) {
@@ -442,13 +424,14 @@ impl Shared {
         }
     }
 
-    /// Tells the keeper to end.
+    /// Tells the store's threads to end.
     pub(crate) fn stop(&self) {
         let mut desk = self.desk();
         desk.stopping = true;
         self.resting.notify_all();
         let wakers = desk.satisfied();
         self.keeper.notify_one();
+        self.preparer.notify_one();
         drop(desk);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -497,7 +480,7 @@ impl Shared {
         match desk.core.mark(Mark::Idle, now) {
             Ok(seq) => desk.sync_wanted = desk.sync_wanted.max(seq),
             // It is written next time, into the segment that this one gave way to or that is to be prepared.
-            Err(_) => desk.segment_wanted = true,
+            Err(_) => desk.preparation.wanted = true,
         }
         if desk.tail.is_some() { self.lead(desk) } else { desk }
     }
@@ -515,13 +498,11 @@ impl Desk {
         if !self.core.is_writing() || self.core.poison().is_some() || self.core.is_closed() && !self.has_unsynced() {
             return Duty::Rest(Duration::MAX);
         }
-        let full = self.core.is_full();
-        self.segment_wanted |= full && now >= self.prepare_again_at;
-        if self.segment_wanted || !self.durable_wakers.is_empty() {
+        let (wanted, prepare) = self.want_of_segment(now);
+        if wanted || !self.durable_wakers.is_empty() {
             return Duty::Lead;
         }
         let until = |due: u64| Duration::from_micros(due.saturating_sub(now));
-        let prepare = if full { until(self.prepare_again_at) } else { Duration::MAX };
         if let Some(since) = self.unsynced_since {
             let left = until(since + micros(options.sync_delay));
             if left > Duration::ZERO {
@@ -540,6 +521,6 @@ impl Desk {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -199,7 +199,7 @@ impl Core {
                 return Err(again(full).into());
             }
             (Room::Enough, _) => {}
-            (Room::NextSegment, _) if stage.has_prepared() => {
+            (Room::NextSegment, _) if stage.prepared().is_some() => {
                 self.roll(now);
                 return Err(Refused::Rolled);
             }
@@ -373,23 +373,32 @@ impl Core {
 
     /// The segment to prepare now: when half of the active one is used, or somebody waits for it (`urgent`).
     pub(crate) fn wants_segment(&mut self, urgent: bool) -> Option<SegmentHeader> {
-        let stage = self.stage.as_ref()?;
-        let ordinal = stage.wants_segment()?;
-        // After a failure only the keeper tries again, once a second.
-        let due = urgent || (self.full.is_none() && stage.left() < stage.segment_bytes() / 2);
-        if self.poison.is_some() || self.closed || !due {
-            return None;
-        }
-        Some(self.new_header(ordinal))
+        let ordinal = self.due_segment(urgent)?;
+        Some(SegmentHeader { store_id: self.manifest.store_id, ordinal, generation: 0, salt: self.salts.next() })
     }
 
     /// The header of a segment that stands for others.
     pub(crate) fn rewritten_header(&mut self, ordinal: u64, generation: u64) -> SegmentHeader {
-        SegmentHeader { generation, ..self.new_header(ordinal) }
+        SegmentHeader { store_id: self.manifest.store_id, ordinal, generation, salt: self.salts.next() }
     }
 
-    fn new_header(&mut self, ordinal: u64) -> SegmentHeader {
-        SegmentHeader { store_id: self.manifest.store_id, ordinal, generation: 0, salt: self.salts.next() }
+    /// The ordinal of the segment to prepare now.
+    pub(crate) fn due_segment(&self, urgent: bool) -> Option<u64> {
+        let stage = self.stage.as_ref()?;
+        let ordinal = stage.wants_segment()?;
+        // After a failure it is tried again once a second only.
+        let due = urgent || (self.full.is_none() && stage.left() < stage.segment_bytes() / 2);
+        (due && self.poison.is_none() && !self.closed).then_some(ordinal)
+    }
+
+    /// The segment that is ready for when the active one is full.
+    pub(crate) fn next_segment(&self) -> Option<&Arc<Segment>> {
+        self.stage.as_ref().and_then(Stage::prepared)
+    }
+
+    /// Takes back a prepared segment that turned out to be of no use; false if it is in use already.
+    pub(crate) fn take_back(&mut self, segment: &Arc<Segment>) -> bool {
+        self.stage.as_mut().is_some_and(|stage| stage.take_back(segment))
     }
 
     /// The segment that [`Core::wants_segment`] asked for is there, or not: then it is tried again later, and receptions are

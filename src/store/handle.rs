@@ -40,7 +40,8 @@ struct Inner {
     shared: Arc<Shared>,
     ids: Ids,
     recovery: Recovery,
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    /// None once the store is closed.
+    threads: Mutex<Option<Vec<JoinHandle<()>>>>,
 }
 
 impl Store {
@@ -77,20 +78,26 @@ impl Store {
     fn start((shared, recovery): (Shared, Recovery)) -> Result<Self, Error> {
         let shared = Arc::new(shared);
         let ids = Ids::new(env::random().map_err(of_env)?);
-        let keeper = {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("ledgerline-keeper".to_owned()).spawn(move || {
-                shared.keep(&|| retain(&shared));
-            })
-        };
-        let keeper = keeper.map_err(|cause| {
-            Error::new(ErrorKind::Io, "cannot start the thread that keeps the store").caused_by(cause)
-        })?;
-        Ok(Self::of(shared, recovery, ids, Some(keeper)))
+        // From here on whatever fails closes the store, and with that ends the threads that were started.
+        let store = Self::of(Arc::clone(&shared), recovery, ids, Some(Vec::new()));
+        let keeper = Arc::clone(&shared);
+        store.run("ledgerline-keeper", move || keeper.keep(&|| retain(&keeper)))?;
+        store.run("ledgerline-preparer", move || shared.prepare())?;
+        Ok(store)
     }
 
-    fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, keeper: Option<JoinHandle<()>>) -> Self {
-        Self { inner: Arc::new(Inner { shared, ids, recovery, keeper: Mutex::new(keeper) }) }
+    fn run(&self, name: &str, life: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(life);
+        let thread = thread
+            .map_err(|cause| Error::new(ErrorKind::Io, format!("cannot start the thread {name}")).caused_by(cause))?;
+        if let Some(threads) = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            threads.push(thread);
+        }
+        Ok(())
+    }
+
+    fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, threads: Option<Vec<JoinHandle<()>>>) -> Self {
+        Self { inner: Arc::new(Inner { shared, ids, recovery, threads: Mutex::new(threads) }) }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -357,14 +364,17 @@ fn retain(shared: &Arc<Shared>) {
 
 impl Inner {
     fn close(&self) -> Result<(), Error> {
-        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(keeper) = keeper.take() else { return Ok(()) };
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(threads) = threads.take() else { return Ok(()) };
         let closed = self.close_log();
         self.shared.stop();
-        drop(keeper.join());
+        for thread in threads {
+            drop(thread.join());
+        }
         // Whoever locks the directory next must find nobody at work in it.
         drop(self.shared.compacting.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.wait_for_leader();
+        self.shared.trim_prepared();
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         closed
     }

@@ -6,6 +6,7 @@
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census ── what can be asked
 //! commit ── many callers, one disk
+//! preparer ── the next segment, before anybody needs it
 //! core ── the store as explicit steps, without clock, file or thread
 //! open, replay ── from a directory to a core
 //! audit ── every record of a directory, for whoever must prove what happened
@@ -29,6 +30,7 @@ mod failure;
 mod handle;
 mod open;
 mod options;
+mod preparer;
 mod reading;
 mod reception;
 mod replay;

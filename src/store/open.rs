@@ -15,6 +15,7 @@ use crate::env::{self, Clock, Dir, File};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::cut::{cut_tail, end_file};
+use crate::log::fill::Fill;
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::{MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
@@ -297,8 +298,11 @@ fn finish(replay: Replay<'_>, manifest: Manifest) -> Replayed {
 
 fn open_segments(survey: Survey, kept: &Kept) -> BTreeMap<u32, Arc<Segment>> {
     let kept = survey.files.into_iter().filter(|file| kept.contains_key(&file.name));
-    kept.filter_map(|file| Some((file.name.key()?, Arc::new(Segment { header: file.header.ok()?, file: file.file }))))
-        .collect()
+    kept.filter_map(|file| {
+        let (key, header) = (file.name.key()?, file.header.ok()?);
+        Some((key, Arc::new(Segment { header, file: file.file, fill: Fill::over() })))
+    })
+    .collect()
 }
 
 /// What an opening stands on.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::env::{Clock, Dir};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, NewEvent, Outcome};
+use crate::log::fill::Fill;
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::Manifest;
 use crate::log::segment::{Name, Segment};
@@ -20,12 +21,17 @@ const SEGMENT_BYTES: u64 = 64 * 1024;
 
 /// A store of one segment, whose file may be written or not.
 fn store(path: &std::path::Path, writable: bool) -> Shared {
+    store_with(path, writable, StoreOptions::default().segment_bytes(SEGMENT_BYTES))
+}
+
+/// As [`store`], with these options.
+pub(super) fn store_with(path: &std::path::Path, writable: bool, options: StoreOptions) -> Shared {
     let dir = Dir::open(path).unwrap();
     let header = SegmentHeader { store_id: STORE_ID, ordinal: 1, generation: 0, salt: 1 };
-    let created = Segment::create(&dir, header, SEGMENT_BYTES).unwrap();
+    let created = Segment::create(&dir, header, options.segment_bytes).unwrap();
     drop(created);
     let file = dir.open_file(&Name::original(1).to_string(), writable).unwrap();
-    let active = Arc::new(Segment { header, file });
+    let active = Arc::new(Segment { header, file, fill: Fill::over() });
     let replayed = Replayed {
         state: State::new(STORE_ID, Policy::default()),
         manifest: Manifest::new(STORE_ID),
@@ -36,7 +42,7 @@ fn store(path: &std::path::Path, writable: bool) -> Shared {
     };
     let clock = Clock::system();
     let now = Moment { wall: clock.read().wall.into(), steady: 0 };
-    let options = Arc::new(StoreOptions::default().segment_bytes(SEGMENT_BYTES));
+    let options = Arc::new(options);
     let files = BTreeMap::from([(active.key(), Arc::clone(&active))]);
     let core = Core::begin(replayed, options, active, 1, Salts::new([1; 16]), now);
     Shared::new(dir, clock, core, files, None)
@@ -44,14 +50,30 @@ fn store(path: &std::path::Path, writable: bool) -> Shared {
 
 /// Stages one event of about `bytes` bytes; returns its seq.
 fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
-    let event = NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id);
-    let prepared = Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, shared.now()).unwrap();
-    let decision = shared.try_step(&mut |core, now| core.receive(std::slice::from_ref(&prepared), now));
-    match decision {
-        Ok(Decision::Done(fates)) => Ok(fates[0].seq().unwrap()),
-        Ok(Decision::Conflict { .. }) => Err(Error::invalid("the id is taken")),
+    let prepared = prepared(shared, id, bytes);
+    match shared.try_step(&mut |core, now| core.receive(std::slice::from_ref(&prepared), now)) {
+        Ok(decision) => seq_of(decision),
         Err(Refused::Error(error)) => Err(error),
         Err(Refused::Busy | Refused::Rolled) => Err(Error::invalid("busy")),
+    }
+}
+
+/// Keeps one event of about `bytes` bytes, as callers do.
+pub(super) fn keep(shared: &Shared, id: &str, bytes: usize) -> Result<(), Error> {
+    let prepared = prepared(shared, id, bytes);
+    let decision = shared.step(|core, now| core.receive(std::slice::from_ref(&prepared), now))?;
+    shared.wait(seq_of(decision)?, Level::Durable)
+}
+
+fn prepared(shared: &Shared, id: &str, bytes: usize) -> Prepared {
+    let event = NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id);
+    Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, shared.now()).unwrap()
+}
+
+fn seq_of(decision: Decision) -> Result<u64, Error> {
+    match decision {
+        Decision::Done(fates) => Ok(fates[0].seq().unwrap()),
+        Decision::Conflict { .. } => Err(Error::invalid("the id is taken")),
     }
 }
 

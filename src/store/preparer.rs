@@ -1,0 +1,403 @@
+//! The next segment, created and filled before anybody needs it.
+//!
+//! ```text
+//! half of the active segment is used ─► preparer creates the next one ─► hands it over ─► fills it, step by step
+//! somebody is blocked for want of it, and nobody is at it ─► the leader creates it
+//! ```
+//!
+//! The preparer is a thread of the store. It creates the file and reserves its space, so that a full disk shows itself here (R10),
+//! then writes zeros into it with pauses between, so that commits beside it hardly notice ([`Fill`](crate::log::fill::Fill)). The
+//! active segment of a store that was just opened is filled only a little ahead of what is written. A store that rests prepares
+//! nothing. Without the thread, as in tests of the steps alone, the leader creates the segments and nothing is filled.
+//!
+//! A failure before the new segment has its name, or while it is filled, poisons nothing: another is made a second later (R2).
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::log::fill::{Failed, Step};
+use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::log::segment::{NotCreated, Segment};
+use crate::store::commit::{Desk, Shared, micros};
+use crate::store::failure::{of_env, of_log};
+
+/// How long to wait before a failed preparation is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Least pause between two steps of a filling.
+const PAUSE: Duration = Duration::from_millis(2);
+/// The filling takes at most so much of the disk's time: a pause is so many times as long as the step before it.
+const PAUSE_TIMES: u32 = 2;
+
+/// How far the preparation of the next segment is.
+#[derive(Debug, Default)]
+pub(crate) struct Preparation {
+    /// Somebody waits for a segment.
+    pub(super) wanted: bool,
+    /// A segment is being created at this moment; by one at a time.
+    creating: bool,
+    preparer: Preparer,
+    /// When a failed preparation is tried again, in microseconds of running time.
+    again_at: u64,
+    /// When the filling goes on, likewise.
+    fill_at: u64,
+    /// The failure was told, and nothing was well since.
+    told: bool,
+}
+
+/// What the preparer is at.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Preparer {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It looks by itself what is to be done.
+    Looks,
+    /// It rests until it is woken.
+    Rests,
+}
+
+/// What the preparer should do next.
+enum Duty {
+    Create(SegmentHeader),
+    Fill(Arc<Segment>, Step),
+    Rest(Duration),
+}
+
+impl Desk {
+    /// Whether the keeper should lead for want of a segment; and how long until it has to look again.
+    pub(super) fn want_of_segment(&mut self, now: u64) -> (bool, Duration) {
+        let retries = self.core.is_full() && self.preparation.preparer == Preparer::Absent;
+        let left = self.preparation.again_at.saturating_sub(now);
+        self.preparation.wanted |= retries && left == 0;
+        let wait = if retries { Duration::from_micros(left) } else { Duration::MAX };
+        (self.preparation.wanted && !self.preparation.creating, wait)
+    }
+
+    /// Whether nothing but the segment that is being created helps whoever was refused.
+    pub(super) fn waits_for_creation(&self) -> bool {
+        self.preparation.creating && self.core.written() == self.core.last_seq()
+    }
+
+    /// Whether the preparer has anything to do and does not know it.
+    pub(super) fn may_wake_preparer(&mut self) -> bool {
+        let rests = self.preparation.preparer == Preparer::Rests;
+        let wake = rests && (self.core.is_full() || self.core.due_segment(false).is_some() || self.filling().is_some());
+        if wake {
+            self.preparation.preparer = Preparer::Looks;
+        }
+        wake
+    }
+
+    /// The segment to fill, and how much of it: the one that is written to before the next one.
+    fn filling(&self) -> Option<(&Arc<Segment>, Step)> {
+        let active = self.core.active()?;
+        let beside = active.fill.due_beside(self.core.active_end()).map(|step| (active, step));
+        beside.or_else(|| self.core.next_segment().and_then(|next| next.fill.due().map(|step| (next, step))))
+    }
+
+    fn preparation_duty(&mut self, now: u64) -> Duty {
+        if self.core.poison().is_some() || self.core.is_closed() {
+            return Duty::Rest(Duration::MAX);
+        }
+        let (wanted, full) = (self.preparation.wanted, self.core.is_full());
+        let urgent = if full { now >= self.preparation.again_at } else { wanted };
+        if !self.preparation.creating
+            && let Some(header) = self.core.wants_segment(urgent)
+        {
+            return Duty::Create(header);
+        }
+        let until = |due: u64| Duration::from_micros(due.saturating_sub(now));
+        match self.filling() {
+            Some((segment, step)) if !step.paced || now >= self.preparation.fill_at => {
+                Duty::Fill(Arc::clone(segment), step)
+            }
+            Some(_) => Duty::Rest(until(self.preparation.fill_at)),
+            None if full => Duty::Rest(until(self.preparation.again_at).max(PAUSE)),
+            None => Duty::Rest(Duration::MAX),
+        }
+    }
+
+    /// Preparation failed: it is told once, and tried again later.
+    fn not_prepared(&mut self, error: Error, now: u64) {
+        if !std::mem::replace(&mut self.preparation.told, true) {
+            tracing::warn!(?error, "no new segment could be prepared; it is tried again every second");
+        }
+        self.preparation.again_at = now + micros(AGAIN);
+        self.core.prepared(Err(error));
+    }
+}
+
+impl Shared {
+    /// The preparer's life.
+    pub(crate) fn prepare(&self) {
+        let mut desk = self.desk();
+        desk.preparation.preparer = Preparer::Looks;
+        while !desk.is_stopping() {
+            let now = self.now().steady;
+            desk = match desk.preparation_duty(now) {
+                Duty::Rest(wait) => {
+                    let rests = wait == Duration::MAX;
+                    desk.preparation.preparer = if rests { Preparer::Rests } else { Preparer::Looks };
+                    self.preparer.wait_timeout(desk, wait).expect("no step of the core panics").0
+                }
+                duty => self.prepare_once(desk, duty),
+            };
+        }
+    }
+
+    fn prepare_once<'a>(&'a self, desk: MutexGuard<'a, Desk>, duty: Duty) -> MutexGuard<'a, Desk> {
+        match duty {
+            Duty::Create(header) => {
+                let desk = self.create_segment(desk, header);
+                self.announce(desk)
+            }
+            Duty::Fill(segment, step) => self.fill(desk, &segment, step),
+            Duty::Rest(_) => desk,
+        }
+    }
+
+    /// Creates the next segment for those who cannot wait for the preparer; only the leader does.
+    pub(super) fn prepare_inline<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        if desk.preparation.creating {
+            return desk;
+        }
+        let urgent = std::mem::take(&mut desk.preparation.wanted);
+        if desk.preparation.preparer != Preparer::Absent && !urgent {
+            return desk;
+        }
+        match desk.core.wants_segment(urgent) {
+            Some(header) => self.create_segment(desk, header),
+            None => desk,
+        }
+    }
+
+    fn create_segment<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, header: SegmentHeader) -> MutexGuard<'a, Desk> {
+        desk.preparation.creating = true;
+        drop(desk);
+        let created = Segment::create(&self.dir, header, self.options.segment_bytes);
+        if let Ok(segment) = &created {
+            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(segment.key(), Arc::clone(segment));
+        }
+        let now = self.now().steady;
+        let mut desk = self.desk();
+        desk.preparation.creating = false;
+        desk.preparation.wanted = false;
+        match created {
+            Ok(segment) => {
+                // Where it is filled, that may still fail.
+                let is_filled = desk.preparation.preparer != Preparer::Absent && segment.fill.due().is_some();
+                desk.preparation.told &= is_filled;
+                desk.core.prepared(Ok(segment));
+            }
+            Err(NotCreated::Unknown(error)) => desk.core.poison_with(error.to_string()),
+            Err(NotCreated::Nothing(error)) => {
+                desk.not_prepared(of_log(error), now);
+            }
+        }
+        desk
+    }
+
+    /// Takes one step of a filling, and sees to the pause after it.
+    fn fill<'a>(&'a self, desk: MutexGuard<'a, Desk>, segment: &Arc<Segment>, step: Step) -> MutexGuard<'a, Desk> {
+        drop(desk);
+        let began = self.clock.steady();
+        let taken = segment.fill.step(step);
+        let ended = self.clock.steady();
+        let mut desk = self.desk();
+        let pause = PAUSE.max(ended.saturating_sub(began) * PAUSE_TIMES);
+        desk.preparation.fill_at = micros(ended + pause);
+        match taken {
+            Ok(()) => {
+                desk.preparation.told &= segment.fill.due().is_some();
+                return desk;
+            }
+            Err(Failed::Write(error)) => {
+                // Where it is in use already, its space is reserved all the same, and no byte of a record is concerned.
+                if desk.core.take_back(segment) {
+                    desk.not_prepared(of_env(error), micros(ended));
+                }
+            }
+            Err(Failed::Sync(error)) => {
+                if desk.core.take_back(segment) {
+                    desk.not_prepared(of_env(error), micros(ended));
+                } else {
+                    // What the disk lost may be the writer's.
+                    desk.core.poison_with(error.to_string());
+                }
+            }
+        }
+        self.announce(desk)
+    }
+
+    /// Gives back the space of a segment that nothing was written to, once the store is closed and the preparer gone.
+    pub(crate) fn trim_prepared(&self) {
+        let desk = self.desk();
+        if desk.core.poison().is_some() {
+            return;
+        }
+        if let Some(next) = desk.core.next_segment() {
+            next.fill.stop();
+            if let Err(error) = next.file.truncate(SEGMENT_HEADER_BYTES) {
+                tracing::warn!(%error, "the space of a prepared segment is not given back; the next opening sees to it");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::log::fill::Fill;
+    use crate::log::segment::Name;
+    use crate::store::options::StoreOptions;
+    use crate::store::stories::{keep, store_with};
+
+    const SEGMENT_BYTES: u64 = 1024 * 1024;
+
+    fn store(path: &std::path::Path) -> Shared {
+        store_with(path, true, StoreOptions::default().segment_bytes(SEGMENT_BYTES))
+    }
+
+    /// Has the preparer do all there is to do at once; returns how much it did.
+    fn prepare(shared: &Shared) -> u32 {
+        let mut done = 0;
+        let mut desk = shared.desk();
+        desk.preparation.preparer = Preparer::Looks;
+        loop {
+            desk.preparation.fill_at = 0;
+            let now = shared.now().steady;
+            match desk.preparation_duty(now) {
+                Duty::Rest(_) => return done,
+                duty => desk = shared.prepare_once(desk, duty),
+            }
+            done += 1;
+        }
+    }
+
+    /// Keeps events of 100,000 bytes until this many segments have records.
+    fn keep_until(shared: &Shared, ordinal: u64) {
+        let mut number = 0;
+        while shared.desk().core.active().unwrap().ordinal() < ordinal {
+            keep(shared, &format!("{ordinal}-{number}"), 100_000).unwrap();
+            number += 1;
+        }
+    }
+
+    /// A prepared segment whose filling fails.
+    fn unfillable(shared: &Shared) -> Arc<Segment> {
+        let header = shared.desk().core.wants_segment(true).unwrap();
+        drop(Segment::create(&shared.dir, header, SEGMENT_BYTES).unwrap());
+        let open = |writable| shared.dir.open_file(&header.name().to_string(), writable).unwrap();
+        let fill = Fill::begin(open(false), SEGMENT_BYTES / 2, SEGMENT_BYTES);
+        Arc::new(Segment { header, file: open(true), fill })
+    }
+
+    #[test]
+    fn the_next_segment_is_there_and_filled_before_it_is_needed() {
+        // R10: and a store that rests has nothing prepared.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        assert_eq!(prepare(&shared), 0, "nothing is to be done yet");
+        let mut kept = 0;
+        while shared.desk().core.due_segment(false).is_none() {
+            keep(&shared, &format!("e{kept}"), 100_000).unwrap();
+            kept += 1;
+        }
+        assert_eq!((kept, shared.desk().core.next_segment().map(|next| next.ordinal())), (6, None));
+        assert!(prepare(&shared) >= 2, "it is created, then filled");
+        {
+            let desk = shared.desk();
+            let next = desk.core.next_segment().unwrap();
+            assert_eq!((next.fill.due(), next.file.len().unwrap()), (None, SEGMENT_BYTES));
+        }
+        assert_eq!(prepare(&shared), 0);
+        keep_until(&shared, 2);
+        assert_eq!(shared.stats().poisoned, None);
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_filled_gives_way_to_another() {
+        // R2, R10.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let bad = unfillable(&shared);
+        shared.desk().core.prepared(Ok(Arc::clone(&bad)));
+        assert!(prepare(&shared) > 0);
+        {
+            let mut desk = shared.desk();
+            assert!(desk.core.is_full() && desk.core.next_segment().is_none());
+            assert_eq!(desk.core.poison(), None);
+            assert!(desk.preparation.told);
+            assert_eq!(desk.core.due_segment(false), None, "not before a second has passed");
+            desk.preparation.again_at = 0;
+        }
+        assert!(prepare(&shared) > 0);
+        {
+            let desk = shared.desk();
+            let next = desk.core.next_segment().unwrap();
+            assert!(next.salt() != bad.salt() && !desk.core.is_full() && !desk.preparation.told);
+        }
+        keep_until(&shared, 2);
+    }
+
+    #[test]
+    fn a_filling_that_fails_in_a_segment_in_use_stops_nothing() {
+        // R2: zeros that were not written concern no record, and the space is reserved.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let bad = unfillable(&shared);
+        shared.desk().core.prepared(Ok(bad));
+        keep_until(&shared, 2);
+        assert!(prepare(&shared) > 0);
+        keep_until(&shared, 3);
+        let desk = shared.desk();
+        assert!(!desk.core.is_full() && desk.core.poison().is_none());
+    }
+
+    #[test]
+    fn a_directory_that_takes_no_segment_poisons_nothing_and_is_tried_again() {
+        // R2, R10.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let obstacle = format!("{}.tmp", Name::original(2));
+        drop(shared.dir.create_dir(&obstacle).unwrap());
+        let mut kept = 0;
+        let refused = loop {
+            if let Err(error) = keep(&shared, &format!("e{kept}"), 100_000) {
+                break error;
+            }
+            kept += 1;
+        };
+        assert_eq!((refused.kind(), kept), (ErrorKind::Io, 8), "{refused}");
+        assert!(shared.desk().core.poison().is_none());
+        shared.dir.rename(&obstacle, "aside").unwrap();
+        shared.desk().preparation.again_at = 0;
+        assert!(prepare(&shared) > 0);
+        keep_until(&shared, 2);
+    }
+
+    #[test]
+    fn whoever_is_blocked_waits_for_the_segment_that_is_being_created() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let header = shared.desk().core.wants_segment(true).unwrap();
+        {
+            let mut desk = shared.desk();
+            desk.preparation.creating = true;
+            desk.preparation.preparer = Preparer::Looks;
+        }
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(|| (0..12).for_each(|n| keep(&shared, &format!("e{n}"), 100_000).unwrap()));
+            while !shared.desk().preparation.wanted {
+                std::thread::yield_now();
+            }
+            let desk = shared.create_segment(shared.desk(), header);
+            drop(shared.announce(desk));
+            caller.join().unwrap();
+        });
+        let desk = shared.desk();
+        assert_eq!((desk.core.active().unwrap().ordinal(), desk.core.active().unwrap().salt()), (2, header.salt));
+    }
+}
