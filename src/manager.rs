@@ -352,7 +352,7 @@ impl EventManager {
     }
 
     /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending and fewer than 100 have failed for good,
-    /// the store takes events, no event is damaged, and no more than `concurrency` handlers refuse to end. If not, it says why.
+    /// the store takes events, nothing was found damaged, and no more than `concurrency` handlers refuse to end. If not, it says why.
     pub fn health(&self) -> Health {
         let stuck = self.inner.workers.as_ref().map_or(0, Workers::stuck);
         let unsettled = self.inner.workers.as_ref().map_or(0, Workers::unsettled);
@@ -434,6 +434,7 @@ impl Health {
                 format!("{} events have failed for good: replay or cancel them", stats.failed_events),
             ),
             (stats.damaged_events > 0, format!("the bytes of {} events are damaged", stats.damaged_events)),
+            (stats.damaged_places > 0, format!("{} segments are damaged: see to a backup", stats.damaged_places)),
             (
                 stuck > options.concurrency,
                 format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
@@ -474,6 +475,7 @@ mod tests {
             (Stats { pending_events: 200, ..well() }, 0, "200 events are pending; fewer than 200 are normal"),
             (Stats { failed_events: 100, ..well() }, 0, "100 events have failed for good"),
             (Stats { damaged_events: 1, ..well() }, 0, "the bytes of 1 events are damaged"),
+            (Stats { damaged_places: 1, ..well() }, 0, "1 segments are damaged"),
             (Stats { poisoned: Some("a sync failed".to_owned()), ..well() }, 0, "until it is reopened: a sync failed"),
             (well(), 3, "3 handlers neither end nor stop"),
         ] {

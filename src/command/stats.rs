@@ -28,7 +28,7 @@ const NOTES: &str = "The first four count over the store's whole life, across re
     Times are RFC 3339 in UTC; what never happened is null.";
 
 /// What the numbers are, in the order in which they are printed.
-const MEANINGS: [(&str, &str); 19] = [
+const MEANINGS: [(&str, &str); 21] = [
     ("events_processed", "events completed, ever"),
     ("events_failed", "attempts that failed, ever"),
     ("events_retried", "retries scheduled, ever"),
@@ -41,11 +41,13 @@ const MEANINGS: [(&str, &str); 19] = [
     ("cancelled_events", "cancelled and still kept"),
     ("held_events", "waiting for a handler of their type"),
     ("damaged_events", "found damaged while serving"),
+    ("damaged_places", "segments found damaged elsewhere"),
     ("segments", "files of the log"),
     ("log_bytes", "bytes of the log"),
     ("uptime_seconds", "since the store was opened"),
     ("last_persistence", "when something last became durable"),
     ("last_cleanup", "when compaction last ran"),
+    ("last_scrub", "when the log was last searched for rot"),
     ("is_running", "whether events are being processed"),
     ("poisoned", "why nothing more is taken"),
 ];

@@ -2,15 +2,18 @@
 
 use crate::env::{Error, File, Map};
 
-/// Bytes that are read ahead of what was asked for.
-const WINDOW_BYTES: usize = 1024 * 1024;
+/// Bytes that are read ahead of what was asked for, and read at once where there are pauses between.
+pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Asked before each read, with its offset, whether to go on; it may take its time.
+type Pace<'a> = Box<dyn FnMut(u64) -> bool + 'a>;
 
 /// The bytes of one segment.
 pub(crate) enum Source<'a> {
     /// A sealed segment, mapped under the directory's lock.
     Mapped(Map),
     /// Any segment, through a window that moves forward.
-    Windowed { file: &'a File, start: u64, window: Vec<u8> },
+    Windowed { file: &'a File, start: u64, window: Vec<u8>, pace: Option<Pace<'a>> },
     /// Bytes that are in memory anyway.
     #[cfg(any(test, fuzzing))]
     Memory(&'a [u8]),
@@ -18,7 +21,13 @@ pub(crate) enum Source<'a> {
 
 impl<'a> Source<'a> {
     pub(crate) fn windowed(file: &'a File) -> Self {
-        Self::Windowed { file, start: 0, window: Vec::new() }
+        Self::Windowed { file, start: 0, window: Vec::new(), pace: None }
+    }
+
+    /// Through a window that is filled by reads of at most [`WINDOW_BYTES`], before each of which `pace` is asked. After a no the bytes
+    /// cannot be read.
+    pub(crate) fn paced(file: &'a File, pace: impl FnMut(u64) -> bool + 'a) -> Self {
+        Self::Windowed { file, start: 0, window: Vec::new(), pace: Some(Box::new(pace)) }
     }
 
     pub(crate) fn mapped(file: &File) -> Result<Self, Error> {
@@ -33,11 +42,14 @@ impl<'a> Source<'a> {
             Self::Mapped(map) => Ok(slice(map.bytes(), offset, length)),
             #[cfg(any(test, fuzzing))]
             Self::Memory(bytes) => Ok(slice(bytes, offset, length)),
-            Self::Windowed { file, start, window } => {
+            Self::Windowed { file, start, window, pace } => {
                 let held = offset.checked_sub(*start).is_some_and(|skip| skip + length as u64 <= window.len() as u64);
                 if !held {
                     window.resize(length.max(WINDOW_BYTES), 0);
-                    let read = file.read_at(window, offset)?;
+                    let read = match pace {
+                        Some(pace) => read_paced(file, window, offset, pace)?,
+                        None => file.read_at(window, offset)?,
+                    };
                     window.truncate(read);
                     *start = offset;
                 }
@@ -45,6 +57,22 @@ impl<'a> Source<'a> {
             }
         }
     }
+}
+
+fn read_paced(file: &File, window: &mut [u8], offset: u64, pace: &mut Pace<'_>) -> Result<usize, Error> {
+    let mut read = 0;
+    for part in window.chunks_mut(WINDOW_BYTES) {
+        let at = offset + read as u64;
+        if !pace(at) {
+            return Err(Error::new("go on reading", file.path(), std::io::ErrorKind::Interrupted));
+        }
+        let count = file.read_at(part, at)?;
+        read += count;
+        if count < part.len() {
+            break;
+        }
+    }
+    Ok(read)
 }
 
 fn slice(bytes: &[u8], offset: u64, length: usize) -> &[u8] {

@@ -60,6 +60,14 @@ impl State {
         self.judge(seq, Step::Cancelled)
     }
 
+    /// The event as it stands, if the store may give it up.
+    ///
+    /// # Errors
+    /// [`Refused::Unknown`], or [`Refused::Status`] unless it waits to run.
+    pub(crate) fn judge_condemn(&self, seq: u64) -> Result<View, Refused> {
+        self.judge(seq, Step::Condemned)
+    }
+
     fn judge(&self, seq: u64, step: Step) -> Result<View, Refused> {
         let view = self.view(seq).ok_or(Refused::Unknown)?;
         let status: Status = view.status;

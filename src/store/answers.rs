@@ -186,6 +186,9 @@ pub struct Stats {
     pub held_events: u64,
     /// Events whose bytes were found damaged while serving.
     pub damaged_events: u64,
+    /// Segments that were found damaged while serving, elsewhere than in the bytes of an event that is still kept: the next opening
+    /// refuses them.
+    pub damaged_places: u64,
     /// Segment files.
     pub segments: u64,
     /// Bytes of the log that hold records.
@@ -196,6 +199,8 @@ pub struct Stats {
     pub last_persistence: Option<Timestamp>,
     /// When compaction last ran.
     pub last_cleanup: Option<Timestamp>,
+    /// When the log was last read to its end in search of rot.
+    pub last_scrub: Option<Timestamp>,
     /// Whether events are being processed; always false without a manager.
     pub is_running: bool,
     /// Why the store takes nothing more, if a write or a sync failed.

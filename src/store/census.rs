@@ -27,11 +27,13 @@ impl Shared {
             cancelled_events: counts.of(Status::Cancelled),
             held_events: counts.held,
             damaged_events: notes.damaged.len() as u64,
+            damaged_places: notes.damaged_places.len() as u64,
             segments: core.sealed.len() as u64 + u64::from(core.is_writing()),
             log_bytes: core.log_bytes(),
             uptime_seconds: uptime.as_secs_f64(),
             last_persistence: notes.last_persistence,
             last_cleanup: notes.last_cleanup,
+            last_scrub: notes.last_scrub,
             is_running: false,
             poisoned: core.poison().map(str::to_owned),
         }

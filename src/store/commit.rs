@@ -5,7 +5,7 @@
 //!                            else wait for the leader, then look again
 //! async caller      stage ─► leave a waker; the keeper leads
 //! keeper (a thread) leads for async callers; syncs what nobody waits for after 10 ms; marks after a second of idleness;
-//!                   runs retention once an hour
+//!                   has retention run once an hour, and the scrub once a week
 //! preparer          another thread: creates and fills the next segment (see [`super::preparer`])
 //! ```
 //!
@@ -46,15 +46,17 @@ pub(crate) struct Shared {
     pub(crate) files: RwLock<BTreeMap<u32, Arc<Segment>>>,
     /// One compaction at a time.
     pub(crate) compacting: Mutex<()>,
+    /// One scrub at a time.
+    pub(super) scrubbing: Mutex<()>,
     pub(crate) notes: Mutex<Notes>,
     /// The directory's lock, held until the store is closed (R12).
     pub(crate) lock: Mutex<Option<File>>,
     desk: Mutex<Desk>,
     progress: Condvar,
     keeper: Condvar,
-    /// Whoever works in the background and rests; the store's end wakes it.
-    resting: Condvar,
     pub(super) preparer: Condvar,
+    /// Whoever works in the background and rests; the store's end wakes it.
+    pub(super) resting: Condvar,
 }
 
 /// What statistics tell beside the state.
@@ -62,10 +64,11 @@ pub(crate) struct Shared {
 pub(crate) struct Notes {
     pub(crate) last_persistence: Option<Timestamp>,
     pub(crate) last_cleanup: Option<Timestamp>,
+    pub(crate) last_scrub: Option<Timestamp>,
     /// Receptions that were found damaged.
     pub(crate) damaged: BTreeSet<u64>,
-    /// Segments, by key, that do not hold what was written to them: compaction leaves them alone.
-    pub(crate) damaged_segments: BTreeSet<u32>,
+    /// Segments, by key, that were found damaged elsewhere, and where.
+    pub(crate) damaged_places: BTreeSet<(u32, u64)>,
     /// Retention rests until this much running time has passed, in microseconds.
     pub(crate) retention_rests_until: u64,
     /// The clocks as they stood when that was last asked.
@@ -84,6 +87,14 @@ impl Notes {
         }
         self.retention_rests_until
     }
+}
+
+/// What runs again and again beside the keeper, for whom others wait: `run` only starts it.
+pub(crate) struct Chore<'a> {
+    /// When it runs next, in running time.
+    pub(crate) due: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) run: Box<dyn FnMut() + 'a>,
 }
 
 /// The core and who waits for it.
@@ -225,13 +236,14 @@ impl Shared {
             clock,
             files: RwLock::new(files),
             compacting: Mutex::new(()),
+            scrubbing: Mutex::new(()),
             notes: Mutex::new(Notes::default()),
             lock: Mutex::new(lock),
             desk: Mutex::new(desk),
             progress: Condvar::new(),
             keeper: Condvar::new(),
-            resting: Condvar::new(),
             preparer: Condvar::new(),
+            resting: Condvar::new(),
         }
     }
 
@@ -436,27 +448,26 @@ impl Shared {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Rests for so long, or until the store is closed.
-    pub(crate) fn pause(&self, rest: Duration) {
+    /// Rests for so long, unless the store is being closed: then it says no.
+    pub(super) fn pause(&self, rest: Duration) -> bool {
         let desk = self.desk();
         let rested = self.resting.wait_timeout_while(desk, rest, |desk| !desk.stopping);
-        drop(rested.expect("no step of the core panics"));
+        !rested.expect("no step of the core panics").0.stopping
     }
 
-    /// The keeper's life; `retention` runs once per compaction interval.
-    pub(crate) fn keep(&self, retention: &dyn Fn()) {
-        let interval = self.options.compaction_interval;
-        let mut retention_due = interval;
+    /// The keeper's life; each of the `chores` runs once per its interval.
+    pub(crate) fn keep(&self, chores: &mut [Chore<'_>]) {
         let mut desk = self.desk();
         while !desk.stopping {
             let now = self.clock.steady();
-            if now >= retention_due {
-                retention_due = now + interval;
+            if let Some(chore) = chores.iter_mut().find(|chore| chore.due <= now) {
+                chore.due = now.saturating_add(chore.interval);
                 drop(desk);
-                retention();
+                (chore.run)();
                 desk = self.desk();
                 continue;
             }
+            let next_chore = chores.iter().map(|chore| chore.due).min().unwrap_or(Duration::MAX);
             desk = match desk.duty(micros(now), &self.options) {
                 Duty::Lead if desk.tail.is_some() => self.lead(desk),
                 Duty::Mark => self.mark_idle(desk),
@@ -465,7 +476,7 @@ impl Shared {
                     self.keeper.wait(desk).expect("no step of the core panics")
                 }
                 Duty::Rest(wait) => {
-                    let wait = wait.min(retention_due.saturating_sub(now));
+                    let wait = wait.min(next_chore.saturating_sub(now));
                     desk.keeper_looks_at = micros(now.saturating_add(wait));
                     self.keeper.wait_timeout(desk, wait).expect("no step of the core panics").0
                 }

@@ -142,7 +142,9 @@ impl Shared {
     /// Writes one run of neighbours anew, if any is worth it; returns what that freed.
     pub(crate) fn rewrite_next(&self, thrift: Thrift) -> Result<Option<Freed>, Error> {
         let plan = {
-            let spared = self.notes.lock().unwrap_or_else(PoisonError::into_inner).damaged_segments.clone();
+            let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            let spared = notes.damaged_places.iter().map(|(key, _)| *key).collect();
+            drop(notes);
             let mut desk = self.desk();
             desk.core.check_open()?;
             desk.core.plan_rewriting(thrift, &spared)
@@ -177,7 +179,8 @@ impl Shared {
             Ok(()) => copying,
             Err(error) => {
                 if error.kind() == ErrorKind::Corrupt {
-                    self.note(|notes, _| _ = notes.damaged_segments.insert(copying.key));
+                    let place = (copying.key, error.offset().unwrap_or(0));
+                    self.note(|notes, _| _ = notes.damaged_places.insert(place));
                 }
                 // The first failure is the one to report; what stays is debris for the next opening.
                 drop(copying.rewriter.abandon(&self.dir));

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::env;
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::Mark;
 use crate::event::{Event, NewEvent, Outcome, Status, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
-use crate::store::commit::{Level, Shared};
-use crate::store::core::{Core, Refused};
+use crate::store::commit::{Chore, Level, Shared};
+use crate::store::core::{Core, Refused, Salts};
 use crate::store::failure::of_env;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
@@ -81,7 +82,8 @@ impl Store {
         // From here on whatever fails closes the store, and with that ends the threads that were started.
         let store = Self::of(Arc::clone(&shared), recovery, ids, Some(Vec::new()));
         let keeper = Arc::clone(&shared);
-        store.run("ledgerline-keeper", move || keeper.keep(&|| retain(&keeper)))?;
+        let seed = env::random().map_err(of_env)?;
+        store.run("ledgerline-keeper", move || keeper.keep(&mut chores(&keeper, seed)))?;
         store.run("ledgerline-preparer", move || shared.prepare())?;
         Ok(store)
     }
@@ -349,16 +351,38 @@ impl Store {
     }
 }
 
-/// Runs retention beside the keeper, for whom others wait.
-fn retain(shared: &Arc<Shared>) {
+/// What the keeper starts from time to time.
+fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> [Chore<'_>; 2] {
+    let (retention, scrub) = (shared.options.compaction_interval, shared.options.scrub_interval);
+    // A process that is started again and again comes to every part of the log only if each begins at another.
+    let first = Duration::from_secs(Salts::at(&seed, 0) % scrub.as_secs().max(1));
+    let mut count = 0;
+    [
+        Chore { due: retention, interval: retention, run: Box::new(|| beside(shared, "ledgerline-retention", retain)) },
+        Chore {
+            due: first,
+            interval: scrub,
+            run: Box::new(move || {
+                count += 1;
+                let start = Salts::at(&seed, count);
+                beside(shared, "ledgerline-scrub", move |shared| shared.scrub_paced(start));
+            }),
+        },
+    ]
+}
+
+/// Runs `work` on a thread of its own.
+fn beside(shared: &Arc<Shared>, name: &str, work: impl FnOnce(&Shared) + Send + 'static) {
     let shared = Arc::clone(shared);
-    let started = std::thread::Builder::new().name("ledgerline-retention".to_owned()).spawn(move || {
-        if let Err(error) = shared.compact() {
-            tracing::warn!(?error, "retention failed; it is tried again at the next interval");
-        }
-    });
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared));
     if let Err(error) = started {
-        tracing::warn!(%error, "retention could not be started; it is tried again at the next interval");
+        tracing::warn!(%error, name, "a thread could not be started; it is tried again at the next interval");
+    }
+}
+
+fn retain(shared: &Shared) {
+    if let Err(error) = shared.compact() {
+        tracing::warn!(?error, "retention failed; it is tried again at the next interval");
     }
 }
 
@@ -373,6 +397,7 @@ impl Inner {
         }
         // Whoever locks the directory next must find nobody at work in it.
         drop(self.shared.compacting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.shared.wait_for_scrub();
         self.shared.wait_for_leader();
         self.shared.trim_prepared();
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -8,6 +8,7 @@
 //! commit ── many callers, one disk
 //! preparer ── the next segment, before anybody needs it
 //! core ── the store as explicit steps, without clock, file or thread
+//! scrub ── reading the log in search of rot
 //! open, replay ── from a directory to a core
 //! audit ── every record of a directory, for whoever must prove what happened
 //! ```
@@ -36,6 +37,7 @@ mod reception;
 mod replay;
 mod retention;
 mod runs;
+mod scrub;
 #[cfg(test)]
 mod stories;
 #[cfg(feature = "manager")]

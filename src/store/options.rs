@@ -18,6 +18,7 @@ pub struct StoreOptions {
     pub(crate) process_deaths_max: u32,
     pub(crate) sync_delay: Duration,
     pub(crate) compaction_interval: Duration,
+    pub(crate) scrub_interval: Duration,
 }
 
 impl Default for StoreOptions {
@@ -33,6 +34,7 @@ impl Default for StoreOptions {
             process_deaths_max: 3,
             sync_delay: Duration::from_millis(10),
             compaction_interval: Duration::from_hours(1),
+            scrub_interval: Duration::from_hours(7 * 24),
         }
     }
 }
@@ -97,6 +99,14 @@ impl StoreOptions {
         self
     }
 
+    /// How often the whole log is read to find rot before anybody needs the bytes: 1 hour to 10 years, 7 days by default. It reads
+    /// 16 MiB a second at most; a process that ends sooner has read a part.
+    #[must_use]
+    pub fn scrub_interval(mut self, interval: Duration) -> Self {
+        self.scrub_interval = interval;
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Error> {
         const YEARS: Duration = Duration::from_hours(10 * 366 * 24);
         const HOUR: Duration = Duration::from_hours(1);
@@ -109,6 +119,7 @@ impl StoreOptions {
         if self.log_bytes_max > 0 {
             bounded("log_bytes_max", self.log_bytes_max, 4 * self.segment_bytes, u64::MAX)?;
         }
+        bounded_time("scrub_interval", self.scrub_interval, HOUR, YEARS)?;
         bounded("process_deaths_max", self.process_deaths_max, 0, 15)
     }
 
@@ -147,6 +158,7 @@ mod tests {
             (options().max_event_age(Duration::ZERO), "max_event_age"),
             (options().dedup_max(100_000_001), "dedup_max is 100000001; it must be from 0 to 100000000"),
             (options().log_bytes_max(1), "log_bytes_max is 1; it must be from 268435456"),
+            (options().scrub_interval(Duration::ZERO), "scrub_interval is 0ns; it must be from 3600s"),
         ] {
             let error = options.validate().unwrap_err();
             assert!(error.to_string().contains(says), "{error}");

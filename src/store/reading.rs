@@ -79,14 +79,14 @@ impl Shared {
     }
 
     /// The body of a record, verified (R11).
-    fn read(&self, place: Place, seq: Option<u64>) -> Result<Vec<u8>, Error> {
+    pub(super) fn read(&self, place: Place, seq: Option<u64>) -> Result<Vec<u8>, Error> {
         let segment = self
             .segment(place.segment)
             .ok_or_else(|| Error::new(ErrorKind::NotFound, "compaction dropped the segment meanwhile; ask again"))?;
         read_record(&segment.file, &segment.header, u64::from(place.offset), place.length, seq).map_err(of_log)
     }
 
-    fn segment(&self, key: u32) -> Option<Arc<Segment>> {
+    pub(super) fn segment(&self, key: u32) -> Option<Arc<Segment>> {
         self.files.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone)
     }
 

@@ -103,6 +103,12 @@ impl Core {
         Ok(true)
     }
 
+    /// Gives up an event that waits to run; returns the seq to wait for, or nothing if it does not wait.
+    pub(crate) fn give_up(&mut self, seq: u64, reason: &str, now: Moment) -> Result<Option<u64>, Refused> {
+        let Ok(view) = self.state.judge_condemn(seq) else { return Ok(None) };
+        self.condemn(view.of(), reason, now).map(Some)
+    }
+
     fn condemn(&mut self, of: Of, reason: &str, now: Moment) -> Result<u64, Refused> {
         let entry = Entry::Condemned(Condemned { of, reason: bounded(reason), at: now.wall.unix_micros() });
         self.append(&entry, Urgency::Transition, now)

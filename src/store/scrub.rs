@@ -1,0 +1,384 @@
+//! Reading what nobody asks for: a pass over the sealed segments that finds rot before somebody needs the bytes (R11).
+//!
+//! ```text
+//! sealed segment ─► drop its cached pages ─► scan, a megabyte at a time, with pauses ─► as it was sealed?
+//!                                                          yes ─► the next one
+//!                                                          no ──► which events are hit? pending or retrying: failed for good
+//!                                                                 anything else: counted, told once
+//! ```
+//!
+//! Promises: a store that is open for longer than the interval has every sealed segment read once in it, at 16 MiB/s at most. How
+//! far a pass came is not kept: the first one of a process begins after a random part of the interval, with a random segment, so
+//! that a process which is started again and again still comes to all of them, sooner or later. No lock is held while the disk is
+//! read. Taking goes on whatever is found; the next opening will refuse the damaged place, so a backup is needed until then.
+//!
+//! Deliberately absent: repair. There is one copy of the bytes.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError, TryLockError};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::log::manifest::Extent;
+use crate::log::scan::{Finding, Record, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::segment::Segment;
+use crate::log::source::{Source, WINDOW_BYTES};
+use crate::state::View;
+use crate::store::commit::{Level, Shared};
+
+/// Bytes that are read in a second, at most.
+const BYTES_PER_SECOND: u64 = 16 * 1024 * 1024;
+/// The pause before each read of [`WINDOW_BYTES`] that keeps to that.
+const PAUSE: Duration = Duration::from_nanos(1_000_000_000 * WINDOW_BYTES as u64 / BYTES_PER_SECOND);
+/// So many events are looked up while the lock is held.
+const EVENTS_PER_STEP: usize = 1_024;
+
+/// What a pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Scrubbed {
+    /// Segments that were read to their end.
+    segments: u64,
+    /// Events in them whose receptions are damaged.
+    events_damaged: u64,
+    /// Segments in them that are damaged elsewhere.
+    places_damaged: u64,
+}
+
+/// The store is being closed.
+struct Interrupted;
+
+impl Shared {
+    /// One pass, as slow as it is meant to be.
+    pub(crate) fn scrub_paced(&self, start: u64) {
+        let scrubbed = self.scrub(start, PAUSE);
+        tracing::debug!(?scrubbed, "the log was searched for rot");
+    }
+
+    /// Reads every sealed segment once, beginning with the one numbered `start` among them and pausing before each megabyte.
+    fn scrub(&self, start: u64, pause: Duration) -> Scrubbed {
+        let _one_at_a_time = match self.scrubbing.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Scrubbed::default(),
+        };
+        let mut keys: Vec<u32> = self.desk().core.sealed.keys().copied().collect();
+        let skip = start.checked_rem(keys.len() as u64).unwrap_or(0);
+        keys.rotate_left(usize::try_from(skip).unwrap_or(0));
+        let mut scrubbed = Scrubbed::default();
+        for key in keys {
+            if self.scrub_segment(key, pause, &mut scrubbed).is_err() {
+                return scrubbed;
+            }
+        }
+        self.note(|notes, now| notes.last_scrub = Some(now));
+        scrubbed
+    }
+
+    fn scrub_segment(&self, key: u32, pause: Duration, scrubbed: &mut Scrubbed) -> Result<(), Interrupted> {
+        let Some((segment, summary)) = self.sealed_segment(key) else { return Ok(()) };
+        let damage = self.read_through(&segment, &summary, pause)?;
+        // Compaction may have put another file in its place, or another summary, while it was read.
+        let still = self.sealed_segment(key);
+        if !still.is_some_and(|(now, told)| Arc::ptr_eq(&now, &segment) && told == summary) {
+            return Ok(());
+        }
+        scrubbed.segments += 1;
+        match damage {
+            Some((offset, what)) => self.assess(key, &segment, &summary, (offset, &what), scrubbed),
+            None => Ok(()),
+        }
+    }
+
+    /// The segment, and how it ended; none if it is gone, or its end is not yet on the disk.
+    fn sealed_segment(&self, key: u32) -> Option<(Arc<Segment>, Extent)> {
+        let summary = {
+            let desk = self.desk();
+            let durable = desk.core.durable();
+            desk.core.sealed.get(&key).copied().filter(|summary| summary.last_seq <= durable)?
+        };
+        Some((self.segment(key)?, summary))
+    }
+
+    /// Reads a segment; returns where it is not as it was sealed, and what is wrong there.
+    fn read_through(
+        &self,
+        segment: &Segment,
+        summary: &Extent,
+        pause: Duration,
+    ) -> Result<Option<(u64, String)>, Interrupted> {
+        // The cache may still hold what the disk has lost. What cannot be dropped is read from there.
+        drop(segment.file.drop_cache());
+        let at = Cell::new(0);
+        let mut source = Source::paced(&segment.file, |offset| {
+            at.set(offset);
+            self.pause(pause)
+        });
+        let scan = scan(&mut source, summary.length, &segment.header, Seqs::Any, &mut Unheeding);
+        let header = Segment::read_header(&segment.file);
+        drop(segment.file.drop_cache());
+        let scan = match scan {
+            Ok(scan) => scan,
+            Err(_) if !self.pause(Duration::ZERO) => return Err(Interrupted),
+            Err(Stopped::Unreadable(error)) => return Ok(Some((at.get(), error.to_string()))),
+        };
+        if let Some(Finding { offset, defect }) = scan.finding {
+            return Ok(Some((offset, defect.to_string())));
+        }
+        if (scan.end, scan.digest) != (summary.length, summary.digest) {
+            return Ok(Some((scan.end, "the segment does not end as it was sealed".to_owned())));
+        }
+        Ok(match header {
+            Ok(Ok(header)) if header == segment.header => None,
+            Ok(Ok(_)) => Some((0, "this is the header of another segment".to_owned())),
+            Ok(Err(defect)) => Some((0, defect.to_string())),
+            Err(error) => Some((0, error.to_string())),
+        })
+    }
+
+    /// Finds out which events the damage hits, and gives those up that wait to run.
+    fn assess(
+        &self,
+        key: u32,
+        segment: &Segment,
+        summary: &Extent,
+        (offset, what): (u64, &str),
+        scrubbed: &mut Scrubbed,
+    ) -> Result<(), Interrupted> {
+        let path = segment.file.path().display();
+        let mut is_of_event = false;
+        let mut from = summary.first_seq;
+        loop {
+            let views = self.views_in(key, from, summary.last_seq);
+            let Some(last) = views.last() else { break };
+            from = last.seq + 1;
+            for view in &views {
+                let Err(error) = self.read(view.place, Some(view.seq)) else { continue };
+                if error.kind() != ErrorKind::Corrupt {
+                    continue;
+                }
+                scrubbed.events_damaged += 1;
+                is_of_event |= u64::from(view.place.offset) == offset;
+                let mut is_new = false;
+                self.note(|notes, _| is_new = notes.damaged.insert(view.seq));
+                if is_new {
+                    tracing::error!(seq = view.seq, %path, offset = view.place.offset, "an event is damaged");
+                }
+                self.give_up(view.seq, &error);
+            }
+            if !self.pause(Duration::ZERO) {
+                return Err(Interrupted);
+            }
+        }
+        if !is_of_event {
+            scrubbed.places_damaged += 1;
+            let mut is_new = false;
+            self.note(|notes, _| is_new = notes.damaged_places.insert((key, offset)));
+            if is_new {
+                tracing::error!(%path, offset, what, "the log is damaged; put the segment back from a backup");
+            }
+        }
+        Ok(())
+    }
+
+    /// Some of the events that were received in a segment as `from` or later.
+    fn views_in(&self, key: u32, from: u64, last_seq: u64) -> Vec<View> {
+        let desk = self.desk();
+        let views = desk.core.state.list(from).take_while(|view| view.seq <= last_seq);
+        views.filter(|view| view.place.segment == key).take(EVENTS_PER_STEP).collect()
+    }
+
+    /// An event whose reception cannot be read any more waits for a person. One that runs goes on: its handler has the data, and a
+    /// retry finds the damage.
+    fn give_up(&self, seq: u64, error: &Error) {
+        let reason = format!("damaged: {error}");
+        let given_up = self.step(|core, now| core.give_up(seq, &reason, now)).and_then(|given_up| match given_up {
+            Some(condemned) => self.wait(condemned, Level::Durable),
+            None => Ok(()),
+        });
+        match given_up {
+            // Others of its key may run now.
+            Ok(()) => self.wake_workers(),
+            Err(error) => tracing::error!(?error, seq, "a damaged event could not be given up; a claim does it"),
+        }
+    }
+
+    /// Whoever locks the directory next must find nobody at work in it.
+    pub(crate) fn wait_for_scrub(&self) {
+        drop(self.scrubbing.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Lets the scan do all the looking.
+struct Unheeding;
+
+impl Visitor for Unheeding {
+    type Stop = Infallible;
+
+    fn record(&mut self, _: &Record<'_>, _: Standing) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Dir;
+    use crate::event::{NewEvent, Outcome, Place, Status};
+    use crate::log::format::{GROUP_HEAD_BYTES, SEGMENT_HEADER_BYTES};
+    use crate::store::handle::Store;
+    use crate::store::options::StoreOptions;
+
+    /// A store whose first segments are sealed: `e0`, which is completed, and others that wait.
+    fn store(dir: &std::path::Path) -> Store {
+        let options = StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_millis(1));
+        let store = Store::open(dir, options).unwrap();
+        store.append(event("e0")).unwrap();
+        let claim = store.claim(1).unwrap().remove(0);
+        store.settle(&claim, Outcome::Done).unwrap();
+        for number in 1..60 {
+            store.append(event(&format!("e{number}"))).unwrap();
+        }
+        assert!(store.stats().segments >= 3);
+        store
+    }
+
+    fn event(id: &str) -> NewEvent {
+        NewEvent::new("Issue", &"x".repeat(3_000)).unwrap().id(id)
+    }
+
+    fn place_of(store: &Store, id: &str) -> Place {
+        store.shared().view_durable(id).unwrap().unwrap().place
+    }
+
+    /// Flips a bit on the disk.
+    fn rot(store: &Store, key: u32, offset: u64) {
+        let dir = Dir::open(store.path()).unwrap();
+        let name = store.shared().segment(key).unwrap().header.name().to_string();
+        let file = dir.open_file(&name, true).unwrap();
+        let mut byte = [0];
+        assert_eq!(file.read_at(&mut byte, offset).unwrap(), 1);
+        file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
+    }
+
+    fn scrub(store: &Store) -> (u64, u64) {
+        let sealed = store.shared().desk().core.sealed.len() as u64;
+        let Scrubbed { segments, events_damaged, places_damaged } = store.shared().scrub(1, Duration::ZERO);
+        assert_eq!(segments, sealed);
+        (events_damaged, places_damaged)
+    }
+
+    /// Whether the store goes on: whatever is not damaged is served, and new events are taken.
+    fn goes_on(store: &Store, waiting: usize) {
+        store.append(event("next")).unwrap();
+        assert_eq!(store.claim(100).unwrap().len(), waiting + 1);
+        assert_eq!(store.stats().poisoned, None);
+    }
+
+    #[test]
+    fn a_sound_log_is_read_and_nothing_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        assert_eq!(store.stats().last_scrub, None);
+        assert_eq!(scrub(&store), (0, 0));
+        assert!(store.stats().last_scrub.is_some());
+        goes_on(&store, 59);
+    }
+
+    #[test]
+    fn an_event_that_rots_in_a_sealed_segment_fails_before_anybody_claims_it() {
+        // R11: and the others are served.
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let place = place_of(&store, "e3");
+        rot(&store, place.segment, u64::from(place.offset) + 1_000);
+        for _ in 0..2 {
+            assert_eq!(scrub(&store), (1, 0));
+            let stats = store.stats();
+            assert_eq!((stats.failed_events, stats.damaged_events, stats.damaged_places), (1, 1, 0));
+        }
+        assert_eq!(store.shared().seqs(Status::Failed).len(), 1);
+        goes_on(&store, 58);
+    }
+
+    #[test]
+    fn an_event_that_runs_is_not_given_up_and_its_retry_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let claim = store.claim(1).unwrap().remove(0);
+        let place = place_of(&store, "e1");
+        rot(&store, place.segment, u64::from(place.offset) + 1_000);
+        assert_eq!(scrub(&store), (1, 0));
+        let stats = store.stats();
+        assert_eq!((stats.failed_events, stats.damaged_events, stats.processing_events), (0, 1, 1));
+        store.settle(&claim, Outcome::Retry("again".to_owned())).unwrap();
+        assert_eq!(scrub(&store), (1, 0));
+        assert_eq!((store.stats().failed_events, store.stats().damaged_events), (1, 1));
+        goes_on(&store, 58);
+    }
+
+    #[test]
+    fn a_finished_event_that_rots_is_counted_and_stays_as_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let place = place_of(&store, "e0");
+        rot(&store, place.segment, u64::from(place.offset) + 1_000);
+        assert_eq!(scrub(&store), (1, 0));
+        let stats = store.stats();
+        assert_eq!((stats.completed_events, stats.failed_events, stats.damaged_events), (1, 0, 1));
+        goes_on(&store, 59);
+    }
+
+    type Where<'a> = &'a dyn Fn(&Store) -> (u32, u64);
+
+    #[test]
+    fn damage_that_hits_no_event_is_counted_and_stops_nothing() {
+        let head_of = |place: Place| u64::from(place.offset) - GROUP_HEAD_BYTES as u64 + 4;
+        let behind = |place: Place| u64::from(place.offset + place.length) + 24 + 2 * GROUP_HEAD_BYTES as u64;
+        let cases: [(&str, Where<'_>); 3] = [
+            ("the segment's header", &|_| (1, 20)),
+            ("the head of a group", &|store| (1, head_of(place_of(store, "e3")))),
+            ("the record of a start", &|store| (1, behind(place_of(store, "e0")))),
+        ];
+        for (name, find) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            let store = store(dir.path());
+            let (key, offset) = find(&store);
+            rot(&store, key, offset);
+            for _ in 0..2 {
+                assert_eq!(scrub(&store), (0, 1), "{name}");
+                let stats = store.stats();
+                assert_eq!((stats.failed_events, stats.damaged_events, stats.damaged_places), (0, 0, 1), "{name}");
+            }
+            goes_on(&store, 59);
+        }
+    }
+
+    #[test]
+    fn a_sealed_segment_that_lost_its_end_is_seen() {
+        // What is gone reads as zeros, which alone would look like space that was never used.
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let summary = *store.shared().desk().core.sealed.get(&1).unwrap();
+        let file = Dir::open(dir.path()).unwrap().open_file("0000000001.seg", true).unwrap();
+        file.truncate(SEGMENT_HEADER_BYTES).unwrap();
+        let lost = (2..=summary.last_seq).filter(|seq| store.shared().desk().core.state.view(*seq).is_some()).count();
+        assert_eq!(scrub(&store), (lost as u64, 1));
+        assert_eq!(store.stats().failed_events, lost as u64 - 1, "all but the completed one");
+        goes_on(&store, 60 - lost);
+    }
+
+    #[test]
+    fn closing_does_not_wait_for_the_next_pause_to_pass() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        std::thread::scope(|scope| {
+            let scrub = scope.spawn(|| store.shared().scrub(0, Duration::from_hours(1)));
+            while store.shared().scrubbing.try_lock().is_ok() {
+                std::thread::yield_now();
+            }
+            store.close().unwrap();
+            assert_eq!(scrub.join().unwrap(), Scrubbed::default());
+        });
+    }
+}
