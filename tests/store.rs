@@ -313,6 +313,24 @@ fn a_closed_store_gives_back_the_space_it_had_prepared() {
     assert_eq!(store.list(&Filter::all()).unwrap().len(), 12);
 }
 
+#[test]
+fn a_closed_store_opens_again_at_once_though_other_threads_start_processes() {
+    // R12: a process that is being started holds a copy of every open file for a moment, and with it the lock.
+    let dir = tempfile::tempdir().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        });
+        let opened: Vec<_> =
+            (0..200).map(|_| Store::open(dir.path(), small()).and_then(|store| store.close())).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(opened.iter().filter_map(|opened| opened.as_ref().err()).map(ledgerline::Error::kind).next(), None);
+    });
+}
+
 /// Fills segments with completed events and one that is live, and lets retention pass over them.
 fn aged(dir: &Path, dedup: Duration) -> (Store, u64) {
     let options = small().max_event_age(Duration::from_secs(1)).dedup_window(dedup);

@@ -113,6 +113,12 @@ impl File {
         }
     }
 
+    /// Gives the lock up. Closing the file does so too, but only once nobody has a copy of it: a process that another thread is just
+    /// starting has one for a moment.
+    pub(crate) fn unlock(&self) -> Result<(), Error> {
+        self.file.unlock().map_err(|source| self.error("unlock", source))
+    }
+
     /// Whether this open file and the one that `path` names now are the same inode: a lock on a removed file locks nothing.
     pub(crate) fn is_still_at_its_path(&self) -> Result<bool, Error> {
         use std::os::unix::fs::MetadataExt as _;

@@ -400,8 +400,8 @@ impl Inner {
         self.shared.wait_for_scrub();
         self.shared.wait_for_leader();
         self.shared.trim_prepared();
-        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
-        closed
+        let lock = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        closed.and(lock.map_or(Ok(()), |lock| lock.unlock().map_err(of_env)))
     }
 
     fn close_log(&self) -> Result<(), Error> {
