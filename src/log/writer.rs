@@ -68,8 +68,8 @@ pub(crate) struct SegmentEnd {
 /// What a batch needs that the active segment does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
-    /// It fits.
-    Enough,
+    /// It fits, and so many bytes are left behind it.
+    Enough { left: u64 },
     /// It fits into the next segment.
     NextSegment,
     /// It is longer than any group may be.
@@ -113,10 +113,8 @@ impl Stage {
         }
         if is_record_too_long || span > Self::group_bytes_max(self.segment_bytes) {
             Room::Never
-        } else if span as u64 <= self.left() {
-            Room::Enough
         } else {
-            Room::NextSegment
+            self.left().checked_sub(span as u64).map_or(Room::NextSegment, |left| Room::Enough { left })
         }
     }
 
@@ -290,7 +288,7 @@ mod tests {
         ] {
             let stage = Stage::new(Arc::clone(&segment), segment_bytes, 1);
             assert_eq!(Stage::record_bytes_max(segment_bytes), longest);
-            assert_eq!(stage.room([longest]), Room::Enough, "{segment_bytes}");
+            assert!(matches!(stage.room([longest]), Room::Enough { .. }), "{segment_bytes}");
             assert_eq!(stage.room([longest + 1]), Room::Never, "{segment_bytes}");
             assert_eq!(stage.room([longest, longest]), Room::Never, "{segment_bytes}");
         }

@@ -193,18 +193,15 @@ impl Core {
         if stage.staged_bytes() > STAGED_BYTES_MAX {
             return Err(Refused::Busy);
         }
-        match (stage.room(bodies.iter().copied()), &self.full) {
-            (Room::Never, _) => return Err(self.too_large(bodies).into()),
-            (Room::Enough, Some(full)) if stage.left() < urgency.reserve(stage.segment_bytes()) => {
-                return Err(again(full).into());
-            }
-            (Room::Enough, _) => {}
-            (Room::NextSegment, _) if stage.prepared().is_some() => {
+        match stage.room(bodies.iter().copied()) {
+            Room::Never => return Err(self.too_large(bodies).into()),
+            Room::Enough { left } if stage.prepared().is_some() || left >= urgency.reserve(stage.segment_bytes()) => {}
+            Room::NextSegment if stage.prepared().is_some() => {
                 self.roll(now);
                 return Err(Refused::Rolled);
             }
-            (Room::NextSegment, Some(full)) => return Err(again(full).into()),
-            (Room::NextSegment, None) => return Err(Refused::Busy),
+            // Until the next segment is there, nobody knows that there will be one: what endings need is not given away before.
+            _ => return Err(self.full.as_ref().map_or(Refused::Busy, |full| again(full).into())),
         }
         if let Some(stage) = &mut self.stage {
             stage.begin_batch(bodies.iter().copied());
