@@ -403,6 +403,33 @@ fn a_compaction_that_fails_before_its_rename_stops_nothing() {
 }
 
 #[test]
+fn closing_beside_a_compaction_waits_for_its_step_and_loses_nothing() {
+    // R6: whichever of its steps the close falls on.
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = aged(dir.path(), Duration::ZERO);
+    let compacted = std::thread::scope(|scope| {
+        let other = store.clone();
+        let compaction = scope.spawn(move || {
+            let mut deleted = 0;
+            loop {
+                match other.compact() {
+                    Ok(report) => deleted += report.segments_deleted,
+                    Err(error) => return (deleted, error.kind()),
+                }
+            }
+        });
+        store.close().unwrap();
+        compaction.join().unwrap()
+    });
+    assert_eq!(compacted.1, ErrorKind::Closed);
+    let store = open(dir.path());
+    assert!(store.recovery().closed_cleanly);
+    let live = store.list(&Filter::all().status(Status::Pending)).unwrap();
+    assert_eq!(ids(&live), ["live"], "after {} deletions", compacted.0);
+    assert_eq!(store.stats().events_processed, 100);
+}
+
+#[test]
 fn an_event_that_rots_while_the_store_serves_fails_alone() {
     // R11.
     use std::os::unix::fs::FileExt as _;

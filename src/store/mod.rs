@@ -24,6 +24,8 @@ mod answers;
 pub mod audit;
 mod census;
 mod chain;
+#[cfg(test)]
+mod clocks;
 mod commit;
 mod compaction;
 mod core;

@@ -16,7 +16,7 @@ use crate::store::core::{Core, Refused, Replayed, Salts};
 use crate::store::options::StoreOptions;
 use crate::store::reception::{Decision, Ids, Prepared};
 
-const STORE_ID: [u8; 16] = [7; 16];
+pub(super) const STORE_ID: [u8; 16] = [7; 16];
 const SEGMENT_BYTES: u64 = 64 * 1024;
 
 /// A store of one segment, whose file may be written or not.
@@ -49,7 +49,7 @@ pub(super) fn store_with(path: &std::path::Path, writable: bool, options: StoreO
 }
 
 /// Stages one event of about `bytes` bytes; returns its seq.
-fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
+pub(super) fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
     let prepared = prepared(shared, id, bytes);
     match shared.try_step(&mut |core, now| core.receive(std::slice::from_ref(&prepared), now)) {
         Ok(decision) => seq_of(decision),

@@ -96,3 +96,102 @@ impl Future for Work<'_> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::store::options::StoreOptions;
+    use crate::store::stories::{keep, receive, store_with};
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn store(path: &std::path::Path) -> Shared {
+        store_with(path, true, StoreOptions::default().segment_bytes(64 * 1024))
+    }
+
+    #[test]
+    fn a_commit_between_being_refused_and_waiting_is_not_slept_through() {
+        // Whoever is refused waits for the next commit, and that may have come before the waiting begins.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut context = Context::from_waker(&waker);
+        let seen = shared.desk().commits();
+        assert!(pin!(Progress { shared: &shared, seen }).poll(&mut context).is_pending());
+        keep(&shared, "a", 10).unwrap();
+        assert!(bell.0.load(Ordering::SeqCst) > 0, "who waits is woken");
+        assert!(pin!(Progress { shared: &shared, seen }).poll(&mut context).is_ready(), "who comes late does not wait");
+    }
+
+    #[test]
+    fn whoever_waits_for_the_disk_or_for_work_is_woken_by_the_commit_that_brings_it() {
+        // R1, R16: and not before.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let bell = || {
+            let bell = Arc::new(Bell::default());
+            (Arc::clone(&bell), Waker::from(bell))
+        };
+        let (durable, work) = (bell(), bell());
+        let seq = receive(&shared, "a", 10).unwrap();
+        assert!(pin!(shared.reached(seq, Level::Durable)).poll(&mut Context::from_waker(&durable.1)).is_pending());
+        assert!(pin!(shared.work()).poll(&mut Context::from_waker(&work.1)).is_pending(), "it is not yet durable");
+        assert_eq!((durable.0.0.load(Ordering::SeqCst), work.0.0.load(Ordering::SeqCst)), (0, 0));
+        shared.wait(seq, Level::Durable).unwrap();
+        assert_eq!((durable.0.0.load(Ordering::SeqCst), work.0.0.load(Ordering::SeqCst)), (1, 1));
+        assert!(pin!(shared.reached(seq, Level::Durable)).poll(&mut Context::from_waker(&durable.1)).is_ready());
+        assert!(pin!(shared.work()).poll(&mut Context::from_waker(&work.1)).is_ready());
+    }
+
+    #[test]
+    fn callers_that_must_not_block_go_on_across_segments_with_nobody_but_the_keeper() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::store::Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let store = store.clone();
+                scope.spawn(move || {
+                    for number in 0..100 {
+                        let event = crate::event::NewEvent::new("Issue", &"x".repeat(3_000)).unwrap();
+                        block_on(store.append_async(event.id(format!("{thread}-{number}")))).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(store.stats().pending_events, 400);
+    }
+
+    /// Wakes the thread that blocks.
+    struct Unpark(std::thread::Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return value;
+            }
+            std::thread::park();
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a wall clock that jumps can do to a store: nothing, until a horizon says so (R13).
+
+use std::time::Duration;
+
+use crate::event::entry::{Entry, Horizon};
+use crate::event::{Moment, NewEvent, Outcome, Status, Timestamp};
+use crate::log::manifest::Manifest;
+use crate::store::commit::{CLOCK_GAP, Level, Notes, RETENTION_REST, Shared};
+use crate::store::core::{Salts, Urgency};
+use crate::store::handle::Store;
+use crate::store::options::StoreOptions;
+use crate::store::reception::{Decision, Ids, Prepared};
+use crate::store::stories::{STORE_ID, store_with};
+
+const HOUR: u64 = 3_600_000_000;
+const DAY: i64 = 24 * 3_600_000_000;
+
+/// A wall clock that stands up to five days before or after its last reading, each time it is read.
+struct Jumping {
+    steady: u64,
+    count: u64,
+}
+
+impl Jumping {
+    fn now(&mut self) -> Moment {
+        self.steady += 1_000;
+        self.count += 1;
+        let days = i64::try_from(Salts::at(&[3; 16], self.count) % 11).unwrap() - 5;
+        let wall = 1_700_000_000_000_000 + days * DAY;
+        Moment { wall: Timestamp::from_unix_micros(wall), steady: self.steady }
+    }
+}
+
+fn keep(shared: &Shared, round: u32, now: Moment) -> u64 {
+    let id = format!("e{round}");
+    let event = NewEvent::new("Issue", &id).unwrap().id(&id).key(if round.is_multiple_of(2) { "even" } else { "odd" });
+    let prepared = Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, now).unwrap();
+    let decision = shared.step(|core, _| core.receive(std::slice::from_ref(&prepared), now)).unwrap();
+    let Decision::Done(fates) = decision else { panic!("{id} is taken") };
+    let seq = fates[0].seq().unwrap();
+    shared.wait(seq, Level::Durable).unwrap();
+    seq
+}
+
+#[test]
+fn a_clock_that_jumps_by_days_changes_no_order_and_forgets_nothing_but_by_a_horizon() {
+    // R13.
+    let dir = tempfile::tempdir().unwrap();
+    let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+    drop(Manifest::new(STORE_ID).write_aside(&shared.dir).unwrap().put());
+    let mut clock = Jumping { steady: 0, count: 0 };
+    let (mut kept, mut claimed, mut finished) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..300 {
+        kept.push(keep(&shared, round, clock.now()));
+        if round % 3 != 2 {
+            continue;
+        }
+        let now = clock.now();
+        for claim in shared.step(|core, _| core.claim(2, now)).unwrap() {
+            let now = clock.now();
+            let settled = shared.step(|core, _| core.settle(claim.view.seq, claim.token, &Outcome::Done, now)).unwrap();
+            shared.wait(settled.seq, Level::Durable).unwrap();
+            claimed.push(claim.view.seq);
+            finished.push((now.wall.unix_micros(), claim.view.seq));
+        }
+    }
+    assert!(kept.is_sorted() && claimed == kept[..claimed.len()], "both keys run in the order of arrival");
+    let known = |shared: &Shared| shared.desk().core.state.list(0).map(|view| view.seq).collect::<Vec<_>>();
+    assert_eq!(known(&shared), kept, "nothing is forgotten");
+
+    let horizon = Horizon { finished_before: 1_700_000_000_000_000, remembered_before: i64::MIN };
+    let now = clock.now();
+    let seq = shared.step(|core, _| core.append(&Entry::Horizon(horizon), Urgency::Transition, now)).unwrap();
+    shared.wait(seq, Level::Durable).unwrap();
+    let forgotten = |seq: &u64| finished.iter().any(|(at, of)| of == seq && *at < horizon.finished_before);
+    kept.retain(|seq| !forgotten(seq));
+    assert!((100..300).contains(&kept.len()));
+    assert_eq!(known(&shared), kept, "what finished before the horizon by what was written, and only that");
+
+    let counts = shared.desk().core.state.counts();
+    drop(shared);
+    let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+    assert_eq!(known(store.shared()), kept, "the next process sees the same");
+    assert_eq!(store.shared().desk().core.state.counts().by_status, counts.by_status);
+    assert_eq!(
+        store.shared().seqs(Status::Pending),
+        kept.iter().copied().filter(|seq| !claimed.contains(seq)).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_clock_that_goes_on_by_more_than_a_day_at_once_lets_retention_rest_for_an_hour() {
+    // R13: whoever set it wrong has that long to set it right.
+    let mut notes = Notes::default();
+    let at = |wall: i64, steady: u64| Moment { wall: Timestamp::from_unix_micros(wall), steady };
+    assert_eq!(notes.rests_until(at(0, 0)), 0);
+    assert_eq!(notes.rests_until(at(DAY, HOUR)), 0, "a day less an hour is a late look, perhaps");
+    let jumped = at(3 * DAY, HOUR + 1);
+    let rest = u64::try_from(RETENTION_REST.as_micros()).unwrap();
+    assert_eq!(notes.rests_until(jumped), jumped.steady + rest);
+    assert_eq!(notes.rests_until(at(0, HOUR + 2)), jumped.steady + rest, "back again is no jump ahead");
+    assert_eq!(CLOCK_GAP, Duration::from_hours(24));
+}

@@ -1,0 +1,265 @@
+//! A disk that is full: what is refused, what goes on, and how the store comes back by itself (R10). Each story mounts a file system of
+//! its own in memory, a few hundred kilobytes large, and unmounts it whatever happens.
+//!
+//! Only root may mount. Others see that a story was SKIPPED; where `LEDGERLINE_REQUIRE_ALL` is 1 that is a failure.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what its own scaffolding cannot do fails a test")]
+#![expect(clippy::disallowed_methods, reason = "a test of full disks fills them, and waits for the store's own second")]
+#![expect(clippy::print_stderr, reason = "a story that cannot be told is named")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use ledgerline::{ErrorKind, Filter, NewEvent, Outcome, Status, Store, StoreOptions};
+
+const SEGMENT_BYTES: u64 = 64 * 1024;
+
+/// A small file system that is gone when this is dropped.
+struct Disk {
+    /// Removed after the file system is unmounted.
+    place: tempfile::TempDir,
+}
+
+impl Disk {
+    /// None where nobody may mount.
+    fn mount(bytes: u64) -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes},mode=0700"), "ledgerline-full-disk"])
+            .arg(place.path())
+            .output();
+        let why = match mounted {
+            Ok(Output { status, .. }) if status.success() => return Some(Self { place }),
+            Ok(Output { stderr, .. }) => String::from_utf8_lossy(&stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_ne!(std::env::var("LEDGERLINE_REQUIRE_ALL").as_deref(), Ok("1"), "no file system can be mounted: {why}");
+        eprintln!("SKIPPED: no file system can be mounted: {why}");
+        None
+    }
+
+    fn store(&self) -> PathBuf {
+        self.place.path().join("store")
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) -> PathBuf {
+        let path = self.place.path().join("ballast");
+        let mut bytes = std::fs::read(&path).unwrap_or_default();
+        while std::fs::write(&path, &bytes).is_ok() {
+            bytes.resize(bytes.len() + 4_096, 0xa5);
+        }
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A store that still holds files open does not keep the name busy.
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.place.path()).output();
+        if !std::thread::panicking() {
+            assert!(unmounted.is_ok_and(|output| output.status.success()), "the file system is unmounted");
+        }
+    }
+}
+
+fn options() -> StoreOptions {
+    StoreOptions::default()
+        .segment_bytes(SEGMENT_BYTES)
+        .max_event_age(Duration::from_secs(1))
+        .dedup_window(Duration::ZERO)
+        .retry_interval(Duration::from_millis(1))
+}
+
+fn event(id: &str) -> NewEvent {
+    NewEvent::new("Issue", &"x".repeat(3_000)).unwrap().id(id)
+}
+
+/// Keeps events until one is refused; returns how many were kept.
+fn fill_with_events(store: &Store, prefix: &str) -> usize {
+    for number in 0.. {
+        if let Err(error) = store.append(event(&format!("{prefix}{number}"))) {
+            assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+            assert!(error.to_string().contains("goes on by itself"), "{error}");
+            return number;
+        }
+    }
+    unreachable!("no disk is endless")
+}
+
+/// Tries until it works: the store looks for space once a second.
+fn until<T>(what: &str, mut attempt: impl FnMut() -> Result<T, ledgerline::Error>) -> T {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(error) if error.kind() == ErrorKind::Full && began.elapsed() < Duration::from_secs(30) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+}
+
+fn settled(store: &Store) -> usize {
+    let claims = store.claim(20).unwrap_or_default();
+    for claim in &claims {
+        store.settle(claim, Outcome::Done).unwrap();
+    }
+    claims.len()
+}
+
+#[test]
+fn a_full_disk_refuses_receptions_settles_what_runs_and_serves_again_once_there_is_room() {
+    // R10: and nothing has to be opened anew.
+    let Some(disk) = Disk::mount(6 * SEGMENT_BYTES + 16 * 1024) else { return };
+    let store = Store::open(disk.store(), options()).unwrap();
+    let running = {
+        store.append(event("first")).unwrap();
+        store.claim(1).unwrap().remove(0)
+    };
+    let kept = fill_with_events(&store, "e");
+    assert!(kept > 60, "several segments are full: {kept}");
+    assert_eq!(store.append(event("one more")).unwrap_err().kind(), ErrorKind::Full);
+    let stats = store.stats();
+    assert_eq!((stats.poisoned, stats.pending_events, stats.processing_events), (None, kept as u64, 1));
+
+    store.settle(&running, Outcome::Done).unwrap();
+    let done: usize = std::iter::repeat_with(|| settled(&store)).take_while(|count| *count > 0).sum();
+    assert!(done > 0, "what is left of the active segment serves runs");
+    assert_eq!(store.stats().completed_events, done as u64 + 1);
+    assert_eq!(store.append(event("one more")).unwrap_err().kind(), ErrorKind::Full);
+
+    // Events must be a second old, and only the clock can make them so.
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert!(store.compact().unwrap().segments_deleted > 0);
+    until("an event is kept", || store.append(event("later")));
+    let rest: usize = std::iter::repeat_with(|| settled(&store)).take_while(|count| *count > 0).sum();
+    assert_eq!(done + rest, kept + 1, "all that was kept has run");
+    assert_eq!(store.stats().poisoned, None);
+    store.close().unwrap();
+    let store = Store::open(disk.store(), options()).unwrap();
+    assert!(store.recovery().closed_cleanly);
+    assert_eq!(store.stats().events_processed, kept as u64 + 2);
+}
+
+#[test]
+fn a_settle_that_found_no_room_is_taken_once_there_is_some() {
+    // R10: its run is neither lost nor repeated.
+    let Some(disk) = Disk::mount(4 * SEGMENT_BYTES) else { return };
+    let store = Store::open(disk.store(), options()).unwrap();
+    store.append(event("first")).unwrap();
+    let claim = store.claim(1).unwrap().remove(0);
+    let ballast = disk.fill();
+    let kept = fill_with_events(&store, "e");
+    spend_the_reserve(&store, kept);
+    let error = store.settle(&claim, Outcome::Fail("y".repeat(3_000))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    assert_eq!(store.stats().processing_events, 1);
+    assert!(store.claim(1).is_err(), "nothing new begins");
+
+    std::fs::remove_file(ballast).unwrap();
+    until("the run is settled", || store.settle(&claim, Outcome::Fail("y".repeat(3_000))));
+    let first = store.get("first").unwrap().unwrap();
+    assert_eq!((first.status(), first.error_message().map(str::len)), (Status::Failed, Some(3_000)));
+    assert_eq!(store.settle(&claim, Outcome::Done).unwrap_err().kind(), ErrorKind::NotAllowed);
+    store.append(event("later")).unwrap();
+}
+
+/// Uses up what is kept for transitions, by calling events off at length.
+fn spend_the_reserve(store: &Store, kept: usize) {
+    for length in [3_000, 300, 30, 1] {
+        for number in (0..kept).rev() {
+            match store.cancel(&format!("e{number}"), &"z".repeat(length)) {
+                Err(error) if error.kind() == ErrorKind::Full => break,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotAllowed, "it is called off already: {error}"),
+                Ok(()) => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_store_on_a_full_disk_closes_and_opens_once_there_is_room() {
+    // R10, R2: nothing of it is damage.
+    let Some(disk) = Disk::mount(4 * SEGMENT_BYTES) else { return };
+    let store = Store::open(disk.store(), options()).unwrap();
+    let ballast = disk.fill();
+    let kept = fill_with_events(&store, "e");
+    spend_the_reserve(&store, kept);
+    store.close().unwrap();
+    // What closing gave back is taken by somebody else.
+    disk.fill();
+    let error = Store::open(disk.store(), options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    std::fs::remove_file(ballast).unwrap();
+    let store = Store::open(disk.store(), options()).unwrap();
+    assert_eq!(store.list(&Filter::all()).unwrap().len(), kept);
+    store.append(event("later")).unwrap();
+}
+
+#[cfg(feature = "manager")]
+#[tokio::test]
+async fn a_run_that_ends_on_a_full_disk_is_settled_by_the_workers_later() {
+    // R10: meanwhile the health says so.
+    use ledgerline::EventManager;
+    use tokio::sync::Semaphore;
+
+    let Some(disk) = Disk::mount(4 * SEGMENT_BYTES) else { return };
+    let (begun, may_end) = (std::sync::Arc::new(Semaphore::new(0)), std::sync::Arc::new(Semaphore::new(0)));
+    let (begins, ends) = (std::sync::Arc::clone(&begun), std::sync::Arc::clone(&may_end));
+    let handler = move |_: ledgerline::Event| {
+        let (begins, ends) = (std::sync::Arc::clone(&begins), std::sync::Arc::clone(&ends));
+        async move {
+            begins.add_permits(1);
+            ends.acquire().await.unwrap().forget();
+            Outcome::Fail("y".repeat(3_000))
+        }
+    };
+    let manager =
+        EventManager::builder(disk.store()).store_options(options()).on("Run", handler).start().await.unwrap();
+    let run = manager.emit("Run", serde_json::json!({})).id("run").await.unwrap();
+    assert_eq!(run, "run");
+    begun.acquire().await.unwrap().forget();
+    let ballast = disk.fill();
+    let mut kept = 0;
+    while manager.emit("Issue", "x".repeat(3_000)).id(format!("e{kept}")).await.is_ok() {
+        kept += 1;
+    }
+    for length in [3_000, 300, 30, 1] {
+        for number in (0..kept).rev() {
+            drop(manager.cancel(format!("e{number}"), "z".repeat(length)).await);
+        }
+    }
+    may_end.add_permits(1);
+    let has_no_room = || manager.health().reasons.iter().any(|reason| reason.contains("no room to say so"));
+    while !has_no_room() {
+        tokio::task::yield_now().await;
+    }
+    std::fs::remove_file(ballast).unwrap();
+    while has_no_room() {
+        tokio::task::yield_now().await;
+    }
+    let run = manager.get("run").await.unwrap().unwrap();
+    assert_eq!((run.status(), run.retry_count()), (Status::Failed, 1), "it ran once, and failed once");
+    manager.shutdown().await.unwrap();
+}
+
+/// Nothing here is left behind by stories that were told before.
+#[test]
+fn no_file_system_of_these_stories_outlives_its_test() {
+    let mounted = |at: &Path| {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        mounts.lines().any(|line| line.split(' ').nth(1) == at.to_str())
+    };
+    let Some(disk) = Disk::mount(SEGMENT_BYTES) else { return };
+    let place = disk.place.path().to_owned();
+    assert!(mounted(&place));
+    let panicked = std::thread::spawn(move || {
+        let _disk = disk;
+        panic!("this test panics on purpose");
+    });
+    assert!(panicked.join().is_err());
+    assert!(!mounted(&place) && !place.exists());
+}
