@@ -27,3 +27,59 @@ pub(crate) fn boot_id() -> Vec<u8> {
 pub(crate) fn process_id() -> u32 {
     std::process::id()
 }
+
+/// Where a store takes what nobody can predict from: the machine, or, in a simulation, a seed.
+#[derive(Debug, Clone)]
+pub(crate) enum Chance {
+    Machine,
+    /// The same for the same seed; each draw differs.
+    #[cfg(test)]
+    Seeded {
+        seed: u64,
+        drawn: u64,
+        /// Which start of the machine this is.
+        boot: u64,
+    },
+}
+
+impl Chance {
+    #[cfg(test)]
+    pub(crate) const fn seeded(seed: u64, boot: u64) -> Self {
+        Self::Seeded { seed, drawn: 0, boot }
+    }
+
+    /// See [`random`].
+    pub(crate) fn random(&mut self) -> Result<[u8; 16], Error> {
+        match self {
+            Self::Machine => random(),
+            #[cfg(test)]
+            Self::Seeded { seed, drawn, .. } => {
+                *drawn += 1;
+                let mut bytes = [0; 16];
+                for (index, byte) in bytes.iter_mut().enumerate() {
+                    let mixed = (*seed ^ (*drawn << 32) ^ index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    *byte = mixed.to_be_bytes()[0];
+                }
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// See [`boot_id`].
+    pub(crate) fn boot_id(&self) -> Vec<u8> {
+        match self {
+            Self::Machine => boot_id(),
+            #[cfg(test)]
+            Self::Seeded { boot, .. } => boot.to_le_bytes().to_vec(),
+        }
+    }
+
+    /// See [`process_id`].
+    pub(crate) fn process_id(&self) -> u32 {
+        match self {
+            Self::Machine => process_id(),
+            #[cfg(test)]
+            Self::Seeded { .. } => 1,
+        }
+    }
+}

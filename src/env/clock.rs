@@ -1,5 +1,7 @@
 //! What time it is, and how much of it has passed.
 
+#[cfg(test)]
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// One reading of both clocks.
@@ -11,23 +13,59 @@ pub(crate) struct Reading {
     pub(crate) steady: Duration,
 }
 
-/// The clocks of the machine.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    made: std::time::Instant,
+/// The clocks of the machine, or some that only go when they are told to.
+#[derive(Debug, Clone)]
+pub(crate) enum Clock {
+    System {
+        made: std::time::Instant,
+    },
+    #[cfg(test)]
+    Manual(Arc<Mutex<Reading>>),
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
 impl Clock {
     pub(crate) fn system() -> Self {
-        Self { made: std::time::Instant::now() }
+        Self::System { made: std::time::Instant::now() }
+    }
+
+    /// A clock that was made now, when the wall clock says `wall`, and stands still until it is moved. Its copies move with it.
+    #[cfg(test)]
+    pub(crate) fn manual(wall: SystemTime) -> Self {
+        Self::Manual(Arc::new(Mutex::new(Reading { wall, steady: Duration::ZERO })))
+    }
+
+    /// Moves a manual clock: both of what it tells go on by so much.
+    #[cfg(test)]
+    pub(crate) fn advance(&self, by: Duration) {
+        if let Self::Manual(reading) = self {
+            let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+            reading.wall += by;
+            reading.steady += by;
+        }
+    }
+
+    /// Sets the wall clock of a manual clock.
+    #[cfg(test)]
+    pub(crate) fn set_wall(&self, wall: SystemTime) {
+        if let Self::Manual(reading) = self {
+            reading.lock().unwrap_or_else(PoisonError::into_inner).wall = wall;
+        }
     }
 
     pub(crate) fn read(&self) -> Reading {
-        Reading { wall: SystemTime::now(), steady: self.made.elapsed() }
+        match self {
+            Self::System { made } => Reading { wall: SystemTime::now(), steady: made.elapsed() },
+            #[cfg(test)]
+            Self::Manual(reading) => *reading.lock().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     pub(crate) fn steady(&self) -> Duration {
-        self.made.elapsed()
+        match self {
+            Self::System { made } => made.elapsed(),
+            #[cfg(test)]
+            Self::Manual(_) => self.read().steady,
+        }
     }
 }

@@ -1,16 +1,24 @@
 //! One directory, and the ways in which names in it change.
 
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+#[cfg(test)]
+use crate::env::simulated;
 use crate::env::{Error, File};
 
 /// One directory. A name that was created, replaced or removed is durable only after [`Dir::sync`].
 #[derive(Debug)]
 pub(crate) struct Dir {
     path: PathBuf,
-    handle: std::fs::File,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+enum Handle {
+    System(std::fs::File),
+    #[cfg(test)]
+    Simulated(simulated::FolderHandle),
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that touches names of files")]
@@ -22,7 +30,13 @@ impl Dir {
             .custom_flags(flags(rustix::fs::OFlags::DIRECTORY))
             .open(path)
             .map_err(|source| Error::new("open directory", path, source))?;
-        Ok(Self { path: path.to_owned(), handle })
+        Ok(Self { path: path.to_owned(), handle: Handle::System(handle) })
+    }
+
+    /// A directory of a simulated disk, known by `path`.
+    #[cfg(test)]
+    pub(in crate::env) fn simulated(path: &Path, handle: simulated::FolderHandle) -> Self {
+        Self { path: path.to_owned(), handle: Handle::Simulated(handle) }
     }
 
     /// Opens a directory, creating it (0700) and the parents it lacks; created names are durable when this returns.
@@ -49,17 +63,38 @@ impl Dir {
 
     /// The directory `name` within this one, created if need be.
     pub(crate) fn create_dir(&self, name: &str) -> Result<Self, Error> {
-        Self::create(&self.path.join(name))
+        let path = self.path.join(name);
+        match &self.handle {
+            Handle::System(_) => Self::create(&path),
+            #[cfg(test)]
+            Handle::Simulated(handle) => {
+                let made = handle.make_dir(name).map_err(|source| Error::new("create directory", &path, source));
+                let (made, new) = made?;
+                if new {
+                    self.sync()?;
+                }
+                Ok(Self::simulated(&path, made))
+            }
+        }
     }
 
     /// Makes the names in this directory durable.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.handle.sync_all().map_err(|source| Error::new("sync directory", &self.path, source))
+        let synced = match &self.handle {
+            Handle::System(handle) => handle.sync_all(),
+            #[cfg(test)]
+            Handle::Simulated(handle) => handle.sync(),
+        };
+        synced.map_err(|source| Error::new("sync directory", &self.path, source))
     }
 
     /// The names of all entries that are valid UTF-8, sorted.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
         let error = |source| Error::new("list directory", &self.path, source);
+        #[cfg(test)]
+        if let Handle::Simulated(handle) = &self.handle {
+            return handle.names().map_err(error);
+        }
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(error)? {
             if let Ok(name) = entry.map_err(error)?.file_name().into_string() {
@@ -71,48 +106,48 @@ impl Dir {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        std::fs::symlink_metadata(self.path.join(name)).is_ok()
+        match &self.handle {
+            Handle::System(_) => std::fs::symlink_metadata(self.path.join(name)).is_ok(),
+            #[cfg(test)]
+            Handle::Simulated(handle) => handle.has(name),
+        }
     }
 
     /// Creates a file that must not be there yet (R4).
     pub(crate) fn create_file(&self, name: &str) -> Result<File, Error> {
-        let path = self.path.join(name);
-        std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(flags(rustix::fs::OFlags::NOFOLLOW))
-            .open(&path)
-            .map_err(|source| Error::new("create", &path, source))
-            .map(|file| File::new(path.clone(), file))
+        self.open_with("create", name, Access { writable: true, create: true, exclusive: true })
     }
 
     /// Opens a file for reading and writing, creating it if it is not there.
     pub(crate) fn open_or_create_file(&self, name: &str) -> Result<File, Error> {
-        let path = self.path.join(name);
-        std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags(rustix::fs::OFlags::NOFOLLOW))
-            .open(&path)
-            .map_err(|source| Error::new("open", &path, source))
-            .map(|file| File::new(path.clone(), file))
+        self.open_with("open", name, Access { writable: true, create: true, exclusive: false })
     }
 
     /// Opens a file that is there, for reading and, if `writable`, writing.
     pub(crate) fn open_file(&self, name: &str, writable: bool) -> Result<File, Error> {
+        self.open_with("open", name, Access { writable, create: false, exclusive: false })
+    }
+
+    fn open_with(&self, operation: &'static str, name: &str, access: Access) -> Result<File, Error> {
         let path = self.path.join(name);
-        std::fs::OpenOptions::new()
-            .read(true)
-            .write(writable)
-            .custom_flags(flags(rustix::fs::OFlags::NOFOLLOW))
-            .open(&path)
-            .map_err(|source| Error::new("open", &path, source))
-            .map(|file| File::new(path.clone(), file))
+        let Access { writable, create, exclusive } = access;
+        let opened = match &self.handle {
+            Handle::System(_) => std::fs::OpenOptions::new()
+                .read(true)
+                .write(writable)
+                .create(create)
+                .create_new(exclusive)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(flags(rustix::fs::OFlags::NOFOLLOW))
+                .open(&path)
+                .map(|file| File::new(path.clone(), file)),
+            #[cfg(test)]
+            Handle::Simulated(handle) => {
+                handle.open(name, writable, create, exclusive).map(|file| File::simulated(path.clone(), file))
+            }
+        };
+        opened.map_err(|source| Error::new(operation, &path, source))
     }
 
     /// The whole of a small file, or nothing if it is not there. Longer than `bytes_max` is an error.
@@ -122,9 +157,7 @@ impl Dir {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = Vec::new();
-        let mut limited = file.as_std().take(bytes_max + 1);
-        limited.read_to_end(&mut bytes).map_err(|source| Error::new("read", file.path(), source))?;
+        let bytes = file.read_to_end(bytes_max + 1)?;
         if bytes.len() as u64 > bytes_max {
             let source = std::io::Error::new(std::io::ErrorKind::InvalidData, format!("longer than {bytes_max} bytes"));
             return Err(Error::new("read", file.path(), source));
@@ -138,7 +171,7 @@ impl Dir {
         // A crash may have left one behind.
         self.remove(&temporary)?;
         let file = self.create_file(&temporary)?;
-        file.as_std().write_all(bytes).map_err(|source| Error::new("write", file.path(), source))?;
+        file.write_all_at(bytes, 0)?;
         file.sync_all()?;
         Ok(Replacement { dir: self, temporary, name: name.to_owned() })
     }
@@ -152,17 +185,35 @@ impl Dir {
     /// Renames within this directory.
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let path = self.path.join(from);
-        std::fs::rename(&path, self.path.join(to)).map_err(|source| Error::new("rename", &path, source))
+        let renamed = match &self.handle {
+            Handle::System(_) => std::fs::rename(&path, self.path.join(to)),
+            #[cfg(test)]
+            Handle::Simulated(handle) => handle.rename(from, to),
+        };
+        renamed.map_err(|source| Error::new("rename", &path, source))
     }
 
     /// Removes a file; that it is not there is fine.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.path.join(name);
-        match std::fs::remove_file(&path) {
+        let removed = match &self.handle {
+            Handle::System(_) => std::fs::remove_file(&path),
+            #[cfg(test)]
+            Handle::Simulated(handle) => handle.remove(name),
+        };
+        match removed {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::new("remove", &path, source)),
             _ => Ok(()),
         }
     }
+}
+
+/// How a file is to be opened.
+#[derive(Clone, Copy)]
+struct Access {
+    writable: bool,
+    create: bool,
+    exclusive: bool,
 }
 
 /// A file that was written to replace another.

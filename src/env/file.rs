@@ -1,25 +1,40 @@
 //! One open file.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::env::Error;
+#[cfg(test)]
+use crate::env::simulated;
 
 /// One open file. Reads and writes name their offset, so a shared handle needs no lock.
 #[derive(Debug)]
 pub(crate) struct File {
     path: PathBuf,
-    file: std::fs::File,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+pub(super) enum Handle {
+    System(std::fs::File),
+    #[cfg(test)]
+    Simulated(simulated::FileHandle),
 }
 
 impl File {
     pub(super) fn new(path: PathBuf, file: std::fs::File) -> Self {
-        Self { path, file }
+        Self { path, handle: Handle::System(file) }
     }
 
-    pub(super) fn as_std(&self) -> &std::fs::File {
-        &self.file
+    /// A file of a simulated disk, known by `path`.
+    #[cfg(test)]
+    pub(super) fn simulated(path: PathBuf, file: simulated::FileHandle) -> Self {
+        Self { path, handle: Handle::Simulated(file) }
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The same file, known by the name it was given meanwhile, in the same directory.
@@ -33,14 +48,24 @@ impl File {
     }
 
     pub(crate) fn len(&self) -> Result<u64, Error> {
-        self.file.metadata().map(|meta| meta.len()).map_err(|source| self.error("measure", source))
+        let measured = match &self.handle {
+            Handle::System(file) => file.metadata().map(|meta| meta.len()),
+            #[cfg(test)]
+            Handle::Simulated(file) => file.len(),
+        };
+        measured.map_err(|source| self.error("measure", source))
     }
 
     /// Reads into `buffer` from `offset` until it is full or the file ends; returns how many bytes were read.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Error> {
         let mut read = 0;
         while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, offset + read as u64) {
+            let count = match &self.handle {
+                Handle::System(file) => file.read_at(rest, offset + read as u64),
+                #[cfg(test)]
+                Handle::Simulated(file) => file.read_at(rest, offset + read as u64),
+            };
+            match count {
                 Ok(0) => break,
                 Ok(count) => read += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -50,24 +75,61 @@ impl File {
         Ok(read)
     }
 
+    /// The file from where it was opened on, but at most `bytes_max` bytes of it. Pipes can be read so, too.
+    pub(super) fn read_to_end(&self, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        match &self.handle {
+            Handle::System(file) => {
+                file.take(bytes_max).read_to_end(&mut bytes).map_err(|source| self.error("read", source))?;
+            }
+            #[cfg(test)]
+            Handle::Simulated(file) => {
+                let length = file.len().map_err(|source| self.error("read", source))?.min(bytes_max);
+                bytes.resize(usize::try_from(length).expect("it is in memory"), 0);
+                self.read_at(&mut bytes, 0)?;
+            }
+        }
+        Ok(bytes)
+    }
+
     /// Writes all of `bytes` at `offset`; interruptions and short writes are continued. Not durable before [`File::sync_data`].
     pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        self.file.write_all_at(bytes, offset).map_err(|source| self.error("write", source))
+        let done = match &self.handle {
+            Handle::System(file) => file.write_all_at(bytes, offset),
+            #[cfg(test)]
+            Handle::Simulated(file) => file.write_all_at(bytes, offset),
+        };
+        done.map_err(|source| self.error("write", source))
     }
 
     /// Makes written bytes, and the length that is needed to read them, durable. After a failure nothing is known about them, and
     /// calling it again proves nothing (R2).
     pub(crate) fn sync_data(&self) -> Result<(), Error> {
-        self.file.sync_data().map_err(|source| self.error("sync", source))
+        let done = match &self.handle {
+            Handle::System(file) => file.sync_data(),
+            #[cfg(test)]
+            Handle::Simulated(file) => file.sync(),
+        };
+        done.map_err(|source| self.error("sync", source))
     }
 
     /// As [`File::sync_data`], with all of the file's attributes.
     pub(crate) fn sync_all(&self) -> Result<(), Error> {
-        self.file.sync_all().map_err(|source| self.error("sync", source))
+        let done = match &self.handle {
+            Handle::System(file) => file.sync_all(),
+            #[cfg(test)]
+            Handle::Simulated(file) => file.sync(),
+        };
+        done.map_err(|source| self.error("sync", source))
     }
 
     pub(crate) fn truncate(&self, len: u64) -> Result<(), Error> {
-        self.file.set_len(len).map_err(|source| self.error("truncate", source))
+        let done = match &self.handle {
+            Handle::System(file) => file.set_len(len),
+            #[cfg(test)]
+            Handle::Simulated(file) => file.truncate(len),
+        };
+        done.map_err(|source| self.error("truncate", source))
     }
 
     /// Reserves space up to `len`, so that a full disk shows itself here and not in the middle of a promise (R10). File systems that
@@ -77,10 +139,15 @@ impl File {
         if len == 0 {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-            Err(source) => Err(self.error("reserve space for", source.into())),
-        }
+        let done = match &self.handle {
+            Handle::System(file) => match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+                Err(source) => Err(source.into()),
+            },
+            #[cfg(test)]
+            Handle::Simulated(file) => file.reserve(len),
+        };
+        done.map_err(|source| self.error("reserve space for", source))
     }
 
     /// As on Linux, where the system offers it; elsewhere the file grows.
@@ -93,8 +160,14 @@ impl File {
     /// still serves bytes that were lost (R3).
     #[cfg(target_os = "linux")]
     pub(crate) fn drop_cache(&self) -> Result<(), Error> {
-        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)
-            .map_err(|source| self.error("drop the cached pages of", source.into()))
+        let done = match &self.handle {
+            Handle::System(file) => {
+                rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).map_err(io::Error::from)
+            }
+            #[cfg(test)]
+            Handle::Simulated(file) => file.drop_cache(),
+        };
+        done.map_err(|source| self.error("drop the cached pages of", source))
     }
 
     /// Only Linux serves lost bytes from its cache.
@@ -106,31 +179,52 @@ impl File {
     /// Takes the exclusive lock, without waiting: false if another open file has it. It lasts until the file is closed, and ends with
     /// the process whatever happens to it.
     pub(crate) fn try_lock(&self) -> Result<bool, Error> {
-        match self.file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
-            Err(std::fs::TryLockError::Error(source)) => Err(self.error("lock", source)),
-        }
+        let locked = match &self.handle {
+            Handle::System(file) => match file.try_lock() {
+                Ok(()) => Ok(true),
+                Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+                Err(std::fs::TryLockError::Error(source)) => Err(source),
+            },
+            #[cfg(test)]
+            Handle::Simulated(file) => file.try_lock(),
+        };
+        locked.map_err(|source| self.error("lock", source))
     }
 
     /// Gives the lock up. Closing the file does so too, but only once nobody has a copy of it: a process that another thread is just
     /// starting has one for a moment.
     pub(crate) fn unlock(&self) -> Result<(), Error> {
-        self.file.unlock().map_err(|source| self.error("unlock", source))
+        match &self.handle {
+            Handle::System(file) => file.unlock().map_err(|source| self.error("unlock", source)),
+            #[cfg(test)]
+            Handle::Simulated(file) => {
+                file.unlock();
+                Ok(())
+            }
+        }
     }
 
     /// Whether this open file and the one that `path` names now are the same inode: a lock on a removed file locks nothing.
     pub(crate) fn is_still_at_its_path(&self) -> Result<bool, Error> {
-        use std::os::unix::fs::MetadataExt as _;
-        let mine = self.file.metadata().map_err(|source| self.error("look at", source))?;
-        match std::fs::metadata(&self.path) {
-            Ok(named) => Ok((mine.dev(), mine.ino()) == (named.dev(), named.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(self.error("look at", source)),
-        }
+        let same = match &self.handle {
+            Handle::System(file) => is_at(file, &self.path),
+            #[cfg(test)]
+            Handle::Simulated(file) => file.is_named(&self.path.file_name().unwrap_or_default().to_string_lossy()),
+        };
+        same.map_err(|source| self.error("look at", source))
     }
 
     fn error(&self, operation: &'static str, source: io::Error) -> Error {
         Error::new(operation, &self.path, source)
+    }
+}
+
+fn is_at(file: &std::fs::File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mine = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((mine.dev(), mine.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(source),
     }
 }

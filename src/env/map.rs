@@ -1,10 +1,14 @@
 //! A sealed file as memory.
 
+use crate::env::file::Handle;
 use crate::env::{Error, File};
 
 /// The bytes of a file that nobody changes while it is mapped.
-pub(crate) struct Map {
-    bytes: memmap2::Mmap,
+pub(crate) enum Map {
+    System(memmap2::Mmap),
+    /// A copy: what is in memory cannot be mapped.
+    #[cfg(test)]
+    Simulated(Vec<u8>),
 }
 
 impl Map {
@@ -15,14 +19,23 @@ impl Map {
     /// hold no lock therefore never map.
     #[expect(unsafe_code, reason = "mapping is unsafe because another process could change the file; see above")]
     pub(crate) fn sealed(file: &File) -> Result<Self, Error> {
-        // SAFETY: the segment is sealed and the caller holds the exclusive lock of its directory, so no writer of ours changes or
-        // shortens the file while it is mapped.
-        let mapped = unsafe { memmap2::Mmap::map(file.as_std()) };
-        let bytes = mapped.map_err(|source| Error::new("map", file.path(), source))?;
-        Ok(Self { bytes })
+        match file.handle() {
+            Handle::System(mappable) => {
+                // SAFETY: the segment is sealed and the caller holds the exclusive lock of its directory, so no writer of ours
+                // changes or shortens the file while it is mapped.
+                let mapped = unsafe { memmap2::Mmap::map(mappable) };
+                mapped.map(Self::System).map_err(|source| Error::new("map", file.path(), source))
+            }
+            #[cfg(test)]
+            Handle::Simulated(_) => file.read_to_end(u64::MAX).map(Self::Simulated),
+        }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        match self {
+            Self::System(bytes) => bytes,
+            #[cfg(test)]
+            Self::Simulated(bytes) => bytes,
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! links followed, 0600; directories 0700); what is replaced is replaced whole (R5). An interrupted or short write is continued; any
 //! other failure is reported once and never retried here, because a second `fdatasync` after a failed one lies (R2).
 //!
+//! Each of them is the machine's own or, in tests, a simulated one that fails on purpose and shows what a loss of power leaves.
+//!
 //! Deliberately absent: what the files mean. Read next: [`Dir`], then [`File`].
 
 mod chance;
@@ -12,8 +14,12 @@ mod dir;
 mod error;
 mod file;
 mod map;
+#[cfg(test)]
+pub(crate) mod simulated;
 
-pub(crate) use chance::{boot_id, process_id, random};
+pub(crate) use chance::Chance;
+#[cfg(feature = "service")]
+pub(crate) use chance::{process_id, random};
 pub(crate) use clock::Clock;
 pub(crate) use dir::{Dir, Replacement};
 pub(crate) use error::Error;

@@ -111,13 +111,27 @@ pub struct Report {
 /// [`ErrorKind::NotFound`]: there is no segment or store. [`ErrorKind::UnsupportedFormat`]: a newer version wrote it.
 /// [`ErrorKind::Io`]: it cannot be read. Damage is no error: [`Report::damage`] counts it.
 pub fn audit(path: &Path, tell: &mut dyn FnMut(Item) -> Result<(), Error>) -> Result<Report, Error> {
-    let mut audit = Audit { tell, report: Report::default(), ids: HashMap::new(), chain: None };
+    let mut audit = Audit::new(tell);
     if path.extension().is_some_and(|extension| extension == "seg") {
         audit.file(path)?;
     } else {
-        audit.directory(path)?;
+        let dir = Dir::open(path).map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })?;
+        audit.directory(&dir)?;
     }
     Ok(audit.report)
+}
+
+/// Audits the store in `dir`, and counts.
+#[cfg(test)]
+pub(super) fn audit_in(dir: &Dir) -> Result<Report, Error> {
+    let mut tell = |_| Ok(());
+    let mut audit = Audit::new(&mut tell);
+    audit.directory(dir)?;
+    Ok(audit.report)
+}
+
+fn no_store(path: &Path) -> Error {
+    Error::new(ErrorKind::NotFound, format!("no store at {}", path.display()))
 }
 
 struct Audit<'a> {
@@ -129,7 +143,11 @@ struct Audit<'a> {
     chain: Option<Chain>,
 }
 
-impl Audit<'_> {
+impl<'a> Audit<'a> {
+    fn new(tell: &'a mut dyn FnMut(Item) -> Result<(), Error>) -> Self {
+        Self { tell, report: Report::default(), ids: HashMap::new(), chain: None }
+    }
+
     fn file(&mut self, path: &Path) -> Result<(), Error> {
         let not_found = || Error::new(ErrorKind::NotFound, format!("no segment at {}", path.display()));
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_found)?;
@@ -145,15 +163,13 @@ impl Audit<'_> {
         self.segment(&file, None, role)
     }
 
-    fn directory(&mut self, path: &Path) -> Result<(), Error> {
-        let no_store = || Error::new(ErrorKind::NotFound, format!("no store at {}", path.display()));
-        let dir = Dir::open(path).map_err(|error| if error.is_not_found() { no_store() } else { of_env(error) })?;
-        let survey = Survey::of(&dir, false).map_err(of_log)?;
+    fn directory(&mut self, dir: &Dir) -> Result<(), Error> {
+        let survey = Survey::of(dir, false).map_err(of_log)?;
         let Some(manifest) = survey.manifest else {
             return Err(if survey.files.is_empty() {
-                no_store()
+                no_store(dir.path())
             } else {
-                Error::new(ErrorKind::Corrupt, "segments are there, but the manifest is missing").at_path(path)
+                Error::new(ErrorKind::Corrupt, "segments are there, but the manifest is missing").at_path(dir.path())
             });
         };
         self.chain = Some(Chain::default());

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::env;
+use crate::env::Chance;
 use crate::error::{Error, ErrorKind};
-use crate::event::entry::Mark;
 use crate::event::{Event, NewEvent, Outcome, Status, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 use crate::store::commit::{Chore, Level, Shared};
-use crate::store::core::{Core, Refused, Salts};
+use crate::store::core::Salts;
 use crate::store::failure::of_env;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
@@ -78,11 +77,11 @@ impl Store {
 
     fn start((shared, recovery): (Shared, Recovery)) -> Result<Self, Error> {
         let shared = Arc::new(shared);
-        let ids = Ids::new(env::random().map_err(of_env)?);
+        let ids = Ids::new(Chance::Machine.random().map_err(of_env)?);
         // From here on whatever fails closes the store, and with that ends the threads that were started.
         let store = Self::of(Arc::clone(&shared), recovery, ids, Some(Vec::new()));
         let keeper = Arc::clone(&shared);
-        let seed = env::random().map_err(of_env)?;
+        let seed = Chance::Machine.random().map_err(of_env)?;
         store.run("ledgerline-keeper", move || keeper.keep(&mut chores(&keeper, seed)))?;
         store.run("ledgerline-preparer", move || shared.prepare())?;
         Ok(store)
@@ -98,7 +97,9 @@ impl Store {
         Ok(())
     }
 
-    fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, threads: Option<Vec<JoinHandle<()>>>) -> Self {
+    /// A handle of an open store. Without `threads` nothing happens but what is called for, and whoever drops it leaves the store as
+    /// a dead process would.
+    pub(super) fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, threads: Option<Vec<JoinHandle<()>>>) -> Self {
         Self { inner: Arc::new(Inner { shared, ids, recovery, threads: Mutex::new(threads) }) }
     }
 
@@ -390,36 +391,12 @@ impl Inner {
     fn close(&self) -> Result<(), Error> {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(threads) = threads.take() else { return Ok(()) };
-        let closed = self.close_log();
+        let closed = self.shared.close_log();
         self.shared.stop();
         for thread in threads {
             drop(thread.join());
         }
-        // Whoever locks the directory next must find nobody at work in it.
-        drop(self.shared.compacting.lock().unwrap_or_else(PoisonError::into_inner));
-        self.shared.wait_for_scrub();
-        self.shared.wait_for_leader();
-        self.shared.trim_prepared();
-        let lock = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        closed.and(lock.map_or(Ok(()), |lock| lock.unlock().map_err(of_env)))
-    }
-
-    fn close_log(&self) -> Result<(), Error> {
-        let shared = &self.shared;
-        let marked = shared.step(|core: &mut Core, now| {
-            let seq = match core.mark(Mark::Close, now) {
-                // A full disk must not keep anybody from closing: all before the mark is made durable all the same.
-                Err(Refused::Error(error)) if error.kind() == ErrorKind::Full => core.last_seq(),
-                marked => marked?,
-            };
-            core.close();
-            Ok(seq)
-        });
-        if marked.is_err() {
-            shared.desk().core.close();
-        }
-        shared.wait(marked?, Level::Durable)?;
-        shared.trim()
+        closed.and(self.shared.release())
     }
 }
 

@@ -10,6 +10,7 @@
 //! core ── the store as explicit steps, without clock, file or thread
 //! scrub ── reading the log in search of rot
 //! open, replay ── from a directory to a core
+//! closing ── and back
 //! audit ── every record of a directory, for whoever must prove what happened
 //! ```
 //!
@@ -26,9 +27,12 @@ mod census;
 mod chain;
 #[cfg(test)]
 mod clocks;
+mod closing;
 mod commit;
 mod compaction;
 mod core;
+#[cfg(test)]
+mod crashes;
 mod failure;
 mod handle;
 mod open;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::env::{self, Clock, Dir, File};
+use crate::env::{Chance, Clock, Dir, File};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::cut::{cut_tail, end_file};
@@ -39,20 +39,37 @@ pub(crate) enum Creation {
     Refused,
 }
 
-/// Opens a store for writing.
+/// What a store has of the outside. Where all of it is simulated, the store is a pure function of what it is asked.
+pub(crate) struct Outside {
+    pub(crate) dir: Dir,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
+}
+
+/// Opens the store at `path` for writing.
 pub(crate) fn open(path: &Path, options: StoreOptions, creation: Creation) -> Result<(Shared, Recovery), Error> {
     options.validate()?;
     let clock = Clock::system();
     let dir = enter(path, creation)?;
+    open_in(Outside { dir, clock, chance: Chance::Machine }, options, creation)
+}
+
+/// Opens the store in a directory for writing.
+pub(crate) fn open_in(
+    outside: Outside,
+    options: StoreOptions,
+    creation: Creation,
+) -> Result<(Shared, Recovery), Error> {
+    let Outside { dir, clock, mut chance } = outside;
     if creation == Creation::Refused && !holds_files_of_a_store(&dir)? {
-        return Err(no_store(path));
+        return Err(no_store(dir.path()));
     }
-    let lock = lock(&dir)?;
+    let lock = lock(&dir, &chance)?;
     // What a process before this one renamed or removed may still be in memory only (R5).
     dir.sync().map_err(of_env)?;
-    let mut salts = Salts::new(env::random().map_err(of_env)?);
-    let (survey, created) = survey_or_create(&dir, creation, &mut salts)?;
-    let manifest = survey.manifest.clone().ok_or_else(|| no_store(path))?;
+    let mut salts = Salts::new(chance.random().map_err(of_env)?);
+    let (survey, created) = survey_or_create(&dir, creation, &mut chance, &mut salts)?;
+    let manifest = survey.manifest.clone().ok_or_else(|| no_store(dir.path()))?;
     settle_cache(&survey.files)?;
     let written = count_written(&survey.files)?;
     let now = moment(&clock);
@@ -64,7 +81,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions, creation: Creation) -> Re
     let seen = if replay.last_at == i64::MIN { now.wall } else { Timestamp::from_unix_micros(replay.last_at) };
     let replayed = finish(replay, manifest.clone());
     clear(&dir, &survey, &kept, next_name(&replayed))?;
-    let ground = Ground { dir, lock, clock, options: Arc::new(options), salts, now };
+    let ground = Ground { dir, lock, clock, chance, options: Arc::new(options), salts, now };
     let shared = ground.begin(replayed, open_segments(survey, &kept))?;
     shared.note(|notes, _| {
         notes.seen = Some(Moment { wall: seen, steady: 0 });
@@ -129,7 +146,7 @@ fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
 }
 
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
-fn lock(dir: &Dir) -> Result<File, Error> {
+fn lock(dir: &Dir, chance: &Chance) -> Result<File, Error> {
     let file = dir.open_or_create_file(LOCK).map_err(of_env)?;
     if !file.try_lock().map_err(of_env)? {
         return Err(locked(dir, &file));
@@ -137,7 +154,7 @@ fn lock(dir: &Dir) -> Result<File, Error> {
     if !file.is_still_at_its_path().map_err(of_env)? {
         return Err(locked(dir, &file));
     }
-    let holder = format!("{}\n", env::process_id());
+    let holder = format!("{}\n", chance.process_id());
     file.truncate(0).map_err(of_env)?;
     file.write_all_at(holder.as_bytes(), 0).map_err(of_env)?;
     Ok(file)
@@ -153,7 +170,12 @@ fn locked(dir: &Dir, file: &File) -> Error {
 }
 
 /// What is in the directory, once there is a store in it; and whether it was created just now.
-fn survey_or_create(dir: &Dir, creation: Creation, salts: &mut Salts) -> Result<(Survey, bool), Error> {
+fn survey_or_create(
+    dir: &Dir,
+    creation: Creation,
+    chance: &mut Chance,
+    salts: &mut Salts,
+) -> Result<(Survey, bool), Error> {
     let survey = Survey::of(dir, true).map_err(of_log)?;
     if survey.manifest.is_some() {
         check_not_emptied(dir, &survey)?;
@@ -165,7 +187,7 @@ fn survey_or_create(dir: &Dir, creation: Creation, salts: &mut Salts) -> Result<
     if creation == Creation::Refused {
         return Err(no_store(dir.path()));
     }
-    let store_id = env::random().map_err(of_env)?;
+    let store_id = chance.random().map_err(of_env)?;
     let header = SegmentHeader { store_id, ordinal: 1, generation: 0, salt: salts.next() };
     Segment::create(dir, header, 0).map_err(|error| of_log(error.into()))?;
     Manifest::new(store_id).write_aside(dir).map_err(of_log)?.put().map_err(of_env)?;
@@ -310,6 +332,7 @@ struct Ground {
     dir: Dir,
     lock: File,
     clock: Clock,
+    chance: Chance,
     options: Arc<StoreOptions>,
     salts: Salts,
     now: Moment,
@@ -324,7 +347,7 @@ impl Ground {
         let active =
             Segment::create(&self.dir, header, self.options.segment_bytes).map_err(|error| of_log(error.into()))?;
         files.insert(active.key(), Arc::clone(&active));
-        let core = Core::begin(replayed, self.options, active, boot_hash(), self.salts, self.now);
+        let core = Core::begin(replayed, self.options, active, boot_hash(&self.chance), self.salts, self.now);
         let shared = Shared::new(self.dir, self.clock, core, files, Some(self.lock));
         while shared.step(Core::condemn_next)? {}
         let last_seq = shared.desk().core.last_seq();
@@ -333,9 +356,9 @@ impl Ground {
     }
 }
 
-fn boot_hash() -> u64 {
+fn boot_hash(chance: &Chance) -> u64 {
     use std::hash::Hasher as _;
     let mut hasher = siphasher::sip::SipHasher24::new();
-    hasher.write(&env::boot_id());
+    hasher.write(&chance.boot_id());
     hasher.finish()
 }

@@ -1,0 +1,40 @@
+//! Opening a store on a simulated disk.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::env::simulated::Disk;
+use crate::env::{Chance, Clock};
+use crate::error::Error;
+use crate::store::handle::Store;
+use crate::store::open::{Creation, Outside, open_in};
+use crate::store::options::StoreOptions;
+use crate::store::reception::Ids;
+
+/// Small enough that a few events fill it.
+pub(super) const SEGMENT_BYTES: u64 = 4 * 1024;
+/// How long finished events are kept.
+pub(super) const AGE: Duration = Duration::from_hours(1);
+/// How long ids are remembered.
+pub(super) const MEMORY: Duration = Duration::from_mins(150);
+
+/// When simulated stores begin.
+pub(super) fn first_day() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50)
+}
+
+pub(super) fn options() -> StoreOptions {
+    StoreOptions::default()
+        .segment_bytes(SEGMENT_BYTES)
+        .retry_interval(Duration::from_secs(1))
+        .max_event_age(AGE)
+        .dedup_window(MEMORY)
+}
+
+/// Opens the store on `disk`, as the start number `start` of a process on its machine.
+pub(super) fn open(disk: &Disk, wall: SystemTime, start: u64) -> Result<(Store, Clock), Error> {
+    let clock = Clock::manual(wall);
+    let outside = Outside { dir: disk.root(), clock: clock.clone(), chance: Chance::seeded(start, 1) };
+    let (shared, recovery) = open_in(outside, options(), Creation::Allowed)?;
+    Ok((Store::of(Arc::new(shared), recovery, Ids::new([1; 16]), None), clock))
+}
