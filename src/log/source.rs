@@ -45,7 +45,9 @@ impl<'a> Source<'a> {
             Self::Windowed { file, start, window, pace } => {
                 let held = offset.checked_sub(*start).is_some_and(|skip| skip + length as u64 <= window.len() as u64);
                 if !held {
-                    window.resize(length.max(WINDOW_BYTES), 0);
+                    // Short files are many, and a window has to be cleared before it is filled.
+                    let left = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
+                    window.resize(length.max(WINDOW_BYTES).min(left), 0);
                     let read = match pace {
                         Some(pace) => read_paced(file, window, offset, pace)?,
                         None => file.read_at(window, offset)?,

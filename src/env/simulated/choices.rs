@@ -44,7 +44,7 @@ impl Choices {
     }
 
     /// One of `ways` ways: 0 is what was durable, the last what is newest.
-    pub(super) fn pick(&mut self, ways: usize) -> usize {
+    pub(crate) fn pick(&mut self, ways: usize) -> usize {
         if ways < 2 {
             return 0;
         }

@@ -1,6 +1,21 @@
 //! What survives: a store on a simulated disk that loses power at any call, fails and fills up.
 //!
+//! ```text
+//! world     one store on one disk: operations, and a ledger of what was asked and promised
+//! campaign  every sequence of operations × every call × every legal state of the disk, and again during recovery
+//! verdict   one such state: the ledger against the disk, the disk against the store
+//! format, entry, fold   a second reader of the disk, from FORMAT.md alone: the code under test does not judge itself
+//! ```
+//!
 //! Here the store is a pure function of (seed, operations, faults): no thread, no clock, no randomness of the machine.
 
+mod campaign;
 mod determinism;
+mod entry;
+mod fold;
+mod format;
+mod ledger;
 mod opening;
+mod survival;
+mod verdict;
+mod world;

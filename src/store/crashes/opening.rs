@@ -31,10 +31,10 @@ pub(super) fn options() -> StoreOptions {
         .dedup_window(MEMORY)
 }
 
-/// Opens the store on `disk`, as the start number `start` of a process on its machine.
-pub(super) fn open(disk: &Disk, wall: SystemTime, start: u64) -> Result<(Store, Clock), Error> {
+/// Opens the store on `disk`, as the start number `start` of a process, since the start number `boot` of the machine.
+pub(super) fn open(disk: &Disk, wall: SystemTime, start: u64, boot: u64) -> Result<(Store, Clock), Error> {
     let clock = Clock::manual(wall);
-    let outside = Outside { dir: disk.root(), clock: clock.clone(), chance: Chance::seeded(start, 1) };
+    let outside = Outside { dir: disk.root(), clock: clock.clone(), chance: Chance::seeded(start, boot) };
     let (shared, recovery) = open_in(outside, options(), Creation::Allowed)?;
     Ok((Store::of(Arc::new(shared), recovery, Ids::new([1; 16]), None), clock))
 }

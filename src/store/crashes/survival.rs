@@ -1,0 +1,49 @@
+//! Whatever the power leaves, the store is what it promised to be.
+
+use super::campaign::{Reach, Tally, crash_in_the_last, long_life, on_all_cores, sequences};
+use super::world::Op;
+
+/// What is cheap enough for every run of the tests.
+const REACH: Reach = Reach { states_max: 32, states_again_max: 2, again_every: 5, lies: false };
+/// Seeds of long lives. One that failed is run alone by setting both ends to it.
+const SEEDS: std::ops::Range<u64> = 0..200;
+
+/// Crashes in every sequence from `shortest` to `longest` operations.
+fn every_sequence(shortest: usize, longest: usize, reach: Reach) -> Tally {
+    let cases: Vec<Vec<Op>> = (shortest..=longest).flat_map(sequences).collect();
+    on_all_cores(&cases, |ops| crash_in_the_last(ops, reach))
+}
+
+fn assert_sound(tally: &Tally) {
+    println!("{tally:?}");
+    assert_eq!(tally.violations, 0, "{:#?}", tally.told);
+}
+
+#[test]
+fn whatever_a_crash_of_a_short_life_leaves_is_recovered() {
+    assert_sound(&every_sequence(0, 2, REACH));
+}
+
+#[test]
+fn whatever_crashes_of_a_long_life_leave_is_recovered() {
+    let seeds: Vec<u64> = SEEDS.collect();
+    let tally = on_all_cores(&seeds, |seed| long_life(*seed, Reach { again_every: 1, ..REACH }));
+    assert!(tally.segments_deleted > 0, "compaction took part: {tally:?}");
+    assert_sound(&tally);
+}
+
+/// Takes minutes even when optimised: `./tools/check` runs it.
+#[test]
+#[ignore = "a campaign: run it optimised"]
+fn whatever_a_crash_of_any_life_of_four_steps_leaves_is_recovered() {
+    let reach = Reach { states_max: 1_024, states_again_max: 24, again_every: 1, lies: false };
+    let tally = every_sequence(0, 4, reach);
+    assert!(tally.segments_deleted > 0, "compaction took part: {tally:?}");
+    assert_sound(&tally);
+}
+
+#[test]
+fn a_disk_whose_syncs_lie_is_found_out() {
+    let tally = crash_in_the_last(&[Op::Append], Reach { lies: true, ..REACH });
+    assert!(tally.violations > 0, "{tally:?}");
+}

@@ -1,0 +1,257 @@
+//! A store that lives on a simulated disk, and the ledger of its life.
+
+use std::time::{Duration, SystemTime};
+
+use super::format::Log;
+use super::ledger::{Fact, Ledger, Promise};
+use super::opening::{AGE, MEMORY, open};
+use crate::env::Clock;
+use crate::env::simulated::Disk;
+use crate::event::{NewEvent, Outcome, Timestamp};
+use crate::store::commit::Level;
+use crate::store::handle::Store;
+
+/// One thing that happens to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    /// An event arrives; of every second one something is run, with any outcome.
+    Append,
+    /// Three events arrive together, and two are run.
+    Batch,
+    /// Events arrive until the next segment is begun, and everything is run.
+    Rotate,
+    /// Everything is run, time passes, and what is old is forgotten.
+    Compact,
+    /// The store is closed in good order.
+    Close,
+    /// The process dies, and another one opens the store.
+    Reopen,
+}
+
+impl Op {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Append, Self::Batch, Self::Rotate, Self::Compact, Self::Close, Self::Reopen];
+}
+
+/// The store, its disk and its ledger.
+pub(super) struct World {
+    pub(super) disk: Disk,
+    pub(super) ledger: Ledger,
+    pub(super) wall: SystemTime,
+    /// Starts of processes so far.
+    pub(super) starts: u64,
+    /// Starts of the machine so far.
+    pub(super) boot: u64,
+    /// Segments that compaction deleted so far.
+    pub(super) deleted: u64,
+    store: Option<(Store, Clock)>,
+    arrived: usize,
+    run: usize,
+}
+
+type Done = Result<(), String>;
+
+impl World {
+    /// A store on `disk`, not opened yet.
+    pub(super) fn new(disk: Disk, wall: SystemTime) -> Self {
+        // Who holds the lock is for people to read.
+        disk.be_indifferent_to("LOCK");
+        let ledger = Ledger { finished_before_max: i64::MIN, remembered_before_max: i64::MIN, ..Ledger::default() };
+        Self { disk, ledger, wall, starts: 0, boot: 0, deleted: 0, store: None, arrived: 0, run: 0 }
+    }
+
+    /// Goes on with what a loss of power at `frame` left on `disk`.
+    pub(super) fn go_on(&mut self, disk: Disk, left: &Log, frame: usize) {
+        self.store = None;
+        self.ledger.rebase(left, frame);
+        self.disk = disk;
+        self.boot += 1;
+    }
+
+    /// Lets it happen. What the store refuses is an error: nothing fails here but the power.
+    pub(super) fn take(&mut self, op: Op) -> Done {
+        self.open()?;
+        self.pass(Duration::from_secs(1));
+        match op {
+            Op::Append => self.append(),
+            Op::Batch => self.batch(),
+            Op::Rotate => self.rotate(),
+            Op::Compact => self.compact(),
+            Op::Close => self.close(),
+            Op::Reopen => self.reopen(),
+        }
+    }
+
+    /// Opens the store, unless it is open.
+    pub(super) fn open(&mut self) -> Done {
+        if self.store.is_none() {
+            self.starts += 1;
+            let opened =
+                open(&self.disk, self.wall, self.starts, self.boot).map_err(|error| format!("opening: {error:?}"))?;
+            self.store = Some(opened);
+            self.promise_durable(Vec::new());
+        }
+        Ok(())
+    }
+
+    fn store(&self) -> &Store {
+        &self.store.as_ref().expect("it is open").0
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.wall += time;
+        if let Some((_, clock)) = &self.store {
+            clock.advance(time);
+        }
+    }
+
+    fn now(&self) -> i64 {
+        Timestamp::from(self.wall).unix_micros()
+    }
+
+    /// Notes what the store calls durable now as promised.
+    fn promise_durable(&mut self, forgotten: Vec<u64>) {
+        let (durable, last_seq) = {
+            let desk = self.store().shared().desk();
+            (desk.core.durable(), desk.core.last_seq())
+        };
+        self.ledger.last_seq = last_seq;
+        self.ledger.promises.push(Promise { frame: self.disk.frames(), seq: durable, forgotten });
+    }
+
+    fn arrive(&mut self, lengths: &[usize]) -> Done {
+        let mut events = Vec::new();
+        let mut facts = Vec::new();
+        for length in lengths {
+            let number = self.arrived;
+            self.arrived += 1;
+            let (id, text) = (format!("e{number}"), format!("{number}:{}", "x".repeat(*length)));
+            let mut event = NewEvent::new("Issue", &text).map_err(|error| error.to_string())?.id(id.clone());
+            if number % 4 == 3 {
+                event = event.key("k");
+            }
+            events.push(event);
+            facts.push((id, format!("\"{text}\"")));
+        }
+        let at = self.now();
+        let receipts = self.store().append_many(events).map_err(|error| format!("appending: {error:?}"))?;
+        let batch =
+            (receipts.first().map_or(0, |receipt| receipt.seq), receipts.last().map_or(0, |receipt| receipt.seq));
+        for (receipt, (id, text)) in receipts.iter().zip(facts) {
+            if receipt.id != id || receipt.duplicate.is_some() {
+                return Err(format!("{id} was answered with {receipt:?}"));
+            }
+            self.ledger.facts.insert(receipt.seq, Fact::Received { id, text, at, batch });
+        }
+        self.promise(batch.1);
+        Ok(())
+    }
+
+    /// Notes that the store promised all up to `seq`.
+    fn promise(&mut self, seq: u64) {
+        self.note_staged();
+        self.ledger.promises.push(Promise { frame: self.disk.frames(), seq, forgotten: Vec::new() });
+    }
+
+    fn note_staged(&mut self) {
+        let last_seq = self.store().shared().desk().core.last_seq();
+        self.ledger.last_seq = last_seq;
+    }
+
+    /// Claims up to `count` events and settles each as `outcome` says; none: it is left running.
+    fn run(&mut self, count: usize, outcome: impl Fn(usize) -> Option<Outcome>) -> Result<usize, String> {
+        let claims = self.store().claim(count).map_err(|error| format!("claiming: {error:?}"))?;
+        for claim in &claims {
+            let (of, at) = (claim.event().seq(), self.now());
+            self.ledger.facts.insert(claim.token.started, Fact::Started { of });
+            let number = self.run;
+            self.run += 1;
+            let Some(outcome) = outcome(number) else { continue };
+            let shared = self.store().shared();
+            let settled = shared.step(|core, now| core.settle(of, claim.token, &outcome, now));
+            let seq = settled.map_err(|error| format!("settling: {error:?}"))?.seq;
+            let fact = match &outcome {
+                Outcome::Done => Fact::Completed { of, at },
+                Outcome::Retry(_) => Fact::Failed { of, again: !claim.is_last() },
+                Outcome::Fail(_) => Fact::Failed { of, again: false },
+                _ => Fact::Cancelled { of, at },
+            };
+            if matches!(outcome, Outcome::Cancel(_)) {
+                shared.wait(seq, Level::Durable).map_err(|error| format!("cancelling: {error:?}"))?;
+                self.promise(seq);
+            }
+            self.ledger.facts.insert(seq, fact);
+        }
+        self.note_staged();
+        Ok(claims.len())
+    }
+
+    /// Runs everything that may run, and completes it.
+    fn run_all(&mut self) -> Done {
+        while self.run(100, |_| Some(Outcome::Done))? > 0 {}
+        Ok(())
+    }
+
+    fn append(&mut self) -> Done {
+        self.arrive(&[40 + self.arrived * 97 % 300])?;
+        if self.arrived.is_multiple_of(2) { self.run(1, any).map(drop) } else { Ok(()) }
+    }
+
+    fn batch(&mut self) -> Done {
+        self.arrive(&[20, 150, 300])?;
+        self.run(2, any).map(drop)
+    }
+
+    fn rotate(&mut self) -> Done {
+        let ordinal = |world: &Self| world.store().shared().desk().core.active().map(|segment| segment.ordinal());
+        let before = ordinal(self);
+        while ordinal(self) == before {
+            self.arrive(&[780])?;
+        }
+        self.run_all()
+    }
+
+    fn compact(&mut self) -> Done {
+        // What waits for a retry may run again.
+        self.pass(Duration::from_secs(5));
+        self.run_all()?;
+        self.pass(AGE + Duration::from_mins(30));
+        let before = |age: Duration| Timestamp::from(self.wall - age).unix_micros();
+        let (finished_before, remembered_before) = (before(AGE), before(MEMORY));
+        self.ledger.finished_before_max = finished_before;
+        self.ledger.remembered_before_max = remembered_before;
+        let report = self.store().compact().map_err(|error| format!("compacting: {error:?}"))?;
+        if let Some(why) = report.suspended {
+            return Err(format!("compaction is suspended: {why}"));
+        }
+        self.deleted += report.segments_deleted;
+        self.promise_durable(self.ledger.finished_before(finished_before));
+        Ok(())
+    }
+
+    fn close(&mut self) -> Done {
+        self.store().shared().close_log().map_err(|error| format!("closing: {error:?}"))?;
+        self.promise_durable(Vec::new());
+        drop(self.store().shared().release());
+        self.store = None;
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Done {
+        let written = self.store().shared().desk().core.written();
+        self.ledger.lose_after(written);
+        self.store = None;
+        self.open()
+    }
+}
+
+/// Every outcome in turn.
+fn any(number: usize) -> Option<Outcome> {
+    match number % 6 {
+        0 | 2 => Some(Outcome::Done),
+        1 => Some(Outcome::Retry("later".to_owned())),
+        3 => None,
+        4 => Some(Outcome::Cancel("called off".to_owned())),
+        _ => Some(Outcome::Fail("no".to_owned())),
+    }
+}
