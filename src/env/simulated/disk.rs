@@ -180,19 +180,11 @@ impl Disk {
         self.machine().image.fingerprint()
     }
 
-    /// The files of the root directory, as the cache shows them.
+    /// All files, as the cache shows them, by their names from the root on.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let machine = self.machine();
-        let image = &machine.image;
-        let names = image.folder(ROOT).names().iter().filter(|(_, inode)| !image.is_folder(**inode));
-        names
-            .map(|(name, inode)| {
-                let bytes = image.file(*inode);
-                let mut read = vec![0; usize::try_from(bytes.len()).expect("it is in memory")];
-                bytes.read(&mut read, 0);
-                (name.to_string(), read)
-            })
-            .collect()
+        let mut files = BTreeMap::new();
+        self.machine().image.read_all(ROOT, "", &mut files);
+        files
     }
 }
 

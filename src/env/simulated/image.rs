@@ -116,6 +116,21 @@ impl Image {
         self.nodes.insert(inode, Arc::new(Node::File(left)));
     }
 
+    /// Reads all files below a directory.
+    pub(super) fn read_all(&self, inode: u64, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+        for (name, inode) in self.folder(inode).names() {
+            let name = format!("{prefix}{name}");
+            if self.is_folder(*inode) {
+                self.read_all(*inode, &format!("{name}/"), files);
+                continue;
+            }
+            let bytes = self.file(*inode);
+            let mut read = vec![0; usize::try_from(bytes.len()).expect("it is in memory")];
+            bytes.read(&mut read, 0);
+            files.insert(name, read);
+        }
+    }
+
     /// Whether a loss of power would change nothing.
     pub(super) fn is_settled(&self) -> bool {
         self.nodes.values().all(|node| match &**node {

@@ -23,6 +23,8 @@ pub(super) struct Log {
     pub(super) dropped: Vec<(u64, u64)>,
     /// Every record that counts, by seq.
     pub(super) entries: BTreeMap<u64, Entry>,
+    /// The torn tail, if there is one: the name under which it is to be kept aside, and its bytes without trailing zeros.
+    pub(super) tail: Option<(String, Vec<u8>)>,
 }
 
 impl Log {
@@ -162,6 +164,9 @@ impl Segment<'_> {
             if !is_last || evidence.is_some_and(|durable| durable > last_seq) {
                 return Err(format!("segment {ordinal} is damaged at {at}, evidence {evidence:?}"));
             }
+            let end = self.bytes.iter().rposition(|byte| *byte != 0).map_or(at, |last| last + 1);
+            let name = format!("cut/{ordinal:010}-{at}-{:016x}.bytes", self.salt);
+            log.tail = Some((name, self.bytes[at..end].to_vec()));
         }
         Ok((at > HEADER).then(|| (ordinal, last_seq, at as u64, crc(&[&sums]))))
     }

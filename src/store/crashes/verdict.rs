@@ -76,7 +76,13 @@ fn open_again(disk: &Disk, start: Start) -> Result<(Store, crate::env::Clock), S
 /// Holds what the store answers against what the second reader finds of it on the disk, after another loss of power, and that against
 /// what was `left` before it was opened.
 fn compare(disk: &Disk, left: &Log, store: &Store) -> Result<(Answers, Fold), String> {
-    let durable = format::read(&disk.after_crash(&mut Choices::nothing()).files())?;
+    let files = disk.after_crash(&mut Choices::nothing()).files();
+    if let Some((name, tail)) = &left.tail
+        && files.get(name) != Some(tail)
+    {
+        return Err(format!("a torn tail of {} bytes is not kept as {name}", tail.len()));
+    }
+    let durable = format::read(&files)?;
     let last_seq = left.last_seq();
     if durable.dropped != left.dropped && left.store_id.is_some() {
         return Err(format!("ranges were {:?}, and are {:?}", left.dropped, durable.dropped));
