@@ -229,6 +229,9 @@ mod tests {
     use crate::store::handle::Store;
     use crate::store::options::StoreOptions;
 
+    /// The key of the first segment.
+    const FIRST: u32 = 2;
+
     /// A store whose first segments are sealed: `e0`, which is completed, and others that wait.
     fn store(dir: &std::path::Path) -> Store {
         let options = StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_millis(1));
@@ -336,9 +339,9 @@ mod tests {
         let head_of = |place: Place| u64::from(place.offset) - GROUP_HEAD_BYTES as u64 + 4;
         let behind = |place: Place| u64::from(place.offset + place.length) + 24 + 2 * GROUP_HEAD_BYTES as u64;
         let cases: [(&str, Where<'_>); 3] = [
-            ("the segment's header", &|_| (1, 20)),
-            ("the head of a group", &|store| (1, head_of(place_of(store, "e3")))),
-            ("the record of a start", &|store| (1, behind(place_of(store, "e0")))),
+            ("the segment's header", &|_| (FIRST, 20)),
+            ("the head of a group", &|store| (FIRST, head_of(place_of(store, "e3")))),
+            ("the record of a start", &|store| (FIRST, behind(place_of(store, "e0")))),
         ];
         for (name, find) in cases {
             let dir = tempfile::tempdir().unwrap();
@@ -359,7 +362,7 @@ mod tests {
         // What is gone reads as zeros, which alone would look like space that was never used.
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path());
-        let summary = *store.shared().desk().core.sealed.get(&1).unwrap();
+        let summary = *store.shared().desk().core.sealed.get(&FIRST).unwrap();
         let file = Dir::open(dir.path()).unwrap().open_file("0000000001.seg", true).unwrap();
         file.truncate(SEGMENT_HEADER_BYTES).unwrap();
         let lost = (2..=summary.last_seq).filter(|seq| store.shared().desk().core.state.view(*seq).is_some()).count();

@@ -35,6 +35,7 @@ pub(super) struct Tally {
     /// Different states that a crash of the recovery left, each recovered from.
     pub(super) states_again: u64,
     pub(super) segments_deleted: u64,
+    pub(super) segments_rewritten: u64,
     pub(super) violations: u64,
     /// The first few of them.
     pub(super) told: Vec<String>,
@@ -46,6 +47,7 @@ impl Tally {
         self.states += other.states;
         self.states_again += other.states_again;
         self.segments_deleted += other.segments_deleted;
+        self.segments_rewritten += other.segments_rewritten;
         self.violations += other.violations;
         self.told.extend(other.told);
         self.told.truncate(5);
@@ -93,7 +95,7 @@ pub(super) fn crash_in_the_last(ops: &[Op], reach: Reach) -> Tally {
     let mut world = World::new(disk, first_day());
     let lived = live(&mut world, ops);
     let frames = world.disk.stop();
-    tally.segments_deleted = world.deleted;
+    (tally.segments_deleted, tally.segments_rewritten) = (world.deleted, world.rewritten);
     if let Err(what) = lived {
         tally.violated(format!("{ops:?}: {what}"));
     }
@@ -173,5 +175,6 @@ fn live_long(seed: u64, reach: Reach, tally: &mut Tally) -> Result<(), String> {
         world.go_on(left, &log, frame);
     }
     tally.segments_deleted += world.deleted;
+    tally.segments_rewritten += world.rewritten;
     Ok(())
 }

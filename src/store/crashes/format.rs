@@ -39,10 +39,13 @@ impl Log {
     }
 }
 
-/// One range of the manifest.
-struct Range {
+/// One extent of the manifest.
+struct Extent {
     ordinals: (u64, u64),
+    /// 0: dropped. Otherwise a file stands for what is left.
+    generation: u64,
     seqs: (u64, u64),
+    count: u64,
     length: u64,
     digest: u32,
 }
@@ -61,39 +64,66 @@ pub(super) fn read(files: &Files) -> Result<Log, String> {
             Ok(Log::default())
         };
     };
-    let (store_id, ranges) = manifest_of(manifest)?;
+    let (store_id, extents) = manifest_of(manifest)?;
     let mut log = Log { store_id: Some(store_id), ..Log::default() };
-    log.dropped = ranges.iter().map(|range| range.seqs).collect();
+    let (dropped, rewritten): (Vec<_>, Vec<_>) = extents.iter().partition(|extent| extent.generation == 0);
+    log.dropped = dropped.iter().map(|extent| extent.seqs).collect();
     let mut end: Option<End> = None;
     let mut next = 1;
-    let last = segments.keys().next_back().copied().unwrap_or(0);
-    let last_written = segments.iter().rfind(|(_, bytes)| bytes.get(HEADER..).is_some_and(|rest| !is_zero(rest)));
-    let last_written = last_written.map_or(0, |(ordinal, _)| *ordinal);
+    let originals = || segments.iter().filter(|((_, generation), _)| *generation == 0);
+    let last = originals().next_back().map_or(0, |((ordinal, _), _)| *ordinal);
+    let last_written = originals().rfind(|(_, bytes)| bytes.get(HEADER..).is_some_and(|rest| !is_zero(rest)));
+    let last_written = last_written.map_or(0, |((ordinal, _), _)| *ordinal);
     while next <= last {
-        if let Some(range) = ranges.iter().find(|range| (range.ordinals.0..=range.ordinals.1).contains(&next)) {
-            end = Some((range.ordinals.1, range.seqs.1, range.length, range.digest));
-            next = range.ordinals.1 + 1;
+        if let Some(gone) = dropped.iter().find(|extent| (extent.ordinals.0..=extent.ordinals.1).contains(&next)) {
+            for extent in rewritten.iter().filter(|extent| (next..=gone.ordinals.1).contains(&extent.ordinals.0)) {
+                read_rewritten(extent, &segments, &store_id, &mut log)?;
+            }
+            end = Some((gone.ordinals.1, gone.seqs.1, gone.length, gone.digest));
+            next = gone.ordinals.1 + 1;
             continue;
         }
-        let bytes = segments.get(&next).ok_or_else(|| format!("segment {next} is missing"))?;
-        let segment = Segment { ordinal: next, bytes, salt: salt_of(bytes, next, &store_id)? };
+        let bytes = segments.get(&(next, 0)).ok_or_else(|| format!("segment {next} is missing"))?;
+        let segment = Segment { ordinal: next, bytes, salt: salt_of(bytes, (next, 0), &store_id)?, is_sparse: false };
         if let Some(ended) = segment.read(end, &mut log, next == last_written)? {
             end = Some(ended);
         }
         next += 1;
     }
-    if segments.keys().all(|ordinal| *ordinal < next) && last == 0 && !ranges.is_empty() {
-        return Err("every segment is gone".into());
+    if extents.iter().any(|extent| extent.ordinals.1 >= last) {
+        return Err("no segment follows those that were dropped".into());
     }
     Ok(log)
 }
 
-fn segments(files: &Files) -> BTreeMap<u64, &Vec<u8>> {
-    let ordinal = |name: &str| name.strip_suffix(".seg").filter(|digits| digits.len() >= 10)?.parse().ok();
-    files.iter().filter_map(|(name, bytes)| Some((ordinal(name)?, bytes))).collect()
+/// Segments by ordinal and generation.
+type Segments<'f> = BTreeMap<(u64, u64), &'f Vec<u8>>;
+
+fn segments(files: &Files) -> Segments<'_> {
+    let key = |name: &str| {
+        let stem = name.strip_suffix(".seg")?;
+        let (ordinal, generation) = stem.split_once('-').unwrap_or((stem, "0"));
+        if ordinal.len() < 10 { None } else { Some((ordinal.parse().ok()?, generation.parse().ok()?)) }
+    };
+    files.iter().filter_map(|(name, bytes)| Some((key(name)?, bytes))).collect()
 }
 
-fn manifest_of(bytes: &[u8]) -> Result<([u8; 16], Vec<Range>), String> {
+/// Reads a file that stands for what is left of others: all of it, and exactly what the manifest says.
+fn read_rewritten(extent: &Extent, segments: &Segments<'_>, store_id: &[u8; 16], log: &mut Log) -> Result<(), String> {
+    let key = (extent.ordinals.0, extent.generation);
+    let bytes = segments.get(&key).ok_or_else(|| format!("the rewritten segment {key:?} is missing"))?;
+    let segment = Segment { ordinal: key.0, bytes, salt: salt_of(bytes, key, store_id)?, is_sparse: true };
+    let mut found = Log::default();
+    let end = segment.read(None, &mut found, false)?;
+    let seqs = (found.entries.keys().next().copied().unwrap_or(0), found.last_seq());
+    let is_told = (seqs, found.entries.len() as u64) == (extent.seqs, extent.count)
+        && end.is_some_and(|end| (end.2, end.3) == (extent.length, extent.digest))
+        && bytes.len() as u64 == extent.length;
+    log.entries.append(&mut found.entries);
+    if is_told { Ok(()) } else { Err(format!("the rewritten segment {key:?} is not what the manifest says")) }
+}
+
+fn manifest_of(bytes: &[u8]) -> Result<([u8; 16], Vec<Extent>), String> {
     let wrong = |what: &str| Err(format!("the manifest {what}"));
     let Some((covered, sum)) = bytes.split_last_chunk::<4>() else { return wrong("is too short") };
     if u32::from_le_bytes(*sum) != crc(&[covered]) || !covered.starts_with(b"ledgrman\x01\0\0\0") {
@@ -103,30 +133,39 @@ fn manifest_of(bytes: &[u8]) -> Result<([u8; 16], Vec<Range>), String> {
     if covered.len() != 40 + 64 * count {
         return wrong("has another length than it says");
     }
-    let range = |at: &[u8]| {
-        if u32_at(at, 60) != 1 {
-            return Err(format!("the manifest has a range with flags {}", u32_at(at, 60)));
+    let extent = |at: &[u8]| {
+        let (generation, flags) = (u64_at(at, 16), u32_at(at, 60));
+        if flags != if generation == 0 { 1 } else { 2 } {
+            return Err(format!("the manifest has an extent of generation {generation} with flags {flags}"));
         }
-        let ordinals = (u64_at(at, 0), u64_at(at, 8));
-        Ok(Range { ordinals, seqs: (u64_at(at, 24), u64_at(at, 32)), length: u64_at(at, 48), digest: u32_at(at, 56) })
+        Ok(Extent {
+            ordinals: (u64_at(at, 0), u64_at(at, 8)),
+            generation,
+            seqs: (u64_at(at, 24), u64_at(at, 32)),
+            count: u64_at(at, 40),
+            length: u64_at(at, 48),
+            digest: u32_at(at, 56),
+        })
     };
-    let ranges = covered[40..].chunks(64).map(range).collect::<Result<_, _>>()?;
-    Ok((covered[16..32].try_into().expect("16 bytes"), ranges))
+    let extents = covered[40..].chunks(64).map(extent).collect::<Result<_, _>>()?;
+    Ok((covered[16..32].try_into().expect("16 bytes"), extents))
 }
 
-fn salt_of(bytes: &[u8], ordinal: u64, store_id: &[u8; 16]) -> Result<u64, String> {
-    let header = bytes.get(..HEADER).ok_or_else(|| format!("segment {ordinal} has no whole header"))?;
+fn salt_of(bytes: &[u8], key: (u64, u64), store_id: &[u8; 16]) -> Result<u64, String> {
+    let header = bytes.get(..HEADER).ok_or_else(|| format!("segment {key:?} has no whole header"))?;
     let sound = header.starts_with(b"ledgrseg\x01\0")
         && u32_at(header, 60) == crc(&[&header[..60]])
         && header[16..32] == *store_id
-        && u64_at(header, 32) == ordinal;
-    if sound { Ok(u64_at(header, 48)) } else { Err(format!("the header of segment {ordinal} does not verify")) }
+        && (u64_at(header, 32), u64_at(header, 40)) == key;
+    if sound { Ok(u64_at(header, 48)) } else { Err(format!("the header of segment {key:?} does not verify")) }
 }
 
 struct Segment<'a> {
     ordinal: u64,
     bytes: &'a [u8],
     salt: u64,
+    /// Whether seqs may have gaps, because compaction wrote it.
+    is_sparse: bool,
 }
 
 struct Group {
@@ -145,12 +184,12 @@ impl Segment<'_> {
         let is_first = |at: usize| at == HEADER;
         while at < self.bytes.len() {
             let Some(group) = self.group(at)? else { break };
-            if group.first_seq != last_seq + 1 {
+            if group.first_seq != last_seq + 1 && !(self.is_sparse && group.first_seq > last_seq) {
                 return Err(format!("segment {ordinal}: seq {} after {last_seq}", group.first_seq));
             }
             for (index, (seq, entry)) in group.bodies.into_iter().enumerate() {
                 last_seq = seq;
-                if is_first(at) && index == 0 {
+                if is_first(at) && index == 0 && !self.is_sparse {
                     check_begun(&entry, before, ordinal)?;
                 }
                 log.entries.insert(seq, entry);
@@ -175,18 +214,20 @@ impl Segment<'_> {
     fn head(&self, at: usize) -> Option<(usize, u64, u64, u32, u32)> {
         let head = self.bytes.get(at..at + HEAD).filter(|head| head.starts_with(b"LGRP"))?;
         let sum = crc(&[&self.salt.to_le_bytes(), &(at as u64).to_le_bytes(), &head[..4], &head[8..]]);
-        (sum == u32_at(head, 4) && u32_at(head, 36) == 0)
+        (sum == u32_at(head, 4) && u32_at(head, 36) == u32::from(self.is_sparse))
             .then(|| (u32_at(head, 8) as usize, u64_at(head, 16), u64_at(head, 24), u32_at(head, 12), u32_at(head, 32)))
     }
 
     fn group(&self, at: usize) -> Result<Option<Group>, String> {
         let Some((length, first_seq, _, count, digest)) = self.head(at) else { return Ok(None) };
         let (mut bodies, mut sums, mut place) = (Vec::new(), Vec::new(), at + HEAD);
+        let mut due = first_seq;
         for index in 0..u64::from(count) {
             let Some((seq, body, sum)) = self.record(place) else { return Ok(None) };
-            if seq != first_seq + index {
-                return Err(format!("record {seq} stands where {} is due", first_seq + index));
+            if seq != due && !(self.is_sparse && index > 0 && seq > due) {
+                return Err(format!("record {seq} stands where {due} is due"));
             }
+            due = seq + 1;
             bodies.push((seq, decode(body).map_err(|what| format!("record {seq}: {what}"))?));
             sums.extend_from_slice(&sum.to_le_bytes());
             place = (place + RECORD + body.len()).next_multiple_of(8);

@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) boot: u64,
     /// Segments that compaction deleted so far.
     pub(super) deleted: u64,
+    /// Segments that it replaced by what was left of them.
+    pub(super) rewritten: u64,
     store: Option<(Store, Clock)>,
     arrived: usize,
     run: usize,
@@ -57,7 +59,7 @@ impl World {
         // Who holds the lock is for people to read.
         disk.be_indifferent_to("LOCK");
         let ledger = Ledger { finished_before_max: i64::MIN, remembered_before_max: i64::MIN, ..Ledger::default() };
-        Self { disk, ledger, wall, starts: 0, boot: 0, deleted: 0, store: None, arrived: 0, run: 0 }
+        Self { disk, ledger, wall, starts: 0, boot: 0, deleted: 0, rewritten: 0, store: None, arrived: 0, run: 0 }
     }
 
     /// Goes on with what a loss of power at `frame` left on `disk`.
@@ -225,6 +227,7 @@ impl World {
             return Err(format!("compaction is suspended: {why}"));
         }
         self.deleted += report.segments_deleted;
+        self.rewritten += report.segments_rewritten;
         self.promise_durable(self.ledger.finished_before(finished_before));
         Ok(())
     }
