@@ -519,7 +519,7 @@ fn help_names_every_setting_and_every_field() {
         ("show", "seq"),
         ("health", "healthy, reasons"),
         ("replay", "id, refused"),
-        ("compact", "events_forgotten, segments_deleted, bytes_freed, suspended"),
+        ("compact", "events_forgotten, segments_deleted, segments_rewritten"),
         ("emit", "id, duplicate"),
         ("send", "LINEAR_WEBHOOK_SECRET"),
     ] {

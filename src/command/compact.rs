@@ -17,13 +17,14 @@ pub(super) struct Compact {
     store: StoreArguments,
 }
 
-const FIELDS: &str =
-    "JSON: events_forgotten, segments_deleted, bytes_freed, suspended (null, or why nothing was forgotten).";
+const FIELDS: &str = "JSON: events_forgotten, segments_deleted, segments_rewritten (that went because what was left of them was \
+    written anew), bytes_freed, suspended (null, or why nothing was forgotten).";
 
 #[derive(Deserialize)]
 struct Report {
     events_forgotten: u64,
     segments_deleted: u64,
+    segments_rewritten: u64,
     bytes_freed: u64,
     suspended: Option<String>,
 }
@@ -31,9 +32,10 @@ struct Report {
 impl Compact {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         self.store.print(&Operation::Compact {}, |report: Report, output| {
-            let Report { events_forgotten, segments_deleted, bytes_freed, suspended } = report;
+            let Report { events_forgotten, segments_deleted, segments_rewritten, bytes_freed, suspended } = report;
             let _ = output.line(format_args!(
-                "{events_forgotten} events forgotten, {segments_deleted} segments deleted, {bytes_freed} bytes freed"
+                "{events_forgotten} events forgotten, {segments_deleted} segments deleted, {segments_rewritten} written anew \
+                 in fewer, {bytes_freed} bytes freed"
             ));
             if let Some(why) = suspended {
                 let _ = output.line(format_args!("nothing is forgotten for now: {}", printable(&why)));

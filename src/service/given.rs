@@ -85,6 +85,8 @@ impl Given {
                 .retry_interval(values.time(&settings::RETRY_INTERVAL)?)
                 .max_event_age(values.time(&settings::MAX_AGE)?)
                 .dedup_window(values.time(&settings::DEDUP_HOURS)?)
+                .dedup_max(bounded(count(&settings::DEDUP_MAX)?))
+                .log_bytes_max(count(&settings::LOG_BYTES_MAX)?)
                 .process_deaths_max(bounded(count(&settings::PROCESS_DEATHS_MAX)?)),
             queue_size: bounded(count(&settings::QUEUE_SIZE)?),
             batch_size: bounded(count(&settings::BATCH_SIZE)?),

@@ -172,6 +172,26 @@ pub(super) static DEDUP_HOURS: Setting = Setting {
     purpose: "How long after its reception an event's id is remembered, to refuse duplicates",
 };
 
+pub(super) static DEDUP_MAX: Setting = Setting {
+    name: "remembered ids",
+    flag: "dedup-max",
+    environment: &[same("LEDGERLINE_DEDUP_MAX")],
+    key: "dedup_max",
+    kind: Kind::Whole { unit: "ids", min: 0, max: 100_000_000 },
+    default: "4000000",
+    purpose: "How many ids of forgotten events are remembered, at about 100 bytes of memory each",
+};
+
+pub(super) static LOG_BYTES_MAX: Setting = Setting {
+    name: "log size",
+    flag: "log-bytes-max",
+    environment: &[same("LEDGERLINE_LOG_BYTES_MAX")],
+    key: "log_bytes_max",
+    kind: Kind::Whole { unit: "bytes", min: 0, max: u64::MAX },
+    default: "0",
+    purpose: "Over it finished events are forgotten before their age, the oldest first; at least four segments, or 0: no bound",
+};
+
 pub(super) static SEGMENT_BYTES: Setting = Setting {
     name: "segment size",
     flag: "segment-bytes",
@@ -223,7 +243,7 @@ pub(super) static CONNECTIONS_MAX: Setting = Setting {
 };
 
 /// All of them, in the order in which they are told.
-pub(super) static TABLE: [&Setting; 18] = [
+pub(super) static TABLE: [&Setting; 20] = [
     &DATA,
     &LISTEN,
     &SECRET,
@@ -237,6 +257,8 @@ pub(super) static TABLE: [&Setting; 18] = [
     &CONCURRENCY,
     &HANDLER_TIMEOUT,
     &DEDUP_HOURS,
+    &DEDUP_MAX,
+    &LOG_BYTES_MAX,
     &SEGMENT_BYTES,
     &PROCESS_DEATHS_MAX,
     &BODY_BYTES_MAX,
