@@ -170,6 +170,7 @@ fn a_bad_place_that_a_later_group_proves_durable_refuses_the_opening() {
 
 #[test]
 fn every_flipped_byte_of_a_closed_store_is_refused_or_harmless() {
+    // R7, R8, R14.
     let dir = in_memory();
     let sound = dir.path().join("sound");
     for round in ["a", "b"] {

@@ -162,6 +162,7 @@ fn claim_one(store: &Store) -> ledgerline::Claim {
 
 #[test]
 fn a_claim_that_is_over_settles_nothing() {
+    // R17.
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     store.append(event("a")).unwrap();
@@ -212,6 +213,7 @@ fn events_of_one_key_are_claimed_one_at_a_time_in_order() {
 
 #[test]
 fn one_process_writes_and_others_read_beside_it() {
+    // R12.
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     store.append(event("a")).unwrap();
@@ -331,6 +333,19 @@ fn a_closed_store_opens_again_at_once_though_other_threads_start_processes() {
     });
 }
 
+#[test]
+fn a_claim_is_with_the_operating_system_before_it_is_handed_out() {
+    // R16: were it in memory only, an event that kills the process would not be counted.
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for number in 0..20 {
+        store.append(event(&format!("e{number}"))).unwrap();
+        let claim = claim_one(&store);
+        let reader = Store::open_read_only(dir.path()).unwrap();
+        assert_eq!(reader.get(claim.event().id()).unwrap().unwrap().status(), Status::Processing, "run {number}");
+    }
+}
+
 /// Fills segments with completed events and one that is live, and lets retention pass over them.
 fn aged(dir: &Path, dedup: Duration) -> (Store, u64) {
     let options = small().max_event_age(Duration::from_secs(1)).dedup_window(dedup);
@@ -400,6 +415,24 @@ fn a_compaction_that_fails_before_its_rename_stops_nothing() {
     assert!(store.compact().unwrap().segments_deleted >= 4);
     drop(store);
     assert_eq!(ids(&open(dir.path()).list(&Filter::all()).unwrap()), ["live", "next"]);
+}
+
+#[test]
+fn segments_that_were_deleted_and_come_back_are_debris() {
+    // R5: after a loss of power an unlink may not have happened.
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = aged(dir.path(), Duration::ZERO);
+    let path = |ordinal: u32| dir.path().join(format!("{ordinal:010}.seg"));
+    let before: Vec<(u32, Vec<u8>)> = (1..5).map(|ordinal| (ordinal, std::fs::read(path(ordinal)).unwrap())).collect();
+    assert!(store.compact().unwrap().segments_deleted >= 4);
+    store.close().unwrap();
+    for (ordinal, bytes) in &before {
+        assert!(!path(*ordinal).exists());
+        std::fs::write(path(*ordinal), bytes).unwrap();
+    }
+    let store = open(dir.path());
+    assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["live"]);
+    assert!(before.iter().all(|(ordinal, _)| !path(*ordinal).exists()), "and they are removed");
 }
 
 #[test]

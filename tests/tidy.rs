@@ -86,6 +86,9 @@ const LEFT_OPEN: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!(
 /// Places outside the project, which a reader of it cannot follow.
 const OUTSIDE: &[&str] = &[concat!("../sh", "ared"), concat!("/wo", "rk/"), concat!(".lib", "rary")];
 
+/// The promises of `src/store/RULES.md` are R1 to this one.
+const PROMISE_LAST: u32 = 17;
+
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
@@ -278,6 +281,31 @@ fn the_project_speaks_of_itself_alone() {
     }
 }
 
+#[test]
+fn every_promise_has_a_test_that_cites_it() {
+    let test = |cited: &str| format!("/// {cited}.\n#[test]\nfn f() {{\n    g();\n}}\n");
+    let list = |promises: &mut dyn Iterator<Item = u32>| {
+        promises.map(|promise| format!("R{promise}")).collect::<Vec<_>>().join(", ")
+    };
+    let all = list(&mut (1..=PROMISE_LAST));
+    let (first, rest) = (test("R1: and what follows"), list(&mut (2..=PROMISE_LAST)));
+    let wrong = [
+        test(&list(&mut (1..PROMISE_LAST))),
+        test(&rest),
+        test(&all.replace("R7,", "R77, xR7, R7x,")),
+        format!("// {all}\nfn f() {{}}\n\n#[test]\nfn g() {{}}\n"),
+        format!("#[test]\nfn f() {{ g(\"{all}\") }}\n\n// {all}\n"),
+    ];
+    let right = [
+        test(&all),
+        format!("#[tokio::test]\nasync fn f() {{\n    // {all}.\n    g();\n}}\n"),
+        format!("{first}\n// Between.\n#[test]\n#[ignore]\nfn g() {{ // {rest}\n}}\n"),
+    ];
+    let wrong = wrong.each_ref().map(|text| ("tests/store.rs", text.as_str()));
+    let right = right.each_ref().map(|text| ("src/store/commit.rs", text.as_str()));
+    check(guards, &wrong, &right);
+}
+
 /// Shows `rule` what is wrong and what is right, then holds the project against it.
 fn check(rule: Rule, wrong: Texts, right: Texts) {
     let invent = |&(path, text): &(&str, &str)| [Source { path: path.to_owned(), text: text.to_owned() }];
@@ -459,6 +487,33 @@ fn claims(sources: &[Source]) -> Vec<String> {
 
 fn places(sources: &[Source]) -> Vec<String> {
     in_lines(sources, |line| OUTSIDE.iter().copied().find(|place| line.contains(place)))
+}
+
+fn guards(sources: &[Source]) -> Vec<String> {
+    let mut cited = BTreeSet::new();
+    for source in sources.iter().filter(|source| source.is_rust() && !source.path.starts_with("tests/tidy")) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        let tokens = source.tokens();
+        for function in functions(&tokens) {
+            let before = lines.get(..function.first_line - 1).unwrap_or_default();
+            let above = before.iter().rev().take_while(|line| line.trim_start().starts_with(['#', '/'])).count();
+            let head = lines.get(before.len() - above..before.len()).unwrap_or_default();
+            if !head.iter().any(|line| line.contains("#[test]") || line.contains("#[tokio::test")) {
+                continue;
+            }
+            let within = lines.get(before.len() - above..function.last_line).unwrap_or_default();
+            let comments = within.iter().filter_map(|line| line.split_once("//"));
+            cited.extend(comments.flat_map(|(_, comment)| promises_in(comment)));
+        }
+    }
+    let missing = (1..=PROMISE_LAST).filter(|promise| !cited.contains(promise));
+    missing.map(|promise| format!("R{promise}: no test cites it")).collect()
+}
+
+/// The promises that a comment cites.
+fn promises_in(comment: &str) -> impl Iterator<Item = u32> {
+    let words = comment.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.filter_map(|word| word.strip_prefix('R')?.parse().ok())
 }
 
 /// What `fault` finds in the lines of all texts, sources or not.

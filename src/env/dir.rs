@@ -237,3 +237,52 @@ fn flags(flags: rustix::fs::OFlags) -> i32 {
     // std adds O_CLOEXEC by itself.
     flags.bits().cast_signed()
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test of names looks at them from outside")]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_file_is_created_for_its_owner_alone_and_only_where_nothing_is() {
+        // R4.
+        let place = tempfile::tempdir().unwrap();
+        let dir = Dir::create(&place.path().join("store")).unwrap();
+        let file = dir.create_file("a").unwrap();
+        assert_eq!((mode(dir.path()), mode(file.path())), (0o700, 0o600));
+        let error = dir.create_file("a").unwrap_err();
+        assert_eq!(error.source.kind(), std::io::ErrorKind::AlreadyExists);
+
+        let elsewhere = place.path().join("elsewhere");
+        std::fs::write(&elsewhere, "theirs").unwrap();
+        symlink(&elsewhere, dir.path().join("link")).unwrap();
+        symlink(place.path().join("nowhere"), dir.path().join("dangling")).unwrap();
+        for name in ["link", "dangling"] {
+            assert!(dir.create_file(name).is_err() && dir.open_or_create_file(name).is_err(), "{name}");
+            assert!(dir.open_file(name, true).is_err(), "{name}");
+        }
+        assert_eq!(std::fs::read(&elsewhere).unwrap(), b"theirs");
+        assert!(!place.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn what_replaces_a_file_stands_whole_beside_it_until_it_takes_its_name() {
+        // R5.
+        let place = tempfile::tempdir().unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        dir.write_aside("a", b"old").unwrap().put().unwrap();
+        std::fs::write(place.path().join("a.tmp"), "what a crash left behind").unwrap();
+        let replacement = dir.write_aside("a", b"new").unwrap();
+        assert_eq!(dir.read("a", 100).unwrap().as_deref(), Some(&b"old"[..]));
+        assert_eq!(dir.read("a.tmp", 100).unwrap().as_deref(), Some(&b"new"[..]));
+        replacement.put().unwrap();
+        assert_eq!(dir.read("a", 100).unwrap().as_deref(), Some(&b"new"[..]));
+        assert_eq!(dir.names().unwrap(), ["a"]);
+    }
+}

@@ -315,6 +315,7 @@ mod tests {
 
     #[test]
     fn bytes_in_another_place_never_verify() {
+        // R7.
         let head = GroupHead { length: 64, record_count: 1, first_seq: 5, durable: 4, digest: 1, flags: 0 };
         let group = head.encode(9, 64);
         let mut record = [0; RECORD_HEADER_BYTES];

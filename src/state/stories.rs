@@ -216,6 +216,7 @@ fn a_duplicate_is_refused_while_live_retained_or_remembered() {
 
 #[test]
 fn a_claim_is_settled_by_its_own_token_only() {
+    // R17.
     let mut book = Book::new();
     let seq = book.receive("a", None);
     book.claim();
@@ -302,6 +303,7 @@ fn a_suspect_has_its_turn_under_load() {
 
 #[test]
 fn compaction_never_brings_a_finished_event_back() {
+    // R6.
     let mut book = Book::new();
     let [a, b] = ["a", "b"].map(|id| book.receive(id, None));
     book.begin(1, 1);
