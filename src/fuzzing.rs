@@ -109,7 +109,6 @@ mod tests {
 
     #[test]
     fn every_place_of_a_small_segment_may_be_damaged() {
-        // R14.
         let bodies = [0_u8, 1, 2, 3, 4, 5, 6].repeat(12);
         for at in 0_u16..400 {
             for flip in [0, 1, 0x80, 0xff] {

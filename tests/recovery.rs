@@ -305,6 +305,23 @@ fn a_segment_that_lost_its_tail_at_a_group_is_seen_by_its_successor() {
 }
 
 #[test]
+fn a_segment_of_another_history_is_seen_by_its_successor() {
+    // R9: the same store, ordinal and seqs, and every checksum holds; but it is not what the successor followed.
+    let dir = in_memory();
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    Store::open(&ours, options()).unwrap().close().unwrap();
+    copy(&ours, &theirs);
+    for (place, id) in [(&ours, "ours"), (&theirs, "them"), (&ours, "next")] {
+        let store = Store::open(place, options()).unwrap();
+        store.append(event(id)).unwrap();
+        store.close().unwrap();
+    }
+    assert_eq!(reopened(&theirs), Ok(vec!["them".to_owned()]));
+    fs::copy(segment(&theirs, 2), segment(&ours, 2)).unwrap();
+    assert_eq!(reopened(&ours), Err(ErrorKind::Corrupt));
+}
+
+#[test]
 fn an_unknown_version_is_refused_by_name() {
     // R15.
     let dir = crashed(&["a"]);

@@ -452,7 +452,12 @@ fn closing_beside_a_compaction_waits_for_its_step_and_loses_nothing() {
             }
         });
         store.close().unwrap();
-        compaction.join().unwrap()
+        let names =
+            || std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+        let closed = names();
+        let compacted = compaction.join().unwrap();
+        assert_eq!(names(), closed, "nobody is at work in a directory whose lock was given up");
+        compacted
     });
     assert_eq!(compacted.1, ErrorKind::Closed);
     let store = open(dir.path());

@@ -17,6 +17,8 @@
 pub(crate) mod cut;
 mod error;
 pub(crate) mod fill;
+#[cfg(test)]
+mod forged;
 pub(crate) mod format;
 mod group;
 pub(crate) mod manifest;

@@ -95,11 +95,12 @@ impl Workers {
         self.gauges.running.load(Ordering::Relaxed)
     }
 
-    /// How many runs were aborted and do not end.
+    /// How many runs have ended and found no room to say so.
     pub(crate) fn unsettled(&self) -> usize {
         self.gauges.unsettled.load(Ordering::Relaxed)
     }
 
+    /// How many runs were aborted and do not end.
     pub(crate) fn stuck(&self) -> usize {
         self.gauges.stuck.load(Ordering::Relaxed)
     }
