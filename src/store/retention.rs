@@ -26,8 +26,10 @@ use crate::store::failure::{of_env, of_log};
 const EVENTS_PER_STEP: usize = 4 * 1024;
 /// At most so many ids are appended again while the lock is held.
 const IDS_PER_STEP: u64 = 2 * 1024;
-/// Ids that one record remembers.
+/// Ids that one record remembers, unless segments are so short that fewer fit.
 const IDS_PER_RECORD: usize = 256;
+/// No id takes more bytes in such a record.
+const ID_BYTES_MAX: usize = 64;
 
 impl Shared {
     /// Applies retention now, and frees the space that this allows.
@@ -249,7 +251,8 @@ impl Core {
         });
         dead.truncate(1);
         let mut seq = self.durable();
-        for ids in self.state.remembered_in(&dead).chunks(IDS_PER_RECORD) {
+        let ids_per_record = IDS_PER_RECORD.min(self.options.record_bytes_max() / ID_BYTES_MAX);
+        for ids in self.state.remembered_in(&dead).chunks(ids_per_record) {
             let entry = Entry::Remembered(Remembered { ids: ids.to_vec() });
             seq = self.append(&entry, Urgency::Transition, now)?;
         }
