@@ -53,7 +53,7 @@ impl Tally {
         self.told.truncate(5);
     }
 
-    fn violated(&mut self, what: String) {
+    pub(super) fn violated(&mut self, what: String) {
         self.violations += 1;
         if self.told.len() < 5 {
             self.told.push(what);

@@ -53,6 +53,22 @@ pub(super) enum Entry {
     },
 }
 
+impl Entry {
+    /// The reception that it is about, if it is a transition.
+    pub(super) fn of(&self) -> Option<u64> {
+        match self {
+            Self::Started { of }
+            | Self::Completed { of, .. }
+            | Self::Failed { of, .. }
+            | Self::Released { of }
+            | Self::Replayed { of }
+            | Self::Cancelled { of, .. }
+            | Self::Condemned { of } => Some(*of),
+            _ => None,
+        }
+    }
+}
+
 /// Decodes a body, all of it.
 pub(super) fn decode(body: &[u8]) -> Result<Entry, String> {
     let mut fields = Fields(body);

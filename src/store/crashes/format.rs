@@ -34,6 +34,15 @@ impl Log {
         self.entries.keys().next_back().copied().unwrap_or(0).max(dropped)
     }
 
+    /// Where the last process start begins.
+    pub(super) fn last_epoch_from(&self) -> u64 {
+        let epochs = self.entries.iter().filter_map(|(seq, entry)| match entry {
+            Entry::Begun { epoch, .. } => Some((*epoch, *seq)),
+            _ => None,
+        });
+        epochs.reduce(|last, next| if next.0 > last.0 { next } else { last }).map_or(0, |(_, seq)| seq)
+    }
+
     pub(super) fn has_dropped(&self, seq: u64) -> bool {
         self.dropped.iter().any(|(first, last)| (*first..=*last).contains(&seq))
     }
@@ -89,6 +98,12 @@ pub(super) fn read(files: &Files) -> Result<Log, String> {
             end = Some(ended);
         }
         next += 1;
+    }
+    if let Some((name, tail)) = &mut log.tail
+        && let Some(kept) = files.get(name)
+    {
+        // It was cut before, when there may have been more of it.
+        tail.clone_from(kept);
     }
     if extents.iter().any(|extent| extent.ordinals.1 >= last) {
         return Err("no segment follows those that were dropped".into());

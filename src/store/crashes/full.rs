@@ -1,0 +1,123 @@
+//! R10: a disk without room. It shows itself before anything is promised, leaves room to settle what runs, and passes by itself.
+
+use std::time::Duration;
+
+use super::opening::{AGE, SEGMENT_BYTES, first_day, open};
+use crate::env::Clock;
+use crate::env::simulated::{Choices, Disk};
+use crate::error::{Error, ErrorKind};
+use crate::event::{NewEvent, Outcome};
+use crate::store::answers::{Filter, Receipt};
+use crate::store::handle::Store;
+
+/// About so many bytes one event takes.
+const EVENT_BYTES: usize = 300;
+
+fn append(store: &Store, number: usize) -> Result<Receipt, Error> {
+    store.append(NewEvent::new("Issue", &"x".repeat(EVENT_BYTES)).unwrap().id(format!("e{number}")))
+}
+
+/// Lets a second pass, and the keeper do what is due then.
+fn wait(store: &Store, clock: &Clock) {
+    clock.advance(Duration::from_secs(1));
+    while store.shared().tend() {}
+}
+
+/// A store on a disk that has no room for a second segment, filled until it refuses; and how many events it keeps.
+fn filled() -> (Disk, Store, Clock, usize) {
+    let disk = Disk::new();
+    let (store, clock) = open(&disk, first_day(), 1, 0).unwrap();
+    disk.set_capacity(Some(disk.used() + SEGMENT_BYTES / 2));
+    for number in 0..100 {
+        if let Err(error) = append(&store, number) {
+            assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+            assert!(error.to_string().contains("goes on by itself"), "{error}");
+            return (disk, store, clock, number);
+        }
+        wait(&store, &clock);
+    }
+    panic!("a full disk refuses");
+}
+
+/// Runs as many events as may begin, and settles each; how many.
+fn run_all(store: &Store) -> usize {
+    let mut settled = 0;
+    loop {
+        let claims = match store.claim(2) {
+            Ok(claims) if claims.is_empty() => return settled,
+            Ok(claims) => claims,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+                return settled;
+            }
+        };
+        for claim in claims {
+            store.settle(&claim, Outcome::Done).unwrap();
+            settled += 1;
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_events_settles_what_runs_and_compacts_to_go_on() {
+    let (disk, store, clock, kept) = filled();
+    assert!(kept >= 5, "three quarters of a segment are used: {kept}");
+    assert_eq!(store.stats().poisoned, None);
+    let run = run_all(&store);
+    assert!(run >= 1, "room is left to begin some, and to settle all that began");
+    assert_eq!(append(&store, 100).unwrap_err().kind(), ErrorKind::Full);
+    clock.advance(AGE * 2);
+    let report = store.compact().unwrap();
+    assert_eq!(report.events_forgotten, run as u64);
+    assert_eq!(store.stats().poisoned, None);
+    disk.set_capacity(Some(disk.used() + 4 * SEGMENT_BYTES));
+    wait(&store, &clock);
+    wait(&store, &clock);
+    append(&store, 101).unwrap();
+    assert_eq!(run_all(&store), kept - run + 1, "what could not begin begins now");
+}
+
+#[test]
+fn a_full_disk_closes_in_good_order_and_opens_as_soon_as_there_is_room() {
+    let (disk, store, _clock, kept) = filled();
+    store.shared().close_log().unwrap();
+    store.shared().release();
+    drop(store);
+    let left = disk.after_crash(&mut Choices::nothing());
+    left.set_capacity(Some(left.used() + 512));
+    let refused = open(&left, first_day(), 2, 1).map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full, "{refused}");
+    left.set_capacity(None);
+    let (store, _clock) = open(&left, first_day(), 2, 1).unwrap();
+    assert!(store.recovery().closed_cleanly);
+    assert_eq!(store.list(&Filter::all()).unwrap().len(), kept);
+}
+
+#[test]
+fn whatever_room_there_is_what_was_promised_stays() {
+    let least = {
+        let disk = Disk::new();
+        drop(open(&disk, first_day(), 1, 0).unwrap());
+        // While a store is created its first segment is there twice.
+        disk.used() + 1_024
+    };
+    for room in (0..4 * SEGMENT_BYTES).step_by(512) {
+        let disk = Disk::new();
+        disk.set_capacity(Some(least + room));
+        let (store, clock) = open(&disk, first_day(), 1, 0).unwrap();
+        let mut kept = Vec::new();
+        for number in 0..40 {
+            match append(&store, number) {
+                Ok(receipt) => kept.push(receipt.id),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Full, "with {room} bytes: {error}"),
+            }
+            wait(&store, &clock);
+        }
+        assert_eq!(store.stats().poisoned, None, "with {room} bytes");
+        drop(store);
+        let (store, _clock) = open(&disk.after_crash(&mut Choices::nothing()), first_day(), 2, 1).unwrap();
+        let found: Vec<String> =
+            store.list(&Filter::all()).unwrap().iter().map(|event| event.id().to_owned()).collect();
+        assert_eq!(found, kept, "with {room} bytes");
+    }
+}
