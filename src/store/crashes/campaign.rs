@@ -5,6 +5,7 @@
 //! promised; each is judged once.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -58,6 +59,17 @@ impl Tally {
         if self.told.len() < 5 {
             self.told.push(what);
         }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sequences, states, states_again, violations, .. } = self;
+        let all = states + states_again;
+        write!(
+            f,
+            "states: {all}, of these {states_again} after a second crash, in {sequences} lives; {violations} violations"
+        )
     }
 }
 

@@ -81,7 +81,7 @@ fn a_full_disk_refuses_events_settles_what_runs_and_compacts_to_go_on() {
 fn a_full_disk_closes_in_good_order_and_opens_as_soon_as_there_is_room() {
     let (disk, store, _clock, kept) = filled();
     store.shared().close_log().unwrap();
-    store.shared().release();
+    store.shared().release().unwrap();
     drop(store);
     let left = disk.after_crash(&mut Choices::nothing());
     left.set_capacity(Some(left.used() + 512));
