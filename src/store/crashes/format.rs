@@ -206,7 +206,7 @@ impl Segment<'_> {
                 last_seq = seq;
                 if is_first(at) && index == 0 && !self.is_sparse {
                     check_begun(&entry, before, ordinal)?;
-                } else if matches!(entry, Entry::Begun { .. }) {
+                } else if !self.is_sparse && matches!(entry, Entry::Begun { .. }) {
                     // R3: whoever opens a store writes into a new segment.
                     return Err(format!("segment {ordinal} is appended to by another process: record {seq}"));
                 }
