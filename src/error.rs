@@ -128,6 +128,11 @@ impl Error {
         self.inner.kind
     }
 
+    /// What went wrong, without its place.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
     /// The file or directory it happened in.
     pub fn path(&self) -> Option<&Path> {
         self.inner.path.as_deref()

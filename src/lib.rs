@@ -56,7 +56,8 @@ pub use processor::{Context, Handler, IntoOutcome};
 pub use queue::Emit;
 pub use store::audit;
 pub use store::{
-    Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats, Store, StoreOptions,
+    Claim, CompactionReport, CutTail, Duplicate, Filter, HistoryEntry, Problem, Receipt, Recovery, Replay, Stats,
+    Store, StoreOptions, Verification, verify,
 };
 
 /// The examples of the README.

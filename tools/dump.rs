@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 /// It takes no lock and writes nothing, so it may run beside a service. Prepared space and an unfinished tail that was never
 /// acknowledged are named and fine. Control characters of foreign text are escaped.
 ///
-/// With --json each line is an object with an "item": "segment" {segment, path, bytes}, "record" {seq, segment, offset, length,
-/// checksum: ok | ok_beyond_damage | ok_in_torn_group | bad, kind, id, says} or "finding" {segment, offset, damage, text}; the last
-/// line is {"item": "report", segments, records, damage}.
+/// With --json each line is an object with an "item": "segment" {segment, generation, path, bytes}, "record" {seq, segment, offset,
+/// length, checksum: ok | ok_beyond_damage | ok_in_torn_group | bad, kind, id, says} or "finding" {segment, offset, seq, damage,
+/// text}; the last line is {"item": "report", segments, records, damage}.
 ///
 /// Exit status: 0 sound, 1 damage, 2 trouble.
 #[derive(Parser)]
@@ -103,11 +103,11 @@ fn object(item: &Item) -> String {
 
 fn text(item: &Item) -> String {
     match item {
-        Item::Segment { segment, path, bytes } => {
+        Item::Segment { segment, path, bytes, .. } => {
             format!("# segment {segment}: {}, {bytes} bytes", escaped(&path.display().to_string()))
         }
         Item::Record(record) => line(record),
-        Item::Finding { segment, offset, damage, text } => {
+        Item::Finding { segment, offset, damage, text, .. } => {
             let mark = if *damage { "DAMAGE" } else { "#" };
             format!("{mark} segment {segment}, offset {offset}: {}", escaped(text))
         }

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::trouble::Trouble;
-use super::{compact, emit, health, list, replay, send, serve, show, stats};
+use super::{compact, emit, health, list, replay, send, serve, show, stats, verify};
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
 #[derive(Parser)]
@@ -16,7 +16,7 @@ struct Arguments {
     verb: Verb,
 }
 
-const ENDS: &str = "Exit codes: 0 done; 1 health found that not all is well; 2 trouble, told on stderr.";
+const ENDS: &str = "Exit codes: 0 done; 1 health or verify found that not all is well; 2 trouble, told on stderr.";
 
 /// The exit code of everything that could not be done.
 const TROUBLE: u8 = 2;
@@ -32,6 +32,7 @@ enum Verb {
     Health(health::Health),
     Replay(replay::Replay),
     Compact(compact::Compact),
+    Verify(verify::Verify),
 }
 
 /// Does what the process's arguments say.
@@ -69,6 +70,7 @@ impl Verb {
             Self::Health(verb) => verb.run(),
             Self::Replay(verb) => verb.run(),
             Self::Compact(verb) => verb.run(),
+            Self::Verify(verb) => verb.run(),
         }
     }
 }

@@ -123,6 +123,16 @@ impl Manifest {
         if name.generation == 0 { self.dropped(name.ordinal).is_none() } else { self.rewritten(name).is_some() }
     }
 
+    /// How many ranges of segments were dropped.
+    pub(crate) fn dropped_count(&self) -> usize {
+        self.dropped.len()
+    }
+
+    /// How many files compaction wrote that are in force.
+    pub(crate) fn rewritten_count(&self) -> usize {
+        self.rewritten.len()
+    }
+
     /// Everything that was dropped.
     #[cfg(test)]
     pub(crate) fn extents(&self) -> &[Extent] {

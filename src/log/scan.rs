@@ -93,6 +93,8 @@ pub(crate) struct Scan {
     /// Last seq of the sound groups.
     pub(crate) last_seq: Option<u64>,
     pub(crate) record_count: u64,
+    /// Sound groups.
+    pub(crate) group_count: u64,
     /// Checksum over the header checksums of the sound records.
     pub(crate) digest: u32,
     /// The highest seq that any verifying head, before or beyond a bad place, knew durable.
@@ -182,6 +184,7 @@ pub(crate) fn scan<V: Visitor>(
         scan.first_seq.get_or_insert(head.first_seq);
         scan.last_seq = Some(group.last_seq);
         scan.record_count += u64::from(head.record_count);
+        scan.group_count += 1;
         scan.evidence = scan.evidence.max(head.durable);
         expected = Some(group.last_seq + 1);
         scan.end += u64::from(head.length);

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use crate::env::Dir;
 use crate::error::{Error, ErrorKind};
 use crate::event::Timestamp;
-use crate::event::codec;
+use crate::event::codec::{self, Refusal};
 use crate::event::entry::{Entry, Mark, Received};
-use crate::log::format::SegmentHeader;
+use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::Manifest;
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::segment::Name;
@@ -50,6 +50,8 @@ pub enum Item {
         segment: u64,
         /// Where in its file.
         offset: u64,
+        /// The record that it is about, or that should stand here, where that is known.
+        seq: Option<u64>,
         /// Whether acknowledged bytes are damaged; if not, it is normal.
         damage: bool,
         /// What it is.
@@ -99,8 +101,12 @@ pub enum Checksum {
 pub struct Report {
     /// Segments that were read.
     pub segments: u64,
+    /// Groups that count.
+    pub groups: u64,
     /// Records that count.
     pub records: u64,
+    /// Bytes of the files that were read.
+    pub bytes: u64,
     /// Places at which acknowledged bytes are damaged or missing.
     pub damage: u64,
 }
@@ -111,12 +117,11 @@ pub struct Report {
 /// [`ErrorKind::NotFound`]: there is no segment or store. [`ErrorKind::UnsupportedFormat`]: a newer version wrote it.
 /// [`ErrorKind::Io`]: it cannot be read. Damage is no error: [`Report::damage`] counts it.
 pub fn audit(path: &Path, tell: &mut dyn FnMut(Item) -> Result<(), Error>) -> Result<Report, Error> {
-    let mut audit = Audit::new(tell);
+    let mut audit = Audit::new(None, tell);
     if path.extension().is_some_and(|extension| extension == "seg") {
         audit.file(path)?;
     } else {
-        let dir = Dir::open(path).map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })?;
-        audit.directory(&dir)?;
+        audit.directory(&enter(path)?)?;
     }
     Ok(audit.report)
 }
@@ -125,17 +130,58 @@ pub fn audit(path: &Path, tell: &mut dyn FnMut(Item) -> Result<(), Error>) -> Re
 #[cfg(test)]
 pub(super) fn audit_in(dir: &Dir) -> Result<Report, Error> {
     let mut tell = |_| Ok(());
-    let mut audit = Audit::new(&mut tell);
+    let mut audit = Audit::new(None, &mut tell);
     audit.directory(dir)?;
     Ok(audit.report)
+}
+
+/// Audits the files of a store that lie open already. Each entry that counts is shown to `witness`, and of the items only segments
+/// and findings are told.
+pub(super) fn examine<'a>(
+    files: &[SegmentFile],
+    manifest: &Manifest,
+    witness: &'a mut dyn Witness,
+    tell: &'a mut dyn FnMut(Item) -> Result<(), Error>,
+) -> Result<Report, Error> {
+    let mut audit = Audit::new(Some(witness), tell);
+    audit.files(files, manifest)?;
+    Ok(audit.report)
+}
+
+/// Opens the directory of a store.
+pub(super) fn enter(path: &Path) -> Result<Dir, Error> {
+    Dir::open(path).map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
 }
 
 fn no_store(path: &Path) -> Error {
     Error::new(ErrorKind::NotFound, format!("no store at {}", path.display()))
 }
 
+/// What it means that there is no manifest.
+pub(super) fn no_manifest(path: &Path, survey: &Survey) -> Error {
+    if survey.files.is_empty() {
+        return no_store(path);
+    }
+    Error::new(ErrorKind::Corrupt, "segments are there, but the manifest is missing").at_path(path)
+}
+
+/// What follows the entries of a log while it is audited.
+pub(super) trait Witness {
+    /// Sees an entry that counts, in the order of the log; returns what is wrong with it although its bytes are sound.
+    fn entry(&mut self, seen: &Seen<'_>) -> Result<Option<String>, Error>;
+}
+
+/// An entry that counts, and where it stands.
+pub(super) struct Seen<'s> {
+    pub(super) file: &'s SegmentFile,
+    pub(super) record: &'s Record<'s>,
+    pub(super) entry: &'s Entry<'s>,
+}
+
 struct Audit<'a> {
     tell: &'a mut dyn FnMut(Item) -> Result<(), Error>,
+    /// Whoever sees entries instead of lines.
+    witness: Option<&'a mut dyn Witness>,
     report: Report,
     /// Ids of the receptions seen so far, by seq.
     ids: HashMap<u64, String>,
@@ -144,8 +190,8 @@ struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    fn new(tell: &'a mut dyn FnMut(Item) -> Result<(), Error>) -> Self {
-        Self { tell, report: Report::default(), ids: HashMap::new(), chain: None }
+    fn new(witness: Option<&'a mut dyn Witness>, tell: &'a mut dyn FnMut(Item) -> Result<(), Error>) -> Self {
+        Self { tell, witness, report: Report::default(), ids: HashMap::new(), chain: None }
     }
 
     fn file(&mut self, path: &Path) -> Result<(), Error> {
@@ -165,34 +211,57 @@ impl<'a> Audit<'a> {
 
     fn directory(&mut self, dir: &Dir) -> Result<(), Error> {
         let survey = Survey::of(dir, false).map_err(of_log)?;
-        let Some(manifest) = survey.manifest else {
-            return Err(if survey.files.is_empty() {
-                no_store(dir.path())
-            } else {
-                Error::new(ErrorKind::Corrupt, "segments are there, but the manifest is missing").at_path(dir.path())
-            });
-        };
+        let manifest = survey.manifest.as_ref().ok_or_else(|| no_manifest(dir.path(), &survey))?;
+        self.files(&survey.files, manifest)
+    }
+
+    /// The files of one generation of the manifest, in the order of the log.
+    fn files(&mut self, files: &[SegmentFile], manifest: &Manifest) -> Result<(), Error> {
         self.chain = Some(Chain::default());
         let mut written = 0;
-        for (index, file) in survey.files.iter().enumerate() {
+        for (index, file) in files.iter().enumerate() {
             if file.is_written().map_err(of_log)? {
                 written = index + 1;
             }
         }
-        for (index, file) in survey.files.iter().enumerate() {
+        for (index, file) in files.iter().enumerate() {
             let is_sealed = index + 1 < written || file.name.generation > 0;
-            let role = if is_sealed { Role::Sealed } else { Role::Last };
-            self.segment(file, Some(&manifest), role)?;
+            if index < written || file.name.generation > 0 {
+                self.segment(file, Some(manifest), if is_sealed { Role::Sealed } else { Role::Last })?;
+            } else {
+                self.prepared(file, manifest)?;
+            }
         }
         let name = manifest.first_after_dropped();
-        if survey.files.iter().all(|file| file.name < name) {
+        if files.iter().all(|file| file.name < name) {
             self.finding(name.ordinal, 0, true, format!("a file of the log is missing: {name}"))?;
         }
         Ok(())
     }
 
-    fn segment(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, role: Role) -> Result<(), Error> {
+    /// A segment that held nothing when it was looked at. A process that writes may have begun it since, after what was read of the
+    /// one before; so it is not read.
+    fn prepared(&mut self, file: &SegmentFile, manifest: &Manifest) -> Result<(), Error> {
+        self.begin(file, Some(manifest))?;
+        let end = self.chain.and_then(|chain| chain.end);
+        if let Err(error) = file.checked_header(&manifest.store_id).map_err(of_log) {
+            return self.reject(file, error);
+        }
+        let left = file.bytes.saturating_sub(SEGMENT_HEADER_BYTES);
+        if left > 0 {
+            let text = format!("prepared space of {left} bytes");
+            self.finding(file.name.ordinal, SEGMENT_HEADER_BYTES, false, text)?;
+        }
+        if let Some(chain) = &mut self.chain {
+            let last_seq = end.map_or(0, |end| end.last_seq);
+            chain.end = Some(SegmentEnd { ordinal: file.name.ordinal, last_seq, length: 0, digest: 0 });
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, file: &SegmentFile, manifest: Option<&Manifest>) -> Result<(), Error> {
         self.report.segments += 1;
+        self.report.bytes += file.bytes;
         let segment = file.name.ordinal;
         let generation = file.name.generation;
         (self.tell)(Item::Segment { segment, generation, path: file.file.path().to_owned(), bytes: file.bytes })?;
@@ -201,6 +270,20 @@ impl<'a> Audit<'a> {
         {
             self.finding(segment, 0, true, broken.to_string())?;
         }
+        Ok(())
+    }
+
+    /// A file whose header is not what it should be is damage, unless a newer version wrote it.
+    fn reject(&mut self, file: &SegmentFile, error: Error) -> Result<(), Error> {
+        if error.kind() == ErrorKind::Corrupt {
+            return self.finding(file.name.ordinal, 0, true, error.to_string());
+        }
+        Err(error)
+    }
+
+    fn segment(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, role: Role) -> Result<(), Error> {
+        self.begin(file, manifest)?;
+        let segment = file.name.ordinal;
         let header = match (manifest, &file.header) {
             (Some(manifest), _) => file.checked_header(&manifest.store_id).map_err(of_log),
             (None, Ok(header)) => Ok(*header),
@@ -210,19 +293,17 @@ impl<'a> Audit<'a> {
         };
         let header = match header {
             Ok(header) => header,
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                return self.finding(segment, 0, true, error.to_string());
-            }
-            Err(error) => return Err(error),
+            Err(error) => return self.reject(file, error),
         };
         let mut source = Source::windowed(&file.file);
-        let mut lines = Lines { audit: self, segment, names_predecessor: !header.is_sparse() };
+        let mut lines = Lines { audit: self, file, names_predecessor: !header.is_sparse() };
         let scan = scan(&mut source, file.bytes, &header, Seqs::Any, &mut lines).map_err(|stopped| match stopped {
             Stopped::Unreadable(error) => of_env(error),
             Stopped::ByVisitor(error) => error,
         })?;
         self.judge(file, role, &header, &scan)?;
         self.report.records += scan.record_count;
+        self.report.groups += scan.group_count;
         let rewritten = manifest.and_then(|manifest| file.rewritten(manifest));
         if rewritten.is_some_and(|extent| !extent.is_what_was_found(&scan)) {
             let text = "the segment does not hold what the manifest says that compaction wrote".to_owned();
@@ -252,7 +333,8 @@ impl<'a> Audit<'a> {
                 self.finding(segment, finding.offset, false, "was being written while it was read".to_owned())
             }
             (Some(finding), Verdict::Refuse(because)) => {
-                self.finding(segment, finding.offset, true, format!("{}, and {because}", finding.defect))
+                let text = format!("{}, and {because}", finding.defect);
+                self.finding_at(segment, finding.offset, Some(last_seq + 1), true, text)
             }
             (Some(finding), _) => {
                 let text = format!("unfinished tail of {left} bytes, never acknowledged: {}", finding.defect);
@@ -264,15 +346,26 @@ impl<'a> Audit<'a> {
     }
 
     fn finding(&mut self, segment: u64, offset: u64, damage: bool, text: String) -> Result<(), Error> {
+        self.finding_at(segment, offset, None, damage, text)
+    }
+
+    fn finding_at(
+        &mut self,
+        segment: u64,
+        offset: u64,
+        seq: Option<u64>,
+        damage: bool,
+        text: String,
+    ) -> Result<(), Error> {
         self.report.damage += u64::from(damage);
-        (self.tell)(Item::Finding { segment, offset, damage, text })
+        (self.tell)(Item::Finding { segment, offset, seq, damage, text })
     }
 }
 
 /// Tells the records of one segment.
 struct Lines<'l, 'a> {
     audit: &'l mut Audit<'a>,
-    segment: u64,
+    file: &'l SegmentFile,
     /// Whether the first record must say how the segment before ended.
     names_predecessor: bool,
 }
@@ -281,15 +374,43 @@ impl Visitor for Lines<'_, '_> {
     type Stop = Error;
 
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
+        let entry = if standing == Standing::Damaged { None } else { Some(codec::decode(record.body)) };
+        if self.audit.witness.is_none() {
+            self.tell(record, standing, entry.as_ref())?;
+        }
+        let (segment, offset) = (self.file.name.ordinal, record.offset);
+        match entry {
+            Some(Err(refusal)) if refusal.is_unsupported() => Err(of_refusal(refusal).at_seq(record.seq)),
+            Some(Err(refusal)) => self.audit.finding_at(segment, offset, Some(record.seq), true, refusal.to_string()),
+            Some(Ok(entry)) if standing == Standing::Sound => {
+                self.check_joint(record, &entry)?;
+                let Some(witness) = &mut self.audit.witness else { return Ok(()) };
+                match witness.entry(&Seen { file: self.file, record, entry: &entry })? {
+                    Some(wrong) => self.audit.finding_at(segment, offset, Some(record.seq), true, wrong),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Lines<'_, '_> {
+    /// Tells a record as the dump prints it.
+    fn tell(
+        &mut self,
+        record: &Record<'_>,
+        standing: Standing,
+        entry: Option<&Result<Entry<'_>, Refusal>>,
+    ) -> Result<(), Error> {
         let checksum = match standing {
             Standing::Sound => Checksum::Ok,
             Standing::Beyond => Checksum::OkBeyondDamage,
             Standing::Torn => Checksum::OkInTornGroup,
             Standing::Damaged => Checksum::Bad,
         };
-        let entry = if standing == Standing::Damaged { None } else { Some(codec::decode(record.body)) };
         let mut says = Map::new();
-        let (kind, id) = match &entry {
+        let (kind, id) = match entry {
             Some(Ok(entry)) => {
                 describe(entry, &mut says);
                 (entry.name(), self.id(record.seq, entry))
@@ -300,19 +421,11 @@ impl Visitor for Lines<'_, '_> {
             }
             None => ("unknown", None),
         };
-        let (segment, offset) = (self.segment, record.offset);
+        let (segment, offset) = (self.file.name.ordinal, record.offset);
         let line = RecordLine { seq: record.seq, segment, offset, length: record.body.len(), checksum, kind, id, says };
-        (self.audit.tell)(Item::Record(line))?;
-        match entry {
-            Some(Err(refusal)) if refusal.is_unsupported() => Err(of_refusal(refusal).at_seq(record.seq)),
-            Some(Err(refusal)) => self.audit.finding(segment, offset, true, refusal.to_string()),
-            Some(Ok(entry)) if standing == Standing::Sound => self.check_joint(record, &entry),
-            _ => Ok(()),
-        }
+        (self.audit.tell)(Item::Record(line))
     }
-}
 
-impl Lines<'_, '_> {
     fn id(&mut self, seq: u64, entry: &Entry<'_>) -> Option<String> {
         if let Entry::Received(received) = entry {
             self.audit.ids.insert(seq, received.id.to_owned());
@@ -322,22 +435,21 @@ impl Lines<'_, '_> {
     }
 
     fn check_joint(&mut self, record: &Record<'_>, entry: &Entry<'_>) -> Result<(), Error> {
-        let is_first =
-            record.offset == crate::log::format::SEGMENT_HEADER_BYTES + crate::log::format::GROUP_HEAD_BYTES as u64;
+        let is_first = record.offset == SEGMENT_HEADER_BYTES + crate::log::format::GROUP_HEAD_BYTES as u64;
         let Some(chain) = self.audit.chain.filter(|_| is_first && self.names_predecessor) else { return Ok(()) };
         let text = match entry {
             Entry::Begun(begun) => chain.check(begun).err().map(|broken| broken.to_string()),
             _ => Some("the segment does not begin with how the one before ended".to_owned()),
         };
         match text {
-            Some(text) => self.audit.finding(self.segment, record.offset, true, text),
+            Some(text) => self.audit.finding_at(self.file.name.ordinal, record.offset, Some(record.seq), true, text),
             None => Ok(()),
         }
     }
 }
 
 /// What an entry says, as fields with stable names. The data of events is not shown, only its length.
-fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
+pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
     let mut say = |name: &str, value: Value| says.insert(name.to_owned(), value);
     if let Some(at) = at_of(entry) {
         say("at", time(at));

@@ -34,6 +34,7 @@ mod core;
 #[cfg(test)]
 mod crashes;
 mod failure;
+mod fold;
 mod handle;
 mod open;
 mod options;
@@ -48,6 +49,7 @@ mod scrub;
 mod stories;
 #[cfg(feature = "manager")]
 mod unblocked;
+mod verify;
 #[cfg(feature = "manager")]
 mod waiting;
 
@@ -56,6 +58,7 @@ pub use handle::Store;
 #[cfg(feature = "service")]
 pub(crate) use open::check_unlocked;
 pub use options::StoreOptions;
+pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;

@@ -1,0 +1,103 @@
+//! `verify`: reads everything, and says whether it is as it was written.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::service::printable;
+use ledgerline::{Problem, Verification};
+
+use super::output::{Output, Table};
+use super::trouble::Trouble;
+
+/// Read everything in a store and say whether it is as it was written: exit 0 if it is, 1 if not
+///
+/// It takes no lock and writes nothing, so it may run beside a service.
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct Verify {
+    /// The store's directory
+    #[arg(value_name = "DIR")]
+    path: PathBuf,
+    /// Print JSON with stable names instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+const FIELDS: &str = "JSON: store (its id), generation (of the manifest), segments, bytes, groups, records, last_seq, events (a \
+    number for each status), bodies (events whose data was read again), remembered (ids), extents_dropped, extents_rewritten, \
+    debris (names), cut [{name, bytes}], remarks and damage [{path, offset, seq, text, next}].";
+
+/// Something is not as it was written, or was lost.
+pub(super) const DAMAGE: u8 = 1;
+
+impl Verify {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        let verification = ledgerline::verify(&self.path)?;
+        let mut output = Output::new();
+        if self.json {
+            let json = serde_json::to_string(&verification);
+            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+        } else {
+            print(&verification, &mut output);
+        }
+        output.finish()?;
+        Ok(if verification.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGE) })
+    }
+}
+
+fn print(verification: &Verification, output: &mut Output) {
+    let mut table = Table::without_head();
+    let mut fact = |name: &str, value: &dyn Display| table.row([name.to_owned(), value.to_string()]);
+    if let Some(store) = &verification.store {
+        fact("store", store);
+    }
+    fact("files", &format!("{} segments, {} bytes", verification.segments, verification.bytes));
+    let (groups, records) = (verification.groups, verification.records);
+    fact("log", &format!("{records} records in {groups} groups, up to seq {}", verification.last_seq));
+    let (dropped, rewritten) = (verification.extents_dropped, verification.extents_rewritten);
+    if dropped + rewritten > 0 {
+        fact("compacted", &format!("{dropped} ranges dropped, {rewritten} files rewritten"));
+    }
+    let events: Vec<String> = verification
+        .events
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(status, n)| format!("{n} {status}"))
+        .collect();
+    fact("events", &if events.is_empty() { "none".to_owned() } else { events.join(", ") });
+    fact("data", &format!("of {} events read again", verification.bodies));
+    if verification.remembered > 0 {
+        fact("remembered", &format!("{} ids of forgotten events", verification.remembered));
+    }
+    if !verification.debris.is_empty() {
+        fact("debris", &printable(&format!("{} (the next start removes it)", verification.debris.join(", "))));
+    }
+    for tail in &verification.cut {
+        fact("cut", &printable(&format!("{}, {} bytes of a write that was never acknowledged", tail.name, tail.bytes)));
+    }
+    for remark in &verification.remarks {
+        fact("remark", &printable(&placed(remark)));
+    }
+    table.print(output);
+    for damage in &verification.damage {
+        let _ = output.line(format_args!("DAMAGE  {}", printable(&placed(damage))));
+        if let Some(next) = &damage.next {
+            let _ = output.line(format_args!("        {}", printable(next)));
+        }
+    }
+    let _ = output.line(match verification.damage.len() {
+        0 => "sound".to_owned(),
+        1 => "DAMAGED in 1 place".to_owned(),
+        count => format!("DAMAGED in {count} places"),
+    });
+}
+
+/// What it is, after where it is.
+fn placed(problem: &Problem) -> String {
+    let path = problem.path.display();
+    let offset = problem.offset.map_or_else(String::new, |offset| format!(", offset {offset}"));
+    let seq = problem.seq.map_or_else(String::new, |seq| format!(", seq {seq}"));
+    format!("{path}{offset}{seq}: {}", problem.text)
+}
