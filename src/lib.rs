@@ -56,8 +56,8 @@ pub use processor::{Context, Handler, IntoOutcome};
 pub use queue::Emit;
 pub use store::audit;
 pub use store::{
-    Claim, CompactionReport, CutTail, Duplicate, Filter, HistoryEntry, Problem, Receipt, Recovery, Replay, Stats,
-    Store, StoreOptions, Verification, verify,
+    Acceptance, Claim, CompactionReport, CutTail, Duplicate, Filter, HistoryEntry, LostEvent, LostRange, Problem,
+    Receipt, Recovery, Replay, Salvage, Stats, Store, StoreOptions, UncertainEvent, Verification, salvage, verify,
 };
 
 /// The examples of the README.

@@ -147,7 +147,7 @@ mod independent {
 
 #[test]
 fn a_reader_written_from_the_format_page_lists_the_same_records() {
-    const KINDS: [&str; 14] = [
+    const KINDS: [&str; 15] = [
         "",
         "begun",
         "state",
@@ -162,6 +162,7 @@ fn a_reader_written_from_the_format_page_lists_the_same_records() {
         "condemned",
         "horizon",
         "remembered",
+        "accepted",
     ];
     let rewritten = ["0000000001-1.seg", "0000000004.seg"].map(|name| Path::new(V1_REWRITTEN).join(name));
     for path in ["0000000002.seg", "0000000003.seg"].map(|name| Path::new(V1).join(name)).into_iter().chain(rewritten) {

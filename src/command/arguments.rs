@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::trouble::Trouble;
-use super::{compact, emit, health, list, replay, send, serve, show, stats, verify};
+use super::{compact, emit, health, list, replay, salvage, send, serve, show, stats, verify};
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
 #[derive(Parser)]
@@ -16,7 +16,8 @@ struct Arguments {
     verb: Verb,
 }
 
-const ENDS: &str = "Exit codes: 0 done; 1 health or verify found that not all is well; 2 trouble, told on stderr.";
+const ENDS: &str =
+    "Exit codes: 0 done; 1 health, verify or salvage found that not all is well; 2 trouble, told on stderr.";
 
 /// The exit code of everything that could not be done.
 const TROUBLE: u8 = 2;
@@ -33,6 +34,7 @@ enum Verb {
     Replay(replay::Replay),
     Compact(compact::Compact),
     Verify(verify::Verify),
+    Salvage(salvage::Salvage),
 }
 
 /// Does what the process's arguments say.
@@ -71,6 +73,7 @@ impl Verb {
             Self::Replay(verb) => verb.run(),
             Self::Compact(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
+            Self::Salvage(verb) => verb.run(),
         }
     }
 }

@@ -4,12 +4,12 @@
 //! arguments ──► serve ──► the service, until a signal
 //!           ├─► send ───► one signed delivery a file, over HTTP
 //!           ├─► emit, list, show, stats, health, replay, compact ──► the running service, or the directory
-//!           └─► verify ──► the directory's files
+//!           └─► verify, salvage ──► the directory's files
 //! ```
 //!
 //! Everything is reached through the crate's public path, as any other program would. Results go to stdout, everything else to stderr;
-//! `--json` prints the documents as they are answered, readable text is made from the same documents. Exit 0: done; 1: `health` or
-//! `verify` found that not all is well; 2: trouble, told as `ledgerline: what, where, what next`.
+//! `--json` prints the documents as they are answered, readable text is made from the same documents. Exit 0: done; 1: `health`,
+//! `verify` or `salvage` found that not all is well; 2: trouble, told as `ledgerline: what, where, what next`.
 //!
 //! Deliberately absent: what an operation does. Read next: `arguments` for the verbs, `output` for what is printed.
 
@@ -20,6 +20,7 @@ mod health;
 mod list;
 mod output;
 mod replay;
+mod salvage;
 mod send;
 mod serve;
 mod show;

@@ -95,7 +95,7 @@ fn print(verification: &Verification, output: &mut Output) {
 }
 
 /// What it is, after where it is.
-fn placed(problem: &Problem) -> String {
+pub(super) fn placed(problem: &Problem) -> String {
     let path = problem.path.display();
     let offset = problem.offset.map_or_else(String::new, |offset| format!(", offset {offset}"));
     let seq = problem.seq.map_or_else(String::new, |seq| format!(", seq {seq}"));

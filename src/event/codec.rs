@@ -16,8 +16,8 @@ use bincode::enc::write::Writer;
 use bincode::{BorrowDecode, Encode};
 
 use crate::event::entry::{
-    Begun, Cancelled, Completed, Condemned, Entry, Failed, Horizon, Mark, Received, Released, Remembered, Replayed,
-    Started, Totals,
+    Accepted, Begun, Cancelled, Completed, Condemned, Entry, Failed, Horizon, Mark, Received, Released, Remembered,
+    Replayed, Started, Totals,
 };
 
 /// No decoder reserves more than this, whatever a length says (R14): the record limit, and what bincode counts beyond it, which is 8
@@ -45,6 +45,7 @@ mod kind {
     pub(super) const CONDEMNED: u16 = 11;
     pub(super) const HORIZON: u16 = 12;
     pub(super) const REMEMBERED: u16 = 13;
+    pub(super) const ACCEPTED: u16 = 14;
 }
 
 /// The version that is written; so far the only one of every kind.
@@ -91,6 +92,7 @@ impl Entry<'_> {
             Self::Condemned(_) => "condemned",
             Self::Horizon(_) => "horizon",
             Self::Remembered(_) => "remembered",
+            Self::Accepted(_) => "accepted",
         }
     }
 
@@ -110,6 +112,7 @@ impl Entry<'_> {
             Self::Condemned(body) => put(buffer, kind::CONDEMNED, body),
             Self::Horizon(body) => put(buffer, kind::HORIZON, body),
             Self::Remembered(body) => put(buffer, kind::REMEMBERED, body),
+            Self::Accepted(body) => put(buffer, kind::ACCEPTED, body),
         }
     }
 }
@@ -154,6 +157,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Entry<'_>, Refusal> {
         kind::CONDEMNED => Entry::Condemned(named("condemned").body()?),
         kind::HORIZON => Entry::Horizon(named("horizon").body()?),
         kind::REMEMBERED => Entry::Remembered(named("remembered").body()?),
+        kind::ACCEPTED => Entry::Accepted(named("accepted").body()?),
         _ => return Err(Refusal::UnknownKind { kind }),
     })
 }
@@ -201,6 +205,7 @@ const _: () = {
     both::<Condemned<'static>>();
     both::<Horizon>();
     both::<Remembered>();
+    both::<Accepted<'static>>();
 };
 
 #[cfg(test)]
@@ -250,6 +255,10 @@ mod tests {
                     }],
                 }),
                 "0d000100010102000106".to_owned(),
+            ),
+            (
+                Entry::Accepted(Accepted { first_seq: 3, last_seq: 300, reason: "x", at: 5 }),
+                "0e00010003fb2c0101780a".to_owned(),
             ),
         ]
     }

@@ -22,6 +22,7 @@ pub(crate) enum Entry<'a> {
     Condemned(Condemned<'a>),
     Horizon(Horizon),
     Remembered(Remembered),
+    Accepted(Accepted<'a>),
 }
 
 impl Entry<'_> {
@@ -40,7 +41,8 @@ impl Entry<'_> {
             | Self::Mark(_)
             | Self::Received(_)
             | Self::Horizon(_)
-            | Self::Remembered(_) => None,
+            | Self::Remembered(_)
+            | Self::Accepted(_) => None,
         }
     }
 }
@@ -275,4 +277,15 @@ pub(crate) struct RememberedId {
     /// Whether the same body under another id is a duplicate too.
     pub(crate) body_is_identity: bool,
     pub(crate) received_at: i64,
+}
+
+/// Somebody accepted that records are lost: it is said here for good, so that no later reader takes the gap for anything else.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct Accepted<'a> {
+    /// The first lost seq.
+    pub(crate) first_seq: u64,
+    /// The last lost seq.
+    pub(crate) last_seq: u64,
+    pub(crate) reason: &'a str,
+    pub(crate) at: i64,
 }

@@ -123,6 +123,35 @@ impl Manifest {
         if name.generation == 0 { self.dropped(name.ordinal).is_none() } else { self.rewritten(name).is_some() }
     }
 
+    /// A manifest that lists just these: the originals that were dropped, and the files that stand for what is left of them.
+    pub(crate) fn of_rewritten(store_id: [u8; 16], dropped: Extent, rewritten: Vec<Extent>) -> Self {
+        Self { store_id, generation: 1, dropped: vec![dropped], rewritten }
+    }
+
+    /// The last seq that was dropped; 0 if none was.
+    pub(crate) fn last_dropped_seq(&self) -> u64 {
+        self.dropped.last().map_or(0, |extent| extent.last_seq)
+    }
+
+    /// Ranges of seqs that were dropped and that no other file stands for.
+    pub(crate) fn compacted(&self) -> Vec<(u64, u64)> {
+        let mut ranges = Vec::new();
+        for dropped in &self.dropped {
+            let mut next = dropped.first_seq;
+            let within = |extent: &&Extent| dropped.covers(extent.first_ordinal);
+            for extent in self.rewritten.iter().filter(within) {
+                if extent.first_seq > next {
+                    ranges.push((next, extent.first_seq - 1));
+                }
+                next = extent.last_seq + 1;
+            }
+            if next <= dropped.last_seq {
+                ranges.push((next, dropped.last_seq));
+            }
+        }
+        ranges
+    }
+
     /// How many ranges of segments were dropped.
     pub(crate) fn dropped_count(&self) -> usize {
         self.dropped.len()

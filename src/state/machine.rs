@@ -88,7 +88,7 @@ impl State {
         let applied = match entry {
             Entry::Begun(begun) => self.begin(stamp, *begun)?,
             Entry::State(totals) => self.resume(*totals),
-            Entry::Mark(_) => Applied::Done,
+            Entry::Mark(_) | Entry::Accepted(_) => Applied::Done,
             Entry::Horizon(horizon) => self.forget(*horizon),
             Entry::Remembered(remembered) => self.remember(stamp, remembered)?,
             Entry::Received(received) => self.receive(stamp, received)?,

@@ -58,10 +58,11 @@ mod simulation;
 #[cfg(test)]
 mod stories;
 
-pub(crate) use hash::{IdHasher, body as body_hash};
+pub(crate) use hash::{IdHasher, body as body_hash, low};
 pub(crate) use machine::{Policy, State};
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
 pub(crate) use space::REMEMBERED_BYTES;
+pub(crate) use table::{Step, next};
 #[cfg(any(test, feature = "manager"))]
 pub(crate) use types::Handled;
 pub(crate) use verdict::{Applied, Known, Reception};

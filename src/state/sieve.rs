@@ -6,6 +6,7 @@
 //! begun, close     kept where something kept stands before or after it that a process start means something to
 //! horizon, state   the last before anything that is kept, unless one before it went further
 //! mark (idle)      gone
+//! accepted         kept: it says for ever that something was lost
 //! ```
 //!
 //! Replaying what is kept gives the same state as replaying all. Three things see to that. A transition goes only if its reception has
@@ -115,6 +116,7 @@ impl Sieve {
             }
             Entry::Received(received) => self.sift_reception(state, grain, received, kept),
             Entry::Remembered(remembered) => self.sift_remembered(state, grain, remembered, kept),
+            Entry::Accepted(_) => self.keep(grain, kept),
             Entry::Started(_)
             | Entry::Completed(_)
             | Entry::Failed(_)

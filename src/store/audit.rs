@@ -499,6 +499,11 @@ pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
         Entry::Remembered(remembered) => {
             say("ids", remembered.ids.len().into());
         }
+        Entry::Accepted(accepted) => {
+            say("lost_from", accepted.first_seq.into());
+            say("lost_to", accepted.last_seq.into());
+            say("reason", accepted.reason.into());
+        }
         Entry::Completed(_) | Entry::Released(_) | Entry::Replayed(_) => {}
     }
 }

@@ -27,7 +27,7 @@ impl Fold {
             Entry::Begun(begun) => self.begin(begun.epoch),
             Entry::State(totals) => self.forget(totals.horizon.finished_before),
             Entry::Horizon(horizon) => self.forget(horizon.finished_before),
-            Entry::Mark(_) | Entry::Remembered(_) => {}
+            Entry::Mark(_) | Entry::Remembered(_) | Entry::Accepted(_) => {}
             Entry::Received(_) => {
                 self.events.insert(seq, Status::Pending);
             }

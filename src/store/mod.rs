@@ -36,14 +36,17 @@ mod crashes;
 mod failure;
 mod fold;
 mod handle;
+mod mending;
 mod open;
 mod options;
 mod preparer;
 mod reading;
 mod reception;
+mod remains;
 mod replay;
 mod retention;
 mod runs;
+mod salvage;
 mod scrub;
 #[cfg(test)]
 mod stories;
@@ -58,6 +61,7 @@ pub use handle::Store;
 #[cfg(feature = "service")]
 pub(crate) use open::check_unlocked;
 pub use options::StoreOptions;
+pub use salvage::{Acceptance, LostEvent, LostRange, Salvage, UncertainEvent, salvage};
 pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]

@@ -104,11 +104,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn damage(path: &Path, offset: Option<u64>, seq: Option<u64>, text: impl Into<String>) -> Self {
+    pub(super) fn damage(path: &Path, offset: Option<u64>, seq: Option<u64>, text: impl Into<String>) -> Self {
         Self { path: path.to_owned(), offset, seq, text: text.into(), next: Some(NEXT.to_owned()) }
     }
 
-    fn of_error(path: &Path, error: &Error) -> Self {
+    pub(super) fn of_error(path: &Path, error: &Error) -> Self {
         Self::damage(error.path().unwrap_or(path), error.offset(), error.seq(), error.message())
     }
 }

@@ -1,0 +1,110 @@
+//! `salvage`: everything that verifies of a damaged store, as a store of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::Acceptance;
+use ledgerline::service::printable;
+
+use super::output::{Output, Table};
+use super::trouble::Trouble;
+use super::verify::{DAMAGE, placed};
+
+/// Copy everything that verifies of a damaged store into a new one: exit 0 if nothing was lost, 1 if something was
+///
+/// Nothing is written to DIR. It works where the service refuses to start, also without a manifest. What is lost is listed; only once
+/// all of it is accepted is DIR2 written, and says so in its log. Events keep ids, data, times, statuses, retries, histories and
+/// numbers. An event that may have been finished in lost records has failed in the copy: `replay` it if it was not.
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct Salvage {
+    /// The damaged store's directory
+    #[arg(value_name = "DIR")]
+    path: PathBuf,
+    /// Where to write what verifies; it must not exist, or be empty
+    #[arg(long, value_name = "DIR2")]
+    to: PathBuf,
+    /// Accept that the record SEQ, and what is lost with it, is lost; repeatable, or `all`
+    #[arg(long, value_name = "SEQ")]
+    accept_damage: Vec<String>,
+    /// Print JSON with stable names instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+const FIELDS: &str = "JSON: store (its id), written, records, events (a number for each status), lost [{from, to, accepted}], \
+    lost_events [{seq, id_hash, what, at_seq}], left_out and put_in (numbers of records), uncertain [{seq, id, status, last_seq}], \
+    damage [{path, offset, seq, text, next}], manifest (whether it was read).";
+
+impl Salvage {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        let report = ledgerline::salvage(&self.path, &self.to, &self.acceptance()?)?;
+        let mut output = Output::new();
+        if self.json {
+            let json = serde_json::to_string(&report);
+            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+        } else {
+            self.print(&report, &mut output);
+        }
+        output.finish()?;
+        Ok(if report.written && report.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGE) })
+    }
+
+    fn acceptance(&self) -> Result<Acceptance, Trouble> {
+        if self.accept_damage.iter().any(|seq| seq == "all") {
+            return Ok(Acceptance::All);
+        }
+        let seq = |text: &String| {
+            let wrong =
+                || Trouble::new(format!("--accept-damage is {text:?}; it must be the number of a record, or all"));
+            text.parse().map_err(|_| wrong())
+        };
+        let seqs: Vec<u64> = self.accept_damage.iter().map(seq).collect::<Result<_, _>>()?;
+        Ok(if seqs.is_empty() { Acceptance::Nothing } else { Acceptance::Seqs(seqs) })
+    }
+
+    fn print(&self, report: &ledgerline::Salvage, output: &mut Output) {
+        for damage in &report.damage {
+            let _ = output.line(format_args!("DAMAGE  {}", printable(&placed(damage))));
+        }
+        if !report.manifest {
+            let _ = output.line("the manifest is gone: what compaction dropped cannot be told from what is lost");
+        }
+        for range in &report.lost {
+            let accepted = if range.accepted { ", accepted" } else { "" };
+            let _ = output.line(format_args!("LOST    records {} to {}{accepted}", range.from, range.to));
+        }
+        for lost in &report.lost_events {
+            let _ = output.line(format_args!(
+                "LOST    event {} (id hash {}); the last that survives of it: {} at {}",
+                lost.seq, lost.id_hash, lost.what, lost.at_seq
+            ));
+        }
+        if !report.uncertain.is_empty() {
+            let _ = output.line("\nuncertain: may have gone on in lost records; failed in the copy until replayed");
+            let mut table = Table::new(&["SEQ", "STOOD", "AT", "ID"]);
+            for event in &report.uncertain {
+                let (seq, status, at) = (event.seq.to_string(), event.status.to_string(), event.last_seq.to_string());
+                table.row([seq, status, at, printable(&event.id)]);
+            }
+            table.print(output);
+        }
+        let to = printable(&self.to.display().to_string());
+        let events: Vec<String> =
+            report.events.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
+        let events = if events.is_empty() { "no events".to_owned() } else { events.join(", ") };
+        let _ = output.line(format_args!(
+            "\n{} records; {} left out for want of what they are about, {} put into gaps\n{events}",
+            report.records, report.left_out, report.put_in
+        ));
+        let _ = output.line(match (report.written, report.is_complete()) {
+            (true, true) => format!("nothing was lost; the copy in {to} is verified"),
+            (true, false) => format!("the copy in {to} is verified; it names in its log what is lost"),
+            (false, _) => {
+                "nothing was written: --accept-damage SEQ for each range, or --accept-damage all, accepts what is lost"
+                    .to_owned()
+            }
+        });
+    }
+}

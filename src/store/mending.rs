@@ -1,0 +1,221 @@
+//! What must stand where records are lost, so that the histories around the gap can be told.
+//!
+//! ```text
+//! received 3 │ lost 4–9 │ completed (claim of 7) 12        the run that 12 ended began with 7: a `started` goes there
+//! started  3 │ lost 4–9 │ started 12                       the run before ended somehow: a `released` goes into the gap
+//! failed   3 │ lost 4–9 │ started 12                       somebody replayed it: a `replayed` goes into the gap
+//! ```
+//!
+//! Nothing is made up that the survivors do not prove, but for its time, which is that of the record that proves it. What is put in
+//! takes seqs that are lost, so every survivor keeps its own. What cannot be told even so is left out and named.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::event::Status;
+use crate::event::entry::{Begun, Entry, Of, Released, Replayed, Started, Token};
+use crate::state::{Step, next};
+use crate::store::replay::at_of;
+
+/// Why a surviving record is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftOut {
+    /// The reception that it is about is lost.
+    Orphan(Of),
+    /// What came before it is lost, and no gap is left to put it into.
+    Untold,
+}
+
+/// Follows the survivors in order, and decides what goes into the gaps.
+pub(super) struct Mending<'l> {
+    lost: &'l [(u64, u64)],
+    /// What goes into the gaps, by seq.
+    pub(super) put_in: BTreeMap<u64, Entry<'static>>,
+    /// Of seqs in gaps that are taken, one that may be free.
+    taken: HashMap<u64, u64>,
+    lives: HashMap<u64, Life>,
+    running: BTreeSet<u64>,
+    epoch: u64,
+    /// The last record that belongs to the epoch.
+    last_of_epoch: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    of: Of,
+    status: Status,
+    last_seq: u64,
+    attempt: u32,
+}
+
+impl<'l> Mending<'l> {
+    pub(super) fn new(lost: &'l [(u64, u64)]) -> Self {
+        Self {
+            lost,
+            put_in: BTreeMap::new(),
+            taken: HashMap::new(),
+            lives: HashMap::new(),
+            running: BTreeSet::new(),
+            epoch: 0,
+            last_of_epoch: 0,
+        }
+    }
+
+    /// Goes on with a survivor; says why it must be left out, if it must.
+    pub(super) fn entry(&mut self, seq: u64, entry: &Entry<'_>, id_hash: impl Fn(&str) -> u64) -> Option<LeftOut> {
+        match entry {
+            Entry::Begun(begun) => {
+                self.begin(begun.epoch);
+                self.last_of_epoch = seq;
+                None
+            }
+            Entry::Received(received) => {
+                let of = Of { seq, id_hash: id_hash(received.id) };
+                self.lives.insert(seq, Life { of, status: Status::Pending, last_seq: seq, attempt: 0 });
+                None
+            }
+            _ => entry.of().and_then(|of| self.transition(seq, of, entry).err()),
+        }
+    }
+
+    fn begin(&mut self, epoch: u64) {
+        if epoch <= self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        for seq in std::mem::take(&mut self.running) {
+            self.lives.entry(seq).and_modify(|life| life.status = Status::Pending);
+        }
+    }
+
+    fn transition(&mut self, seq: u64, of: Of, entry: &Entry<'_>) -> Result<(), LeftOut> {
+        if !self.lives.contains_key(&of.seq) {
+            return if self.is_lost(of.seq) { Err(LeftOut::Orphan(of)) } else { Ok(()) };
+        }
+        let at = at_of(entry).unwrap_or_default();
+        let (step, token) = match entry {
+            Entry::Started(started) => (Step::Started, Some(Token { epoch: started.epoch, started: seq })),
+            Entry::Completed(completed) => (Step::Completed, Some(completed.token)),
+            Entry::Failed(failed) if failed.retry.is_some() => (Step::FailedAgain, Some(failed.token)),
+            Entry::Failed(failed) => (Step::Failed, Some(failed.token)),
+            Entry::Released(released) => (Step::Released, Some(released.token)),
+            Entry::Replayed(_) => (Step::Replayed, None),
+            Entry::Cancelled(_) => (Step::Cancelled, None),
+            _ => (Step::Condemned, None),
+        };
+        if let Some(token) = token {
+            self.reach_epoch(token.epoch, token.started, at)?;
+            if step != Step::Started {
+                self.reach_run(of, token, at)?;
+            }
+        }
+        if next(Some(self.life(of)?.status), step).is_none() {
+            self.bridge(of, step, seq, at)?;
+        }
+        let status = next(Some(self.life(of)?.status), step).ok_or(LeftOut::Untold)?;
+        let attempt = if let Entry::Started(started) = entry { Some(started.attempt) } else { None };
+        self.stand(of, status, seq, attempt);
+        if token.is_some() {
+            self.last_of_epoch = self.last_of_epoch.max(seq);
+        }
+        Ok(())
+    }
+
+    fn life(&self, of: Of) -> Result<Life, LeftOut> {
+        self.lives.get(&of.seq).filter(|life| life.of == of).copied().ok_or(LeftOut::Untold)
+    }
+
+    fn stand(&mut self, of: Of, status: Status, seq: u64, attempt: Option<u32>) {
+        self.running.remove(&of.seq);
+        if status == Status::Processing {
+            self.running.insert(of.seq);
+        }
+        self.lives.entry(of.seq).and_modify(|life| {
+            (life.status, life.last_seq) = (status, seq);
+            life.attempt = attempt.unwrap_or(life.attempt);
+        });
+    }
+
+    /// A process start whose beginning is lost.
+    fn reach_epoch(&mut self, epoch: u64, before: u64, at: i64) -> Result<(), LeftOut> {
+        if epoch <= self.epoch {
+            return Ok(());
+        }
+        let seq = self.free(self.last_of_epoch, before).ok_or(LeftOut::Untold)?;
+        // That it differs from the boot before means that no death is held against what was running.
+        self.put(seq, Entry::Begun(Begun { first_seq: seq, epoch, boot: 0, at, predecessor: None }));
+        self.begin(epoch);
+        self.last_of_epoch = seq;
+        Ok(())
+    }
+
+    /// A run whose beginning is lost, and whose end is not.
+    fn reach_run(&mut self, of: Of, token: Token, at: i64) -> Result<(), LeftOut> {
+        let life = self.life(of)?;
+        if life.status == Status::Processing && life.last_seq == token.started {
+            return Ok(());
+        }
+        let is_free = token.started > life.last_seq
+            && self.is_lost(token.started)
+            && !self.put_in.contains_key(&token.started)
+            && token.epoch == self.epoch;
+        if !is_free {
+            return Err(LeftOut::Untold);
+        }
+        if next(Some(life.status), Step::Started).is_none() {
+            self.bridge(of, Step::Started, token.started, at)?;
+        }
+        let attempt = life.attempt.saturating_add(1);
+        let (epoch, alone, opens_claim) = (token.epoch, false, false);
+        self.put(token.started, Entry::Started(Started { of, epoch, attempt, alone, opens_claim, at }));
+        self.stand(of, Status::Processing, token.started, Some(attempt));
+        Ok(())
+    }
+
+    /// What must have happened between the event's last record and a `step` at `before`.
+    fn bridge(&mut self, of: Of, step: Step, before: u64, at: i64) -> Result<(), LeftOut> {
+        let life = self.life(of)?;
+        let token = Token { epoch: self.epoch, started: life.last_seq };
+        let bridge = match (life.status, step) {
+            (Status::Processing, Step::Started | Step::Condemned) => Entry::Released(Released { of, token, at }),
+            (Status::Completed | Status::Failed | Status::Cancelled, _) => Entry::Replayed(Replayed { of, at }),
+            _ => return Err(LeftOut::Untold),
+        };
+        let seq = self.free(life.last_seq, before).ok_or(LeftOut::Untold)?;
+        self.put(seq, bridge);
+        self.stand(of, Status::Pending, seq, None);
+        Ok(())
+    }
+
+    fn put(&mut self, seq: u64, entry: Entry<'static>) {
+        self.taken.insert(seq, seq + 1);
+        self.put_in.insert(seq, entry);
+    }
+
+    fn is_lost(&self, seq: u64) -> bool {
+        let index = self.lost.partition_point(|(_, to)| *to < seq);
+        self.lost.get(index).is_some_and(|(from, _)| *from <= seq)
+    }
+
+    /// The first seq between both that is lost and not taken.
+    fn free(&mut self, after: u64, before: u64) -> Option<u64> {
+        let first = self.lost.partition_point(|(_, to)| *to <= after);
+        for (from, to) in self.lost.iter().skip(first) {
+            let start = (*from).max(after + 1);
+            let mut seq = start;
+            while let Some(further) = self.taken.get(&seq) {
+                seq = *further;
+            }
+            // The next search from here need not go the same way.
+            if seq != start {
+                self.taken.insert(start, seq);
+            }
+            if seq >= before {
+                return None;
+            }
+            if seq <= *to {
+                return Some(seq);
+            }
+        }
+        None
+    }
+}
