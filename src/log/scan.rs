@@ -196,6 +196,32 @@ pub(crate) fn scan<V: Visitor>(
     Ok(scan)
 }
 
+/// Where a sound group ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupEnd {
+    /// Where the next one would begin.
+    pub(crate) offset: u64,
+    pub(crate) last_seq: u64,
+}
+
+/// Visits the one group at `offset`, whatever seq it begins with; or says what is wrong there.
+pub(crate) fn visit_group<V: Visitor>(
+    source: &mut Source<'_>,
+    file_bytes: u64,
+    header: &SegmentHeader,
+    offset: u64,
+    visitor: &mut V,
+) -> Result<Result<GroupEnd, Finding>, Stopped<V::Stop>> {
+    let group = match read_group(source, Ground::of(header, file_bytes), offset, None)? {
+        Ok(group) => group,
+        Err(finding) => return Ok(Err(finding)),
+    };
+    for record in group.records() {
+        visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
+    }
+    Ok(Ok(GroupEnd { offset: offset + u64::from(group.head.length), last_seq: group.last_seq }))
+}
+
 /// A group whose records all verify.
 struct Group<'a> {
     head: GroupHead,
@@ -270,7 +296,7 @@ fn read_group<'s>(
 
 fn check_head(head: &GroupHead, ground: Ground, offset: u64, expected: Option<u64>) -> Result<(), Defect> {
     let GroupHead { length, first_seq, flags, record_count, .. } = *head;
-    let left = ground.file_bytes - offset;
+    let left = ground.file_bytes.saturating_sub(offset);
     if flags != ground.flags {
         return Err(Defect::Flags { flags });
     }

@@ -4,6 +4,8 @@ use crate::env::{Error, File, Map};
 
 /// Bytes that are read ahead of what was asked for, and read at once where there are pauses between.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
+/// The same, where little is expected to be read.
+const NARROW_BYTES: usize = 64 * 1024;
 
 /// Asked before each read, with its offset, whether to go on; it may take its time.
 type Pace<'a> = Box<dyn FnMut(u64) -> bool + 'a>;
@@ -13,7 +15,7 @@ pub(crate) enum Source<'a> {
     /// A sealed segment, mapped under the directory's lock.
     Mapped(Map),
     /// Any segment, through a window that moves forward.
-    Windowed { file: &'a File, start: u64, window: Vec<u8>, pace: Option<Pace<'a>> },
+    Windowed { file: &'a File, start: u64, window: Vec<u8>, ahead: usize, pace: Option<Pace<'a>> },
     /// Bytes that are in memory anyway.
     #[cfg(any(test, fuzzing))]
     Memory(&'a [u8]),
@@ -21,13 +23,19 @@ pub(crate) enum Source<'a> {
 
 impl<'a> Source<'a> {
     pub(crate) fn windowed(file: &'a File) -> Self {
-        Self::Windowed { file, start: 0, window: Vec::new(), pace: None }
+        Self::Windowed { file, start: 0, window: Vec::new(), ahead: WINDOW_BYTES, pace: None }
+    }
+
+    /// As [`Source::windowed`], for whoever reads a few groups and then comes again.
+    pub(crate) fn narrow(file: &'a File) -> Self {
+        Self::Windowed { file, start: 0, window: Vec::new(), ahead: NARROW_BYTES, pace: None }
     }
 
     /// Through a window that is filled by reads of at most [`WINDOW_BYTES`], before each of which `pace` is asked. After a no the bytes
     /// cannot be read.
     pub(crate) fn paced(file: &'a File, pace: impl FnMut(u64) -> bool + 'a) -> Self {
-        Self::Windowed { file, start: 0, window: Vec::new(), pace: Some(Box::new(pace)) }
+        let pace: Option<Pace<'a>> = Some(Box::new(pace));
+        Self::Windowed { file, start: 0, window: Vec::new(), ahead: WINDOW_BYTES, pace }
     }
 
     pub(crate) fn mapped(file: &File) -> Result<Self, Error> {
@@ -42,12 +50,12 @@ impl<'a> Source<'a> {
             Self::Mapped(map) => Ok(slice(map.bytes(), offset, length)),
             #[cfg(any(test, fuzzing))]
             Self::Memory(bytes) => Ok(slice(bytes, offset, length)),
-            Self::Windowed { file, start, window, pace } => {
+            Self::Windowed { file, start, window, ahead, pace } => {
                 let held = offset.checked_sub(*start).is_some_and(|skip| skip + length as u64 <= window.len() as u64);
                 if !held {
                     // Short files are many, and a window has to be cleared before it is filled.
                     let left = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
-                    window.resize(length.max(WINDOW_BYTES).min(left), 0);
+                    window.resize(length.max(*ahead).min(left), 0);
                     let read = match pace {
                         Some(pace) => read_paced(file, window, offset, pace)?,
                         None => file.read_at(window, offset)?,

@@ -185,6 +185,11 @@ impl Desk {
         self.stopping
     }
 
+    /// Whether nothing more becomes durable.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.core.is_writing() || self.core.is_closed() && (self.stopping || !self.has_unsynced())
+    }
+
     fn has_unsynced(&self) -> bool {
         self.core.durable() < self.core.last_seq()
     }
@@ -340,6 +345,29 @@ impl Shared {
         }
     }
 
+    /// Waits until the record `seq` is durable, if it ever will be, and says how far the log is; none once the store is closed, was
+    /// opened for reading, or the `timeout` has passed.
+    pub(crate) fn follow(&self, seq: u64, timeout: Option<Duration>) -> Result<Option<u64>, Error> {
+        let until = timeout.map(|timeout| self.clock.steady().saturating_add(timeout));
+        let mut desk = self.desk();
+        loop {
+            if desk.core.durable() >= seq {
+                return Ok(Some(desk.core.durable()));
+            }
+            if desk.core.poison().is_some() {
+                return desk.core.check_open().map(|()| None);
+            }
+            if desk.has_ended() {
+                return Ok(None);
+            }
+            let left = until.map_or(Duration::MAX, |until| until.saturating_sub(self.clock.steady()));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            desk = self.progress.wait_timeout(desk, left.min(IDLE)).expect("no step of the core panics").0;
+        }
+    }
+
     /// Wakes whoever waits for work: something other than the disk made events claimable.
     pub(crate) fn wake_workers(&self) {
         let wakers = std::mem::take(&mut self.desk().work_wakers);
@@ -441,6 +469,7 @@ impl Shared {
         let mut desk = self.desk();
         desk.stopping = true;
         self.resting.notify_all();
+        self.progress.notify_all();
         let wakers = desk.satisfied();
         self.keeper.notify_one();
         self.preparer.notify_one();

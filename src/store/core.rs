@@ -326,6 +326,16 @@ impl Core {
         self.stage.as_ref().map(Stage::active)
     }
 
+    /// The segment in which the record `seq`, or the first that is left after it, stands: its key, and where its last group ends unless
+    /// it is being written.
+    pub(crate) fn holds(&self, seq: u64) -> Option<(u32, Option<u64>)> {
+        if let Some(active) = self.active().filter(|_| seq >= self.active_first_seq) {
+            return Some((active.key(), None));
+        }
+        let (key, extent) = self.sealed.iter().find(|(_, extent)| extent.last_seq >= seq)?;
+        Some((*key, Some(extent.length)))
+    }
+
     /// Where the active segment's last record ends.
     pub(crate) fn active_end(&self) -> u64 {
         self.stage.as_ref().map_or(0, |stage| stage.segment_bytes() - stage.left())

@@ -14,6 +14,7 @@ use crate::store::core::Salts;
 use crate::store::failure::of_env;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
+use crate::store::reader::Reader;
 use crate::store::reception::{Decision, Fate, Ids, Prepared};
 use crate::store::runs::Claimed;
 
@@ -204,6 +205,13 @@ impl Store {
     /// As [`Store::get`].
     pub fn history(&self, id: &str) -> Result<Vec<HistoryEntry>, Error> {
         self.shared().history(id)
+    }
+
+    /// Every durable entry of the log from the record `seq` on (1 is the first), in order; once they are read, each as it becomes durable.
+    /// What compaction has dropped is named as a range. It ends when the store is closed; of a store that was opened for reading it
+    /// yields what was there. Keep [`Reader::position`] to go on later.
+    pub fn read_from(&self, seq: u64) -> Reader {
+        Reader::new(Arc::clone(&self.inner.shared), seq)
     }
 
     /// The events that match `filter`, oldest first. Their data is read from the log: set a limit where there may be many.

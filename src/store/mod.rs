@@ -40,6 +40,7 @@ mod mending;
 mod open;
 mod options;
 mod preparer;
+mod reader;
 mod reading;
 mod reception;
 mod remains;
@@ -61,6 +62,7 @@ pub use handle::Store;
 #[cfg(feature = "service")]
 pub(crate) use open::check_unlocked;
 pub use options::StoreOptions;
+pub use reader::{LogEntry, LogItem, Reader};
 pub use salvage::{Acceptance, LostEvent, LostRange, Salvage, UncertainEvent, salvage};
 pub use verify::{CutTail, Problem, Verification, verify};
 

@@ -1,0 +1,271 @@
+//! Reading the log in order, beside whoever writes it: from any record on, and then along with what becomes durable.
+//!
+//! ```text
+//! cursor ──► which segment holds it? (lock) ──► its groups, from the file (no lock) ──► entries
+//!    ▲                                                                                    │
+//!    └── nothing durable left: wait for the disk ◄────────────────────────────────────────┘
+//! ```
+//!
+//! Everything that is yielded is durable, and together entries and gaps are every number from the first on, once and in order. A gap
+//! is what compaction dropped, whether it was gone before or went while the reader was behind. Files are read without any lock; one
+//! that is deleted meanwhile stays readable while it is open.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind};
+use crate::event::entry::Entry;
+use crate::event::{Timestamp, codec};
+use crate::log::format::SEGMENT_HEADER_BYTES;
+use crate::log::scan::{Record, Standing, Stopped, Visitor, visit_group};
+use crate::log::segment::Segment;
+use crate::log::source::Source;
+use crate::store::audit::describe;
+use crate::store::commit::Shared;
+use crate::store::failure::{of_env, of_refusal};
+use crate::store::replay::at_of;
+
+/// Entries that are read ahead, unless one group has more.
+const AHEAD_COUNT: usize = 256;
+/// Bytes of the log that are read ahead, unless one group has more.
+const AHEAD_BYTES: u64 = 1024 * 1024;
+/// Ids of receptions that are held, so that what follows them names them without another read.
+const IDS_MAX: usize = 16 * 1024;
+/// How often a segment is looked for again that compaction replaced in this moment.
+const ATTEMPTS_MAX: u32 = 1_000;
+
+/// What a [`Reader`] yields.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "item", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LogItem {
+    /// The next entry.
+    Entry(LogEntry),
+    /// These entries are no longer there: compaction dropped them, because nothing needs them.
+    Compacted {
+        /// Seq of the first.
+        from: u64,
+        /// Seq of the last.
+        to: u64,
+    },
+}
+
+/// One durable entry of the log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct LogEntry {
+    /// The number of its record.
+    pub seq: u64,
+    /// What happened: to an event `received`, `started`, `completed`, `failed`, `released`, `replayed`, `cancelled`, `condemned`; to the
+    /// store `begun`, `state`, `mark`, `horizon`, `remembered`, `accepted`.
+    pub kind: &'static str,
+    /// The event it is about; none if it is about none, or about one that is forgotten.
+    pub id: Option<String>,
+    /// Seq of that event's reception.
+    pub of: Option<u64>,
+    /// When it happened, if it says so.
+    pub at: Option<Timestamp>,
+    /// What else it says, in the names that the dump prints.
+    pub says: Map<String, Value>,
+    /// The data of a reception, as it was received.
+    pub data: Option<String>,
+}
+
+/// Yields the entries of a log in order, without a gap that it does not name: first those that are there, then each as it becomes
+/// durable. See [`Store::read_from`](crate::Store::read_from).
+///
+/// As an iterator it blocks until there is something, and ends when the store is closed, or with an error. It holds no lock while it
+/// reads, and keeps at most about 1 MiB or one group of the log in memory. It does not keep the store open.
+pub struct Reader {
+    shared: Arc<Shared>,
+    /// The next seq to read.
+    cursor: u64,
+    /// The segment that is being read, and where its next group begins.
+    at: Option<(u32, u64)>,
+    ready: VecDeque<LogItem>,
+    ids: HashMap<u64, String>,
+    /// What it ends with, once `ready` is yielded.
+    failure: Option<Error>,
+    ended: bool,
+}
+
+/// A segment, and where it ends unless it is being written.
+type Held = (Arc<Segment>, Option<u64>);
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, seq: u64) -> Self {
+        let (ready, ids) = (VecDeque::new(), HashMap::new());
+        Self { shared, cursor: seq.max(1), at: None, ready, ids, failure: None, ended: false }
+    }
+
+    /// The number of what comes next: to be kept by whoever wants to go on here later.
+    pub fn position(&self) -> u64 {
+        match self.ready.front() {
+            Some(LogItem::Entry(entry)) => entry.seq,
+            Some(LogItem::Compacted { from, .. }) => *from,
+            None => self.cursor,
+        }
+    }
+
+    /// What comes next, once it is there; none if nothing came within `timeout`, or nothing more will come ([`Reader::is_ended`]).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Poisoned`]: the store failed; what was durable before has been yielded. [`ErrorKind::Corrupt`]: the log is damaged
+    /// here. [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`]. The reader has ended then.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<LogItem>, Error> {
+        self.take(Some(timeout))
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_ended(&self) -> bool {
+        self.ended && self.ready.is_empty() && self.failure.is_none()
+    }
+
+    fn take(&mut self, timeout: Option<Duration>) -> Result<Option<LogItem>, Error> {
+        while self.ready.is_empty() && !self.ended {
+            let filled = match self.shared.follow(self.cursor, timeout) {
+                Ok(Some(durable)) => self.fill(durable),
+                Ok(None) => {
+                    self.ended = self.shared.desk().has_ended();
+                    return Ok(None);
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = filled {
+                (self.failure, self.ended) = (Some(error), true);
+            }
+        }
+        match self.ready.pop_front() {
+            Some(item) => Ok(Some(self.named(item))),
+            None => self.failure.take().map_or(Ok(None), Err),
+        }
+    }
+
+    /// Reads some of the groups from the cursor on, as far as they are durable.
+    fn fill(&mut self, durable: u64) -> Result<(), Error> {
+        let Some((segment, end)) = self.segment()? else {
+            // Opened for reading, and compaction took the end.
+            self.ready.push_back(LogItem::Compacted { from: self.cursor, to: durable });
+            self.cursor = durable + 1;
+            return Ok(());
+        };
+        let key = segment.key();
+        let mut offset = self.at.filter(|(held, _)| *held == key).map_or(SEGMENT_HEADER_BYTES, |(_, offset)| offset);
+        let bytes = segment.file.len().map_err(of_env)?;
+        let (begin, mut source) = (offset, Source::narrow(&segment.file));
+        let mut gather = Gather { cursor: self.cursor, ready: &mut self.ready };
+        while gather.cursor <= durable && end.is_none_or(|end| offset < end) {
+            let visited = visit_group(&mut source, bytes, &segment.header, offset, &mut gather);
+            let group = visited.map_err(|stopped| match stopped {
+                Stopped::Unreadable(error) => of_env(error),
+                Stopped::ByVisitor(error) => error.at_path(segment.file.path()),
+            })?;
+            offset = group.map_err(|finding| damaged(&segment, finding.offset, gather.cursor, &finding.defect))?.offset;
+            if gather.ready.len() >= AHEAD_COUNT || (offset - begin >= AHEAD_BYTES && !gather.ready.is_empty()) {
+                break;
+            }
+        }
+        self.cursor = gather.cursor;
+        self.at = Some((key, offset));
+        if self.ready.is_empty() {
+            return Err(damaged(&segment, offset, self.cursor, &"the segment ends before its last record"));
+        }
+        Ok(())
+    }
+
+    /// The segment in which the cursor stands or, where that was dropped, the next one that is left.
+    fn segment(&self) -> Result<Option<Held>, Error> {
+        for _ in 0..ATTEMPTS_MAX {
+            let Some((key, end)) = self.shared.desk().core.holds(self.cursor) else { return Ok(None) };
+            let files = self.shared.files.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(segment) = files.get(&key) {
+                return Ok(Some((Arc::clone(segment), end)));
+            }
+        }
+        Err(Error::new(ErrorKind::NotFound, "compaction replaced the segment again and again; read from here anew")
+            .at_seq(self.cursor))
+    }
+
+    /// The item with the event's id, where it is about one.
+    fn named(&mut self, item: LogItem) -> LogItem {
+        let LogItem::Entry(mut entry) = item else { return item };
+        match (&entry.id, entry.of) {
+            (Some(id), _) => {
+                if self.ids.len() >= IDS_MAX {
+                    self.ids.clear();
+                }
+                self.ids.insert(entry.seq, id.clone());
+            }
+            (None, Some(of)) => {
+                let known = self.ids.get(&of).cloned();
+                entry.id = known.or_else(|| self.shared.read_id(of).ok().flatten());
+            }
+            (None, None) => {}
+        }
+        LogItem::Entry(entry)
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<LogItem, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.take(None).transpose()
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("position", &self.position()).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+fn damaged(segment: &Segment, offset: u64, seq: u64, what: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the log is damaged: {what}"))
+        .at_path(segment.file.path())
+        .at_offset(offset)
+        .at_seq(seq)
+}
+
+/// Gathers the entries from a seq on, and names the gaps between them.
+struct Gather<'r> {
+    cursor: u64,
+    ready: &'r mut VecDeque<LogItem>,
+}
+
+impl Visitor for Gather<'_> {
+    type Stop = Error;
+
+    fn record(&mut self, record: &Record<'_>, _: Standing) -> Result<(), Error> {
+        if record.seq < self.cursor {
+            return Ok(());
+        }
+        let entry = codec::decode(record.body).map_err(|refusal| of_refusal(refusal).at_seq(record.seq))?;
+        if record.seq > self.cursor {
+            self.ready.push_back(LogItem::Compacted { from: self.cursor, to: record.seq - 1 });
+        }
+        self.cursor = record.seq + 1;
+        self.ready.push_back(LogItem::Entry(shown(record.seq, &entry)));
+        Ok(())
+    }
+}
+
+fn shown(seq: u64, entry: &Entry<'_>) -> LogEntry {
+    let mut says = Map::new();
+    describe(entry, &mut says);
+    // These two have fields of their own.
+    says.remove("at");
+    says.remove("of");
+    let (id, data) = match entry {
+        Entry::Received(received) => {
+            (Some(received.id.to_owned()), std::str::from_utf8(received.body).ok().map(str::to_owned))
+        }
+        _ => (None, None),
+    };
+    let of = entry.of().map(|of| of.seq).or(id.is_some().then_some(seq));
+    LogEntry { seq, kind: entry.name(), id, of, at: at_of(entry).map(Timestamp::from_unix_micros), says, data }
+}

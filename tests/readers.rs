@@ -1,0 +1,171 @@
+//! Whoever reads a store while another writes it: nothing is missing, nothing comes twice, and nothing sound is called damaged.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what its own scaffolding cannot do fails a test")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ledgerline::{LogItem, NewEvent, Outcome, Reader, Store, StoreOptions};
+
+fn options() -> StoreOptions {
+    StoreOptions::default()
+        .segment_bytes(64 * 1024)
+        .max_event_age(Duration::from_secs(1))
+        .dedup_window(Duration::from_secs(1))
+}
+
+fn event(id: &str) -> NewEvent {
+    NewEvent::new("Issue", &serde_json::json!({ "title": id, "text": "x".repeat(300) })).unwrap().id(id)
+}
+
+/// Follows a reader to its end. Panics unless entries and gaps are every number from `from` on.
+struct Following {
+    next: u64,
+    received: BTreeMap<String, u64>,
+    entries: u64,
+    compacted: u64,
+}
+
+impl Following {
+    fn from(from: u64) -> Self {
+        Self { next: from, received: BTreeMap::new(), entries: 0, compacted: 0 }
+    }
+
+    fn take(&mut self, item: LogItem) {
+        match item {
+            LogItem::Entry(entry) => {
+                assert_eq!(entry.seq, self.next, "no number is left out, none comes twice");
+                self.next += 1;
+                self.entries += 1;
+                if entry.kind == "received" {
+                    assert!(entry.data.is_some_and(|data| data.contains("title")));
+                    self.received.insert(entry.id.unwrap(), entry.seq);
+                }
+            }
+            LogItem::Compacted { from, to } => {
+                assert!(from == self.next && to >= from, "{from} to {to} where {} is due", self.next);
+                self.compacted += to + 1 - from;
+                self.next = to + 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn through(mut self, reader: Reader) -> Self {
+        reader.for_each(|item| self.take(item.unwrap()));
+        self
+    }
+}
+
+/// Appends and completes events until told to stop; returns the ids that were acknowledged, with their seqs.
+fn work(store: &Store, name: &str, stop: &AtomicBool, compacts: bool) -> BTreeMap<String, u64> {
+    let mut acknowledged = BTreeMap::new();
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let batch = (0..=number % 7).map(|index| event(&format!("{name}-{number}-{index}"))).collect();
+        for receipt in store.append_many(batch).unwrap() {
+            acknowledged.insert(receipt.id, receipt.seq);
+        }
+        for claim in store.claim(9).unwrap() {
+            store.settle(&claim, Outcome::Done).unwrap();
+        }
+        if compacts && number % 50 == 49 {
+            store.compact().unwrap();
+        }
+        number += 1;
+    }
+    acknowledged
+}
+
+fn beside(dir: &Path, time: Duration, follow: impl Fn(&Store) + Sync) -> (Store, BTreeMap<String, u64>) {
+    let store = Store::open(dir, options()).unwrap();
+    let stop = AtomicBool::new(false);
+    let acknowledged = std::thread::scope(|scope| {
+        let writers: Vec<_> = ["a", "b"]
+            .map(|name| {
+                scope.spawn({
+                    let (store, stop) = (&store, &stop);
+                    move || work(store, name, stop, name == "a")
+                })
+            })
+            .into();
+        let follower = scope.spawn(|| follow(&store));
+        std::thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        let acknowledged = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        store.close().unwrap();
+        follower.join().unwrap();
+        acknowledged
+    });
+    (store, acknowledged)
+}
+
+#[test]
+fn a_reader_that_keeps_up_sees_every_event_once_and_in_order_beside_writers_and_retention() {
+    let dir = tempfile::tempdir().unwrap();
+    let seen = std::sync::Mutex::new(None);
+    let (_, acknowledged) = beside(dir.path(), Duration::from_secs(2), |store| {
+        *seen.lock().unwrap() = Some(Following::from(1).through(store.read_from(1)));
+    });
+    let seen = seen.into_inner().unwrap().unwrap();
+    assert_eq!(seen.compacted, 0, "it was never behind");
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+    assert_eq!(seen.received, acknowledged);
+}
+
+#[test]
+fn a_reader_that_is_overtaken_by_compaction_is_told_what_it_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let seen = std::sync::Mutex::new(None);
+    let (store, acknowledged) = beside(dir.path(), Duration::from_secs(3), |store| {
+        let mut following = Following::from(1);
+        let mut reader = store.read_from(1);
+        while !reader.is_ended() {
+            if let Some(item) = reader.next_timeout(Duration::from_millis(1)).unwrap() {
+                following.take(item);
+            }
+            if following.entries == 200 {
+                std::thread::sleep(Duration::from_millis(2_500));
+            }
+        }
+        *seen.lock().unwrap() = Some(following);
+    });
+    let seen = seen.into_inner().unwrap().unwrap();
+    assert!(seen.compacted > 0, "it was overtaken");
+    assert!(seen.received.iter().all(|(id, seq)| acknowledged.get(id) == Some(seq)));
+    assert!(store.read_from(1).next().is_some_and(|item| matches!(item, Ok(LogItem::Compacted { from: 1, .. }))));
+    for from in [1, 2, 500, seen.next - 1, seen.next, seen.next + 5] {
+        let again = Following::from(from).through(Store::open_read_only(dir.path()).unwrap().read_from(from));
+        assert_eq!(again.next, seen.next.max(from), "opened for reading, from {from}");
+    }
+}
+
+#[test]
+fn a_reader_waits_for_what_comes_and_ends_when_the_store_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), StoreOptions::default()).unwrap();
+    let first = store.append(event("first")).unwrap();
+    let mut reader = store.read_from(first.seq);
+    assert_eq!(reader.position(), first.seq);
+    let Some(LogItem::Entry(entry)) = reader.next_timeout(Duration::from_secs(5)).unwrap() else { panic!("nothing") };
+    assert_eq!((entry.kind, entry.id.as_deref(), entry.of), ("received", Some("first"), Some(first.seq)));
+    assert_eq!(reader.next_timeout(Duration::from_millis(1)).unwrap(), None, "nothing happened");
+    assert!(!reader.is_ended());
+    let claims = store.claim(1).unwrap();
+    for claim in claims {
+        store.settle(&claim, Outcome::Done).unwrap();
+    }
+    let kinds: Vec<_> = reader.by_ref().take(2).map(|item| told(item.unwrap())).collect();
+    assert_eq!(kinds, [("started", Some("first".to_owned())), ("completed", Some("first".to_owned()))]);
+    let waiting = std::thread::spawn(move || reader.map(|item| told(item.unwrap())).last());
+    drop(store);
+    assert_eq!(waiting.join().unwrap(), Some(("mark", None)), "a reader keeps no store open");
+}
+
+fn told(item: LogItem) -> (&'static str, Option<String>) {
+    match item {
+        LogItem::Entry(entry) => (entry.kind, entry.id),
+        other => panic!("{other:?}"),
+    }
+}
