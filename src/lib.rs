@@ -56,9 +56,9 @@ pub use processor::{Context, Handler, IntoOutcome};
 pub use queue::Emit;
 pub use store::audit;
 pub use store::{
-    Acceptance, Claim, CompactionReport, CutTail, Duplicate, Filter, HistoryEntry, LogEntry, LogItem, LostEvent,
-    LostRange, Problem, Reader, Receipt, Recovery, Replay, Salvage, Stats, Store, StoreOptions, UncertainEvent,
-    Verification, salvage, verify,
+    Acceptance, Backup, Claim, CompactionReport, CutTail, Duplicate, Filter, HistoryEntry, LogEntry, LogItem,
+    LostEvent, LostRange, Problem, Reader, Receipt, Recovery, Replay, Salvage, Stats, Store, StoreOptions,
+    UncertainEvent, Verification, backup, salvage, verify,
 };
 
 /// The examples of the README.

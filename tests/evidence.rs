@@ -1,4 +1,5 @@
-//! What a store says about itself to whoever must rely on it: verified as a whole, and salvaged where it is damaged.
+//! What a store says about itself to whoever must rely on it: verified as a whole, salvaged where it is damaged, and
+//! backed up while it is in use.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what its own scaffolding cannot do fails a test")]
 #![expect(clippy::disallowed_methods, reason = "a test that damages files touches them")]
 
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ledgerline::{
-    Acceptance, ErrorKind, Event, Filter, NewEvent, Outcome, Status, Store, StoreOptions, audit, salvage, verify,
+    Acceptance, ErrorKind, Event, Filter, LogItem, NewEvent, Outcome, Status, Store, StoreOptions, audit, backup,
+    salvage, verify,
 };
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
@@ -318,4 +320,89 @@ fn flip(path: &Path, at: u64, count: u64) {
     let at = usize::try_from(at).unwrap();
     bytes.iter_mut().skip(at).take(usize::try_from(count).unwrap()).for_each(|byte| *byte ^= 0x5a);
     fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_backup_of_a_store_in_service_opens_as_the_same_store_and_runs_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("base");
+    eventful(&base);
+    let store = Store::open(&base, options()).unwrap();
+    store.append(event("last")).unwrap();
+    let to = dir.path().join("to");
+    let made = store.backup(&to).unwrap();
+    assert!(made.segments_linked >= 2 && made.segments > made.segments_linked, "{made:?}");
+    let before = stories(&store);
+    assert!(verify(&to).unwrap().is_sound());
+    assert_eq!(store.backup(&to).unwrap_err().kind(), ErrorKind::InvalidInput, "it is not empty");
+    let copy = Store::open(&to, options()).unwrap();
+    assert!(copy.recovery().closed_cleanly, "its end is attested");
+    assert_eq!((copy.id(), stories(&copy)), (store.id(), before.clone()));
+    // Each goes its own way: a link is never written to.
+    for store in [&store, &copy] {
+        for number in 0..300 {
+            store.append(event(&format!("more{number}"))).unwrap();
+        }
+        store.compact().unwrap();
+    }
+    store.close().unwrap();
+    copy.close().unwrap();
+    for path in [&base, &to] {
+        Store::open(path, options()).unwrap().close().unwrap();
+        let verification = verify(path).unwrap();
+        assert!(verification.is_sound(), "{:?}", verification.damage);
+    }
+}
+
+#[test]
+fn a_backup_up_to_a_record_ends_with_a_whole_group_and_what_was_finished_by_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("base");
+    eventful(&base);
+    let last_seq = verify(&base).unwrap().last_seq;
+    for to_seq in (1..=last_seq + 10).step_by(23) {
+        let to = dir.path().join(format!("to{to_seq}"));
+        let made = match backup(&base, &to, Some(to_seq)) {
+            Err(error) => {
+                assert!(to_seq < 2 && error.kind() == ErrorKind::InvalidInput && !to.exists(), "{to_seq}: {error}");
+                continue;
+            }
+            Ok(made) => made,
+        };
+        assert!(made.last_seq <= to_seq && made.last_seq + 20 > to_seq.min(last_seq), "{to_seq}: {made:?}");
+        let verification = verify(&to).unwrap();
+        assert!(verification.is_sound() && verification.remarks.is_empty(), "{to_seq}: {verification:?}");
+        let (mut finished, mut running) = (Vec::new(), 0);
+        for item in Store::open_read_only(&base).unwrap().read_from(1) {
+            match item.unwrap() {
+                LogItem::Entry(entry) if entry.seq <= made.last_seq => match entry.kind {
+                    "completed" => finished.push(entry.id.unwrap()),
+                    "replayed" => finished.retain(|id| Some(id) != entry.id.as_ref()),
+                    "started" => running += 1,
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        let store = Store::open(&to, options()).unwrap();
+        for id in &finished {
+            assert_eq!(store.get(id).unwrap().unwrap().status(), Status::Completed, "{to_seq}: {id} of {running}");
+        }
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn damage_is_not_backed_up_and_half_a_backup_is_none() {
+    let dir = copied(Path::new(FIXTURE));
+    flip(&dir.path().join("0000000002.seg"), 600, 1);
+    let to = dir.path().join("to");
+    let error = backup(dir.path(), &to, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(!to.exists() && error.to_string().contains("salvage"), "{error}");
+    let sound = dir.path().join("sound");
+    backup(FIXTURE, &sound, None).unwrap();
+    fs::remove_file(sound.join("MANIFEST")).unwrap();
+    assert!(Store::open_existing(&sound, options()).is_err());
+    assert!(!verify(&sound).unwrap().is_sound());
 }

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::trouble::Trouble;
-use super::{compact, emit, health, list, replay, salvage, send, serve, show, stats, verify};
+use super::{backup, compact, emit, health, list, replay, salvage, send, serve, show, stats, verify};
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
 #[derive(Parser)]
@@ -35,6 +35,7 @@ enum Verb {
     Compact(compact::Compact),
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
+    Backup(backup::Backup),
 }
 
 /// Does what the process's arguments say.
@@ -74,6 +75,7 @@ impl Verb {
             Self::Compact(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
             Self::Salvage(verb) => verb.run(),
+            Self::Backup(verb) => verb.run(),
         }
     }
 }

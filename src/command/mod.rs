@@ -4,7 +4,7 @@
 //! arguments ──► serve ──► the service, until a signal
 //!           ├─► send ───► one signed delivery a file, over HTTP
 //!           ├─► emit, list, show, stats, health, replay, compact ──► the running service, or the directory
-//!           └─► verify, salvage ──► the directory's files
+//!           └─► verify, salvage, backup ──► the directory's files
 //! ```
 //!
 //! Everything is reached through the crate's public path, as any other program would. Results go to stdout, everything else to stderr;
@@ -14,6 +14,7 @@
 //! Deliberately absent: what an operation does. Read next: `arguments` for the verbs, `output` for what is printed.
 
 mod arguments;
+mod backup;
 mod compact;
 mod emit;
 mod health;

@@ -13,6 +13,7 @@ mod clock;
 mod dir;
 mod error;
 mod file;
+mod link;
 mod map;
 #[cfg(test)]
 pub(crate) mod simulated;

@@ -24,6 +24,9 @@ use crate::log::segment::Segment;
 /// A group grows to this before the next one is begun, unless one batch alone is longer: past it a longer write gains nothing.
 const GROUP_BYTES_AIM: usize = 1024 * 1024;
 
+/// Longest group that is put behind the end of a segment.
+const LAST_GROUP_BYTES_MAX: u64 = 4 * 1024;
+
 /// Where staged records go.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -89,6 +92,12 @@ impl Stage {
             groups: VecDeque::new(),
             spare: Vec::new(),
         }
+    }
+
+    /// Goes on in `active` behind its last group, which ends at `offset`, with one group that ends the log: how the segment ends as a
+    /// whole is not known here, so none follows it.
+    pub(crate) fn resume(active: Arc<Segment>, offset: u64, next_seq: u64) -> Self {
+        Self { offset, ..Self::new(active, offset + LAST_GROUP_BYTES_MAX, next_seq) }
     }
 
     /// Longest group that a segment of `segment_bytes` takes: a quarter of it, and never more than readers accept.

@@ -329,11 +329,10 @@ impl Core {
     /// The segment in which the record `seq`, or the first that is left after it, stands: its key, and where its last group ends unless
     /// it is being written.
     pub(crate) fn holds(&self, seq: u64) -> Option<(u32, Option<u64>)> {
-        if let Some(active) = self.active().filter(|_| seq >= self.active_first_seq) {
-            return Some((active.key(), None));
-        }
-        let (key, extent) = self.sealed.iter().find(|(_, extent)| extent.last_seq >= seq)?;
-        Some((*key, Some(extent.length)))
+        let sealed = self.sealed.iter().find(|(_, extent)| extent.last_seq >= seq);
+        let sealed = sealed.map(|(key, extent)| (*key, Some(extent.length)));
+        // Where compaction left nothing of the end of a segment, what comes next is in the one after.
+        sealed.or_else(|| self.active().map(|active| (active.key(), None)))
     }
 
     /// Where the active segment's last record ends.

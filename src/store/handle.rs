@@ -9,6 +9,7 @@ use crate::env::Chance;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent, Outcome, Status, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
+use crate::store::backup::{Backup, backup};
 use crate::store::commit::{Chore, Level, Shared};
 use crate::store::core::Salts;
 use crate::store::failure::of_env;
@@ -334,6 +335,17 @@ impl Store {
         let seq = self.find(id).ok_or_else(missing)?;
         let seq = self.shared().step(|core, now| core.cancel(seq, reason, now))?;
         self.shared().wait(seq, Level::Durable)
+    }
+
+    /// Copies the store into `to`, which must not exist or be empty, while it is in use; everything that was acknowledged before is in
+    /// the copy. As [`backup`](crate::backup()).
+    ///
+    /// # Errors
+    /// As [`backup`](crate::backup()). [`ErrorKind::OutcomeUnknown`]: the store failed, and what is on its disk is not known.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<Backup, Error> {
+        let last_seq = self.shared().desk().core.last_seq();
+        self.shared().wait(last_seq, Level::Durable)?;
+        backup(self.path(), to, None)
     }
 
     /// How the store is doing.

@@ -23,6 +23,7 @@
 
 mod answers;
 pub mod audit;
+mod backup;
 mod census;
 mod chain;
 #[cfg(test)]
@@ -58,6 +59,7 @@ mod verify;
 mod waiting;
 
 pub use answers::{Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
+pub use backup::{Backup, backup};
 pub use handle::Store;
 #[cfg(feature = "service")]
 pub(crate) use open::check_unlocked;

@@ -1,0 +1,52 @@
+//! `backup`: a copy of a store, in service or not.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::service::printable;
+
+use super::output::Output;
+use super::store::StoreArguments;
+use super::trouble::Trouble;
+
+/// Copy a store, in service or not, into a directory that opens as the same store
+///
+/// It takes no lock and asks no service; everything that was acknowledged before it began is in the copy. All of it is read and
+/// verified; damage is trouble. Files that never change are linked where the file system allows it. A copy without a MANIFEST was cut
+/// short.
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct Backup {
+    /// Where to; it must not exist, or be empty
+    #[arg(value_name = "DIR2")]
+    to: PathBuf,
+    /// End the copy with the last group at or before this record
+    #[arg(long, value_name = "SEQ")]
+    to_seq: Option<u64>,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+const FIELDS: &str =
+    "JSON: store (its id), last_seq (the last record in the copy), segments, segments_linked, bytes_copied.";
+
+impl Backup {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        let config = self.store.config()?;
+        let backup = ledgerline::backup(config.data(), &self.to, self.to_seq)?;
+        let mut output = Output::new();
+        if self.store.json {
+            let json = serde_json::to_string(&backup);
+            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+        } else {
+            let to = printable(&self.to.display().to_string());
+            let _ = output.line(format_args!(
+                "store {} up to record {} is in {to}: {} segments, {} of them linked, {} bytes copied",
+                backup.store, backup.last_seq, backup.segments, backup.segments_linked, backup.bytes_copied
+            ));
+        }
+        output.finish()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,12 @@
+//! A second name for a file.
+
+use crate::env::{Dir, Error};
+
+impl Dir {
+    /// Gives the file `name` the same name in the directory `to`; it must not be there. Not durable before `to` is synced. Where file
+    /// systems differ or do not offer it, this is an error.
+    pub(crate) fn link(&self, name: &str, to: &Self) -> Result<(), Error> {
+        let path = self.path().join(name);
+        std::fs::hard_link(&path, to.path().join(name)).map_err(|source| Error::new("link", &path, source))
+    }
+}
