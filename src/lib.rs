@@ -56,9 +56,9 @@ pub use processor::{Context, Handler, IntoOutcome};
 pub use queue::Emit;
 pub use store::audit;
 pub use store::{
-    Acceptance, Backup, Claim, CompactionReport, CutTail, Duplicate, Filter, HistoryEntry, LogEntry, LogItem,
-    LostEvent, LostRange, Problem, Reader, Receipt, Recovery, Replay, Salvage, Stats, Store, StoreOptions,
-    UncertainEvent, Verification, backup, salvage, verify,
+    Acceptance, AsOf, Backup, Claim, CompactionReport, CutTail, Duplicate, EventAsOf, Filter, HistoryEntry, LogEntry,
+    LogItem, LostEvent, LostRange, ParsePointError, Point, Problem, Reader, Receipt, Recovery, Replay, Salvage, Stats,
+    Store, StoreOptions, UncertainEvent, Verification, as_of, backup, salvage, verify,
 };
 
 /// The examples of the README.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ledgerline::{LogItem, NewEvent, Outcome, Reader, Store, StoreOptions};
+use ledgerline::{LogItem, NewEvent, Outcome, Point, Reader, Status, Store, StoreOptions, as_of};
 
 fn options() -> StoreOptions {
     StoreOptions::default()
@@ -168,4 +168,57 @@ fn told(item: LogItem) -> (&'static str, Option<String>) {
         LogItem::Entry(entry) => (entry.kind, entry.id),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_history_tells_where_each_step_left_the_event_and_when_a_process_died() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || StoreOptions::default().retry_interval(Duration::from_millis(1));
+    let store = Store::open(dir.path(), options()).unwrap();
+    let received = store.append(event("a")).unwrap().seq;
+    store.claim(1).unwrap();
+    store.close().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let claim = store.claim(1).unwrap().remove(0);
+    store.settle(&claim, Outcome::Fail("no".to_owned())).unwrap();
+    store.replay(&["a"]).unwrap();
+    store.cancel("a", "not needed").unwrap();
+    let history = store.history("a").unwrap();
+    let told: Vec<_> = history.iter().map(|step| (step.what.as_str(), step.status)).collect();
+    let expected = [
+        ("received", Status::Pending),
+        ("started", Status::Processing),
+        ("interrupted", Status::Pending),
+        ("started", Status::Processing),
+        ("failed", Status::Failed),
+        ("replayed", Status::Pending),
+        ("cancelled", Status::Cancelled),
+    ];
+    assert_eq!(told, expected);
+    // The same steps, told by folding the log to each of them.
+    for step in &history {
+        let then = as_of(dir.path(), Point::Seq(step.seq), Some("a")).unwrap();
+        let found = then.event.unwrap();
+        assert_eq!((found.seq, found.status), (received, step.status), "{step:?}");
+        assert_eq!((then.seq, then.complete, then.events.values().sum::<u64>()), (step.seq, true, 1));
+    }
+    let before = as_of(dir.path(), Point::Seq(received - 1), Some("a")).unwrap();
+    assert_eq!((before.event, before.events.values().sum::<u64>()), (None, 0));
+    let at = |text: &str| as_of(dir.path(), text.parse().unwrap(), Some("a")).unwrap();
+    assert_eq!(at("2001-01-01T00:00:00Z").seq, 0, "it lies before all that is retained");
+    assert_eq!(at("2999-01-01T00:00:00Z").event.unwrap().status, Status::Cancelled);
+    assert!("yesterday".parse::<Point>().is_err());
+}
+
+#[test]
+fn what_was_forgotten_since_is_said_to_be_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = beside(dir.path(), Duration::from_secs(2), |_| ());
+    let last = store.read_from(1).filter_map(Result::ok).last();
+    let Some(LogItem::Entry(last)) = last else { panic!("{last:?}") };
+    let now = as_of(dir.path(), Point::Seq(last.seq), None).unwrap();
+    assert!(now.complete && now.retained_from > 1, "{now:?}");
+    let then = as_of(dir.path(), Point::Seq(now.retained_from + 5), None).unwrap();
+    assert!(!then.complete, "{then:?}");
+    assert_eq!(as_of(dir.path(), Point::Seq(1), None).unwrap().seq, 0);
 }

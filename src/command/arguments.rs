@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::trouble::Trouble;
-use super::{backup, compact, emit, health, list, replay, salvage, send, serve, show, stats, verify};
+use super::{backup, compact, emit, health, list, replay, salvage, send, serve, show, stats, status, verify};
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
 #[derive(Parser)]
@@ -36,6 +36,7 @@ enum Verb {
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
     Backup(backup::Backup),
+    Status(status::Status),
 }
 
 /// Does what the process's arguments say.
@@ -76,6 +77,7 @@ impl Verb {
             Self::Verify(verb) => verb.run(),
             Self::Salvage(verb) => verb.run(),
             Self::Backup(verb) => verb.run(),
+            Self::Status(verb) => verb.run(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! arguments ──► serve ──► the service, until a signal
 //!           ├─► send ───► one signed delivery a file, over HTTP
 //!           ├─► emit, list, show, stats, health, replay, compact ──► the running service, or the directory
-//!           └─► verify, salvage, backup ──► the directory's files
+//!           └─► verify, salvage, backup, status ──► the directory's files
 //! ```
 //!
 //! Everything is reached through the crate's public path, as any other program would. Results go to stdout, everything else to stderr;
@@ -26,6 +26,7 @@ mod send;
 mod serve;
 mod show;
 mod stats;
+mod status;
 mod store;
 mod trouble;
 mod verify;

@@ -1,4 +1,4 @@
-//! `show`: one event and its whole history.
+//! `show`: one event, and its whole history.
 
 use std::process::ExitCode;
 
@@ -11,19 +11,22 @@ use super::output::{Output, Table};
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
-/// Show one event, with its headers, its data and its whole history
+/// Show one event, with its headers and its data; with --history every step of its life
 #[derive(Args)]
 #[command(after_help = FIELDS)]
 pub(super) struct Show {
     /// The event's id
     id: String,
+    /// Show every step of its life, with where it stood afterwards, instead of its data
+    #[arg(long)]
+    history: bool,
     #[command(flatten)]
     store: StoreArguments,
 }
 
 const FIELDS: &str = "JSON: the fields of `list`, and seq (number of the record that keeps it), stale (its sender's time was off), \
-    headers [{name, value}], history [{seq, what, at, attempt, message, retry_at}], where what is received, started, completed, \
-    failed, released, replayed, cancelled or condemned.";
+    headers [{name, value}], history [{seq, what, status (afterwards), at, attempt, message, retry_at}], where what is received, \
+    started, completed, failed, released, replayed, cancelled, condemned, or interrupted (a process began while it ran).";
 
 #[derive(Deserialize)]
 struct Shown {
@@ -55,6 +58,7 @@ struct Header {
 struct Step {
     seq: u64,
     what: String,
+    status: Option<String>,
     at: String,
     attempt: Option<u32>,
     message: Option<String>,
@@ -63,14 +67,14 @@ struct Step {
 
 impl Show {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
-        let operation = Operation::Show { id: self.id };
-        self.store.print(&operation, |shown: Shown, output| shown.print(output))?;
+        let (operation, history) = (Operation::Show { id: self.id }, self.history);
+        self.store.print(&operation, |shown: Shown, output| shown.print(history, output))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Shown {
-    fn print(&self, output: &mut Output) {
+    fn print(&self, history: bool, output: &mut Output) {
         let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         let mut facts = Table::without_head();
         for (name, value) in [
@@ -93,20 +97,22 @@ impl Shown {
         }
         facts.print(output);
 
-        let _ = output.line("\nhistory");
-        let mut history = Table::without_head();
-        for step in &self.history {
-            history.row(step.cells());
+        if history {
+            let _ = output.line("\nhistory");
+            let mut history = Table::without_head();
+            for step in &self.history {
+                history.row(step.cells());
+            }
+            history.print(output);
+            return;
         }
-        history.print(output);
-
         let _ = output.line("\ndata");
         let _ = output.line(printable(self.data.get()));
     }
 }
 
 impl Step {
-    fn cells(&self) -> [String; 5] {
+    fn cells(&self) -> [String; 6] {
         let attempt = self.attempt.map(|attempt| format!("attempt {attempt}"));
         let retry = self.retry_at.as_ref().map(|at| format!("again at {at}"));
         let more: Vec<_> = [self.message.clone(), retry].into_iter().flatten().collect();
@@ -114,6 +120,7 @@ impl Step {
             format!("  seq {}", self.seq),
             self.at.clone(),
             printable(&self.what),
+            self.status.as_deref().map_or_else(String::new, |status| printable(&format!("→ {status}"))),
             attempt.unwrap_or_default(),
             printable(&more.join("; ")),
         ]

@@ -98,8 +98,11 @@ impl Filter {
 pub struct HistoryEntry {
     /// The number of its record.
     pub seq: u64,
-    /// What happened: `received`, `started`, `completed`, `failed`, `released`, `replayed`, `cancelled`, `condemned`.
+    /// What happened: `received`, `started`, `completed`, `failed`, `released`, `replayed`, `cancelled`, `condemned`; or `interrupted`, where
+    /// a process began while it ran: then the number is that of the process start.
     pub what: String,
+    /// Where the event stood afterwards.
+    pub status: Status,
     /// When it happened.
     pub at: Timestamp,
     /// Which run it belongs to, counted from 1.

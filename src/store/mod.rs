@@ -22,6 +22,7 @@
 #![doc = include_str!("RULES.md")]
 
 mod answers;
+mod as_of;
 pub mod audit;
 mod backup;
 mod census;
@@ -59,6 +60,7 @@ mod verify;
 mod waiting;
 
 pub use answers::{Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
+pub use as_of::{AsOf, EventAsOf, ParsePointError, Point, as_of};
 pub use backup::{Backup, backup};
 pub use handle::Store;
 #[cfg(feature = "service")]

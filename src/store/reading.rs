@@ -135,7 +135,7 @@ impl Shared {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             files.range(view.place.segment..).map(|(_, segment)| Arc::clone(segment)).collect()
         };
-        let mut steps = Steps { of: view.seq, last_seq: view.last_seq, found: Vec::new() };
+        let mut steps = Steps { view: &view, epoch: 0, last_seq: 0, found: Vec::new() };
         for segment in segments {
             let bytes = segment.file.len().map_err(of_env)?;
             let mut source = Source::windowed(&segment.file);
@@ -144,7 +144,7 @@ impl Shared {
                 Stopped::ByVisitor(error) => error,
             })?;
         }
-        if steps.found.last().map(|step| step.seq) != Some(view.last_seq) {
+        if steps.last_seq != view.last_seq {
             let text = "a part of the event's history is damaged; the dump tool shows what is left of it";
             return Err(Error::new(ErrorKind::Corrupt, text).at_path(self.dir.path()).at_seq(view.last_seq));
         }
@@ -202,31 +202,43 @@ fn message_of<'a>(entry: &Entry<'a>) -> Option<&'a str> {
 }
 
 /// Gathers the steps of one event.
-struct Steps {
-    of: u64,
-    /// Later records were not there when the event was looked up.
+struct Steps<'v> {
+    /// The event as it was looked up: later records about it were not there yet.
+    view: &'v View,
+    /// The process start of the last run.
+    epoch: u64,
+    /// The last record about it.
     last_seq: u64,
     found: Vec<HistoryEntry>,
 }
 
-impl Visitor for Steps {
+impl Visitor for Steps<'_> {
     type Stop = Error;
 
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
         // While compaction puts one segment in place of others, both are there.
         let is_seen = self.found.last().is_some_and(|last| record.seq <= last.seq);
-        if standing != Standing::Sound || record.seq < self.of || record.seq > self.last_seq || is_seen {
+        if standing != Standing::Sound || record.seq < self.view.seq || is_seen {
             return Ok(());
         }
         let entry = codec::decode(record.body).map_err(|refusal| of_refusal(refusal).at_seq(record.seq))?;
-        if record.seq != self.of && entry.of().is_none_or(|of| of.seq != self.of) {
+        let is_interrupted = self.interrupts(record.seq, &entry);
+        let is_own = record.seq == self.view.seq || entry.of().is_some_and(|of| of.seq == self.view.seq);
+        if !is_interrupted && (!is_own || record.seq > self.view.last_seq) {
             return Ok(());
+        }
+        if is_own {
+            self.last_seq = record.seq;
+        }
+        if let Entry::Started(started) = &entry {
+            self.epoch = started.epoch;
         }
         let retry = if let Entry::Failed(failed) = &entry { failed.retry } else { None };
         let attempt = if let Entry::Started(started) = &entry { Some(started.attempt) } else { None };
         self.found.push(HistoryEntry {
             seq: record.seq,
-            what: entry.name().to_owned(),
+            what: if is_interrupted { "interrupted" } else { entry.name() }.to_owned(),
+            status: status_after(&entry),
             at: Timestamp::from_unix_micros(at_of(&entry).unwrap_or_default()),
             attempt: attempt.or_else(|| self.attempt_of(&entry)),
             message: message_of(&entry).map(str::to_owned),
@@ -236,10 +248,30 @@ impl Visitor for Steps {
     }
 }
 
-impl Steps {
+/// Where an event stands after an entry about it.
+fn status_after(entry: &Entry<'_>) -> Status {
+    match entry {
+        Entry::Started(_) => Status::Processing,
+        Entry::Completed(_) => Status::Completed,
+        Entry::Failed(failed) if failed.retry.is_some() => Status::Retrying,
+        Entry::Failed(_) | Entry::Condemned(_) => Status::Failed,
+        Entry::Cancelled(_) => Status::Cancelled,
+        _ => Status::Pending,
+    }
+}
+
+impl Steps<'_> {
+    /// Whether the entry is a process start that ended the event's run.
+    fn interrupts(&self, seq: u64, entry: &Entry<'_>) -> bool {
+        let runs = self.found.last().is_some_and(|step| step.status == Status::Processing);
+        // After the event's last record it was there only if the event was found to stand elsewhere.
+        let was_there = seq <= self.view.last_seq || self.view.status != Status::Processing;
+        matches!(entry, Entry::Begun(begun) if runs && was_there && begun.epoch > self.epoch)
+    }
+
     /// The run that an ending belongs to: the last that started.
     fn attempt_of(&self, entry: &Entry<'_>) -> Option<u32> {
-        let ends_a_run = matches!(entry, Entry::Completed(_) | Entry::Failed(_) | Entry::Released(_));
+        let ends_a_run = matches!(entry, Entry::Completed(_) | Entry::Failed(_) | Entry::Released(_) | Entry::Begun(_));
         if ends_a_run { self.found.iter().rev().find_map(|step| step.attempt) } else { None }
     }
 }

@@ -1,0 +1,86 @@
+//! `status`: how events stood at an earlier point.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use ledgerline::service::printable;
+use ledgerline::{AsOf, ParsePointError, Point};
+
+use super::output::{Output, Table};
+use super::store::StoreArguments;
+use super::trouble::Trouble;
+
+/// Show how events, or one event, stood at a record or a time
+///
+/// It folds the log that far, as it is retained, without lock, also beside a service.
+#[derive(Args)]
+#[command(after_help = FIELDS)]
+pub(super) struct Status {
+    /// The event's id; without it events are counted by status
+    id: Option<String>,
+    /// A record's number, or an RFC 3339 time
+    #[arg(long, value_name = "SEQ|TIME")]
+    at: String,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+const FIELDS: &str = "JSON: seq (the last record that was counted), retained_from, complete, events (a number for each status), event \
+    (null or {seq, status, retry_count, attempt, last_seq}), damage (places).";
+
+impl Status {
+    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+        let at: Point = self.at.parse().map_err(|error: ParsePointError| Trouble::during("--at", &error))?;
+        let config = self.store.config()?;
+        let answer = ledgerline::as_of(config.data(), at, self.id.as_deref())?;
+        let mut output = Output::new();
+        if self.store.json {
+            let json = serde_json::to_string(&answer);
+            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+        } else {
+            self.print(&answer, at, &mut output);
+        }
+        output.finish()?;
+        if answer.damage > 0 {
+            let data = config.data().display();
+            let text = format!(
+                "the store at {data} is damaged, and only what verifies was counted (`ledgerline verify {data}`)"
+            );
+            return Err(Trouble::new(text));
+        }
+        if self.id.is_some() && answer.event.is_none() && !self.store.json {
+            return Err(Trouble::new(format!(
+                "no event {:?} is known to have been there at {at}",
+                self.id.unwrap_or_default()
+            )));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, answer: &AsOf, at: Point, output: &mut Output) {
+        if answer.seq == 0 {
+            let _ = output.line(format_args!("{at} lies before all that is retained: record {}", answer.retained_from));
+            return;
+        }
+        let mut table = Table::without_head();
+        match (&self.id, &answer.event) {
+            (Some(id), Some(event)) => {
+                table.row(["id".to_owned(), printable(id)]);
+                table.row(["status".to_owned(), event.status.to_string()]);
+                table.row(["runs".to_owned(), format!("{}, {} counted failures", event.attempt, event.retry_count)]);
+                table.row(["records".to_owned(), format!("{} to {}", event.seq, event.last_seq)]);
+            }
+            (Some(_), None) => {}
+            (None, _) => {
+                for (status, count) in &answer.events {
+                    table.row([status.to_string(), count.to_string()]);
+                }
+            }
+        }
+        table.print(output);
+        let _ = output.line(format_args!("after record {}", answer.seq));
+        if !answer.complete && self.id.is_none() {
+            let _ = output.line("events that were forgotten and dropped since are not counted");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! How events stood at an earlier point: the log folded that far and no further.
+//!
+//! Order is by number, and a time means the records before the first that says a later one. Like every reading from files it takes no
+//! lock and may run beside a process that writes. What compaction dropped since is not counted, and the answer says so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::env::Clock;
+use crate::error::Error;
+use crate::event::entry::Entry;
+use crate::event::{Moment, Place, Status, Timestamp};
+use crate::log::survey::Survey;
+use crate::state::{IdHasher, Policy, State};
+use crate::store::audit::{self, Seen, Witness};
+use crate::store::failure::of_log;
+use crate::store::replay::at_of;
+
+/// A point in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// After the record with this number.
+    Seq(u64),
+    /// Before the first record that says a later time.
+    Time(Timestamp),
+}
+
+/// The text names no point in a log.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{text:?} is neither a record's number nor an RFC 3339 time such as 2026-11-23T09:51:00Z")]
+pub struct ParsePointError {
+    text: String,
+}
+
+impl FromStr for Point {
+    type Err = ParsePointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ParsePointError { text: text.chars().take(64).collect() };
+        match text.parse() {
+            Ok(seq) => Ok(Self::Seq(seq)),
+            Err(_) => text.parse().map(Self::Time).map_err(|_| wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seq(seq) => write!(f, "record {seq}"),
+            Self::Time(time) => time.fmt(f),
+        }
+    }
+}
+
+/// How events stood at a point.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AsOf {
+    /// The last record that was counted; 0 if the point lies before all that are retained.
+    pub seq: u64,
+    /// The first record that is retained; 0 if there is none.
+    pub retained_from: u64,
+    /// Whether nothing is missing that counted then: false where events were forgotten and dropped since.
+    pub complete: bool,
+    /// Events by status.
+    pub events: BTreeMap<Status, u64>,
+    /// The event that was asked for, if it was there.
+    pub event: Option<EventAsOf>,
+    /// Places at which the log is damaged: then the answer may lack something.
+    pub damage: u64,
+}
+
+/// How one event stood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EventAsOf {
+    /// Seq of its reception.
+    pub seq: u64,
+    /// Where it stood.
+    pub status: Status,
+    /// Counted failures since its reception or its last replay.
+    pub retry_count: u32,
+    /// Runs so far.
+    pub attempt: u32,
+    /// The last record about it.
+    pub last_seq: u64,
+}
+
+/// How the events of the store at `path`, and the event `id` among them, stood at `point`, as far as it is retained.
+///
+/// # Errors
+/// As [`verify`](crate::verify()).
+pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<AsOf, Error> {
+    let path = path.as_ref();
+    let dir = audit::enter(path)?;
+    let survey = Survey::of(&dir, false).map_err(of_log)?;
+    let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(path, &survey))?;
+    let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
+    let state = State::new(manifest.store_id, Policy::default());
+    let mut folding = Folding { point, state, now, seq: 0, first: None, is_past: false, forgot_since: false };
+    let report = audit::examine(&survey.files, manifest, &mut folding, &mut |_| Ok(()))?;
+    let Folding { state, seq, first, forgot_since, .. } = folding;
+    let counts = state.counts();
+    let found = id.and_then(|id| state.find(IdHasher::new(manifest.store_id).id(id))).and_then(|seq| state.view(seq));
+    Ok(AsOf {
+        seq,
+        retained_from: first.unwrap_or(0),
+        complete: seq > 0 && (manifest.dropped_count() == 0 || !forgot_since),
+        events: Status::ALL.into_iter().map(|status| (status, counts.of(status))).collect(),
+        event: found.map(|view| EventAsOf {
+            seq: view.seq,
+            status: view.status,
+            retry_count: view.retry_count,
+            attempt: view.attempt,
+            last_seq: view.last_seq,
+        }),
+        damage: report.damage,
+    })
+}
+
+/// Applies entries up to the point.
+struct Folding {
+    point: Point,
+    state: State,
+    now: Moment,
+    seq: u64,
+    first: Option<u64>,
+    is_past: bool,
+    /// Whether a horizon came after the point: what it forgot may be gone.
+    forgot_since: bool,
+}
+
+impl Witness for Folding {
+    fn entry(&mut self, seen: &Seen<'_>) -> Result<Option<String>, Error> {
+        let Seen { record, entry, .. } = *seen;
+        self.first.get_or_insert(record.seq);
+        self.is_past |= match self.point {
+            Point::Seq(seq) => record.seq > seq,
+            Point::Time(time) => at_of(entry).is_some_and(|at| at > time.unix_micros()),
+        };
+        if self.is_past {
+            let horizon = match entry {
+                Entry::Horizon(horizon) => Some(*horizon),
+                Entry::State(totals) => Some(totals.horizon),
+                _ => None,
+            };
+            let in_force = self.state.totals().horizon.finished_before;
+            self.forgot_since |= horizon.is_some_and(|horizon| horizon.finished_before > in_force);
+            return Ok(None);
+        }
+        self.seq = record.seq;
+        let place = Place { segment: 0, offset: 0, length: 0 };
+        Ok(self.state.apply(record.seq, place, entry, self.now).err().map(|illegal| illegal.to_string()))
+    }
+}

@@ -1,0 +1,125 @@
+//! The verbs of whoever must rely on a store's evidence, as a person types them: verify, salvage, backup, status, show --history.
+#![cfg(feature = "cli")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "what its own scaffolding cannot do fails a test, and that includes files"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use ledgerline::{NewEvent, Outcome, Store, StoreOptions};
+use serde_json::Value;
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
+
+/// Exit code, standard output and standard error of the command in `directory`.
+fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ledgerline"));
+    let output = command.current_dir(directory).args(arguments).env_clear().output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn json(directory: &Path, arguments: &[&str]) -> Value {
+    let (code, stdout, stderr) = run(directory, arguments);
+    assert!(code < 2, "{arguments:?}: {stderr}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+/// The fixture's store in a directory of its own, as `store`; damaged in one byte if `at` says where.
+fn fixture(at: Option<usize>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    fs::create_dir(&store).unwrap();
+    for name in ["MANIFEST", "0000000002.seg", "0000000003.seg"] {
+        let mut bytes = fs::read(Path::new(FIXTURE).join(name)).unwrap();
+        if let Some(at) = at.filter(|_| name == "0000000002.seg") {
+            bytes[at] ^= 1;
+        }
+        fs::write(store.join(name), bytes).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn verify_tells_what_it_covered_and_its_exit_code_tells_sound_from_damaged() {
+    let dir = fixture(None);
+    let (code, stdout, stderr) = run(dir.path(), &["verify", "store"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for part in
+        ["files       2 segments", "log         32 records in 15 groups, up to seq 41", "of 5 events", "\nsound\n"]
+    {
+        assert!(stdout.contains(part), "{part:?} in {stdout}");
+    }
+    let verification = json(dir.path(), &["verify", "store", "--json"]);
+    assert_eq!((&verification["events"]["completed"], &verification["damage"]), (&1.into(), &Value::Array(Vec::new())));
+    let dir = fixture(Some(600));
+    let (code, stdout, _) = run(dir.path(), &["verify", "store"]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("DAMAGE  store/0000000002.seg, offset 520, seq 14: the body of record 14"), "{stdout}");
+    assert!(stdout.contains("put the file back from a backup, or keep what verifies with `ledgerline salvage`"));
+    let (code, _, stderr) = run(dir.path(), &["verify", "nowhere"]);
+    assert_eq!((code, stderr.as_str()), (2, "ledgerline: no store at nowhere\n"));
+}
+
+#[test]
+fn salvage_writes_nothing_before_each_loss_is_accepted() {
+    let dir = fixture(Some(600));
+    let (code, stdout, _) = run(dir.path(), &["salvage", "store", "--to", "new"]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("LOST    records 14 to 14\n") && stdout.contains("nothing was written"), "{stdout}");
+    assert!(!dir.path().join("new").exists());
+    assert_eq!(run(dir.path(), &["salvage", "store", "--to", "new", "--accept-damage", "15"]).0, 1, "another record");
+    assert!(!dir.path().join("new").exists());
+    let (code, stdout, _) = run(dir.path(), &["salvage", "store", "--to", "new", "--accept-damage", "14"]);
+    assert_eq!(code, 1, "something was lost");
+    assert!(
+        stdout.contains("the last that survives of it: completed at 28") && stdout.contains("is verified"),
+        "{stdout}"
+    );
+    assert_eq!(run(dir.path(), &["verify", "new"]).0, 0);
+    let (_, dumped, _) = run(dir.path(), &["list", "--data", "new"]);
+    assert!(dumped.contains("second error"), "{dumped}");
+    let (code, stdout, _) = run(dir.path(), &["salvage", "new", "--to", "newer"]);
+    assert!(code == 0 && stdout.contains("nothing was lost"), "{stdout}");
+    let (code, _, stderr) = run(dir.path(), &["salvage", "store", "--to", "new", "--accept-damage", "all"]);
+    assert!(code == 2 && stderr.contains("the directory is not empty"), "{stderr}");
+    assert_eq!(run(dir.path(), &["salvage", "store", "--to", "x", "--accept-damage", "some"]).0, 2);
+}
+
+#[test]
+fn backup_and_status_answer_beside_whoever_holds_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("store"), StoreOptions::default()).unwrap();
+    let append = |id: &str| store.append(NewEvent::new("Issue", &1).unwrap().id(id)).unwrap().seq;
+    let first = append("first");
+    let claim = store.claim(1).unwrap().remove(0);
+    store.settle(&claim, Outcome::Done).unwrap();
+    let second = append("second");
+    let made = json(dir.path(), &["backup", "copy", "--data", "store", "--json"]);
+    assert_eq!((&made["last_seq"], &made["segments"]), (&second.into(), &1.into()));
+    assert_eq!(run(dir.path(), &["verify", "copy"]).0, 0);
+    let to_seq = second.to_string();
+    let (code, stdout, _) = run(dir.path(), &["backup", "earlier", "--data", "store", "--to-seq", &to_seq]);
+    assert!(code == 0 && stdout.contains(&format!("up to record {second} is in earlier")), "{stdout}");
+    let (code, _, stderr) = run(dir.path(), &["backup", "copy", "--data", "store"]);
+    assert!(code == 2 && stderr.contains("is not empty"), "{stderr}");
+
+    let at = first.to_string();
+    let (code, stdout, _) = run(dir.path(), &["status", "--at", &at, "--data", "store"]);
+    assert!(code == 0 && stdout.contains("pending     1\n") && stdout.contains("completed   0\n"), "{stdout}");
+    let (_, stdout, _) = run(dir.path(), &["status", "first", "--at", &to_seq, "--data", "store"]);
+    assert!(stdout.contains("status   completed"), "{stdout}");
+    let (code, _, stderr) = run(dir.path(), &["status", "second", "--at", &at, "--data", "store"]);
+    assert!(code == 2 && stderr.contains("no event \"second\" is known to have been there at record"), "{stderr}");
+    assert_eq!(run(dir.path(), &["status", "--at", "noon", "--data", "store"]).0, 2);
+    let (_, stdout, _) = run(dir.path(), &["show", "first", "--history", "--data", "store"]);
+    assert!(
+        stdout.contains("started    → processing  attempt 1") && stdout.contains("completed  → completed"),
+        "{stdout}"
+    );
+}
