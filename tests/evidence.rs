@@ -258,6 +258,17 @@ fn whatever_is_damaged_what_verifies_is_salvaged_and_nothing_finished_runs_again
         put_in += report.put_in;
         uncertain += report.uncertain.len();
         let store = Store::open(&to, options()).unwrap();
+        let mut next = 1;
+        let mut reader = store.read_from(1);
+        while let Some(item) = reader.next_timeout(Duration::ZERO).unwrap() {
+            let (from, to) = match item {
+                LogItem::Compacted { from, to } => (from, to),
+                LogItem::Entry(entry) => (entry.seq, entry.seq),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(from, next, "seed {seed}: entries and gaps are every number");
+            next = to + 1;
+        }
         let is_lost = |seq: u64| report.lost.iter().any(|range| (range.from..=range.to).contains(&seq));
         let after = stories(&store);
         for (id, status, _, steps) in &before {
@@ -278,8 +289,19 @@ fn whatever_is_damaged_what_verifies_is_salvaged_and_nothing_finished_runs_again
             }
         }
         store.close().unwrap();
-        let verification = verify(&to).unwrap();
-        assert!(verification.is_sound(), "seed {seed}: {:?}", verification.damage);
+        let copy = dir.path().join("copy");
+        let _ = fs::remove_dir_all(&copy);
+        backup(&to, &copy, None).unwrap();
+        for path in [&to, &copy] {
+            let verification = verify(path).unwrap();
+            assert!(verification.is_sound(), "seed {seed}: {:?}", verification.damage);
+        }
+        // What was salvaged once can be damaged and salvaged again.
+        damage(&copy, &mut chance);
+        let again = dir.path().join("again");
+        let _ = fs::remove_dir_all(&again);
+        salvage(&copy, &again, &Acceptance::All).unwrap();
+        Store::open(&again, options()).unwrap().close().unwrap();
     }
     assert!(put_in > 0 && uncertain > 0, "{put_in} were put in, {uncertain} are uncertain");
 }

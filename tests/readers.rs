@@ -1,12 +1,13 @@
 //! Whoever reads a store while another writes it: nothing is missing, nothing comes twice, and nothing sound is called damaged.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what its own scaffolding cannot do fails a test")]
+#![expect(clippy::disallowed_methods, reason = "a test that damages files touches them")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ledgerline::{LogItem, NewEvent, Outcome, Point, Reader, Status, Store, StoreOptions, as_of};
+use ledgerline::{ErrorKind, LogItem, NewEvent, Outcome, Point, Reader, Status, Store, StoreOptions, as_of};
 
 fn options() -> StoreOptions {
     StoreOptions::default()
@@ -221,4 +222,31 @@ fn what_was_forgotten_since_is_said_to_be_missing() {
     let then = as_of(dir.path(), Point::Seq(now.retained_from + 5), None).unwrap();
     assert!(!then.complete, "{then:?}");
     assert_eq!(as_of(dir.path(), Point::Seq(1), None).unwrap().seq, 0);
+}
+
+#[test]
+fn records_that_damage_took_are_an_error_and_never_called_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options().max_event_age(Duration::from_hours(1))).unwrap();
+    for number in 0..400 {
+        store.append(event(&format!("e{number}"))).unwrap();
+    }
+    store.close().unwrap();
+    let path = dir.path().join("0000000002.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.iter_mut().skip(30_000).take(100).for_each(|byte| *byte ^= 1);
+    std::fs::write(&path, bytes).unwrap();
+    let reader = Store::open_read_only(dir.path()).unwrap().read_from(1);
+    let items: Vec<_> = reader.collect();
+    let (last, before) = items.split_last().unwrap();
+    let seqs: Vec<u64> = before
+        .iter()
+        .map(|item| match item {
+            Ok(LogItem::Entry(entry)) => entry.seq,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "all before the bad place is yielded");
+    let error = last.as_ref().unwrap_err();
+    assert_eq!((error.kind(), error.seq()), (ErrorKind::Corrupt, Some(seqs.len() as u64 + 1)));
 }

@@ -42,7 +42,7 @@ impl Backup {
         } else {
             let to = printable(&self.to.display().to_string());
             let _ = output.line(format_args!(
-                "store {} up to record {} is in {to}: {} segments, {} of them linked, {} bytes copied",
+                "store {} up to record {} is in {to}: segments {}, linked {}, bytes copied {}",
                 backup.store, backup.last_seq, backup.segments, backup.segments_linked, backup.bytes_copied
             ));
         }

@@ -112,6 +112,19 @@ impl Manifest {
         self.dropped.get(index).is_some_and(|extent| extent.first_seq <= seq)
     }
 
+    /// Whether all records of the range lay in segments that were dropped.
+    pub(crate) fn has_dropped_all(&self, from_seq: u64, to_seq: u64) -> bool {
+        let index = self.dropped.partition_point(|extent| extent.last_seq < from_seq);
+        let mut next = from_seq;
+        for extent in self.dropped.iter().skip(index).take_while(|extent| extent.first_seq <= to_seq) {
+            if extent.first_seq > next {
+                return false;
+            }
+            next = extent.last_seq + 1;
+        }
+        next > to_seq
+    }
+
     /// What the file `name` must hold, if compaction wrote it.
     pub(crate) fn rewritten(&self, name: Name) -> Option<&Extent> {
         let index = self.rewritten.binary_search_by_key(&name.ordinal, |extent| extent.first_ordinal).ok()?;

@@ -11,6 +11,8 @@ use crate::log::source::Source;
 const PROBE_BYTES: usize = 256 * 1024;
 /// How often a reader starts again because compaction changed the set of files under it.
 const ATTEMPTS_MAX: u32 = 100;
+/// How often it does so because a file is missing: a name that came while names were listed need not be among them.
+const GAP_ATTEMPTS_MAX: u32 = 3;
 
 /// The files of a store.
 #[derive(Debug)]
@@ -41,7 +43,9 @@ impl Survey {
             let generation = Manifest::read(dir)?.map(|manifest| manifest.generation);
             match survey {
                 Ok(survey) if survey.manifest.as_ref().map(|manifest| manifest.generation) == generation => {
-                    return Ok(survey);
+                    if attempt >= GAP_ATTEMPTS_MAX || survey.is_without_gaps() {
+                        return Ok(survey);
+                    }
                 }
                 Err(Error::Env(error)) if error.is_not_found() && attempt < ATTEMPTS_MAX => {}
                 Err(error) => return Err(error),
@@ -53,6 +57,17 @@ impl Survey {
             }
             attempt += 1;
         }
+    }
+
+    /// Whether each file follows the one before.
+    fn is_without_gaps(&self) -> bool {
+        let Some(manifest) = &self.manifest else { return true };
+        let mut ordinal = 0;
+        self.files.iter().all(|file| {
+            let follows = manifest.next_after(ordinal).name() == file.name;
+            ordinal = file.rewritten(manifest).map_or(file.name.ordinal, |extent| extent.last_ordinal);
+            follows
+        })
     }
 
     fn once(dir: &Dir, writable: bool) -> Result<Self, Error> {

@@ -295,9 +295,11 @@ impl<'a> Audit<'a> {
             Ok(header) => header,
             Err(error) => return self.reject(file, error),
         };
+        // Beside a writer, the file may have grown since it was opened.
+        let bytes = file.file.len().map_err(of_env)?;
         let mut source = Source::windowed(&file.file);
         let mut lines = Lines { audit: self, file, names_predecessor: !header.is_sparse() };
-        let scan = scan(&mut source, file.bytes, &header, Seqs::Any, &mut lines).map_err(|stopped| match stopped {
+        let scan = scan(&mut source, bytes, &header, Seqs::Any, &mut lines).map_err(|stopped| match stopped {
             Stopped::Unreadable(error) => of_env(error),
             Stopped::ByVisitor(error) => error,
         })?;

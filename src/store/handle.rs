@@ -18,6 +18,7 @@ use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
 use crate::store::reception::{Decision, Fate, Ids, Prepared};
 use crate::store::runs::Claimed;
+use crate::store::verify::{Verification, verify};
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
 ///
@@ -335,6 +336,14 @@ impl Store {
         let seq = self.find(id).ok_or_else(missing)?;
         let seq = self.shared().step(|core, now| core.cancel(seq, reason, now))?;
         self.shared().wait(seq, Level::Durable)
+    }
+
+    /// Reads everything in the store again and says whether it is as it was written. As [`verify`](crate::verify()).
+    ///
+    /// # Errors
+    /// As [`verify`](crate::verify()).
+    pub fn verify(&self) -> Result<Verification, Error> {
+        verify(self.path())
     }
 
     /// Copies the store into `to`, which must not exist or be empty, while it is in use; everything that was acknowledged before is in

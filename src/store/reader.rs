@@ -149,8 +149,13 @@ impl Reader {
     fn fill(&mut self, durable: u64) -> Result<(), Error> {
         let Some((segment, end)) = self.segment()? else {
             // Opened for reading, and compaction took the end.
-            self.ready.push_back(LogItem::Compacted { from: self.cursor, to: durable });
-            self.cursor = durable + 1;
+            let (from, to) = (self.cursor, durable);
+            if !self.shared.desk().core.manifest.has_dropped_all(from, to) {
+                let text = format!("the log is damaged: the records {from} to {to} are lost");
+                return Err(Error::new(ErrorKind::Corrupt, text).at_path(self.shared.dir.path()).at_seq(from));
+            }
+            self.ready.push_back(LogItem::Compacted { from, to });
+            self.cursor = to + 1;
             return Ok(());
         };
         let key = segment.key();
@@ -171,6 +176,7 @@ impl Reader {
         }
         self.cursor = gather.cursor;
         self.at = Some((key, offset));
+        self.check_gaps(&segment)?;
         if self.ready.is_empty() {
             return Err(damaged(&segment, offset, self.cursor, &"the segment ends before its last record"));
         }
@@ -188,6 +194,25 @@ impl Reader {
         }
         Err(Error::new(ErrorKind::NotFound, "compaction replaced the segment again and again; read from here anew")
             .at_seq(self.cursor))
+    }
+
+    /// A gap that compaction did not leave is damage: a store that was opened for reading may have such gaps.
+    fn check_gaps(&mut self, segment: &Segment) -> Result<(), Error> {
+        let is_gap = |item: &LogItem| matches!(item, LogItem::Compacted { .. });
+        if !self.ready.iter().any(is_gap) {
+            return Ok(());
+        }
+        let desk = self.shared.desk();
+        let lost = self.ready.iter().position(|item| match item {
+            LogItem::Compacted { from, to } => !desk.core.manifest.has_dropped_all(*from, *to),
+            LogItem::Entry(_) => false,
+        });
+        drop(desk);
+        let Some(index) = lost else { return Ok(()) };
+        let Some(LogItem::Compacted { from, to }) = self.ready.drain(index..).next() else { return Ok(()) };
+        let text = format!("the records {from} to {to} are lost");
+        self.cursor = from;
+        Err(damaged(segment, SEGMENT_HEADER_BYTES, from, &text))
     }
 
     /// The item with the event's id, where it is about one.

@@ -89,9 +89,11 @@ impl<'a> Replay<'a> {
             Rigour::Strict if role != Role::Last => Source::mapped(&file.file).map_err(failure::of_env)?,
             _ => Source::windowed(&file.file),
         };
+        // Beside a writer, the file may have grown since it was opened.
+        let bytes = file.file.len().map_err(failure::of_env)?;
         let seqs = if self.rigour == Rigour::Strict { Seqs::From(self.last_seq + 1) } else { Seqs::Any };
         let mut visitor = Applying { is_first: !header.is_sparse(), replay: self, key, path: file.file.path() };
-        let scan = scan(&mut source, file.bytes, &header, seqs, &mut visitor).map_err(|stopped| match stopped {
+        let scan = scan(&mut source, bytes, &header, seqs, &mut visitor).map_err(|stopped| match stopped {
             Stopped::Unreadable(error) => failure::of_env(error),
             Stopped::ByVisitor(error) => error,
         })?;

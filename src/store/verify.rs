@@ -118,7 +118,7 @@ impl Problem {
 /// that must agree; and each kept event's data, read again at its place.
 ///
 /// It may run beside a process that writes, and then shows what that one had written when it came to each file. It takes about as
-/// long as reading the files twice, and about 200 bytes of memory for each kept event.
+/// long as reading the files twice, and about 400 bytes of memory for each kept event.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::UnsupportedFormat`]: a newer version wrote it. [`ErrorKind::Io`]: it cannot
