@@ -387,6 +387,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_neither_in_its_segment_nor_in_what_is_left_of_it_was_compacted() {
+        let two = Manifest::new([1; 16]).after(&[segment(2), segment(3), segment(5)], None);
+        let manifest = two.after(&[], Some(rewritten(2, 3, 1)));
+        assert_eq!(two.compacted(), [(20, 39), (50, 59)]);
+        assert_eq!(manifest.compacted(), [(20, 22), (36, 39), (50, 59)]);
+        for (from, to, dropped) in [(20, 39, true), (50, 50, true), (19, 20, false), (39, 40, false), (30, 55, false)] {
+            assert_eq!(manifest.has_dropped_all(from, to), dropped, "{from} to {to}");
+        }
+    }
+
+    #[test]
     fn what_is_left_of_segments_follows_in_their_place_and_can_go_in_its_turn() {
         let originals = [segment(1), segment(2), segment(3), segment(4)];
         let first = Manifest::new([1; 16]).after(&originals[1..3], Some(rewritten(2, 3, 1)));

@@ -219,3 +219,99 @@ impl<'l> Mending<'l> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::entry::{Completed, Flags, Received};
+
+    const OF: Of = Of { seq: 3, id_hash: 7 };
+
+    fn received() -> Entry<'static> {
+        Entry::Received(Received {
+            id: "a",
+            event_type: "T",
+            action: None,
+            source: "s",
+            key: None,
+            received_at: 1,
+            not_before: None,
+            priority: 0,
+            max_retries: 3,
+            flags: Flags::default(),
+            body_hash: None,
+            headers: Vec::new(),
+            body: b"1",
+        })
+    }
+
+    fn started(epoch: u64, attempt: u32) -> Entry<'static> {
+        Entry::Started(Started { of: OF, epoch, attempt, alone: false, opens_claim: true, at: 9 })
+    }
+
+    fn completed(epoch: u64, started: u64) -> Entry<'static> {
+        Entry::Completed(Completed { of: OF, token: Token { epoch, started }, at: 9 })
+    }
+
+    fn begun(epoch: u64) -> Entry<'static> {
+        Entry::Begun(Begun { first_seq: 1, epoch, boot: 1, at: 0, predecessor: None })
+    }
+
+    /// What is put in, by name, where these survive; and why the last of them is left out, if it is.
+    fn mended(lost: &[(u64, u64)], survivors: &[(u64, Entry<'_>)]) -> (Vec<(u64, &'static str)>, Option<LeftOut>) {
+        let mut mending = Mending::new(lost);
+        let mut why = None;
+        for (seq, entry) in survivors {
+            why = mending.entry(*seq, entry, |_| OF.id_hash);
+        }
+        (mending.put_in.iter().map(|(seq, entry)| (*seq, entry.name())).collect(), why)
+    }
+
+    #[test]
+    fn what_survivors_prove_is_put_into_the_gap_and_nothing_else() {
+        let (first, reception) = ((1, begun(1)), (3, received()));
+        let gap = [(4, 9)];
+        for (survivors, put_in) in [
+            (vec![(10, started(1, 1)), (11, completed(1, 10))], vec![]),
+            (vec![(12, completed(1, 7))], vec![(7, "started")]),
+            (vec![(12, started(1, 2))], vec![]),
+            (vec![(12, completed(2, 7))], vec![(4, "begun"), (7, "started")]),
+        ] {
+            let survivors = [vec![first.clone(), reception.clone()], survivors].concat();
+            assert_eq!(mended(&gap, &survivors), (put_in, None), "{survivors:?}");
+        }
+        let running = [first.clone(), reception.clone(), (4, started(1, 1))];
+        for (survivors, put_in) in [
+            (vec![(12, started(1, 2))], vec![(5, "released")]),
+            (vec![(12, completed(1, 8))], vec![(5, "released"), (8, "started")]),
+            (vec![(5, completed(1, 4)), (12, started(1, 2))], vec![(6, "replayed")]),
+        ] {
+            let survivors = [running.to_vec(), survivors].concat();
+            let lost = [(if put_in.iter().any(|(seq, _)| *seq == 6) { 6 } else { 5 }, 9)];
+            assert_eq!(mended(&lost, &survivors), (put_in, None), "{survivors:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_left_out_and_orphans_name_their_event() {
+        let orphan = mended(&[(2, 9)], &[(1, begun(1)), (12, completed(1, 7))]);
+        assert_eq!(orphan, (Vec::new(), Some(LeftOut::Orphan(OF))));
+        let compacted = mended(&[(5, 9)], &[(1, begun(1)), (12, completed(1, 7))]);
+        assert_eq!(compacted, (Vec::new(), None), "its reception was dropped with good reason");
+        let survivors = [(1, begun(1)), (3, received()), (12, completed(1, 7))];
+        assert_eq!(mended(&[], &survivors), (Vec::new(), Some(LeftOut::Untold)), "there is no gap");
+    }
+
+    #[test]
+    fn free_seqs_are_lost_ones_in_order_and_each_is_taken_once() {
+        let lost = [(4, 5), (8, 9)];
+        let mut mending = Mending::new(&lost);
+        let mut taken = Vec::new();
+        while let Some(seq) = mending.free(4, 9) {
+            mending.put(seq, Entry::Replayed(Replayed { of: OF, at: 0 }));
+            taken.push(seq);
+        }
+        assert_eq!(taken, [5, 8]);
+        assert_eq!((mending.free(0, 9), mending.free(8, 20)), (Some(4), Some(9)));
+    }
+}
