@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ledgerline::{
@@ -34,10 +35,18 @@ impl Race<'_> {
         !self.stop.load(Ordering::Relaxed)
     }
 
-    /// Appends and completes events, keeps some for good, and compacts.
-    fn write(&self, store: &Store) {
+    /// Appends and completes events, keeps some for good, compacts, and now and then closes the store and opens it again.
+    fn write(&self) {
+        let mut store = Store::open(self.dir, options()).unwrap();
+        let mut follower = follow(&store);
         let mut number = 0_u64;
         while self.is_on() {
+            if number % 500 == 499 {
+                store.close().unwrap();
+                follower.join().unwrap();
+                store = Store::open(self.dir, options()).unwrap();
+                follower = follow(&store);
+            }
             let event = |id: String| NewEvent::new("Work", &"x".repeat(700)).unwrap().id(id);
             let batch = (0..=number % 5).map(|index| event(format!("{number}-{index}"))).collect();
             store.append_many(batch).unwrap();
@@ -61,6 +70,8 @@ impl Race<'_> {
             }
             number += 1;
         }
+        store.close().unwrap();
+        follower.join().unwrap();
     }
 
     fn kept(&self) -> BTreeSet<String> {
@@ -76,6 +87,12 @@ impl Race<'_> {
             assert!(missing.is_empty(), "{name} misses {missing:?}");
         }
     }
+}
+
+/// Reads along with the writer until it closes the store.
+fn follow(store: &Store) -> JoinHandle<BTreeSet<String>> {
+    let reader = store.read_from(1);
+    std::thread::spawn(|| ids(reader))
 }
 
 fn dump(dir: &Path) -> BTreeSet<String> {
@@ -138,7 +155,7 @@ fn whoever_reads_beside_a_writer_with_compaction_finds_all_of_it_sound() {
     let seconds = std::env::var("LEDGERLINE_RACE_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path();
-    let store = Store::open(dir, options()).unwrap();
+    Store::open(dir, options()).unwrap().close().unwrap();
     let race = Race {
         dir,
         stop: AtomicBool::new(false),
@@ -146,7 +163,6 @@ fn whoever_reads_beside_a_writer_with_compaction_finds_all_of_it_sound() {
         deleted: AtomicU64::new(0),
         rewritten: AtomicU64::new(0),
     };
-    let follower = store.read_from(1);
     std::thread::scope(|scope| {
         // Whoever fails ends the race for all.
         let run = |work: &dyn Fn(&Race<'_>)| {
@@ -154,8 +170,7 @@ fn whoever_reads_beside_a_writer_with_compaction_finds_all_of_it_sound() {
             race.stop.store(true, Ordering::Relaxed);
             assert!(failed.is_ok(), "see above");
         };
-        scope.spawn(move || run(&|race| race.write(&store)));
-        scope.spawn(move || drop(ids(follower)));
+        scope.spawn(move || run(&|race| race.write()));
         scope.spawn(move || run(&|race| race.look("dump", dump)));
         scope.spawn(move || run(&|race| race.look("list", list)));
         scope.spawn(move || {
