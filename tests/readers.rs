@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ledgerline::{ErrorKind, LogItem, NewEvent, Outcome, Point, Reader, Status, Store, StoreOptions, as_of};
+use ledgerline::{ErrorKind, LogItem, NewEvent, Outcome, Point, Reader, Status, Store, StoreOptions, as_of, audit};
 
 fn options() -> StoreOptions {
     StoreOptions::default()
@@ -249,4 +249,34 @@ fn records_that_damage_took_are_an_error_and_never_called_compacted() {
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "all before the bad place is yielded");
     let error = last.as_ref().unwrap_err();
     assert_eq!((error.kind(), error.seq()), (ErrorKind::Corrupt, Some(seqs.len() as u64 + 1)));
+}
+
+#[test]
+fn a_segment_that_is_begun_while_the_log_is_read_is_not_held_against_what_was_read_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let prepared = dir.path().join("0000000002.seg");
+    let mut number = 0;
+    let mut append = || {
+        number += 1;
+        store.append(event(&format!("e{number}"))).unwrap();
+    };
+    while !prepared.exists() {
+        append();
+    }
+    append();
+    let third = dir.path().join("0000000003.seg");
+    let mut told = Vec::new();
+    let report = audit::audit(dir.path(), &mut |item| {
+        if let audit::Item::Segment { segment: 2, .. } = item {
+            // The first segment was read; now it is filled to its end, and the second is begun.
+            while !third.exists() {
+                append();
+            }
+        }
+        told.push(item);
+        Ok(())
+    });
+    assert_eq!(report.unwrap().damage, 0, "{told:?}");
+    assert!(third.exists(), "the second segment was met while it was empty");
 }
