@@ -144,6 +144,11 @@ impl Disk {
         self.machine().lies = true;
     }
 
+    /// Has reserving succeed without doing anything, as where a file system cannot: files grow as they are written.
+    pub(crate) fn let_files_grow(&self) {
+        self.machine().image.grows = true;
+    }
+
     /// Bounds the space that all files take together.
     pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
         self.machine().capacity = bytes;

@@ -173,6 +173,9 @@ impl FileHandle {
     pub(in crate::env) fn reserve(&self, length: u64) -> io::Result<()> {
         self.check_writable()?;
         let mut machine = self.disk.machine();
+        if machine.image.grows {
+            return machine.check_power();
+        }
         machine.check_room(self.inode, length)?;
         machine.change(Kind::Reserve, &self.name, |image, _| {
             image.file_mut(self.inode).extend(length);

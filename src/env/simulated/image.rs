@@ -26,12 +26,14 @@ pub(super) struct Image {
     next: u64,
     /// A name whose bytes nobody relies on: of them a loss of power always leaves the newest, which spares many equal cases.
     pub(super) indifferent: &'static str,
+    /// Whether space cannot be reserved, so that files grow as they are written.
+    pub(super) grows: bool,
 }
 
 impl Image {
     pub(super) fn new() -> Self {
         let root = Arc::new(Node::Folder(Folder::default()));
-        Self { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, indifferent: "" }
+        Self { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, indifferent: "", grows: false }
     }
 
     pub(super) fn add(&mut self, node: Node) -> u64 {
@@ -88,7 +90,7 @@ impl Image {
 
     /// What a loss of power leaves.
     pub(super) fn after_crash(&self, choices: &mut Choices) -> Self {
-        let mut left = Self { nodes: BTreeMap::new(), next: self.next, indifferent: self.indifferent };
+        let mut left = Self { nodes: BTreeMap::new(), ..*self };
         left.take_folder(self, ROOT, choices);
         left
     }

@@ -170,6 +170,9 @@ fn a_full_disk_refuses_to_let_files_grow_and_reserved_space_stays() {
     assert!(file.reserve(1_025).unwrap_err().is_full());
     dir.remove("other").unwrap();
     file.reserve(1_025).unwrap();
+    disk.let_files_grow();
+    file.reserve(1_000_000).unwrap();
+    assert_eq!(file.len().unwrap(), 1_025, "a file system that cannot reserve lets files grow");
 }
 
 #[test]

@@ -23,8 +23,23 @@ pub(super) struct Reach {
     pub(super) states_again_max: usize,
     /// The recovery from one state in so many is crashed.
     pub(super) again_every: u64,
+    /// Whether files grow, because the file system cannot reserve space.
+    pub(super) grows: bool,
     /// Whether syncs lie.
     pub(super) lies: bool,
+}
+
+impl Reach {
+    fn disk(self) -> Disk {
+        let disk = Disk::new();
+        if self.grows {
+            disk.let_files_grow();
+        }
+        if self.lies {
+            disk.lie();
+        }
+        disk
+    }
 }
 
 /// What a campaign came to.
@@ -43,7 +58,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.sequences += other.sequences;
         self.states += other.states;
         self.states_again += other.states_again;
@@ -100,11 +115,7 @@ pub(super) fn on_all_cores<C: Sync>(cases: &[C], one: impl Fn(&C) -> Tally + Syn
 /// Crashes at every call of the last of `ops`; without any, of the creation.
 pub(super) fn crash_in_the_last(ops: &[Op], reach: Reach) -> Tally {
     let mut tally = Tally { sequences: 1, ..Tally::default() };
-    let disk = Disk::new();
-    if reach.lies {
-        disk.lie();
-    }
-    let mut world = World::new(disk, first_day());
+    let mut world = World::new(reach.disk(), first_day());
     let lived = live(&mut world, ops);
     let frames = world.disk.stop();
     (tally.segments_deleted, tally.segments_rewritten) = (world.deleted, world.rewritten);
@@ -113,6 +124,9 @@ pub(super) fn crash_in_the_last(ops: &[Op], reach: Reach) -> Tally {
     }
     let mut seen = HashSet::new();
     for (frame, disk) in frames.iter().enumerate() {
+        if let Err(what) = judge_death(&world, frame, disk, reach, &mut tally) {
+            tally.violated(format!("{ops:?}, the process dies at frame {frame} of {}: {what}", frames.len()));
+        }
         let promises = world.ledger.promises.iter().filter(|promise| promise.frame <= frame).count();
         for left in disk.crashes(reach.states_max, frame as u64) {
             if seen.insert((left.fingerprint(), promises))
@@ -157,6 +171,31 @@ fn judge(world: &World, frame: usize, left: &Disk, reach: Reach, tally: &mut Tal
     Ok(())
 }
 
+/// Only the process dies: what it did not sync is still to be seen. Another one opens the store; what it believes must be durable then,
+/// and if the power fails meanwhile, what was promised must still be there.
+fn judge_death(world: &World, frame: usize, disk: &Disk, reach: Reach, tally: &mut Tally) -> Result<(), String> {
+    tally.states += 1;
+    let start = Start { wall: world.wall, number: world.starts + 1, boot: world.boot };
+    let opened = recover(&disk.copy(), &world.ledger, frame, start)?;
+    if !tally.states.is_multiple_of(reach.again_every) {
+        return Ok(());
+    }
+    let again = Start { number: start.number + 2, boot: start.boot + 1, ..start };
+    let mut seen = HashSet::new();
+    for (index, disk) in opened.frames.iter().enumerate() {
+        for left in disk.crashes(1, index as u64) {
+            if seen.insert(left.fingerprint()) {
+                tally.states_again += 1;
+                let mut ledger = world.ledger.clone();
+                ledger.start_over(opened.left.last_seq());
+                recover(&left, &ledger, frame, again)
+                    .map_err(|what| format!("frame {index} of the opening: {what}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A long life by seed: 5 to 12 operations, some of which the power does not outlast; life goes on with what is left.
 pub(super) fn long_life(seed: u64, reach: Reach) -> Tally {
     let mut tally = Tally { sequences: 1, ..Tally::default() };
@@ -168,10 +207,7 @@ pub(super) fn long_life(seed: u64, reach: Reach) -> Tally {
 
 fn live_long(seed: u64, reach: Reach, tally: &mut Tally) -> Result<(), String> {
     let mut choices = Choices::seeded(seed);
-    let mut world = World::new(Disk::new(), first_day());
-    if reach.lies {
-        world.disk.lie();
-    }
+    let mut world = World::new(reach.disk(), first_day());
     for _ in 0..5 + choices.pick(8) {
         let op = Op::ALL[choices.pick(Op::ALL.len())];
         world.disk.record();

@@ -105,6 +105,12 @@ impl Ledger {
         assert!(promised <= seq, "what was promised up to {promised} is not even written past {seq}");
     }
 
+    /// Another process goes on after `seq`, and may write there what it writes by itself.
+    pub(super) fn start_over(&mut self, seq: u64) {
+        self.facts.retain(|fact, _| *fact <= seq);
+        self.last_seq = u64::MAX;
+    }
+
     /// The receptions of events that are finished, and were so before `at`.
     pub(super) fn finished_before(&self, at: i64) -> Vec<u64> {
         let received = self.facts.iter().filter(|(_, fact)| fact.of().is_none());
