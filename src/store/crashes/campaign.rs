@@ -183,7 +183,7 @@ fn judge_death(world: &World, frame: usize, disk: &Disk, reach: Reach, tally: &m
     let again = Start { number: start.number + 2, boot: start.boot + 1, ..start };
     let mut seen = HashSet::new();
     for (index, disk) in opened.frames.iter().enumerate() {
-        for left in disk.crashes(1, index as u64) {
+        for left in disk.crashes(reach.states_again_max, index as u64) {
             if seen.insert(left.fingerprint()) {
                 tally.states_again += 1;
                 let mut ledger = world.ledger.clone();

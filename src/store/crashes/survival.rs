@@ -41,6 +41,14 @@ fn where_files_grow_an_opening_makes_durable_what_it_believes() {
     assert_sound(&on_all_cores(&lives, |ops| crash_in_the_last(ops, reach)));
 }
 
+/// A manifest that was renamed and is not durable is seen by the next process, which removes what it calls dropped: in this order both
+/// must reach the disk (R5).
+#[test]
+fn names_that_a_dead_process_left_in_memory_are_durable_before_anything_is_built_on_them() {
+    let reach = Reach { again_every: 1, states_again_max: 16, ..REACH };
+    assert_sound(&crash_in_the_last(&[Op::Rotate, Op::Compact], reach));
+}
+
 /// More of the same, with no state spared.
 #[test]
 #[ignore = "a campaign: run it optimised"]
