@@ -174,7 +174,7 @@ fn whoever_reads_beside_a_writer_with_compaction_finds_all_of_it_sound() {
         scope.spawn(move || run(&|race| race.look("dump", dump)));
         scope.spawn(move || run(&|race| race.look("list", list)));
         scope.spawn(move || {
-            run(&|race| race.look("read_from", |dir| ids(Store::open_read_only(dir).unwrap().read_from(1))))
+            run(&|race| race.look("read_from", |dir| ids(Store::open_read_only(dir).unwrap().read_from(1))));
         });
         scope.spawn(move || run(&|race| race.look("backup", back_up)));
         scope.spawn(move || {
