@@ -163,13 +163,14 @@ pub(crate) fn scan<V: Visitor>(
 ) -> Result<Scan, Stopped<V::Stop>> {
     let mut scan = Scan { end: SEGMENT_HEADER_BYTES.min(file_bytes), file_bytes, ..Scan::default() };
     let mut digest = crc32fast::Hasher::new();
+    let mut checksums = Vec::new();
     let mut expected = match seqs {
         Seqs::From(seq) => Some(seq),
         Seqs::Any => None,
     };
     let ground = Ground::of(header, file_bytes);
     while scan.end < file_bytes {
-        let group = match read_group(source, ground, scan.end, expected)? {
+        let group = match read_group(source, ground, scan.end, expected, &mut checksums)? {
             Ok(group) => group,
             Err(finding) => {
                 scan.finding = Some(finding);
@@ -179,8 +180,8 @@ pub(crate) fn scan<V: Visitor>(
         for record in group.records() {
             visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
         }
-        group.add_to(&mut digest);
         let head = group.head;
+        digest.update(&checksums);
         scan.first_seq.get_or_insert(head.first_seq);
         scan.last_seq = Some(group.last_seq);
         scan.record_count += u64::from(head.record_count);
@@ -244,14 +245,6 @@ impl<'a> Group<'a> {
             Some(record)
         })
     }
-
-    fn add_to(&self, digest: &mut crc32fast::Hasher) {
-        let mut at = GROUP_HEAD_BYTES;
-        while let Some(header) = self.bytes.get(at..).and_then(unverified) {
-            digest.update(&header.checksum.to_le_bytes());
-            at += aligned(RECORD_HEADER_BYTES + header.length as usize);
-        }
-    }
 }
 
 fn unverified(bytes: &[u8]) -> Option<RecordHeader> {
@@ -273,15 +266,17 @@ pub(crate) fn is_sound_at(
     offset: u64,
 ) -> Result<bool, crate::env::Error> {
     let mut source = Source::windowed(file);
-    Ok(read_group(&mut source, Ground::of(header, file.len()?), offset, None)?.is_ok())
+    Ok(read_group(&mut source, Ground::of(header, file.len()?), offset, None, &mut Vec::new())?.is_ok())
 }
 
-/// The group at `offset`, if it is whole, or what is wrong with it.
+/// The group at `offset`, if it is whole, or what is wrong with it. Leaves the checksums of its headers, which the digests are made
+/// of: four bytes for each record.
 fn read_group<'s>(
     source: &'s mut Source<'_>,
     ground: Ground,
     offset: u64,
     expected: Option<u64>,
+    checksums: &mut Vec<u8>,
 ) -> Result<Result<Group<'s>, Finding>, crate::env::Error> {
     let here = |defect| Finding { offset, defect };
     let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, ground.salt, offset) else {
@@ -291,7 +286,7 @@ fn read_group<'s>(
         return Ok(Err(here(defect)));
     }
     let bytes = source.view(offset, head.length as usize)?;
-    Ok(verify_records(bytes, &head, ground, offset).map(|last_seq| Group { head, last_seq, offset, bytes }))
+    Ok(verify_records(bytes, &head, ground, offset, checksums).map(|last_seq| Group { head, last_seq, offset, bytes }))
 }
 
 fn check_head(head: &GroupHead, ground: Ground, offset: u64, expected: Option<u64>) -> Result<(), Defect> {
@@ -314,10 +309,16 @@ fn check_head(head: &GroupHead, ground: Ground, offset: u64, expected: Option<u6
 }
 
 /// Verifies every record of a group, and that they are just those which its head counts; returns the last one's seq.
-fn verify_records(bytes: &[u8], head: &GroupHead, ground: Ground, offset: u64) -> Result<u64, Finding> {
+fn verify_records(
+    bytes: &[u8],
+    head: &GroupHead,
+    ground: Ground,
+    offset: u64,
+    checksums: &mut Vec<u8>,
+) -> Result<u64, Finding> {
     let mut at = GROUP_HEAD_BYTES;
     let mut last_seq = head.first_seq;
-    let mut digest = crc32fast::Hasher::new();
+    checksums.clear();
     for index in 0..head.record_count {
         let place = offset + at as u64;
         let finding = |defect| Finding { offset: place, defect };
@@ -337,7 +338,7 @@ fn verify_records(bytes: &[u8], head: &GroupHead, ground: Ground, offset: u64) -
         if crc32fast::hash(body) != header.body_checksum {
             return Err(finding(Defect::RecordBody { seq: header.seq }));
         }
-        digest.update(&header.checksum.to_le_bytes());
+        checksums.extend_from_slice(&header.checksum.to_le_bytes());
         let end = at + RECORD_HEADER_BYTES + body.len();
         at = aligned(end);
         // No checksum covers the padding, so nothing may hide there.
@@ -345,7 +346,7 @@ fn verify_records(bytes: &[u8], head: &GroupHead, ground: Ground, offset: u64) -
             return Err(finding(Defect::RecordBody { seq: header.seq }));
         }
     }
-    if at != bytes.len() || digest.finalize() != head.digest {
+    if at != bytes.len() || crc32fast::hash(checksums) != head.digest {
         return Err(Finding { offset, defect: Defect::Records });
     }
     Ok(last_seq)
@@ -405,7 +406,7 @@ fn look_at_candidate<V: Visitor>(
     if *torn >= TORN_COUNT_MAX {
         return Ok(ALIGNMENT as u64);
     }
-    if let Ok(group) = read_group(source, ground, offset, None)? {
+    if let Ok(group) = read_group(source, ground, offset, None, &mut Vec::new())? {
         for record in group.records() {
             visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
         }
