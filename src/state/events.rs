@@ -4,6 +4,7 @@
 //! that is follows from its fields alone ([`Events::lane`]), so no transition can forget a set.
 
 use crate::event::Status;
+use crate::state::index::Gap;
 use crate::state::keys::{self, Keys};
 use crate::state::lanes::Lanes;
 use crate::state::slab::NONE;
@@ -34,9 +35,9 @@ impl Events {
         Self { slots: Slots::new(), lanes: Lanes::new(), types: Types::new(), keys: Keys::new(), deaths_max }
     }
 
-    /// Adds an event.
-    pub(crate) fn add(&mut self, arrival: &Arrival) {
-        let at = self.slots.insert(Slot::new(arrival));
+    /// Adds an event whose id was not found, and led to `gap`.
+    pub(crate) fn add(&mut self, arrival: &Arrival, gap: Gap) {
+        let at = self.slots.insert(Slot::new(arrival), gap);
         self.arrange(at);
     }
 

@@ -61,6 +61,22 @@ impl Index {
         self.shards.get(shard)?.find(tag, is_it)
     }
 
+    /// The same, or where a slot under `hash` would lie: good for one [`Index::fill`] while nothing else changes.
+    pub(crate) fn find_or_gap(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Result<u32, Gap> {
+        let (shard, tag) = split(hash);
+        let found = self.shards.get(shard).map_or(Err(0), |shard| shard.find_or_gap(tag, is_it));
+        found.map_err(|at| Gap { hash, at })
+    }
+
+    /// Puts a slot into a gap.
+    pub(crate) fn fill(&mut self, gap: Gap, slot: u32) {
+        let (shard, tag) = split(gap.hash);
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.fill(gap.at, Cell::new(tag, slot));
+            self.len += 1;
+        }
+    }
+
     pub(crate) fn insert(&mut self, hash: u64, slot: u32) {
         let (shard, tag) = split(hash);
         if let Some(shard) = self.shards.get_mut(shard) {
@@ -85,6 +101,14 @@ impl Index {
             shard.replace(Cell::new(tag, old), Cell::new(tag, new));
         }
     }
+}
+
+/// The place for a hash that was not found.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    hash: u64,
+    /// The empty place in its shard.
+    at: usize,
 }
 
 /// The shard and the tag of a hash.
@@ -130,12 +154,38 @@ impl Shard {
         self.cells.get(at).map(|cell| cell.slot())
     }
 
+    fn find_or_gap(&self, tag: u16, is_it: impl Fn(u32) -> bool) -> Result<u32, usize> {
+        let mut at = self.home(tag);
+        loop {
+            match self.cells.get(at) {
+                Some(cell) if cell.is_empty() => return Err(at),
+                Some(cell) if cell.tag() == tag && is_it(cell.slot()) => return Ok(cell.slot()),
+                Some(_) => at = self.next(at),
+                None => return Err(at),
+            }
+        }
+    }
+
+    fn fill(&mut self, gap: usize, cell: Cell) {
+        if self.is_full() {
+            return self.insert(cell);
+        }
+        debug_assert!(self.cells.get(gap).is_some_and(|gap| gap.is_empty()), "a gap is filled once");
+        self.put(gap, cell);
+        self.len += 1;
+    }
+
     fn insert(&mut self, cell: Cell) {
-        if (self.len as usize + 1) * 100 > self.cells.len() * 85 {
+        if self.is_full() {
             self.grow();
         }
         self.place(cell);
         self.len += 1;
+    }
+
+    /// Whether one more makes it grow.
+    fn is_full(&self) -> bool {
+        (self.len as usize + 1) * 100 > self.cells.len() * 85
     }
 
     fn place(&mut self, cell: Cell) {

@@ -182,6 +182,9 @@ impl Memory {
     }
 
     fn at(&self, id: u128) -> Option<u32> {
+        if self.ghosts.len() == 0 {
+            return None;
+        }
         self.by_id.find(low(id), |at| whole(self.ghosts[at].id) == id)
     }
 

@@ -8,6 +8,7 @@
 //! Twelve bytes a pair, and runs that fill as seqs ascend: about 12.5 bytes per entry, where `BTreeSet` takes 32. Nothing here grows
 //! by doubling: a full run gets a successor or is split.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -17,7 +18,7 @@ const RUN_LEN_MAX: usize = 128;
 const RUN_LEN_MIN: usize = 32;
 
 /// A number and a slot, ordered by number, then slot. Three words, because a `(u64, u32)` would be padded to sixteen bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pair([u32; 3]);
 
 impl Pair {
@@ -34,6 +35,24 @@ impl Pair {
     const fn split(self) -> (u64, u32) {
         let Self([_, _, slot]) = self;
         (self.number(), slot)
+    }
+
+    /// The pair as one number, which is compared without branches.
+    const fn key(self) -> u128 {
+        let (number, slot) = self.split();
+        (number as u128) << 32 | slot as u128
+    }
+}
+
+impl Ord for Pair {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Pair {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -67,7 +86,27 @@ impl Order {
 
     /// The slot under exactly this number; the least if there are several.
     pub(crate) fn get(&self, number: u64) -> Option<u32> {
-        self.from(number).next().filter(|(found, _)| *found == number).map(|(_, slot)| slot)
+        let least = Pair::new(number, 0);
+        let run = self.run_before(least).unwrap_or_default();
+        let found = match run.get(run.partition_point(|pair| *pair < least)) {
+            Some(pair) => pair.split(),
+            None => self.from(number).next()?,
+        };
+        Some(found).filter(|(found, _)| *found == number).map(|(_, slot)| slot)
+    }
+
+    /// The run that a pair would be in, unless it goes before all.
+    fn run_before(&self, pair: Pair) -> Option<&[Pair]> {
+        let last = self.runs.last_key_value().filter(|(first, _)| **first <= pair);
+        last.or_else(|| self.runs.range(..=pair).next_back()).map(|(_, run)| run.as_slice())
+    }
+
+    /// The same, to change it, and its key. Most pairs go to the last run: it is asked first.
+    fn run_before_mut(&mut self, pair: Pair) -> Option<(Pair, &mut Vec<Pair>)> {
+        if self.runs.last_key_value().is_some_and(|(first, _)| *first <= pair) {
+            return self.runs.last_entry().map(|last| (*last.key(), last.into_mut()));
+        }
+        self.runs.range_mut(..=pair).next_back().map(|(first, run)| (*first, run))
     }
 
     /// All from `number` on, ascending.
@@ -94,10 +133,11 @@ impl Order {
     pub(crate) fn insert(&mut self, number: u64, slot: u32) {
         let pair = Pair::new(number, slot);
         self.len += 1;
-        let Some((_, run)) = self.runs.range_mut(..=pair).next_back() else {
+        let Some((_, run)) = self.run_before_mut(pair) else {
             return self.insert_before_all(pair);
         };
-        let at = run.partition_point(|other| *other < pair);
+        let is_after = run.last().is_some_and(|last| *last < pair);
+        let at = if is_after { run.len() } else { run.partition_point(|other| *other < pair) };
         debug_assert!(run.get(at) != Some(&pair), "{pair:?} is inserted twice");
         if run.len() < RUN_LEN_MAX {
             run.insert(at, pair);
@@ -134,11 +174,11 @@ impl Order {
     /// Removes a pair that is there.
     pub(crate) fn remove(&mut self, number: u64, slot: u32) {
         let pair = Pair::new(number, slot);
-        let (key, run) = self.runs.range_mut(..=pair).next_back().expect("only what is there is removed");
+        let (key, run) = self.run_before_mut(pair).expect("only what is there is removed");
         let at = run.binary_search(&pair).expect("only what is there is removed");
         run.remove(at);
+        let left = run.len();
         self.len -= 1;
-        let (key, left) = (*key, run.len());
         if left == 0 {
             self.runs.remove(&key);
         } else if left < RUN_LEN_MIN {

@@ -60,6 +60,10 @@ impl Segments {
 
     /// The entry `seq` lies in `segment`.
     pub(crate) fn note(&mut self, segment: u32, seq: u64) -> &mut SegmentUse {
+        // What is written, or replayed, lies in the last one.
+        if self.uses.last_key_value().is_some_and(|(last, _)| *last == segment) {
+            return self.uses.last_entry().expect("the last one was just seen").into_mut();
+        }
         self.uses.entry(segment).or_insert_with(|| SegmentUse { first_seq: seq, ..SegmentUse::default() })
     }
 

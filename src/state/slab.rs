@@ -60,6 +60,12 @@ impl<T: Vacate> Slab<T> {
         thing
     }
 
+    /// The thing numbered `at`, if there is one.
+    pub(crate) fn get(&self, at: u32) -> Option<&T> {
+        let place = self.chunks.get(at as usize / CHUNK_LEN)?.get(at as usize % CHUNK_LEN)?;
+        if place.next_vacant().is_none() { Some(place) } else { None }
+    }
+
     /// Everything, in the order of the numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let places = self.chunks.iter().flat_map(|chunk| chunk.iter());

@@ -5,16 +5,22 @@ use std::ops::{Index as At, IndexMut as AtMut};
 
 use crate::event::Place;
 use crate::state::hash::low;
-use crate::state::index::Index;
+use crate::state::index::{Gap, Index};
 use crate::state::order::Order;
-use crate::state::slab::Slab;
+use crate::state::slab::{NONE, Slab};
 use crate::state::slot::{Fact, Slot};
+
+/// So many seqs of late are remembered with their slots.
+const RECENT_COUNT: usize = 16_384;
 
 /// The events that are live or retained, by number, by seq, by id and by body; and what only few of them have.
 #[derive(Debug)]
 pub(crate) struct Slots {
     slab: Slab<Slot>,
     by_seq: Order,
+    /// Where the slots of seqs were when last looked for, by their low bits. Transitions follow soon after their receptions, or after
+    /// one another. A slot knows its seq, so nothing here need ever be taken back.
+    recent: Box<[u32]>,
     by_id: Index,
     /// Only those whose body is identity.
     by_body: Index,
@@ -28,6 +34,7 @@ impl Slots {
         Self {
             slab: Slab::new(),
             by_seq: Order::new(),
+            recent: vec![NONE; RECENT_COUNT].into_boxed_slice(),
             by_id: Index::new(),
             by_body: Index::new(),
             ranks: BTreeMap::new(),
@@ -40,11 +47,13 @@ impl Slots {
         self.slab.len()
     }
 
-    pub(crate) fn insert(&mut self, slot: Slot) -> u32 {
-        let (seq, id, identity) = (slot.seq, slot.id(), slot.identity());
+    /// Adds a slot whose id was not found, and led to `gap`.
+    pub(crate) fn insert(&mut self, slot: Slot, gap: Gap) -> u32 {
+        let (seq, identity) = (slot.seq, slot.identity());
         let at = self.slab.insert(slot);
         self.by_seq.insert(seq, at);
-        self.by_id.insert(low(id), at);
+        self.by_id.fill(gap, at);
+        self.note(seq, at);
         if let Some(body) = identity {
             self.by_body.insert(low(body), at);
         }
@@ -68,11 +77,27 @@ impl Slots {
     }
 
     pub(crate) fn by_seq(&self, seq: u64) -> Option<u32> {
-        self.by_seq.get(seq)
+        let at = self.recent.get(recent(seq)).copied().unwrap_or(NONE);
+        match self.slab.get(at) {
+            Some(slot) if slot.seq == seq => Some(at),
+            _ => self.by_seq.get(seq),
+        }
+    }
+
+    /// The slot of `seq` is `at`, and will be asked for again soon.
+    pub(crate) fn note(&mut self, seq: u64, at: u32) {
+        if let Some(place) = self.recent.get_mut(recent(seq)) {
+            *place = at;
+        }
     }
 
     pub(crate) fn by_id(&self, id: u128) -> Option<u32> {
         self.by_id.find(low(id), |at| self[at].id() == id)
+    }
+
+    /// The event with this id, or where one would lie in the index.
+    pub(crate) fn by_id_or_gap(&self, id: u128) -> Result<u32, Gap> {
+        self.by_id.find_or_gap(low(id), |at| self[at].id() == id)
     }
 
     /// The event whose body is identity and has this hash.
@@ -136,6 +161,11 @@ impl Slots {
         let lens = [self.by_seq.len(), self.by_id.len(), self.by_body.len(), self.ranks.len(), self.errors.len()];
         assert_eq!(lens, [self.len(), self.len(), bodies, ranks, errors], "no index holds more than the slots");
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are picked")]
+const fn recent(seq: u64) -> usize {
+    seq as usize % RECENT_COUNT
 }
 
 impl At<u32> for Slots {

@@ -14,8 +14,13 @@ use crate::state::verdict::{Applied, Illegal, Reason};
 impl State {
     pub(super) fn receive(&mut self, stamp: Stamp, received: &Received<'_>) -> Result<Applied, Illegal> {
         let id = self.hasher.id(received.id);
-        if let Some(known) = self.known(id) {
-            return Err(stamp.illegal(Reason::TakenId { seq: known.seq }));
+        let taken = |seq| stamp.illegal(Reason::TakenId { seq });
+        let gap = match self.events.slots.by_id_or_gap(id) {
+            Ok(at) => return Err(taken(self.events.slots[at].seq)),
+            Err(gap) => gap,
+        };
+        if let Some(known) = self.memory.by_id(id) {
+            return Err(taken(known.seq));
         }
         if !self.events.types.is_numberable(received.event_type) {
             return Err(stamp.illegal(Reason::Types));
@@ -26,7 +31,7 @@ impl State {
             due_by(stamp, due, delay)
         });
         let kind = self.events.types.number(received.event_type);
-        self.events.add(&Arrival {
+        let arrival = Arrival {
             seq: stamp.seq,
             place: stamp.place,
             id,
@@ -38,7 +43,8 @@ impl State {
             flags: received.flags,
             due,
             status,
-        });
+        };
+        self.events.add(&arrival, gap);
         self.segments.keep(stamp.place, stamp.seq);
         Ok(Applied::Done)
     }
@@ -122,7 +128,7 @@ impl State {
             return Ok(Applied::Orphan { of_seq: of.seq });
         };
         let slot = &self.events.slots[at];
-        let status = slot.status();
+        let (status, reception) = (slot.status(), slot.place().segment);
         let Some(next) = table::next(Some(status), step) else {
             return Err(stamp.illegal(Reason::Step { of_seq: of.seq, status, step }));
         };
@@ -130,7 +136,8 @@ impl State {
         if let Some(found) = token.filter(|token| *token != expected) {
             return Err(stamp.illegal(Reason::Token { of_seq: of.seq, expected, found }));
         }
-        self.segments.refer(stamp.place, slot.place().segment, stamp.seq);
+        self.events.slots.note(of.seq, at);
+        self.segments.refer(stamp.place, reception, stamp.seq);
         self.events.change(at, |slots| {
             let slot = &mut slots[at];
             slot.set_status(next);

@@ -30,12 +30,14 @@ impl Handled {
 pub(crate) struct Types {
     names: Vec<(Arc<str>, bool)>,
     numbers: BTreeMap<Arc<str>, u32>,
+    /// The number that was given out last.
+    last: u32,
     handled: Handled,
 }
 
 impl Types {
     pub(crate) const fn new() -> Self {
-        Self { names: Vec::new(), numbers: BTreeMap::new(), handled: Handled::All }
+        Self { names: Vec::new(), numbers: BTreeMap::new(), last: 0, handled: Handled::All }
     }
 
     /// Whether a reception of this type may be appended.
@@ -50,7 +52,12 @@ impl Types {
 
     /// The number of a type, a new one if need be.
     pub(crate) fn number(&mut self, name: &str) -> u32 {
+        // Types come in rows: the one before is asked first.
+        if self.names.get(self.last as usize).is_some_and(|(last, _)| **last == *name) {
+            return self.last;
+        }
         if let Some(number) = self.numbers.get(name) {
+            self.last = *number;
             return *number;
         }
         assert!(self.names.len() < NUMBER_COUNT_MAX, "room for a type is looked for first");
@@ -58,6 +65,7 @@ impl Types {
         let name: Arc<str> = name.into();
         self.names.push((Arc::clone(&name), self.handled.contains(&name)));
         self.numbers.insert(name, number);
+        self.last = number;
         number
     }
 
