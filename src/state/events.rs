@@ -2,6 +2,9 @@
 //!
 //! One way to change an event: take it out of its lane, change its fields, put it where it now belongs ([`Events::change`]). Where
 //! that is follows from its fields alone ([`Events::lane`]), so no transition can forget a set.
+//!
+//! Because it follows from the fields, it need not be followed step by step while a log is replayed: until [`Events::arrange_all`]
+//! only those in flight and those finished are in their lanes, which is what entries ask about, and nobody is in a row.
 
 use crate::event::Status;
 use crate::state::index::Gap;
@@ -27,12 +30,21 @@ pub(crate) struct Events {
     keys: Keys,
     /// So many deaths alone condemn; 0: none do.
     deaths_max: u8,
+    /// Whether those that wait are still to be put where they belong.
+    is_deferring: bool,
 }
 
 impl Events {
     pub(crate) fn new(process_deaths_max: u32) -> Self {
         let deaths_max = u8::try_from(process_deaths_max.min(PROCESS_DEATHS_MAX)).expect("15 fits into a byte");
-        Self { slots: Slots::new(), lanes: Lanes::new(), types: Types::new(), keys: Keys::new(), deaths_max }
+        let (slots, lanes, types, keys) = (Slots::new(), Lanes::new(), Types::new(), Keys::new());
+        Self { slots, lanes, types, keys, deaths_max, is_deferring: false }
+    }
+
+    /// From now on, until [`Events::arrange_all`], only who is in flight or finished is put where he belongs. Nothing was added yet.
+    pub(crate) fn defer(&mut self) {
+        assert!(self.slots.iter().next().is_none(), "who is in a row would have to leave it");
+        self.is_deferring = true;
     }
 
     /// Adds an event whose id was not found, and led to `gap`.
@@ -68,21 +80,35 @@ impl Events {
 
     /// Sets which types are handled. Costs a walk over all live events if that changes anything for them.
     pub(crate) fn set_handled(&mut self, handled: Handled) {
-        if !self.types.set_handled(handled) {
-            return;
+        if self.types.set_handled(handled) && !self.is_deferring {
+            self.arrange_all();
         }
-        // Rows are made anew in the order of their ranks: joining one by one could walk through a long row for each.
-        let live = self.slots.iter().filter(|(_, slot)| slot.is_live()).map(|(at, _)| at);
-        let mut live: Vec<_> = live.map(|at| (self.slots.rank(at), at)).collect();
-        live.sort_unstable();
-        self.keys = Keys::new();
-        for (_, at) in &live {
+    }
+
+    /// Puts everybody where he belongs, whoever was where before. Costs a walk over all events.
+    pub(crate) fn arrange_all(&mut self) {
+        self.is_deferring = false;
+        // Rows are made anew, each at once: joining one by one could walk through a long row for each.
+        let mut live = Vec::new();
+        let mut rows = Vec::new();
+        for at in self.slots.from(0) {
+            let slot = &self.slots[at];
+            if slot.is_live() || slot.lane() == Lane::Out {
+                live.push(at);
+            }
+            if slot.key != 0 && self.holds_key(slot) {
+                rows.push(keys::Member::new(&self.slots, at));
+            }
+        }
+        for at in &live {
             self.lanes.leave(&mut self.slots, *at);
             self.slots[*at].prev = NONE;
             self.slots[*at].next = NONE;
         }
-        for (_, at) in live {
-            self.arrange(at);
+        self.keys = Keys::of(&mut self.slots, rows);
+        for at in live {
+            let lane = self.lane(at);
+            self.lanes.enter(&mut self.slots, at, lane);
         }
     }
 
@@ -98,6 +124,12 @@ impl Events {
 
     fn arrange(&mut self, at: u32) {
         let slot = &self.slots[at];
+        if self.is_deferring {
+            if let lane @ (Lane::InFlight | Lane::Finished) = self.lane(at) {
+                self.lanes.enter(&mut self.slots, at, lane);
+            }
+            return;
+        }
         let holds_key = slot.key != 0 && self.holds_key(slot);
         let other = match (slot.is_linked(), holds_key) {
             (false, false) => None,

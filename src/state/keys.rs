@@ -7,6 +7,8 @@
 //! Whatever runs stands in front; the rest follows by rank. Only the first may be offered, so at most one runs at a time, and it
 //! keeps its key until it leaves the row.
 
+use std::cmp::Ordering;
+
 use crate::event::Status;
 use crate::state::index::Index;
 use crate::state::slab::NONE;
@@ -21,6 +23,23 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new() -> Self {
         Self { firsts: Index::new() }
+    }
+
+    /// The rows of `members`, who are in none.
+    pub(crate) fn of(slots: &mut Slots, mut members: Vec<Member>) -> Self {
+        members.sort_unstable_by(Member::order);
+        let mut keys = Self::new();
+        for row in members.chunk_by(|a, b| a.key == b.key) {
+            let (Some(first), Some(last)) = (row.first(), row.last()) else { continue };
+            keys.firsts.insert(first.key, first.at);
+            let mut before = last.at;
+            for (member, next) in row.iter().zip(row.iter().skip(1).map(|next| next.at).chain([NONE])) {
+                slots[member.at].prev = before;
+                slots[member.at].next = next;
+                before = member.at;
+            }
+        }
+        keys
     }
 
     /// How many keys have a row.
@@ -106,6 +125,24 @@ impl Keys {
     }
 }
 
+/// Somebody who is to be in the row of a key, with what decides where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    key: u64,
+    place: (bool, u64),
+    at: u32,
+}
+
+impl Member {
+    pub(crate) fn new(slots: &Slots, at: u32) -> Self {
+        Self { key: slots[at].key, place: place(slots, at), at }
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        (self.key, self.place).cmp(&(other.key, other.place))
+    }
+}
+
 /// Whether `at` is in front of its row. The one before the first is the last, and only the last has no next.
 pub(crate) fn is_first(slots: &Slots, at: u32) -> bool {
     let prev = slots[at].prev;
@@ -114,8 +151,12 @@ pub(crate) fn is_first(slots: &Slots, at: u32) -> bool {
 
 /// Whether `a` comes before `b` in a row.
 pub(crate) fn goes_before(slots: &Slots, a: u32, b: u32) -> bool {
-    let place = |at: u32| (slots[at].status() != Status::Processing, slots.rank(at));
-    place(a) < place(b)
+    place(slots, a) < place(slots, b)
+}
+
+/// What runs comes first, then what came first.
+fn place(slots: &Slots, at: u32) -> (bool, u64) {
+    (slots[at].status() != Status::Processing, slots.rank(at))
 }
 
 fn put_after(slots: &mut Slots, at: u32, before: u32, first: u32) {

@@ -40,7 +40,8 @@ pub(crate) struct State {
     boot: Option<u64>,
     /// Whether the last entry says that the store was closed.
     closed: bool,
-    /// Runs that began since a suspect last ran.
+    /// Runs that began while a suspect waited. It counts for the process that claims, so a deferred replay, which does not know
+    /// who waits, leaves it at 0, as the next beginning does.
     pub(super) passed_over: u32,
 }
 
@@ -73,6 +74,19 @@ impl State {
             closed: false,
             passed_over: 0,
         }
+    }
+
+    /// The same, for a log that is about to be replayed: who may run next is not worked out after each entry, but once, by
+    /// [`State::arrange`]. Until then only the events themselves are told right: not how many stand where, nor who comes first.
+    pub(crate) fn replaying(store_id: [u8; 16], policy: Policy) -> Self {
+        let mut state = Self::new(store_id, policy);
+        state.events.defer();
+        state
+    }
+
+    /// The log is replayed: works out who may run next.
+    pub(crate) fn arrange(&mut self) {
+        self.events.arrange_all();
     }
 
     /// Applies the entry numbered `seq` that lies, or will lie, at `place`: live when it is staged, at replay in the same order with

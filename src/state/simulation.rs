@@ -386,13 +386,27 @@ impl World {
         self.state.check();
     }
 
-    /// What is left of the log, replayed into a new state, gives the same views, counts, totals and remembered ids.
+    /// What is left of the log, replayed into a new state, gives the same views, counts, totals and remembered ids: whether it is
+    /// arranged after each entry, after the last, or from anywhere between on.
     fn compare_with_replay(&mut self) {
-        let mut again = State::new(STORE_ID, Policy::default());
+        let somewhere = usize::try_from(self.chance.below(self.log.len() as u64)).unwrap();
+        for arranged_after in [0, somewhere, self.log.len()] {
+            self.compare_with_one(arranged_after);
+        }
+    }
+
+    fn compare_with_one(&mut self, arranged_after: usize) {
+        let mut again = State::replaying(STORE_ID, Policy::default());
         let now = self.now();
-        for (seq, place, bytes) in &self.log {
+        for (index, (seq, place, bytes)) in self.log.iter().enumerate() {
+            if index == arranged_after {
+                again.arrange();
+            }
             let applied = again.apply(*seq, *place, &codec::decode(bytes).unwrap(), now).unwrap();
             self.orphans += u32::from(applied != Applied::Done);
+        }
+        if arranged_after == self.log.len() {
+            again.arrange();
         }
         again.set_handled(self.model.handled.clone());
         again.check();

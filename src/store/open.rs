@@ -240,7 +240,7 @@ fn settle_cache(files: &[SegmentFile]) -> Result<(), Error> {
 
 fn new_replay<'a>(manifest: &'a Manifest, rigour: Rigour, options: &StoreOptions, now: Moment) -> Replay<'a> {
     let policy = Policy { process_deaths_max: options.process_deaths_max };
-    Replay::new(State::new(manifest.store_id, policy), manifest, rigour, now)
+    Replay::new(State::replaying(manifest.store_id, policy), manifest, rigour, now)
 }
 
 /// The segments that hold records.
@@ -269,6 +269,7 @@ fn replay_all<'f>(
         }
     }
     replay.prepared(files.get(written..).unwrap_or_default())?;
+    replay.state.arrange();
     Ok((kept, cut))
 }
 
