@@ -213,7 +213,7 @@ pub(crate) fn visit_group<V: Visitor>(
     offset: u64,
     visitor: &mut V,
 ) -> Result<Result<GroupEnd, Finding>, Stopped<V::Stop>> {
-    let group = match read_group(source, Ground::of(header, file_bytes), offset, None)? {
+    let group = match read_group(source, Ground::of(header, file_bytes), offset, None, &mut Vec::new())? {
         Ok(group) => group,
         Err(finding) => return Ok(Err(finding)),
     };
@@ -221,6 +221,37 @@ pub(crate) fn visit_group<V: Visitor>(
         visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
     }
     Ok(Ok(GroupEnd { offset: offset + u64::from(group.head.length), last_seq: group.last_seq }))
+}
+
+/// Shows the records of the groups that begin at `from` or later and before `until`, which a scan of the same bytes found sound.
+/// Returns where they end, or what is no group any more: then somebody changed the file meanwhile.
+pub(crate) fn show<V: Visitor>(
+    source: &mut Source<'_>,
+    header: &SegmentHeader,
+    (from, until): (u64, u64),
+    visitor: &mut V,
+) -> Result<Result<u64, Finding>, Stopped<V::Stop>> {
+    let mut offset = from;
+    while offset < until {
+        let head = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, header.salt, offset);
+        let Some(head) = head.filter(|head| head.length as usize >= GROUP_HEAD_BYTES) else {
+            return Ok(Err(Finding { offset, defect: Defect::Head }));
+        };
+        let bytes = source.view(offset, head.length as usize)?;
+        for record in (Group { head, last_seq: 0, offset, bytes }).records() {
+            visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
+        }
+        offset += u64::from(head.length);
+    }
+    Ok(Ok(offset))
+}
+
+/// Whether a segment whose first group begins with `first_seq` begins where it should.
+pub(crate) fn begins_as(header: &SegmentHeader, first_seq: u64, seqs: Seqs) -> bool {
+    match seqs {
+        Seqs::From(expected) => Ground::of(header, 0).follows(expected, first_seq),
+        Seqs::Any => true,
+    }
 }
 
 /// A group whose records all verify.

@@ -1,5 +1,7 @@
 //! Where a scan takes its bytes from.
 
+use std::sync::Arc;
+
 use crate::env::{Error, File, Map};
 
 /// Bytes that are read ahead of what was asked for, and read at once where there are pauses between.
@@ -8,12 +10,12 @@ pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 const NARROW_BYTES: usize = 64 * 1024;
 
 /// Asked before each read, with its offset, whether to go on; it may take its time.
-type Pace<'a> = Box<dyn FnMut(u64) -> bool + 'a>;
+type Pace<'a> = Box<dyn FnMut(u64) -> bool + Send + 'a>;
 
 /// The bytes of one segment.
 pub(crate) enum Source<'a> {
     /// A sealed segment, mapped under the directory's lock.
-    Mapped(Map),
+    Mapped(Arc<Map>),
     /// Any segment, through a window that moves forward.
     Windowed { file: &'a File, start: u64, window: Vec<u8>, ahead: usize, pace: Option<Pace<'a>> },
     /// Bytes that are in memory anyway.
@@ -33,13 +35,21 @@ impl<'a> Source<'a> {
 
     /// Through a window that is filled by reads of at most [`WINDOW_BYTES`], before each of which `pace` is asked. After a no the bytes
     /// cannot be read.
-    pub(crate) fn paced(file: &'a File, pace: impl FnMut(u64) -> bool + 'a) -> Self {
+    pub(crate) fn paced(file: &'a File, pace: impl FnMut(u64) -> bool + Send + 'a) -> Self {
         let pace: Option<Pace<'a>> = Some(Box::new(pace));
         Self::Windowed { file, start: 0, window: Vec::new(), ahead: WINDOW_BYTES, pace }
     }
 
     pub(crate) fn mapped(file: &File) -> Result<Self, Error> {
-        Map::sealed(file).map(Self::Mapped)
+        Map::sealed(file).map(|map| Self::Mapped(Arc::new(map)))
+    }
+
+    /// The same bytes for another reader; only what is mapped is shared.
+    pub(crate) fn share<'b>(&self) -> Option<Source<'b>> {
+        match self {
+            Self::Mapped(map) => Some(Source::Mapped(Arc::clone(map))),
+            _ => None,
+        }
     }
 
     /// The bytes from `offset`: `length` of them, or fewer where the file ends.

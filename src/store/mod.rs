@@ -24,6 +24,7 @@
 //!
 #![doc = include_str!("RULES.md")]
 
+mod ahead;
 mod answers;
 mod as_of;
 pub mod audit;

@@ -257,17 +257,22 @@ fn replay_all<'f>(
 ) -> Result<(Kept, Torn<'f>), Error> {
     let mut kept = Kept::new();
     let mut cut = Torn::new();
-    for (index, file) in files.iter().take(written).enumerate() {
-        let is_last = index + 1 == written && file.name.generation == 0;
-        let role = if is_last { Role::Last } else { Role::Sealed };
-        let ending = replay.segment(file, role)?;
-        if ending.torn || file.bytes > ending.end {
-            cut.push((file, ending));
+    let sealed = files.get(..written.saturating_sub(1)).unwrap_or_default();
+    std::thread::scope(|scope| {
+        let mut ahead = replay.ahead(scope, sealed);
+        for (index, file) in files.iter().take(written).enumerate() {
+            let is_last = index + 1 == written && file.name.generation == 0;
+            let role = if is_last { Role::Last } else { Role::Sealed };
+            let ending = replay.segment(file, role, &mut ahead)?;
+            if ending.torn || file.bytes > ending.end {
+                cut.push((file, ending));
+            }
+            if ending.record_count > 0 {
+                kept.insert(file.name, ending);
+            }
         }
-        if ending.record_count > 0 {
-            kept.insert(file.name, ending);
-        }
-    }
+        Ok::<_, Error>(())
+    })?;
     replay.prepared(files.get(written..).unwrap_or_default())?;
     replay.state.arrange();
     Ok((kept, cut))

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::thread::Scope;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::codec;
 use crate::event::entry::{Begun, Entry, Mark};
 use crate::event::{Moment, Place};
 use crate::log;
+use crate::log::format::SegmentHeader;
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::source::Source;
@@ -15,6 +17,7 @@ use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::state::{Applied, State};
+use crate::store::ahead::{Ahead, Help};
 use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
@@ -74,8 +77,20 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Has `sealed`, all but the last segment, verified ahead, where they are mapped.
+    pub(crate) fn ahead<'scope, 'f: 'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        sealed: &'f [SegmentFile],
+    ) -> Ahead {
+        match self.rigour {
+            Rigour::Strict => Ahead::of(scope, sealed, self.manifest.store_id),
+            Rigour::Lenient => Ahead::none(),
+        }
+    }
+
     /// Replays one segment; they come by ascending ordinal.
-    pub(crate) fn segment(&mut self, file: &SegmentFile, role: Role) -> Result<Ending, Error> {
+    pub(crate) fn segment(&mut self, file: &SegmentFile, role: Role, ahead: &mut Ahead) -> Result<Ending, Error> {
         self.join(file)?;
         let header = match file.checked_header(&self.manifest.store_id).map_err(failure::of_log) {
             Ok(header) => header,
@@ -85,15 +100,10 @@ impl<'a> Replay<'a> {
             }
         };
         let key = file.name.key().ok_or_else(|| unsupported_ordinal(file))?;
-        let mut source = match self.rigour {
-            Rigour::Strict if role != Role::Last => Source::mapped(&file.file).map_err(failure::of_env)?,
-            _ => Source::windowed(&file.file),
-        };
-        // Beside a writer, the file may have grown since it was opened.
-        let bytes = file.file.len().map_err(failure::of_env)?;
         let seqs = if self.rigour == Rigour::Strict { Seqs::From(self.last_seq + 1) } else { Seqs::Any };
-        let mut visitor = Applying { is_first: !header.is_sparse(), replay: self, key, path: file.file.path() };
-        let scan = scan(&mut source, bytes, &header, seqs, &mut visitor).map_err(|stopped| match stopped {
+        let mut visitor =
+            Applying { is_first: !header.is_sparse(), from: 0, replay: self, key, path: file.file.path() };
+        let scan = visitor.scan(file, role, &header, seqs, ahead).map_err(|stopped| match stopped {
             Stopped::Unreadable(error) => failure::of_env(error),
             Stopped::ByVisitor(error) => error,
         })?;
@@ -221,13 +231,39 @@ struct Applying<'r, 'a> {
     path: &'r Path,
     /// Whether the next record must say how the segment before ended; compaction need not have left it.
     is_first: bool,
+    /// Records of groups before this offset were applied already.
+    from: u64,
+}
+
+impl Applying<'_, '_> {
+    /// Scans the segment; what is verified already is only applied.
+    fn scan(
+        &mut self,
+        file: &SegmentFile,
+        role: Role,
+        header: &SegmentHeader,
+        seqs: Seqs,
+        ahead: &mut Ahead,
+    ) -> Result<Scan, Stopped<Error>> {
+        let is_mapped = self.replay.rigour == Rigour::Strict && role != Role::Last;
+        if is_mapped {
+            match ahead.show(header, seqs, self)? {
+                Help::Whole(scan) => return Ok(scan),
+                Help::Until(offset) => self.from = offset,
+            }
+        }
+        let mut source = if is_mapped { Source::mapped(&file.file)? } else { Source::windowed(&file.file) };
+        // Beside a writer, the file may have grown since it was opened.
+        let bytes = file.file.len()?;
+        scan(&mut source, bytes, header, seqs, self)
+    }
 }
 
 impl Visitor for Applying<'_, '_> {
     type Stop = Error;
 
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
-        if standing != Standing::Sound {
+        if standing != Standing::Sound || record.offset < self.from {
             return Ok(());
         }
         let placed = |error: Error| error.at_path(self.path).at_offset(record.offset).at_seq(record.seq);

@@ -14,8 +14,8 @@
 //!
 //! Deliberately absent: repair. There is one copy of the bytes.
 
-use std::cell::Cell;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -109,9 +109,9 @@ impl Shared {
     ) -> Result<Option<(u64, String)>, Interrupted> {
         // The cache may still hold what the disk has lost. What cannot be dropped is read from there.
         drop(segment.file.drop_cache());
-        let at = Cell::new(0);
+        let at = AtomicU64::new(0);
         let mut source = Source::paced(&segment.file, |offset| {
-            at.set(offset);
+            at.store(offset, Ordering::Relaxed);
             self.pause(pause)
         });
         let scan = scan(&mut source, summary.length, &segment.header, Seqs::Any, &mut Unheeding);
@@ -120,7 +120,7 @@ impl Shared {
         let scan = match scan {
             Ok(scan) => scan,
             Err(_) if !self.pause(Duration::ZERO) => return Err(Interrupted),
-            Err(Stopped::Unreadable(error)) => return Ok(Some((at.get(), error.to_string()))),
+            Err(Stopped::Unreadable(error)) => return Ok(Some((at.load(Ordering::Relaxed), error.to_string()))),
         };
         if let Some(Finding { offset, defect }) = scan.finding {
             return Ok(Some((offset, defect.to_string())));

@@ -1,0 +1,158 @@
+//! A second thread that verifies sealed segments a few megabytes ahead of the one that replays them.
+//!
+//! ```text
+//! verifying  ── scan: checksums, seqs, digests ──► Began, Sound up to 1 MB, 2 MB, …, Whole │ Unsound
+//! replaying                     ◄── shows what is sound, without verifying it again ──
+//! ```
+//!
+//! It only saves work: what it does not find sound is not believed either way, the replaying thread scans that segment itself and
+//! comes to the verdict that it would have come to alone. So errors come in the order of the log, and in the same words.
+//!
+//! Both read the same mapped bytes, under the lock of the directory (R11): the thread ends before the replay does. It keeps so little
+//! ahead that what it read is still in the processor's cache when it is replayed.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, Scope};
+
+use crate::log::format::SEGMENT_HEADER_BYTES;
+use crate::log::scan::{self, Record, Scan, Seqs, Standing, Stopped, Visitor};
+use crate::log::source::Source;
+use crate::log::survey::SegmentFile;
+
+/// A log with fewer bytes in sealed segments is replayed before a thread would have helped.
+const LOG_BYTES_MIN: u64 = 32 * 1024 * 1024;
+
+/// What is verified before it is told.
+const STRETCH_BYTES: u64 = 1024 * 1024;
+
+/// So many stretches may be verified and not yet replayed.
+const STRETCHES_AHEAD: usize = 8;
+
+/// What the verifying thread tells, for each segment in order.
+enum News {
+    Began {
+        source: Source<'static>,
+        first_seq: u64,
+    },
+    /// All groups that begin before this offset.
+    Sound(u64),
+    /// To its end, and nothing stands behind it.
+    Whole(Scan),
+    Unsound,
+}
+
+/// The verifying thread, as the replaying one sees it.
+pub(crate) struct Ahead {
+    news: Option<Receiver<News>>,
+}
+
+/// How far the verifying thread helped with a segment.
+pub(crate) enum Help {
+    /// All of it was shown.
+    Whole(Scan),
+    /// What begins before this offset was shown; the rest is to be scanned.
+    Until(u64),
+}
+
+impl Ahead {
+    /// Nobody verifies ahead.
+    pub(crate) const fn none() -> Self {
+        Self { news: None }
+    }
+
+    /// Verifies `files`, which are sealed, ahead of the caller, if there is enough of them. It ends when this is dropped.
+    pub(crate) fn of<'scope, 'f: 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        files: &'f [SegmentFile],
+        store_id: [u8; 16],
+    ) -> Self {
+        if files.len() < 2 || files.iter().map(|file| file.bytes).sum::<u64>() < LOG_BYTES_MIN {
+            return Self::none();
+        }
+        let (sender, news) = sync_channel(STRETCHES_AHEAD);
+        let spawned = Builder::new().name("ledgerline-verify".to_owned()).spawn_scoped(scope, move || {
+            // Nobody listening any more is a reason to stop, and none to complain.
+            let _ = files.iter().try_for_each(|file| verify(file, &store_id, &sender));
+        });
+        Self { news: spawned.is_ok().then_some(news) }
+    }
+
+    /// Shows what is verified of the next segment, which is to begin as `seqs` says; waits until all of it is.
+    pub(crate) fn show<V: Visitor>(
+        &mut self,
+        header: &crate::log::format::SegmentHeader,
+        seqs: Seqs,
+        visitor: &mut V,
+    ) -> Result<Help, Stopped<V::Stop>> {
+        let mut shown = SEGMENT_HEADER_BYTES;
+        let mut mapped = None;
+        while let Some(news) = self.news.as_ref().and_then(|news| news.recv().ok()) {
+            let (until, whole) = match news {
+                News::Began { source, first_seq } => {
+                    mapped = Some(source).filter(|_| scan::begins_as(header, first_seq, seqs));
+                    continue;
+                }
+                News::Sound(until) => (until, None),
+                News::Whole(scan) => (scan.end, Some(scan)),
+                News::Unsound => return Ok(Help::Until(shown)),
+            };
+            if let Some(source) = &mut mapped {
+                match scan::show(source, header, (shown, until), visitor)? {
+                    Ok(end) => shown = end,
+                    Err(_) => mapped = None,
+                }
+            }
+            match whole {
+                Some(scan) if shown == scan.end => return Ok(Help::Whole(scan)),
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(Help::Until(shown))
+    }
+}
+
+/// What the replaying thread is gone from.
+struct Gone;
+
+fn verify(file: &SegmentFile, store_id: &[u8; 16], news: &SyncSender<News>) -> Result<(), Gone> {
+    let told = match scan_ahead(file, store_id, news) {
+        Some(Ok(scan)) if scan.finding.is_none() => News::Whole(scan),
+        Some(Err(Stopped::ByVisitor(Gone))) => return Err(Gone),
+        _ => News::Unsound,
+    };
+    news.send(told).map_err(|_| Gone)
+}
+
+fn scan_ahead(file: &SegmentFile, store_id: &[u8; 16], news: &SyncSender<News>) -> Option<Result<Scan, Stopped<Gone>>> {
+    let header = file.checked_header(store_id).ok()?;
+    let mut source = Source::mapped(&file.file).ok()?;
+    let mut telling = Telling { shared: source.share(), told: SEGMENT_HEADER_BYTES, news };
+    Some(scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling))
+}
+
+/// Tells from time to time how far a scan has come.
+struct Telling<'a> {
+    /// The segment's bytes, until they were handed over.
+    shared: Option<Source<'static>>,
+    told: u64,
+    news: &'a SyncSender<News>,
+}
+
+impl Visitor for Telling<'_> {
+    type Stop = Gone;
+
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Gone> {
+        if standing != Standing::Sound {
+            return Ok(());
+        }
+        if let Some(source) = self.shared.take() {
+            self.news.send(News::Began { source, first_seq: record.seq }).map_err(|_| Gone)?;
+        }
+        if record.offset >= self.told + STRETCH_BYTES {
+            self.told = record.offset;
+            self.news.send(News::Sound(record.offset)).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+}
