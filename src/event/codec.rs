@@ -162,6 +162,16 @@ pub(crate) fn decode(body: &[u8]) -> Result<Entry<'_>, Refusal> {
     })
 }
 
+/// The id in a body that begins as a reception does, for whoever prepares for it. Only [`decode`] says whether it is one.
+pub(crate) fn id_ahead(body: &[u8]) -> Option<&str> {
+    let (prefix, rest) = body.split_first_chunk::<PREFIX_BYTES>()?;
+    let [kind_low, kind_high, ..] = *prefix;
+    if u16::from_le_bytes([kind_low, kind_high]) != kind::RECEIVED {
+        return None;
+    }
+    bincode::borrow_decode_from_slice::<&str, _>(rest, CONFIG).ok().map(|(id, _)| id)
+}
+
 /// The body of a kind that is known by name.
 struct Named<'a> {
     name: &'static str,

@@ -81,6 +81,11 @@ pub(crate) trait Visitor {
 
     /// One record. Only [`Standing::Sound`] ones belong to the log for certain.
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Self::Stop>;
+
+    /// All records of a sound group, for a visitor that gains by knowing what comes next.
+    fn group<'b>(&mut self, mut records: impl Iterator<Item = Record<'b>> + Clone) -> Result<(), Self::Stop> {
+        records.try_for_each(|record| self.record(&record, Standing::Sound))
+    }
 }
 
 /// What a scan found.
@@ -177,9 +182,7 @@ pub(crate) fn scan<V: Visitor>(
                 break;
             }
         };
-        for record in group.records() {
-            visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
-        }
+        visitor.group(group.records()).map_err(Stopped::ByVisitor)?;
         let head = group.head;
         digest.update(&checksums);
         scan.first_seq.get_or_insert(head.first_seq);
@@ -238,9 +241,8 @@ pub(crate) fn show<V: Visitor>(
             return Ok(Err(Finding { offset, defect: Defect::Head }));
         };
         let bytes = source.view(offset, head.length as usize)?;
-        for record in (Group { head, last_seq: 0, offset, bytes }).records() {
-            visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
-        }
+        let group = Group { head, last_seq: 0, offset, bytes };
+        visitor.group(group.records()).map_err(Stopped::ByVisitor)?;
         offset += u64::from(head.length);
     }
     Ok(Ok(offset))
@@ -265,7 +267,7 @@ struct Group<'a> {
 
 impl<'a> Group<'a> {
     /// Its records, whose headers were verified and are not verified again.
-    fn records(&self) -> impl Iterator<Item = Record<'a>> {
+    fn records(&self) -> impl Iterator<Item = Record<'a>> + Clone + use<'a> {
         let (bytes, base) = (self.bytes, self.offset);
         let mut at = GROUP_HEAD_BYTES;
         std::iter::from_fn(move || {

@@ -48,7 +48,9 @@ impl<'a> Source<'a> {
     pub(crate) fn share<'b>(&self) -> Option<Source<'b>> {
         match self {
             Self::Mapped(map) => Some(Source::Mapped(Arc::clone(map))),
-            _ => None,
+            Self::Windowed { .. } => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => None,
         }
     }
 

@@ -9,6 +9,10 @@
 
 const SHARD_COUNT: usize = 4_096;
 const SHARD_LEN_MIN: usize = 8;
+/// So many cells are added where the last homes overflow.
+const SPARE_LEN: usize = 4;
+/// About how many cells a search looks at.
+const TOUCHED_LEN: usize = 10;
 
 /// A tag and a slot in three words of sixteen bits, because a `(u16, u32)` would be padded to eight bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,15 @@ impl Index {
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let (shard, tag) = split(hash);
         self.shards.get(shard)?.find(tag, is_it)
+    }
+
+    /// Reads where `hash` would be looked for, so that it is in the processor's cache soon. What it returns means nothing.
+    pub(crate) fn touch(&self, hash: u64) -> u16 {
+        let (shard, tag) = split(hash);
+        let Some(shard) = self.shards.get(shard) else { return 0 };
+        let at = shard.home(tag);
+        let word = |at: usize| shard.cells.get(at).map_or(0, |cell| cell.tag());
+        word(at) ^ word(at + TOUCHED_LEN)
     }
 
     /// The same, or where a slot under `hash` would lie: good for one [`Index::fill`] while nothing else changes.
@@ -117,117 +130,105 @@ const fn split(hash: u64) -> (usize, u16) {
     ((hash >> 52) as usize, (hash >> 36) as u16)
 }
 
-/// Open addressing with linear probing; a removal closes the gap, so there are no tombstones.
+/// Open addressing with linear probing, sorted: tags ascend through the cells, whatever lies between them empty. So a search ends at
+/// the first tag that is greater, and growing is one walk through old and new cells. There are no tombstones.
 #[derive(Debug, Clone, Default)]
 struct Shard {
     cells: Box<[Cell]>,
     len: u32,
+    /// So many of the cells are homes; those behind take what the last homes have no room for.
+    homes: u32,
 }
 
 impl Shard {
-    /// Where a tag would lie if nobody were in its way. It ascends with the tag, so growing walks through memory in order.
-    fn home(&self, tag: u16) -> usize {
-        (usize::from(tag) * self.cells.len()) >> 16
-    }
-
-    fn next(&self, at: usize) -> usize {
-        if at + 1 == self.cells.len() { 0 } else { at + 1 }
-    }
-
-    /// Where the probing for `tag` meets the first cell that `is_it`; there is always an empty one to end at.
-    fn probe(&self, tag: u16, is_it: impl Fn(Cell) -> bool) -> Option<usize> {
-        let mut at = self.home(tag);
-        loop {
-            let cell = *self.cells.get(at)?;
-            if is_it(cell) {
-                return Some(at);
-            }
-            if cell.is_empty() {
-                return None;
-            }
-            at = self.next(at);
-        }
+    /// Where a tag would lie if nobody were in its way. It ascends with the tag.
+    const fn home(&self, tag: u16) -> usize {
+        (tag as usize * self.homes as usize) >> 16
     }
 
     fn find(&self, tag: u16, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        let at = self.probe(tag, |cell| cell.tag() == tag && !cell.is_empty() && is_it(cell.slot()))?;
-        self.cells.get(at).map(|cell| cell.slot())
+        self.find_or_gap(tag, is_it).ok()
     }
 
+    /// The slot that `is_it`, or the place for one: the cell there, if there is one, is empty or has a greater tag.
     fn find_or_gap(&self, tag: u16, is_it: impl Fn(u32) -> bool) -> Result<u32, usize> {
         let mut at = self.home(tag);
         loop {
             match self.cells.get(at) {
-                Some(cell) if cell.is_empty() => return Err(at),
+                Some(cell) if cell.is_empty() || cell.tag() > tag => return Err(at),
                 Some(cell) if cell.tag() == tag && is_it(cell.slot()) => return Ok(cell.slot()),
-                Some(_) => at = self.next(at),
+                Some(_) => at += 1,
                 None => return Err(at),
             }
         }
     }
 
+    fn insert(&mut self, cell: Cell) {
+        let Err(gap) = self.find_or_gap(cell.tag(), |_| false) else { return };
+        self.fill(gap, cell);
+    }
+
+    /// Puts a cell where nothing like it was found, and those after it one further.
     fn fill(&mut self, gap: usize, cell: Cell) {
-        if self.is_full() {
+        if (self.len as usize + 1) * 100 > self.cells.len() * 85 {
+            self.rebuild((self.cells.len() + self.cells.len() / 8 + 1).max(SHARD_LEN_MIN));
             return self.insert(cell);
         }
-        debug_assert!(self.cells.get(gap).is_some_and(|gap| gap.is_empty()), "a gap is filled once");
+        let tail = self.cells.get(gap..).unwrap_or_default();
+        let Some(moved) = tail.iter().position(|cell| cell.is_empty()) else {
+            self.lengthen();
+            return self.fill(gap, cell);
+        };
+        self.cells.copy_within(gap..gap + moved, gap + 1);
         self.put(gap, cell);
         self.len += 1;
     }
 
-    fn insert(&mut self, cell: Cell) {
-        if self.is_full() {
-            self.grow();
-        }
-        self.place(cell);
-        self.len += 1;
+    /// Adds cells behind the last homes.
+    fn lengthen(&mut self) {
+        let mut cells = std::mem::take(&mut self.cells).into_vec();
+        cells.reserve_exact(SPARE_LEN);
+        cells.extend([Cell::EMPTY; SPARE_LEN]);
+        self.cells = cells.into_boxed_slice();
     }
 
-    /// Whether one more makes it grow.
-    fn is_full(&self) -> bool {
-        (self.len as usize + 1) * 100 > self.cells.len() * 85
+    /// Moves everything into about `len` cells.
+    fn rebuild(&mut self, len: usize) {
+        let homes = len - len / 32 - 1;
+        self.homes = u32::try_from(homes).expect("slots have numbers of 32 bits, and each takes less than two cells");
+        let mut cells = Vec::with_capacity(len);
+        for cell in self.cells.iter().filter(|cell| !cell.is_empty()) {
+            let home = self.home(cell.tag());
+            if home > cells.len() {
+                cells.resize(home, Cell::EMPTY);
+            }
+            cells.push(*cell);
+        }
+        if cells.len() < len {
+            cells.resize(len, Cell::EMPTY);
+        }
+        self.cells = cells.into_boxed_slice();
     }
 
-    fn place(&mut self, cell: Cell) {
-        let at = self.probe(cell.tag(), Cell::is_empty).expect("a shard is never full");
-        if let Some(empty) = self.cells.get_mut(at) {
-            *empty = cell;
-        }
-    }
-
-    fn grow(&mut self) {
-        let len = (self.cells.len() + self.cells.len() / 8 + 1).max(SHARD_LEN_MIN);
-        let old = std::mem::replace(&mut self.cells, vec![Cell::EMPTY; len].into_boxed_slice());
-        for cell in old.into_iter().filter(|cell| !cell.is_empty()) {
-            self.place(cell);
-        }
+    fn position(&self, cell: Cell) -> Option<usize> {
+        let home = self.home(cell.tag());
+        let found = self.cells.get(home..)?.iter().position(|other| *other == cell || other.is_empty())?;
+        Some(home + found).filter(|at| self.cells.get(*at) == Some(&cell))
     }
 
     fn replace(&mut self, old: Cell, new: Cell) {
-        let at = self.probe(old.tag(), |cell| cell == old).expect("only what is there is replaced");
-        if let Some(cell) = self.cells.get_mut(at) {
-            *cell = new;
-        }
+        let at = self.position(old).expect("only what is there is replaced");
+        self.put(at, new);
     }
 
     fn remove(&mut self, cell: Cell) {
-        let mut gap = self.probe(cell.tag(), |other| other == cell).expect("only what is there is removed");
-        let mut at = gap;
-        loop {
-            at = self.next(at);
-            let cell = self.cells.get(at).copied().unwrap_or(Cell::EMPTY);
-            if cell.is_empty() {
-                break;
-            }
-            // A cell may move into the gap unless its home lies after the gap, on the way to where it is.
-            let home = self.home(cell.tag());
-            let stays = if gap <= at { gap < home && home <= at } else { gap < home || home <= at };
-            if !stays {
-                self.put(gap, cell);
-                gap = at;
-            }
-        }
-        self.put(gap, Cell::EMPTY);
+        let gap = self.position(cell).expect("only what is there is removed");
+        let after = self.cells.get(gap + 1..).unwrap_or_default();
+        // Those that are not at home move one back.
+        let is_at_home = |(at, cell): (usize, &Cell)| cell.is_empty() || self.home(cell.tag()) > gap + at;
+        let moved = after.iter().enumerate().position(is_at_home).unwrap_or(after.len());
+        self.cells.copy_within(gap + 1..gap + 1 + moved, gap);
+        self.put(gap + moved, Cell::EMPTY);
         self.len -= 1;
         self.shrink();
     }
@@ -242,11 +243,7 @@ impl Shard {
     fn shrink(&mut self) {
         let len = self.len as usize;
         if self.cells.len() > SHARD_LEN_MIN && len * 4 < self.cells.len() {
-            let old = std::mem::take(&mut self.cells);
-            self.cells = vec![Cell::EMPTY; (len * 2).max(SHARD_LEN_MIN)].into_boxed_slice();
-            for cell in old.into_iter().filter(|cell| !cell.is_empty()) {
-                self.place(cell);
-            }
+            self.rebuild((len * 2).max(SHARD_LEN_MIN));
         }
     }
 }

@@ -214,8 +214,12 @@ impl State {
         self.epoch
     }
 
+    /// Prepares for receptions of these ids. Looked up one after another each waits for memory; looked at together they wait once.
+    pub(crate) fn foresee(&self, ids: &[u128]) {
+        self.events.slots.touch(ids);
+    }
+
     /// Hashes ids and keys as this store does.
-    #[cfg(test)]
     pub(crate) const fn hasher(&self) -> IdHasher {
         self.hasher
     }

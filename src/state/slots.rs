@@ -100,6 +100,11 @@ impl Slots {
         self.by_id.find_or_gap(low(id), |at| self[at].id() == id)
     }
 
+    /// Has what these ids lead to brought near: see [`Index::touch`].
+    pub(crate) fn touch(&self, ids: &[u128]) {
+        std::hint::black_box(ids.iter().fold(0, |touched, id| touched ^ self.by_id.touch(low(*id))));
+    }
+
     /// The event whose body is identity and has this hash.
     pub(crate) fn by_body(&self, body: u128) -> Option<u32> {
         self.by_body.find(low(body), |at| self[at].identity() == Some(body))

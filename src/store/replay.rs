@@ -22,6 +22,9 @@ use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
 
+/// So many records are looked at before the first of them is applied.
+const FORESEEN_COUNT: usize = 32;
+
 /// How damage is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rigour {
@@ -193,6 +196,20 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
+    /// Tells the state which ids come next.
+    fn foresee<'b>(&self, records: impl Iterator<Item = Record<'b>>) {
+        let hasher = self.state.hasher();
+        let mut ids = [0; FORESEEN_COUNT];
+        let mut count = 0;
+        for (id, text) in ids.iter_mut().zip(records.filter_map(|record| codec::id_ahead(record.body))) {
+            *id = hasher.id(text);
+            count += 1;
+        }
+        if count > 1 {
+            self.state.foresee(ids.get(..count).unwrap_or_default());
+        }
+    }
+
     fn apply(&mut self, record: &Record<'_>, entry: &Entry<'_>, place: Place, path: &Path) -> Result<(), Error> {
         self.last_at = at_of(entry).unwrap_or(self.last_at);
         self.closed = matches!(entry, Entry::Mark(Mark::Close));
@@ -261,6 +278,17 @@ impl Applying<'_, '_> {
 
 impl Visitor for Applying<'_, '_> {
     type Stop = Error;
+
+    fn group<'b>(&mut self, records: impl Iterator<Item = Record<'b>> + Clone) -> Result<(), Error> {
+        let mut upcoming = records.clone();
+        for (index, record) in records.enumerate() {
+            if index % FORESEEN_COUNT == 0 {
+                self.replay.foresee(upcoming.by_ref().take(FORESEEN_COUNT));
+            }
+            self.record(&record, Standing::Sound)?;
+        }
+        Ok(())
+    }
 
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
         if standing != Standing::Sound || record.offset < self.from {
