@@ -187,7 +187,7 @@ pub(super) static LOG_BYTES_MAX: Setting = Setting {
     flag: "log-bytes-max",
     environment: &[same("LEDGERLINE_LOG_BYTES_MAX")],
     key: "log_bytes_max",
-    kind: Kind::Whole { unit: "bytes", min: 0, max: u64::MAX },
+    kind: Kind::Whole { unit: "bytes", min: 0, max: 1 << 50 },
     default: "0",
     purpose: "Over it finished events are forgotten before their age, the oldest first; at least four segments, or 0: no bound",
 };
