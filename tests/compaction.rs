@@ -246,3 +246,65 @@ fn events_come_and_go_and_are_read_while_segments_are_written_anew() {
     assert_eq!(ids(&store, &Filter::all().status(Status::Failed)), failed);
     assert_eq!(damage(dir.path()), [""; 0]);
 }
+
+/// A store in which compaction wrote three segments anew as `0000000001-1.seg`, and `0000000004.seg` follows.
+const REWRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1-rewritten");
+
+/// The store above after `change`: whether it opens with all that was left, is found to be damaged, or neither.
+fn opens(change: &dyn Fn(&Path)) -> Result<bool, String> {
+    let dir = in_memory();
+    for entry in fs::read_dir(REWRITTEN).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    change(dir.path());
+    let found = damage(dir.path());
+    match Store::open(dir.path(), options()) {
+        Ok(store)
+            if ids(&store, &Filter::all()) == ["failed0", "failed1", "failed2", "pending"] && found.is_empty() =>
+        {
+            Ok(true)
+        }
+        Err(error) if error.kind() == ledgerline::ErrorKind::Corrupt && !found.is_empty() => Ok(false),
+        Ok(store) => Err(format!("it opens with {:?}, the audit finds {found:?}", ids(&store, &Filter::all()))),
+        Err(error) => Err(format!("{error:?}, the audit finds {found:?}")),
+    }
+}
+
+#[test]
+fn a_rewritten_segment_that_is_not_what_the_manifest_says_is_damage() {
+    // R5, R6: its own checksums hold wherever a group ends, so only the manifest knows what is missing.
+    let rewritten = |dir: &Path| dir.join("0000000001-1.seg");
+    let length = fs::metadata(rewritten(Path::new(REWRITTEN))).unwrap().len();
+    assert_eq!(opens(&|_| ()), Ok(true));
+    for left in [0, 32, 64, 100, length - 8, length + 8] {
+        let cut = |dir: &Path| fs::File::options().write(true).open(rewritten(dir)).unwrap().set_len(left).unwrap();
+        assert_eq!(opens(&cut), Ok(false), "{left} of {length} bytes are left");
+    }
+    let remove = |dir: &Path| fs::remove_file(rewritten(dir)).unwrap();
+    assert_eq!(opens(&remove), Ok(false));
+    for (name, is_sound) in [("0000000001-2.seg", true), ("0000000001.seg", true), ("0000000002-1.seg", true)] {
+        let stray = |dir: &Path| drop(fs::copy(rewritten(dir), dir.join(name)).unwrap());
+        assert_eq!(opens(&stray), Ok(is_sound), "{name} is debris beside the one that the manifest names");
+        let moved = |dir: &Path| fs::rename(rewritten(dir), dir.join(name)).unwrap();
+        assert_eq!(opens(&moved), Ok(false), "{name} is not the one that the manifest names");
+    }
+}
+
+#[test]
+fn no_flipped_byte_of_a_rewritten_segment_or_its_manifest_passes_unseen() {
+    for name in ["0000000001-1.seg", "MANIFEST"] {
+        let length = fs::metadata(Path::new(REWRITTEN).join(name)).unwrap().len();
+        for at in 0..usize::try_from(length).unwrap() {
+            let dir = in_memory();
+            for entry in fs::read_dir(REWRITTEN).unwrap() {
+                let entry = entry.unwrap();
+                fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+            }
+            let mut bytes = fs::read(dir.path().join(name)).unwrap();
+            bytes[at] ^= 0x20;
+            fs::write(dir.path().join(name), bytes).unwrap();
+            assert!(Store::open(dir.path(), options()).is_err(), "byte {at} of {name}");
+        }
+    }
+}
