@@ -43,8 +43,9 @@ impl<T: Vacate> Slab<T> {
         }
         let at = self.vacant;
         let place = self.place(at).expect("the free list names places");
-        let vacant = std::mem::replace(place, thing);
-        self.vacant = vacant.next_vacant().expect("the free list names vacant places");
+        let next = place.next_vacant().expect("the free list names vacant places");
+        *place = thing;
+        self.vacant = next;
         self.len += 1;
         at
     }
