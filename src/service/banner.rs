@@ -113,7 +113,7 @@ struct Recovered<'a>(&'a Recovery);
 
 impl fmt::Display for Recovered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recovery { records, segments, bytes_cut, events_released, elapsed_ms, .. } = *self.0;
+        let Recovery { records, segments, bytes_cut, events_released, events_condemned, elapsed_ms, .. } = *self.0;
         if self.0.created {
             return f.write_str("a new store was created");
         }
@@ -128,6 +128,9 @@ impl fmt::Display for Recovered<'_> {
         }
         if events_released > 0 {
             write!(f, "; {} that it was processing will run again", Count(events_released, "event"))?;
+        }
+        if events_condemned > 0 {
+            write!(f, "; {} given up for killing the process again and again", Count(events_condemned, "event"))?;
         }
         Ok(())
     }
@@ -161,6 +164,12 @@ mod tests {
             Recovered(&recovery).to_string(),
             "7 records in 2 segments read in 3 ms; the process before ended without closing it; 17 bytes of an unfinished write \
              cut off and kept aside in cut/; 1 event that it was processing will run again"
+        );
+        recovery = Recovery { closed_cleanly: true, segments: 1, events_condemned: 2, ..Recovery::default() };
+        assert_eq!(
+            Recovered(&recovery).to_string(),
+            "0 records in 1 segment read in 0 ms; closed in good order before; 2 events given up for killing the process again and \
+             again"
         );
     }
 

@@ -151,14 +151,20 @@ pub struct Recovery {
     pub segments: u64,
     /// Records that were read.
     pub records: u64,
+    /// Bytes of the log that hold them.
+    pub bytes: u64,
     /// Bytes of an unfinished write that were cut off and kept aside in `cut/`.
     pub bytes_cut: u64,
     /// Events that were being processed when the process before ended; they run again.
     pub events_released: u64,
+    /// Events that were given up because the process died too often while they ran alone.
+    pub events_condemned: u64,
     /// What is damaged, where a store was opened for reading in spite of it.
     pub damage: Vec<String>,
     /// How long opening took, in milliseconds.
     pub elapsed_ms: u64,
+    /// How much of that went into reading and replaying the log.
+    pub replay_ms: u64,
 }
 
 /// How a store is doing. The first four count over the store's whole life, across restarts and compaction.

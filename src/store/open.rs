@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::env::{Chance, Clock, Dir, File};
 use crate::error::{Error, ErrorKind};
@@ -73,16 +74,18 @@ pub(crate) fn open_in(
     settle_cache(&survey.files)?;
     let written = count_written(&survey.files)?;
     let now = moment(&clock);
+    let began = clock.steady();
     let mut replay = new_replay(&manifest, Rigour::Strict, &options, now);
     let (kept, cut) = replay_all(&mut replay, &survey.files, written)?;
-    let mut recovery = report(&replay, &kept, created);
+    let mut recovery = report(&replay, &kept, created, clock.steady().saturating_sub(began));
     recovery.bytes_cut = cut_torn(&dir, &manifest.store_id, &cut)?;
     // A log without times says nothing about the clock.
     let seen = if replay.last_at == i64::MIN { now.wall } else { Timestamp::from_unix_micros(replay.last_at) };
     let replayed = finish(replay, manifest.clone());
     clear(&dir, &survey, &kept, next_name(&replayed))?;
     let ground = Ground { dir, lock, clock, chance, options: Arc::new(options), salts, now };
-    let shared = ground.begin(replayed, open_segments(survey, &kept))?;
+    let (shared, condemned) = ground.begin(replayed, open_segments(survey, &kept))?;
+    recovery.events_condemned = condemned;
     shared.note(|notes, _| {
         notes.seen = Some(Moment { wall: seen, steady: 0 });
         notes.rests_until(now);
@@ -100,9 +103,10 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
     let Some(manifest) = survey.manifest.clone() else { return Err(no_store(path)) };
     let now = moment(&clock);
     let written = count_written(&survey.files)?;
+    let began = clock.steady();
     let mut replay = new_replay(&manifest, Rigour::Lenient, &options, now);
     let (kept, _) = replay_all(&mut replay, &survey.files, written)?;
-    let mut recovery = report(&replay, &kept, false);
+    let mut recovery = report(&replay, &kept, false, clock.steady().saturating_sub(began));
     recovery.damage.clone_from(&replay.damage);
     let replayed = finish(replay, manifest.clone());
     let files = open_segments(survey, &kept);
@@ -308,13 +312,15 @@ fn next_name(replayed: &Replayed) -> Name {
     Name::original(replayed.end.map_or(1, |end| end.ordinal + 1))
 }
 
-fn report(replay: &Replay<'_>, kept: &Kept, created: bool) -> Recovery {
+fn report(replay: &Replay<'_>, kept: &Kept, created: bool, took: Duration) -> Recovery {
     Recovery {
         created,
         closed_cleanly: replay.closed,
         segments: kept.len() as u64,
         records: replay.record_count,
+        bytes: replay.byte_count,
         events_released: replay.state.counts().of(crate::event::Status::Processing),
+        replay_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         ..Recovery::default()
     }
 }
@@ -345,8 +351,9 @@ struct Ground {
 }
 
 impl Ground {
-    /// Begins the next epoch in a new segment, and makes that durable.
-    fn begin(mut self, replayed: Replayed, mut files: BTreeMap<u32, Arc<Segment>>) -> Result<Shared, Error> {
+    /// Begins the next epoch in a new segment, gives up the events that killed the process too often, and makes that durable.
+    /// Returns how many those are, too.
+    fn begin(mut self, replayed: Replayed, mut files: BTreeMap<u32, Arc<Segment>>) -> Result<(Shared, u64), Error> {
         let ordinal = next_name(&replayed).ordinal;
         let store_id = replayed.manifest.store_id;
         let header = SegmentHeader { store_id, ordinal, generation: 0, salt: self.salts.next() };
@@ -355,10 +362,13 @@ impl Ground {
         files.insert(active.key(), Arc::clone(&active));
         let core = Core::begin(replayed, self.options, active, boot_hash(&self.chance), self.salts, self.now);
         let shared = Shared::new(self.dir, self.clock, core, files, Some(self.lock));
-        while shared.step(Core::condemn_next)? {}
+        let mut condemned = 0;
+        while shared.step(Core::condemn_next)? {
+            condemned += 1;
+        }
         let last_seq = shared.desk().core.last_seq();
         shared.wait(last_seq, Level::Durable)?;
-        Ok(shared)
+        Ok((shared, condemned))
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) last_seq: u64,
     pub(crate) chain: Chain,
     pub(crate) record_count: u64,
+    /// Bytes of the sound groups, and of the headers before them.
+    pub(crate) byte_count: u64,
     /// When the last entry that says so happened, in microseconds since 1970.
     pub(crate) last_at: i64,
     /// Whether the last record closes the store.
@@ -71,6 +73,7 @@ impl<'a> Replay<'a> {
             last_seq: 0,
             chain: Chain::default(),
             record_count: 0,
+            byte_count: 0,
             last_at: i64::MIN,
             closed: false,
             damage: Vec::new(),
@@ -127,6 +130,7 @@ impl<'a> Replay<'a> {
             self.last_seq = self.last_seq.max(extent.last_seq);
         }
         self.record_count += scan.record_count;
+        self.byte_count += if scan.record_count > 0 { scan.end } else { 0 };
         Ok(Ending { end: scan.end, torn: scan.finding.is_some(), record_count: scan.record_count })
     }
 
@@ -295,9 +299,9 @@ impl Visitor for Applying<'_, '_> {
             return Ok(());
         }
         let placed = |error: Error| error.at_path(self.path).at_offset(record.offset).at_seq(record.seq);
-        let entry = match codec::decode(record.body).map_err(failure::of_refusal).map_err(placed) {
+        let entry = match codec::decode(record.body) {
             Ok(entry) => entry,
-            Err(error) => return self.replay.tolerate(error),
+            Err(refusal) => return self.replay.tolerate(placed(failure::of_refusal(refusal))),
         };
         match &entry {
             Entry::Begun(begun) if self.is_first => self.replay.check_begun(begun, self.path)?,
