@@ -18,7 +18,12 @@ impl IdHasher {
 
     /// The hash by which an id is known.
     pub(crate) fn id(self, id: &str) -> u128 {
-        self.hash(id.as_bytes())
+        self.id_of_bytes(id.as_bytes())
+    }
+
+    /// The same, of an id that was not looked at yet.
+    pub(crate) fn id_of_bytes(self, id: &[u8]) -> u128 {
+        self.hash(id)
     }
 
     /// The hash by which an ordering key is known. Two keys that share one (once in 2⁶⁴) merely wait for each other.

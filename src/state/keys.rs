@@ -7,9 +7,8 @@
 //! Whatever runs stands in front; the rest follows by rank. Only the first may be offered, so at most one runs at a time, and it
 //! keeps its key until it leaves the row.
 
-use std::cmp::Ordering;
-
 use crate::event::Status;
+use crate::state::hash::low;
 use crate::state::index::Index;
 use crate::state::slab::NONE;
 use crate::state::slots::Slots;
@@ -27,11 +26,11 @@ impl Keys {
 
     /// The rows of `members`, who are in none.
     pub(crate) fn of(slots: &mut Slots, mut members: Vec<Member>) -> Self {
-        members.sort_unstable_by(Member::order);
+        members.sort_unstable_by_key(|member| member.order);
         let mut keys = Self::new();
-        for row in members.chunk_by(|a, b| a.key == b.key) {
+        for row in members.chunk_by(|a, b| a.key() == b.key()) {
             let (Some(first), Some(last)) = (row.first(), row.last()) else { continue };
-            keys.firsts.insert(first.key, first.at);
+            keys.firsts.insert(first.key(), first.at);
             let mut before = last.at;
             for (member, next) in row.iter().zip(row.iter().skip(1).map(|next| next.at).chain([NONE])) {
                 slots[member.at].prev = before;
@@ -128,18 +127,21 @@ impl Keys {
 /// Somebody who is to be in the row of a key, with what decides where.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Member {
-    key: u64,
-    place: (bool, u64),
+    /// Its key, then whether it waits, then its rank: one number, which is sorted by without branches.
+    order: u128,
     at: u32,
 }
 
 impl Member {
     pub(crate) fn new(slots: &Slots, at: u32) -> Self {
-        Self { key: slots[at].key, place: place(slots, at), at }
+        let (waits, rank) = place(slots, at);
+        debug_assert!(rank < 1 << 63, "no store reaches this seq");
+        let order = u128::from(slots[at].key) << 64 | u128::from(waits) << 63 | u128::from(rank);
+        Self { order, at }
     }
 
-    fn order(&self, other: &Self) -> Ordering {
-        (self.key, self.place).cmp(&(other.key, other.place))
+    const fn key(&self) -> u64 {
+        low(self.order >> 64)
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct State {
     /// Runs that began while a suspect waited. It counts for the process that claims, so a deferred replay, which does not know
     /// who waits, leaves it at 0, as the next beginning does.
     pub(super) passed_over: u32,
+    /// Seqs and ids that are about to be received, the next one last.
+    foreseen: Vec<(u64, u128)>,
 }
 
 /// What an entry is applied with.
@@ -73,6 +75,7 @@ impl State {
             boot: None,
             closed: false,
             passed_over: 0,
+            foreseen: Vec::new(),
         }
     }
 
@@ -214,9 +217,28 @@ impl State {
         self.epoch
     }
 
-    /// Prepares for receptions of these ids. Looked up one after another each waits for memory; looked at together they wait once.
-    pub(crate) fn foresee(&self, ids: &[u128]) {
-        self.events.slots.touch(ids);
+    /// Prepares for receptions of which the seqs and the ids are given: those very ids must come, or none, under those seqs. Looked
+    /// up one after another each waits for memory; looked at together they wait once.
+    pub(crate) fn foresee<'b>(&mut self, receptions: impl Iterator<Item = (u64, &'b [u8])>) {
+        self.foreseen.clear();
+        self.foreseen.extend(receptions.map(|(seq, id)| (seq, self.hasher.id_of_bytes(id))));
+        self.events.slots.touch(self.foreseen.iter().map(|(_, id)| *id));
+        // They are taken from the end.
+        self.foreseen.reverse();
+    }
+
+    /// The hash of the id that is received as `seq`, which may have been foreseen.
+    pub(super) fn id_received(&mut self, seq: u64, id: &str) -> u128 {
+        while let Some((foreseen, hash)) = self.foreseen.last().copied()
+            && foreseen <= seq
+        {
+            self.foreseen.pop();
+            if foreseen == seq {
+                debug_assert_eq!(hash, self.hasher.id(id), "what was foreseen comes");
+                return hash;
+            }
+        }
+        self.hasher.id(id)
     }
 
     /// Hashes ids and keys as this store does.

@@ -101,8 +101,8 @@ impl Slots {
     }
 
     /// Has what these ids lead to brought near: see [`Index::touch`].
-    pub(crate) fn touch(&self, ids: &[u128]) {
-        std::hint::black_box(ids.iter().fold(0, |touched, id| touched ^ self.by_id.touch(low(*id))));
+    pub(crate) fn touch(&self, ids: impl Iterator<Item = u128>) {
+        std::hint::black_box(ids.fold(0, |touched, id| touched ^ self.by_id.touch(low(id))));
     }
 
     /// The event whose body is identity and has this hash.

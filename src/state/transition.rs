@@ -13,7 +13,7 @@ use crate::state::verdict::{Applied, Illegal, Reason};
 
 impl State {
     pub(super) fn receive(&mut self, stamp: Stamp, received: &Received<'_>) -> Result<Applied, Illegal> {
-        let id = self.hasher.id(received.id);
+        let id = self.id_received(stamp.seq, received.id);
         let taken = |seq| stamp.illegal(Reason::TakenId { seq });
         let gap = match self.events.slots.by_id_or_gap(id) {
             Ok(at) => return Err(taken(self.events.slots[at].seq)),

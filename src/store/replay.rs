@@ -201,17 +201,8 @@ impl<'a> Replay<'a> {
     }
 
     /// Tells the state which ids come next.
-    fn foresee<'b>(&self, records: impl Iterator<Item = Record<'b>>) {
-        let hasher = self.state.hasher();
-        let mut ids = [0; FORESEEN_COUNT];
-        let mut count = 0;
-        for (id, text) in ids.iter_mut().zip(records.filter_map(|record| codec::id_ahead(record.body))) {
-            *id = hasher.id(text);
-            count += 1;
-        }
-        if count > 1 {
-            self.state.foresee(ids.get(..count).unwrap_or_default());
-        }
+    fn foresee<'b>(&mut self, records: impl Iterator<Item = Record<'b>>) {
+        self.state.foresee(records.filter_map(|record| Some((record.seq, codec::id_ahead(record.body)?))));
     }
 
     fn apply(&mut self, record: &Record<'_>, entry: &Entry<'_>, place: Place, path: &Path) -> Result<(), Error> {
