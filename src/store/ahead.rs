@@ -14,7 +14,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
-use crate::log::format::SEGMENT_HEADER_BYTES;
+use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::scan::{self, Record, Scan, Seqs, Standing, Stopped, Visitor};
 use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
@@ -23,7 +23,7 @@ use crate::log::survey::SegmentFile;
 const LOG_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// What is verified before it is told.
-const STRETCH_BYTES: u64 = 1024 * 1024;
+const STRETCH_BYTES: u64 = if cfg!(test) { 1024 } else { 1024 * 1024 };
 
 /// So many stretches may be verified and not yet replayed.
 const STRETCHES_AHEAD: usize = 8;
@@ -69,6 +69,14 @@ impl Ahead {
         if files.len() < 2 || files.iter().map(|file| file.bytes).sum::<u64>() < LOG_BYTES_MIN {
             return Self::none();
         }
+        Self::start(scope, files, store_id)
+    }
+
+    fn start<'scope, 'f: 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        files: &'f [SegmentFile],
+        store_id: [u8; 16],
+    ) -> Self {
         let (sender, news) = sync_channel(STRETCHES_AHEAD);
         let spawned = Builder::new().name("ledgerline-verify".to_owned()).spawn_scoped(scope, move || {
             // Nobody listening any more is a reason to stop, and none to complain.
@@ -80,7 +88,7 @@ impl Ahead {
     /// Shows what is verified of the next segment, which is to begin as `seqs` says; waits until all of it is.
     pub(crate) fn show<V: Visitor>(
         &mut self,
-        header: &crate::log::format::SegmentHeader,
+        header: &SegmentHeader,
         seqs: Seqs,
         visitor: &mut V,
     ) -> Result<Help, Stopped<V::Stop>> {
@@ -154,5 +162,93 @@ impl Visitor for Telling<'_> {
             self.news.send(News::Sound(record.offset)).map_err(|_| Gone)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::{Dir, File};
+    use crate::event::{Moment, NewEvent, Outcome, Timestamp};
+    use crate::log::survey::Survey;
+    use crate::log::verdict::Role;
+    use crate::state::{Policy, State, View};
+    use crate::store::replay::{Replay, Rigour};
+    use crate::store::{Store, StoreOptions};
+
+    /// Some segments with all that happens to events in ordinary life.
+    fn write(dir: &std::path::Path) {
+        let store = Store::open(dir, StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+        for batch in 0..40 {
+            let event = |number: usize| {
+                let event = NewEvent::new("Issue", &"x".repeat(300)).unwrap().id(format!("{batch} {number}"));
+                event.key(format!("{}", number % 7))
+            };
+            store.append_many((0..30).map(event).collect()).unwrap();
+            for claim in store.claim(5).unwrap() {
+                store.settle(&claim, Outcome::Done).unwrap();
+            }
+        }
+        store.close().unwrap();
+    }
+
+    /// What a replay of the directory makes of it, with or without somebody who verifies ahead.
+    fn replayed(dir: &std::path::Path, is_helped: bool) -> Result<(Vec<View>, u64, u64), String> {
+        let survey = Survey::of(&Dir::open(dir).unwrap(), true).map_err(|error| error.to_string())?;
+        let manifest = survey.manifest.unwrap();
+        let now = Moment { wall: Timestamp::from_unix_micros(1), steady: 0 };
+        let mut replay =
+            Replay::new(State::replaying(manifest.store_id, Policy::default()), &manifest, Rigour::Strict, now);
+        let (last, sealed) = survey.files.split_last().unwrap();
+        let result = std::thread::scope(|scope| {
+            let mut ahead = if is_helped { Ahead::start(scope, sealed, manifest.store_id) } else { Ahead::none() };
+            for file in sealed {
+                replay.segment(file, Role::Sealed, &mut ahead)?;
+            }
+            replay.segment(last, Role::Last, &mut ahead)
+        });
+        result.map_err(|error| format!("{error:?}"))?;
+        replay.state.arrange();
+        Ok((replay.state.list(0).collect(), replay.record_count, replay.byte_count))
+    }
+
+    fn file(dir: &std::path::Path, ordinal: u64) -> File {
+        Dir::open(dir).unwrap().open_file(&format!("{ordinal:010}.seg"), true).unwrap()
+    }
+
+    #[test]
+    fn a_replay_that_is_helped_comes_to_the_same_state() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path());
+        let alone = replayed(dir.path(), false).unwrap();
+        assert!(alone.1 > 1_500 && file(dir.path(), 5).len().unwrap() > 0, "{} records", alone.1);
+        assert_eq!(replayed(dir.path(), true).unwrap(), alone);
+    }
+
+    #[test]
+    fn whatever_is_damaged_is_judged_in_the_same_words() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path());
+        let (mut refused, mut sound) = (0, 0);
+        for ordinal in [1, 2, 4] {
+            let file = file(dir.path(), ordinal);
+            let bytes = file.len().unwrap();
+            for offset in (0..bytes).step_by(usize::try_from(bytes / 40).unwrap()) {
+                let mut byte = [0];
+                file.read_at(&mut byte, offset).unwrap();
+                file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+                let alone = replayed(dir.path(), false);
+                assert_eq!(replayed(dir.path(), true), alone, "segment {ordinal}, offset {offset}");
+                *if alone.is_err() { &mut refused } else { &mut sound } += 1;
+                file.write_all_at(&byte, offset).unwrap();
+            }
+            let cut = bytes / 2 / 8 * 8;
+            let mut tail = vec![0; usize::try_from(bytes - cut).unwrap()];
+            file.read_at(&mut tail, cut).unwrap();
+            file.truncate(cut).unwrap();
+            assert_eq!(replayed(dir.path(), true), replayed(dir.path(), false), "segment {ordinal} is cut");
+            file.write_all_at(&tail, cut).unwrap();
+        }
+        assert!(refused > 100 && sound == 0, "{refused} refused, {sound} not");
     }
 }
