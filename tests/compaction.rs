@@ -284,7 +284,7 @@ fn a_rewritten_segment_that_is_not_what_the_manifest_says_is_damage() {
     let remove = |dir: &Path| fs::remove_file(rewritten(dir)).unwrap();
     assert_eq!(opens(&remove), Ok(false));
     for (name, is_sound) in [("0000000001-2.seg", true), ("0000000001.seg", true), ("0000000002-1.seg", true)] {
-        let stray = |dir: &Path| drop(fs::copy(rewritten(dir), dir.join(name)).unwrap());
+        let stray = |dir: &Path| _ = fs::copy(rewritten(dir), dir.join(name)).unwrap();
         assert_eq!(opens(&stray), Ok(is_sound), "{name} is debris beside the one that the manifest names");
         let moved = |dir: &Path| fs::rename(rewritten(dir), dir.join(name)).unwrap();
         assert_eq!(opens(&moved), Ok(false), "{name} is not the one that the manifest names");
