@@ -1,4 +1,4 @@
-//! Entries as bytes, and back: the only place that knows bincode.
+//! Entries as bytes, and back: the only place that knows bincode. What a log mostly consists of is decoded without it ([`quick`]).
 //!
 //! ```text
 //! 0        2          4

@@ -12,9 +12,10 @@
 //! ```
 //!
 //! Promises: there is one way to change a [`State`], [`State::apply`], live and at replay, so replaying what was appended gives
-//! what was. An entry either takes effect whole or is refused with a reason and changes nothing; entries come from a disk, so none
-//! panics (R14). Where an event stands after an entry is one exhaustive [`table`]. No structure grows by doubling, no body is held,
-//! and a live event costs about 160 bytes ([`slot`] adds them up).
+//! what was. While a log is replayed, who may run next is left open and worked out at the end ([`State::arrange`]). An entry either
+//! takes effect whole or is refused with a reason and changes nothing; entries come from a disk, so none panics (R14). Where an
+//! event stands after an entry is one exhaustive [`table`]. No structure grows by doubling, no body is held, and a live event costs
+//! about 160 bytes ([`slot`] adds them up).
 //!
 //! Deliberately absent: files, clocks, randomness, waiting. A [`Moment`](crate::event::Moment) comes in with each call that needs
 //! one; time alone changes nothing but whether an event is due (R13). Nor is it known here what is durable: [`State::next_claim`]

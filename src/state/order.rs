@@ -61,12 +61,14 @@ impl PartialOrd for Pair {
 pub(crate) struct Order {
     /// Sorted runs, none empty, each under a pair that is not greater than its first and greater than all of the run before.
     runs: BTreeMap<Pair, Vec<Pair>>,
+    /// The key of the last run, which most pairs belong to.
+    last: Option<Pair>,
     len: usize,
 }
 
 impl Order {
     pub(crate) const fn new() -> Self {
-        Self { runs: BTreeMap::new(), len: 0 }
+        Self { runs: BTreeMap::new(), last: None, len: 0 }
     }
 
     #[cfg(test)]
@@ -97,13 +99,15 @@ impl Order {
 
     /// The run that a pair would be in, unless it goes before all.
     fn run_before(&self, pair: Pair) -> Option<&[Pair]> {
-        let last = self.runs.last_key_value().filter(|(first, _)| **first <= pair);
-        last.or_else(|| self.runs.range(..=pair).next_back()).map(|(_, run)| run.as_slice())
+        if self.last.is_some_and(|last| last <= pair) {
+            return self.runs.last_key_value().map(|(_, run)| run.as_slice());
+        }
+        self.runs.range(..=pair).next_back().map(|(_, run)| run.as_slice())
     }
 
     /// The same, to change it, and its key. Most pairs go to the last run: it is asked first.
     fn run_before_mut(&mut self, pair: Pair) -> Option<(Pair, &mut Vec<Pair>)> {
-        if self.runs.last_key_value().is_some_and(|(first, _)| *first <= pair) {
+        if self.last.is_some_and(|last| last <= pair) {
             return self.runs.last_entry().map(|last| (*last.key(), last.into_mut()));
         }
         self.runs.range_mut(..=pair).next_back().map(|(first, run)| (*first, run))
@@ -143,6 +147,7 @@ impl Order {
             run.insert(at, pair);
         } else if at == run.len() {
             self.runs.insert(pair, new_run([pair]));
+            self.note_last();
         } else {
             let upper = run.drain(RUN_LEN_MAX / 2..);
             let upper = new_run(upper);
@@ -155,6 +160,7 @@ impl Order {
             if at > RUN_LEN_MAX / 2 {
                 upper.insert(at - RUN_LEN_MAX / 2, pair);
             }
+            self.note_last();
         }
     }
 
@@ -169,6 +175,12 @@ impl Order {
                 self.runs.insert(pair, new_run([pair]));
             }
         }
+        self.note_last();
+    }
+
+    /// Runs came, went or changed their keys.
+    fn note_last(&mut self) {
+        self.last = self.runs.last_key_value().map(|(key, _)| *key);
     }
 
     /// Removes a pair that is there.
@@ -181,6 +193,7 @@ impl Order {
         self.len -= 1;
         if left == 0 {
             self.runs.remove(&key);
+            self.note_last();
         } else if left < RUN_LEN_MIN {
             self.join(key);
         }
@@ -195,6 +208,7 @@ impl Order {
             if together <= RUN_LEN_MAX / 4 * 3 {
                 let tail = self.runs.remove(&high).expect("a neighbour was just seen");
                 self.runs.get_mut(&low).expect("a neighbour was just seen").extend(tail);
+                self.note_last();
                 return;
             }
         }
@@ -214,6 +228,7 @@ impl Order {
             len += run.len();
         }
         assert_eq!(len, self.len, "pairs are counted");
+        assert_eq!(self.last, self.runs.last_key_value().map(|(key, _)| *key), "the last run is known");
     }
 }
 

@@ -9,8 +9,7 @@
 //! preparer ── the next segment, before anybody needs it
 //! core ── the store as explicit steps, without clock, file or thread
 //! scrub ── reading the log in search of rot
-//! open, replay ── from a directory to a core
-//! closing ── and back
+//! open, replay, ahead ── from a directory to a core, with a thread that verifies ahead of the one that applies
 //! audit ── every record of a directory, for whoever must prove what happened
 //!   └ verify, fold ── all of it, folded in two ways; as_of ── folded to an earlier point; backup ── copied
 //! reader ── entries in order, along with the writer
