@@ -308,3 +308,22 @@ fn no_flipped_byte_of_a_rewritten_segment_or_its_manifest_passes_unseen() {
         }
     }
 }
+
+#[test]
+fn a_store_that_lost_its_manifest_is_not_taken_for_a_new_one() {
+    // R5: whatever files are left, nothing is created over them, and nothing is removed.
+    let cases: [&[&str]; 3] = [&[], &["0000000004.seg"], &["0000000001-1.seg"]];
+    for removed in cases {
+        let dir = in_memory();
+        for name in ["0000000001-1.seg", "0000000004.seg"].iter().filter(|name| !removed.contains(name)) {
+            fs::copy(Path::new(REWRITTEN).join(name), dir.path().join(name)).unwrap();
+        }
+        let before = segments(dir.path());
+        let read = Store::open_read_only(dir.path()).unwrap_err();
+        let error = Store::open(dir.path(), options()).unwrap_err();
+        assert_eq!((error.kind(), read.kind()), (ledgerline::ErrorKind::Corrupt, ledgerline::ErrorKind::Corrupt));
+        assert!(error.to_string().contains("the manifest is missing"), "{error}");
+        assert_eq!(segments(dir.path()), before, "without {removed:?}");
+        assert!(!dir.path().join("MANIFEST").exists());
+    }
+}

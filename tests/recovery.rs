@@ -384,3 +384,27 @@ fn the_audit_agrees_with_the_opening() {
         fs::remove_dir_all(&case).unwrap();
     }
 }
+
+#[test]
+fn what_was_settled_just_before_a_close_does_not_rot_unseen() {
+    // R8: the mark's group attests to all before it, so it waits until that is durable.
+    let dir = in_memory();
+    let live = dir.path().join("live");
+    let store = Store::open(&live, options()).unwrap();
+    store.append_many(["a", "b", "c"].map(event).to_vec()).unwrap();
+    for claim in store.claim(3).unwrap() {
+        store.settle(&claim, ledgerline::Outcome::Done).unwrap();
+    }
+    store.close().unwrap();
+    let sound = fs::read(segment(&live, 1)).unwrap();
+    let mark = *groups(&sound).last().unwrap();
+    for at in (HEADER..mark).step_by(7) {
+        let case = dir.path().join("case");
+        copy(&live, &case);
+        let mut bytes = sound.clone();
+        bytes[at] ^= 0x10;
+        fs::write(segment(&case, 1), &bytes).unwrap();
+        assert_eq!(reopened(&case), Err(ErrorKind::Corrupt), "byte {at} of {}", sound.len());
+        fs::remove_dir_all(&case).unwrap();
+    }
+}

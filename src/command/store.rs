@@ -42,8 +42,8 @@ impl StoreArguments {
         }
         let (data, damage) = (config.data().display(), damage.join("; "));
         Err(Trouble::new(format!(
-            "the store at {data} is damaged, and only what verifies was answered: {damage} (`ledgerline-dump {data}` shows every \
-             record)"
+            "the store at {data} is damaged, and only what verifies was answered: {damage} (`ledgerline verify {data}` says all \
+             that is)"
         )))
     }
 

@@ -55,7 +55,9 @@ impl Trouble {
 impl From<ledgerline::Error> for Trouble {
     fn from(error: ledgerline::Error) -> Self {
         let next = match error.kind() {
-            ErrorKind::Corrupt => " (`ledgerline-dump` shows every record)",
+            ErrorKind::Corrupt => {
+                " (`ledgerline verify DIR` says what is damaged, `ledgerline salvage` copies what is not)"
+            }
             ErrorKind::Full => " (free some space, then try again)",
             _ => "",
         };

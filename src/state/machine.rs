@@ -242,6 +242,7 @@ impl State {
     }
 
     /// Hashes ids and keys as this store does.
+    #[cfg(test)]
     pub(crate) const fn hasher(&self) -> IdHasher {
         self.hasher
     }

@@ -159,7 +159,7 @@ fn no_store(path: &Path) -> Error {
 
 /// What it means that there is no manifest.
 pub(super) fn no_manifest(path: &Path, survey: &Survey) -> Error {
-    if survey.files.is_empty() {
+    if survey.files.is_empty() && survey.debris.iter().all(|name| Name::parse(name).is_none()) {
         return no_store(path);
     }
     Error::new(ErrorKind::Corrupt, "segments are there, but the manifest is missing").at_path(path)
@@ -187,11 +187,13 @@ struct Audit<'a> {
     ids: HashMap<u64, String>,
     /// How segments are joined; none where a single file is read.
     chain: Option<Chain>,
+    /// How the segment before ended is not known, and that was told.
+    is_unjoined: bool,
 }
 
 impl<'a> Audit<'a> {
     fn new(witness: Option<&'a mut dyn Witness>, tell: &'a mut dyn FnMut(Item) -> Result<(), Error>) -> Self {
-        Self { tell, witness, report: Report::default(), ids: HashMap::new(), chain: None }
+        Self { tell, witness, report: Report::default(), ids: HashMap::new(), chain: None, is_unjoined: false }
     }
 
     fn file(&mut self, path: &Path) -> Result<(), Error> {
@@ -245,7 +247,7 @@ impl<'a> Audit<'a> {
         self.begin(file, Some(manifest))?;
         let end = self.chain.and_then(|chain| chain.end);
         if let Err(error) = file.checked_header(&manifest.store_id).map_err(of_log) {
-            return self.reject(file, error);
+            return self.reject(file, Some(manifest), error);
         }
         let left = file.bytes.saturating_sub(SEGMENT_HEADER_BYTES);
         if left > 0 {
@@ -274,11 +276,16 @@ impl<'a> Audit<'a> {
     }
 
     /// A file whose header is not what it should be is damage, unless a newer version wrote it.
-    fn reject(&mut self, file: &SegmentFile, error: Error) -> Result<(), Error> {
-        if error.kind() == ErrorKind::Corrupt {
-            return self.finding(file.name.ordinal, 0, true, error.to_string());
+    fn reject(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, error: Error) -> Result<(), Error> {
+        if error.kind() != ErrorKind::Corrupt {
+            return Err(error);
         }
-        Err(error)
+        self.is_unjoined = true;
+        if let Some(chain) = &mut self.chain {
+            let end = SegmentEnd { ordinal: file.name.ordinal, last_seq: chain.last_seq(), length: 0, digest: 0 };
+            chain.end = Some(manifest.and_then(|manifest| file.rewritten(manifest)).map_or(end, end_of));
+        }
+        self.finding(file.name.ordinal, 0, true, error.to_string())
     }
 
     fn segment(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, role: Role) -> Result<(), Error> {
@@ -293,7 +300,7 @@ impl<'a> Audit<'a> {
         };
         let header = match header {
             Ok(header) => header,
-            Err(error) => return self.reject(file, error),
+            Err(error) => return self.reject(file, manifest, error),
         };
         // Beside a writer, the file may have grown since it was opened.
         let bytes = file.file.len().map_err(of_env)?;
@@ -303,7 +310,9 @@ impl<'a> Audit<'a> {
             Stopped::Unreadable(error) => of_env(error),
             Stopped::ByVisitor(error) => error,
         })?;
+        let before = self.report.damage;
         self.judge(file, role, &header, &scan)?;
+        self.is_unjoined = self.report.damage > before;
         self.report.records += scan.record_count;
         self.report.groups += scan.group_count;
         let rewritten = manifest.and_then(|manifest| file.rewritten(manifest));
@@ -336,7 +345,8 @@ impl<'a> Audit<'a> {
             }
             (Some(finding), Verdict::Refuse(because)) => {
                 let text = format!("{}, and {because}", finding.defect);
-                self.finding_at(segment, finding.offset, Some(last_seq + 1), true, text)
+                let seq = Some(last_seq + 1).filter(|_| !header.is_sparse());
+                self.finding_at(segment, finding.offset, seq, true, text)
             }
             (Some(finding), _) => {
                 let text = format!("unfinished tail of {left} bytes, never acknowledged: {}", finding.defect);
@@ -440,6 +450,7 @@ impl Lines<'_, '_> {
         let is_first = record.offset == SEGMENT_HEADER_BYTES + crate::log::format::GROUP_HEAD_BYTES as u64;
         let Some(chain) = self.audit.chain.filter(|_| is_first && self.names_predecessor) else { return Ok(()) };
         let text = match entry {
+            Entry::Begun(_) if self.audit.is_unjoined => None,
             Entry::Begun(begun) => chain.check(begun).err().map(|broken| broken.to_string()),
             _ => Some("the segment does not begin with how the one before ended".to_owned()),
         };

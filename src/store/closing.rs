@@ -11,20 +11,36 @@ use crate::store::failure::of_env;
 impl Shared {
     /// Ends the log in good order, and takes nothing more.
     pub(crate) fn close_log(&self) -> Result<(), Error> {
-        let marked = self.step(|core: &mut Core, now| {
-            let seq = match core.mark(Mark::Close, now) {
-                // A full disk must not keep anybody from closing: all before the mark is made durable all the same.
-                Err(Refused::Error(error)) if error.kind() == ErrorKind::Full => core.last_seq(),
-                marked => marked?,
-            };
-            core.close();
-            Ok(seq)
-        });
+        let marked = self.mark_end();
         if marked.is_err() {
             self.desk().core.close();
         }
         self.wait(marked?, Level::Durable)?;
         self.trim()
+    }
+
+    /// Marks the end once all before it is durable: the head of the mark's group attests to that, so that no rot in it passes for a
+    /// write that a crash tore (R8). Returns the seq to wait for.
+    fn mark_end(&self) -> Result<u64, Error> {
+        loop {
+            let last_seq = self.desk().core.last_seq();
+            self.wait(last_seq, Level::Durable)?;
+            let marked = self.step(|core: &mut Core, now| {
+                if core.durable() < core.last_seq() {
+                    return Ok(None);
+                }
+                let seq = match core.mark(Mark::Close, now) {
+                    // A full disk must not keep anybody from closing: all before the mark is durable all the same.
+                    Err(Refused::Error(error)) if error.kind() == ErrorKind::Full => core.last_seq(),
+                    marked => marked?,
+                };
+                core.close();
+                Ok(Some(seq))
+            })?;
+            if let Some(seq) = marked {
+                return Ok(seq);
+            }
+        }
     }
 
     /// Releases the directory: whoever locks it next must find nobody at work in it.

@@ -100,7 +100,10 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
     let options = StoreOptions::default();
     let dir = enter(path, Creation::Refused)?;
     let survey = Survey::of(&dir, false).map_err(of_log)?;
-    let Some(manifest) = survey.manifest.clone() else { return Err(no_store(path)) };
+    let Some(manifest) = survey.manifest.clone() else {
+        check_new(&dir, &survey)?;
+        return Err(no_store(path));
+    };
     let now = moment(&clock);
     let written = count_written(&survey.files)?;
     let began = clock.steady();
@@ -185,9 +188,7 @@ fn survey_or_create(
         check_not_emptied(dir, &survey)?;
         return Ok((survey, false));
     }
-    if !is_new(dir, &survey)? {
-        return Err(no_store(dir.path()));
-    }
+    check_new(dir, &survey)?;
     if creation == Creation::Refused {
         return Err(no_store(dir.path()));
     }
@@ -198,15 +199,19 @@ fn survey_or_create(
     Survey::of(dir, true).map_err(of_log).map(|survey| (survey, true))
 }
 
-/// Whether there is no store yet. The manifest is written right after the first segment was created, so without one there can be
-/// at most that segment, and nothing in it.
-fn is_new(dir: &Dir, survey: &Survey) -> Result<bool, Error> {
-    let written = count_written(&survey.files)?;
-    match (survey.files.len(), written) {
-        (0 | 1, 0) => Ok(true),
-        (count, _) => Err(Error::new(
+/// Refuses a directory that holds a store without its manifest. That is written right after the first segment was created, so without
+/// one there can be at most that segment, and nothing in it.
+fn check_new(dir: &Dir, survey: &Survey) -> Result<(), Error> {
+    let rewritten = survey.debris.iter().filter(|name| Name::parse(name).is_some()).count();
+    match (survey.files.as_slice(), count_written(&survey.files)?, rewritten) {
+        ([], 0, 0) => Ok(()),
+        ([file], 0, 0) if file.name == Name::original(1) => Ok(()),
+        (files, _, rewritten) => Err(Error::new(
             ErrorKind::Corrupt,
-            format!("the manifest is missing, and {count} segments are there; put it back from a backup"),
+            format!(
+                "the manifest is missing, and {} segments are there; put it back from a backup, or salvage what is here",
+                files.len() + rewritten
+            ),
         )
         .at_path(dir.path())),
     }

@@ -64,7 +64,7 @@ pub struct Verification {
     pub debris: Vec<String>,
     /// Torn tails that were cut off and kept aside.
     pub cut: Vec<CutTail>,
-    /// What is worth a remark and fine: prepared space, an unfinished tail that nobody was promised.
+    /// What is worth a remark and fine: prepared space, an unfinished tail that nobody was promised, an end without a mark.
     pub remarks: Vec<Problem>,
     /// What is not as it was written.
     pub damage: Vec<Problem>,
@@ -144,6 +144,11 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification, Error> {
     read_all(&dir, &survey.files, &manifest, &mut folds, &mut verification)?;
     folds.compare(path, &mut verification);
     folds.read_bodies(&survey.files, &mut verification)?;
+    if folds.last_seq > 0 && !folds.ends_with_mark {
+        let text = "the log does not end with a mark, so nothing shows whether there was more: it is in use, or its process died";
+        let (path, seq) = (path.to_owned(), Some(folds.last_seq));
+        verification.remarks.push(Problem { path, offset: None, seq, text: text.to_owned(), next: None });
+    }
     verification.store = Some(hex::encode(&manifest.store_id));
     verification.generation = manifest.generation;
     verification.extents_dropped = manifest.dropped_count() as u64;
@@ -204,13 +209,15 @@ struct Folds<'m> {
     plain: Fold,
     now: Moment,
     last_seq: u64,
+    /// Whether the last entry attests to all before it.
+    ends_with_mark: bool,
 }
 
 impl<'m> Folds<'m> {
     fn new(manifest: &'m Manifest) -> Self {
         let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
         let state = State::new(manifest.store_id, Policy::default());
-        Self { manifest, state, plain: Fold::default(), now, last_seq: 0 }
+        Self { manifest, state, plain: Fold::default(), now, last_seq: 0, ends_with_mark: false }
     }
 
     /// Holds both folds against each other. After damage they may well differ, and that says nothing more.
@@ -287,6 +294,7 @@ impl Witness for Folds<'_> {
     fn entry(&mut self, seen: &Seen<'_>) -> Result<Option<String>, Error> {
         let Seen { file, record, entry } = *seen;
         self.last_seq = self.last_seq.max(record.seq);
+        self.ends_with_mark = matches!(entry, Entry::Mark(_));
         self.plain.entry(record.seq, entry);
         let place = file.name.key().zip(u32::try_from(record.offset).ok()).zip(u32::try_from(record.body.len()).ok());
         let Some(((segment, offset), length)) = place else {
