@@ -94,7 +94,7 @@ fn the_exit_status_tells_sound_from_damaged_from_unreadable() {
         ("0000000002.seg", 600, 1, "DAMAGE segment 2"),
         ("0000000002.seg", 20, 1, "the segment header's checksum"),
         ("0000000003.seg", 110, 1, "DAMAGE segment 3"),
-        ("0000000003.seg", tail, 0, "unfinished tail of 72 bytes, never acknowledged"),
+        ("0000000003.seg", tail, 0, "unfinished tail of 72 bytes, which nothing shows to have been acknowledged"),
     ] {
         let dir = damaged(name, at);
         let (found, printed, said) = dump(&[dir.path().to_str().unwrap()]);

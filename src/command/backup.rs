@@ -13,8 +13,8 @@ use super::trouble::Trouble;
 /// Copy a store, in service or not, into a directory that opens as the same store
 ///
 /// It takes no lock and asks no service; everything that was acknowledged before it began is in the copy. All of it is read and
-/// verified; damage is trouble. Files that never change are linked where the file system allows it. A copy without a MANIFEST was cut
-/// short.
+/// verified; damage is trouble. Files that never change are linked where the file system allows it: what rots in one rots in both, so
+/// keep a copy on another disk. A copy without a MANIFEST was cut short.
 #[derive(Args)]
 #[command(after_help = FIELDS)]
 pub(super) struct Backup {

@@ -75,7 +75,10 @@ fn print(verification: &Verification, output: &mut Output) {
         fact("debris", &printable(&format!("{} (the next start removes it)", verification.debris.join(", "))));
     }
     for tail in &verification.cut {
-        fact("cut", &printable(&format!("{}, {} bytes of a write that was never acknowledged", tail.name, tail.bytes)));
+        fact(
+            "cut",
+            &printable(&format!("{}, {} bytes that nothing showed to have been acknowledged", tail.name, tail.bytes)),
+        );
     }
     for remark in &verification.remarks {
         fact("remark", &printable(&placed(remark)));

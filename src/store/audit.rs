@@ -349,7 +349,10 @@ impl<'a> Audit<'a> {
                 self.finding_at(segment, finding.offset, seq, true, text)
             }
             (Some(finding), _) => {
-                let text = format!("unfinished tail of {left} bytes, never acknowledged: {}", finding.defect);
+                let text = format!(
+                    "unfinished tail of {left} bytes, which nothing shows to have been acknowledged: {}",
+                    finding.defect
+                );
                 self.finding(segment, finding.offset, false, text)
             }
             (None, _) if left > 0 => self.finding(segment, scan.end, false, format!("prepared space of {left} bytes")),
