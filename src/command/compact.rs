@@ -17,8 +17,7 @@ pub(super) struct Compact {
     store: StoreArguments,
 }
 
-const FIELDS: &str = "JSON: events_forgotten, segments_deleted, segments_rewritten (that went because what was left of them was \
-    written anew), bytes_freed, suspended (null, or why nothing was forgotten).";
+const FIELDS: &str = "JSON: events_forgotten, segments_deleted, segments_rewritten (of which what was left was written anew), bytes_freed, suspended (null, or why nothing was forgotten).";
 
 #[derive(Deserialize)]
 struct Report {
@@ -34,8 +33,8 @@ impl Compact {
         self.store.print(&Operation::Compact {}, |report: Report, output| {
             let Report { events_forgotten, segments_deleted, segments_rewritten, bytes_freed, suspended } = report;
             let _ = output.line(format_args!(
-                "{events_forgotten} events forgotten, {segments_deleted} segments deleted, {segments_rewritten} written anew \
-                 in fewer, {bytes_freed} bytes freed"
+                "{events_forgotten} events forgotten, {segments_deleted} segments deleted, {segments_rewritten} written anew, \
+                 {bytes_freed} bytes freed"
             ));
             if let Some(why) = suspended {
                 let _ = output.line(format_args!("nothing is forgotten for now: {}", printable(&why)));

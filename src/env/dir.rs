@@ -171,8 +171,10 @@ impl Dir {
         // A crash may have left one behind.
         self.remove(&temporary)?;
         let file = self.create_file(&temporary)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_all()?;
+        file.write_all_at(bytes, 0).and_then(|()| file.sync_all()).inspect_err(|_| {
+            // The first failure is the one to report; where a disk is full, what was written is in the way.
+            drop(self.remove(&temporary));
+        })?;
         Ok(Replacement { dir: self, temporary, name: name.to_owned() })
     }
 

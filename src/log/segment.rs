@@ -58,7 +58,8 @@ impl Name {
     }
 
     /// The number by which places name the segment. It ascends in the order of the log; a segment and the one that replaces it
-    /// differ, so places in both are told apart while compaction changes over from one to the other.
+    /// differ, so places in both are told apart while compaction changes over from one to the other. The second after it has the same
+    /// number again; whoever holds a place for so long finds that the record there does not verify, and asks where it is now.
     pub(crate) fn key(self) -> Option<u32> {
         let ordinal = u32::try_from(self.ordinal).ok().filter(|_| self.ordinal <= ORDINAL_MAX)?;
         Some(ordinal << 1 | u32::from(self.generation % 2 == 1))

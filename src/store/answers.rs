@@ -131,7 +131,7 @@ pub struct CompactionReport {
     pub events_forgotten: u64,
     /// Segments that were deleted.
     pub segments_deleted: u64,
-    /// Segments that went because what was left of them was written anew, in fewer.
+    /// Segments of which what was left was written anew, neighbours together.
     pub segments_rewritten: u64,
     /// Bytes that this freed.
     pub bytes_freed: u64,

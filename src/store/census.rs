@@ -26,7 +26,7 @@ impl Shared {
             failed_events: counts.of(Status::Failed),
             cancelled_events: counts.of(Status::Cancelled),
             held_events: counts.held,
-            damaged_events: notes.damaged.len() as u64,
+            damaged_events: notes.damaged.iter().filter(|seq| core.state.view(**seq).is_some()).count() as u64,
             damaged_places: notes.damaged_places.len() as u64,
             segments: core.sealed.len() as u64 + u64::from(core.is_writing()),
             log_bytes: core.log_bytes(),

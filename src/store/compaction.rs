@@ -20,7 +20,7 @@ use crate::log::format::SegmentHeader;
 use crate::log::manifest::Extent;
 use crate::log::rewriter::Rewriter;
 use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
-use crate::log::segment::{NotCreated, Segment};
+use crate::log::segment::{Name, NotCreated, Segment};
 use crate::log::source::Source;
 use crate::state::{Grain, Kept, Sieve, Sifted};
 use crate::store::commit::Shared;
@@ -35,6 +35,8 @@ const BATCH_BYTES: usize = 1024 * 1024;
 const MOVES_PER_STEP: usize = 512;
 /// So many small neighbours are merged, even where nothing of them is dead: fewer would be written again and again.
 const MERGE_COUNT: usize = 4;
+/// More are not written anew together: changing over takes the lock for as long as they are many.
+const SOURCES_MAX: usize = 1_000;
 /// After so much work compaction rests as long: it may take half of a disk's time, and callers come between.
 const WORK: Duration = Duration::from_millis(5);
 
@@ -96,21 +98,25 @@ impl Core {
         let mut run = Run::default();
         let mut chosen = None;
         for (&key, extent) in self.sealed.iter().filter(|(_, extent)| extent.last_seq <= durable) {
-            let needed = self.state.bytes_needed(key, &cleaned);
-            let worth = thrift.is_worth(needed, extent.length);
-            let small = extent.length <= segment_bytes / 4;
-            let joins = !spared.contains(&key) && (worth || small);
-            if joins {
-                cleaned.insert(key);
-            }
-            if !joins || run.needed + needed > segment_bytes {
+            // What is cleaned is what goes with this very run: a run that was given up cleans nothing.
+            let judge = |cleaned: &BTreeSet<u32>| {
+                let needed = self.state.bytes_needed(key, cleaned);
+                let worth = thrift.is_worth(needed, extent.length);
+                let joins = !spared.contains(&key) && (worth || extent.length <= segment_bytes / 4);
+                (needed, worth, joins)
+            };
+            let (mut needed, mut worth, mut joins) = judge(&cleaned);
+            if !joins || run.needed + needed > segment_bytes || run.sources.len() == SOURCES_MAX {
                 if run.is_worth_it() {
                     chosen = Some(std::mem::take(&mut run));
                     break;
                 }
                 run = Run::default();
+                cleaned.clear();
+                (needed, worth, joins) = judge(&cleaned);
             }
             if joins {
+                cleaned.insert(key);
                 run.sources.push((key, *extent));
                 run.needed += needed;
                 run.has_dead |= worth;
@@ -140,24 +146,29 @@ impl Run {
 
 impl Shared {
     /// Writes one run of neighbours anew, if any is worth it; returns what that freed.
-    pub(crate) fn rewrite_next(&self, thrift: Thrift) -> Result<Option<Freed>, Error> {
-        let plan = {
+    ///
+    /// Those with a key in `spared` are left as they are; more are added by what comes to light.
+    pub(crate) fn rewrite_next(&self, thrift: Thrift, spared: &mut BTreeSet<u32>) -> Result<Option<Freed>, Error> {
+        {
             let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-            let spared = notes.damaged_places.iter().map(|(key, _)| *key).collect();
-            drop(notes);
+            spared.extend(notes.damaged_places.iter().map(|(key, _)| *key));
+        }
+        let plan = {
             let mut desk = self.desk();
             desk.core.check_open()?;
-            desk.core.plan_rewriting(thrift, &spared)
+            desk.core.plan_rewriting(thrift, spared)
         };
         let Some(plan) = plan else { return Ok(None) };
-        let copied = self.copy(plan)?;
+        let name = plan.header.name();
+        let copied = self.copy(plan).inspect_err(|_| self.discard(name))?;
         let bytes_before: u64 = copied.extents.iter().map(|extent| extent.length).sum();
         let bytes_after = copied.new.as_ref().map_or(0, |(_, extent)| extent.length);
-        let freed = Freed {
-            segments: (copied.extents.len() as u64).saturating_sub(u64::from(copied.new.is_some())),
-            bytes: bytes_before.saturating_sub(bytes_after),
-        };
+        let freed = Freed { segments: copied.extents.len() as u64, bytes: bytes_before.saturating_sub(bytes_after) };
+        // An estimate that was wrong must not have the same segment written anew for ever.
+        let is_futile = freed.bytes < bytes_before / 16 && copied.extents.len() < MERGE_COUNT;
+        let key = copied.new.as_ref().map(|(segment, _)| segment.key());
         self.install(copied)?;
+        spared.extend(key.filter(|_| is_futile));
         Ok(Some(freed))
     }
 
@@ -179,11 +190,10 @@ impl Shared {
             Ok(()) => copying,
             Err(error) => {
                 if error.kind() == ErrorKind::Corrupt {
+                    // It must not keep those behind it from their turn.
                     let place = (copying.key, error.offset().unwrap_or(0));
                     self.note(|notes, _| _ = notes.damaged_places.insert(place));
                 }
-                // The first failure is the one to report; what stays is debris for the next opening.
-                drop(copying.rewriter.abandon(&self.dir));
                 return Err(error);
             }
         };
@@ -227,7 +237,7 @@ impl Shared {
         let Copied { extents, keys, moves, sifted, new } = copied;
         let Some((segment, extent)) = new else { return self.delete(&extents) };
         let manifest = self.desk().core.manifest.after(&extents, Some(extent));
-        self.put_manifest(&manifest)?;
+        self.put_manifest(&manifest).inspect_err(|_| self.discard(extent.name()))?;
         let key = segment.key();
         self.files.write().unwrap_or_else(PoisonError::into_inner).insert(key, segment);
         {
@@ -254,6 +264,15 @@ impl Shared {
             }
         }
         self.remove_files(&extents, &keys)
+    }
+
+    /// Removes a file that nothing will name: where a disk is full, it is in the way. After poison the manifest in force may name it.
+    fn discard(&self, name: Name) {
+        if self.desk().core.poison().is_none()
+            && let Err(error) = self.dir.remove(&name.to_string())
+        {
+            tracing::warn!(%error, "what was not written to its end could not be deleted; the next opening deletes it");
+        }
     }
 
     /// Rests as long as it worked, once that was long enough; an error if the store closes meanwhile.
@@ -309,7 +328,10 @@ impl Copying<'_> {
         let bytes = segment.file.len().map_err(of_env)?;
         let mut source = Source::windowed(&segment.file);
         let scan = scan(&mut source, bytes, &segment.header, Seqs::Any, self).map_err(|stopped| match stopped {
-            Stopped::Unreadable(error) => of_env(error),
+            Stopped::Unreadable(error) => {
+                let text = "the segment cannot be read; it is left as it is";
+                Error::new(ErrorKind::Corrupt, text).at_path(segment.file.path()).caused_by(error)
+            }
             Stopped::ByVisitor(error) => error,
         })?;
         let found = (scan.last_seq, scan.record_count, scan.end, scan.digest);

@@ -411,7 +411,9 @@ fn beside(shared: &Arc<Shared>, name: &str, work: impl FnOnce(&Shared) + Send + 
 }
 
 fn retain(shared: &Shared) {
-    if let Err(error) = shared.compact() {
+    if let Err(error) = shared.compact()
+        && error.kind() != ErrorKind::Closed
+    {
         tracing::warn!(?error, "retention failed; it is tried again at the next interval");
     }
 }

@@ -48,6 +48,8 @@ mod preparer;
 mod reader;
 mod reading;
 mod reception;
+#[cfg(test)]
+mod relocation;
 mod remains;
 mod replay;
 mod retention;

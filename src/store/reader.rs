@@ -84,8 +84,8 @@ pub struct Reader {
     shared: Arc<Shared>,
     /// The next seq to read.
     cursor: u64,
-    /// The segment that is being read, and where its next group begins.
-    at: Option<(u32, u64)>,
+    /// The salt of the segment that is being read, and where its next group begins.
+    at: Option<(u64, u64)>,
     ready: VecDeque<LogItem>,
     ids: HashMap<u64, String>,
     /// What it ends with, once `ready` is yielded.
@@ -158,8 +158,8 @@ impl Reader {
             self.cursor = to + 1;
             return Ok(());
         };
-        let key = segment.key();
-        let mut offset = self.at.filter(|(held, _)| *held == key).map_or(SEGMENT_HEADER_BYTES, |(_, offset)| offset);
+        let salt = segment.salt();
+        let mut offset = self.at.filter(|(held, _)| *held == salt).map_or(SEGMENT_HEADER_BYTES, |(_, offset)| offset);
         let bytes = segment.file.len().map_err(of_env)?;
         let (begin, mut source) = (offset, Source::narrow(&segment.file));
         let mut gather = Gather { cursor: self.cursor, ready: &mut self.ready };
@@ -175,7 +175,7 @@ impl Reader {
             }
         }
         self.cursor = gather.cursor;
-        self.at = Some((key, offset));
+        self.at = Some((salt, offset));
         self.check_gaps(&segment)?;
         if self.ready.is_empty() {
             return Err(damaged(&segment, offset, self.cursor, &"the segment ends before its last record"));

@@ -57,7 +57,8 @@ impl Shared {
         Ok(message_of(&entry).unwrap_or_default().to_owned())
     }
 
-    /// The body of a record that the event names, verified. Since `view` was taken compaction may have put it elsewhere.
+    /// The body of a record that the event names, verified. Since `view` was taken compaction may have put it elsewhere, and another
+    /// file may bear the number of the segment where it was.
     fn read_where_it_is(
         &self,
         view: &View,
@@ -68,7 +69,7 @@ impl Shared {
         let mut at = place(view).ok_or_else(gone)?;
         loop {
             match self.read(at, seq) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                     let now = self.desk().core.state.view(view.seq);
                     let now = now.and_then(|view| place(&view)).filter(|now| *now != at);
                     at = now.ok_or(error)?;
@@ -130,10 +131,23 @@ impl Shared {
 
     /// Every step of the event's life that the log still has, oldest first.
     pub(crate) fn history(&self, id: &str) -> Result<Vec<HistoryEntry>, Error> {
-        let Some(view) = self.view_durable(id)? else { return Ok(Vec::new()) };
-        let segments: Vec<Arc<Segment>> = {
-            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
-            files.range(view.place.segment..).map(|(_, segment)| Arc::clone(segment)).collect()
+        match self.view_durable(id)? {
+            Some(view) => self.history_of(view),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn history_of(&self, mut view: View) -> Result<Vec<HistoryEntry>, Error> {
+        let segments = loop {
+            let segments: Vec<Arc<Segment>> = {
+                let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+                files.range(view.place.segment..).map(|(_, segment)| Arc::clone(segment)).collect()
+            };
+            // If compaction has moved the event since it was looked up, those may not be the segments that hold its steps.
+            match self.desk().core.state.view(view.seq) {
+                Some(now) if now.place != view.place => view.place = now.place,
+                _ => break segments,
+            }
         };
         let mut steps = Steps { view: &view, epoch: 0, last_seq: 0, found: Vec::new() };
         for segment in segments {

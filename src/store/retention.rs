@@ -8,6 +8,7 @@
 //! Cut anywhere, the next opening is sound: a horizon alone only forgets; ids are written anew before the segments that held them go;
 //! and a file goes only after the manifest says that it is dropped (R5, R6).
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -59,13 +60,14 @@ impl Shared {
 
     /// Deletes what is dead and writes anew what is worth it, until neither is.
     fn free(&self, report: &mut CompactionReport, thrift: Thrift) -> Result<(), Error> {
+        let mut spared = BTreeSet::new();
         loop {
             let dead = self.desk().core.find_dead();
             if !dead.is_empty() {
                 self.delete_all(&dead, report)?;
                 continue;
             }
-            match self.rewrite_next(thrift) {
+            match self.rewrite_next(thrift, &mut spared) {
                 Ok(Some(freed)) => {
                     report.segments_rewritten += freed.segments;
                     report.bytes_freed += freed.bytes;
@@ -112,7 +114,8 @@ impl Shared {
 
     /// Forgets the oldest finished events, about as many as the log is too long; returns how many.
     fn forget_for_space(&self) -> Result<u64, Error> {
-        let excess = self.excess_bytes();
+        // A step at least: where finished events are small, their segment goes only once many of them do.
+        let excess = self.excess_bytes().max(self.options.segment_bytes / 8);
         let (count, seq) = self.step(|core, now| {
             let before = core.state.counts().all();
             let seq = core.advance_for_space(excess, now)?;
@@ -170,6 +173,7 @@ impl Shared {
 
     /// Replaces the manifest in the directory.
     pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
+        self.desk().core.check_open()?;
         manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
             // Which manifest is in force is unknown now, so nothing may be built on either (R2).
             self.poison(&error.to_string());
@@ -185,6 +189,7 @@ impl Shared {
                 files.remove(key);
             }
         }
+        self.note(|notes, _| notes.damaged_places.retain(|(key, _)| !keys.contains(key)));
         for segment in gone {
             if let Err(error) = self.dir.remove(&segment.name().to_string()) {
                 tracing::warn!(%error, "a segment that is not needed could not be deleted; the next opening deletes it");

@@ -10,6 +10,7 @@
 //! Here the store is a pure function of (seed, operations, faults): no thread, no clock, no randomness of the machine.
 
 mod campaign;
+mod copies;
 mod determinism;
 mod entry;
 mod fold;
