@@ -330,8 +330,8 @@ impl EventManager {
         Ok(())
     }
 
-    /// Forgets completed and cancelled events that are older than `max_event_age`, and deletes segments that hold nothing more. This
-    /// also happens by itself every hour.
+    /// Forgets completed and cancelled events that are older than `max_event_age`, and frees their space: see
+    /// [`Store::compact`](crate::Store::compact). This also happens by itself every hour.
     ///
     /// # Errors
     /// [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] or [`ErrorKind::Io`]; no live event is lost by any of them.

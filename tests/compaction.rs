@@ -183,7 +183,7 @@ fn a_steady_load_takes_at_most_twice_what_is_needed_and_three_segments() {
     let mut number = 0;
     let mut waiting = 0;
     let deadline = Instant::now() + Duration::from_secs(6);
-    while Instant::now() < deadline {
+    while Instant::now() < deadline || number < 2_000 {
         for _ in 0..200 {
             number += 1;
             let fails = number % 40 == 0;
@@ -199,7 +199,6 @@ fn a_steady_load_takes_at_most_twice_what_is_needed_and_three_segments() {
         let bytes: u64 = segments(dir.path()).values().sum();
         assert!(bytes <= 2 * needed + 3 * SEGMENT, "{bytes} bytes for {kept} events, which need {needed}");
     }
-    assert!(number > 1_000, "only {number} events came");
     assert_eq!(damage(dir.path()), [""; 0]);
 }
 
@@ -234,12 +233,12 @@ fn events_come_and_go_and_are_read_while_segments_are_written_anew() {
             }
         });
         let mut rewritten = 0;
-        let deadline = Instant::now() + Duration::from_secs(4);
-        while Instant::now() < deadline {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while rewritten < 20 && Instant::now() < deadline {
             rewritten += store.compact().unwrap().segments_rewritten;
         }
         done.store(true, Ordering::Relaxed);
-        assert!(rewritten > 4, "{rewritten}");
+        assert!(rewritten >= 20, "{rewritten}");
     });
     drop(store);
     let store = Store::open(dir.path(), forgetful()).unwrap();

@@ -362,11 +362,13 @@ impl Store {
         self.shared().stats()
     }
 
-    /// Applies retention now instead of within the hour: forgets finished events that are old enough, and deletes the segments that
-    /// nothing needs any more. Durable once this returns; events can be kept and run meanwhile.
+    /// Applies retention now instead of within the hour: forgets finished events that are old enough, or too many for
+    /// [`StoreOptions::log_bytes_max`], deletes the segments that nothing needs any more, and writes anew what is left of those that are
+    /// mostly dead. Durable once this returns; events can be kept and run meanwhile. It rests half of the time, so that they hardly
+    /// notice.
     ///
     /// # Errors
-    /// As [`Store::append`].
+    /// As [`Store::append`]. A segment that is damaged, or for which there is no room, is left as it is; that is no error here.
     pub fn compact(&self) -> Result<CompactionReport, Error> {
         self.shared().compact()
     }
