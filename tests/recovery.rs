@@ -408,3 +408,31 @@ fn what_was_settled_just_before_a_close_does_not_rot_unseen() {
         fs::remove_dir_all(&case).unwrap();
     }
 }
+
+#[test]
+fn a_torn_first_group_before_a_prepared_segment_is_cut_like_any_other() {
+    // R3: of the segment nothing is left but its header, and the one prepared after it shows only that it was there.
+    let dir = crashed(&["a", "b"]);
+    let image = dir.path().join("image");
+    let store = Store::open(&image, options()).unwrap();
+    while !segment(&image, 3).exists() {
+        store.append(NewEvent::new("Issue", &"x".repeat(3_000)).unwrap()).unwrap();
+    }
+    let case = dir.path().join("case");
+    copy(&image, &case);
+    drop(store);
+    let mut bytes = fs::read(segment(&case, 2)).unwrap();
+    bytes[HEADER..].fill(0);
+    bytes[HEADER..HEADER + 100].fill(0xa5);
+    fs::write(segment(&case, 2), &bytes).unwrap();
+    let mut damage = 0;
+    audit::audit(&case, &mut |item| {
+        damage += u32::from(matches!(item, audit::Item::Finding { damage: true, .. }));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(damage, 0);
+    for _ in 0..2 {
+        assert_eq!(reopened(&case), Ok(vec!["a".to_owned(), "b".to_owned()]));
+    }
+}

@@ -320,14 +320,11 @@ impl<'a> Audit<'a> {
             let text = "the segment does not hold what the manifest says that compaction wrote".to_owned();
             self.finding(segment, 0, true, text)?;
         }
-        let found = scan.last_seq.map(|last_seq| SegmentEnd {
-            ordinal: segment,
-            last_seq,
-            length: scan.end,
-            digest: scan.digest,
-        });
-        if let (Some(chain), Some(end)) = (&mut self.chain, rewritten.map(end_of).or(found)) {
-            chain.end = Some(end);
+        if let Some(chain) = &mut self.chain {
+            // A crash may have left no record in it; it is there all the same.
+            let last_seq = scan.last_seq.unwrap_or_else(|| chain.last_seq());
+            let end = SegmentEnd { ordinal: segment, last_seq, length: scan.end, digest: scan.digest };
+            chain.end = Some(rewritten.map_or(end, end_of));
         }
         Ok(())
     }

@@ -282,7 +282,8 @@ fn replay_all<'f>(
         }
         Ok::<_, Error>(())
     })?;
-    replay.prepared(files.get(written..).unwrap_or_default())?;
+    let last_written = written.checked_sub(1).and_then(|last| files.get(last));
+    replay.prepared(last_written, files.get(written..).unwrap_or_default())?;
     replay.state.arrange();
     Ok((kept, cut))
 }

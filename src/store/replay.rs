@@ -144,15 +144,19 @@ impl<'a> Replay<'a> {
     }
 
     /// Checks that segments which were never written to follow the others: one that is prepared proves that those before it were there.
-    pub(crate) fn prepared(&mut self, files: &[SegmentFile]) -> Result<(), Error> {
+    /// `last_written` is there too, though a crash may have left no record in it.
+    pub(crate) fn prepared(&mut self, last_written: Option<&SegmentFile>, files: &[SegmentFile]) -> Result<(), Error> {
         self.chain.pass(self.manifest);
         self.last_seq = self.chain.last_seq().max(self.last_seq);
-        let mut chain = self.chain;
+        let ends_at = |file: &SegmentFile| SegmentEnd { ordinal: file.name.ordinal, last_seq: 0, length: 0, digest: 0 };
+        let reached = self.chain.end.map_or(0, |end| end.ordinal);
+        let torn = last_written.filter(|file| file.name.ordinal > reached).map(ends_at);
+        let mut chain = Chain { end: torn.or(self.chain.end) };
         for file in files {
             if let Err(broken) = chain.join(self.manifest, file.name) {
                 self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))?;
             }
-            chain.end = Some(SegmentEnd { ordinal: file.name.ordinal, last_seq: 0, length: 0, digest: 0 });
+            chain.end = Some(ends_at(file));
         }
         Ok(())
     }
