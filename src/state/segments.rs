@@ -31,14 +31,24 @@ pub(crate) struct SegmentUse {
     refs: BTreeMap<u32, Ref>,
     /// Bytes that compaction found it must keep whatever becomes of the events.
     bytes_fixed: u64,
+    /// Receptions that lay in it and lie in the segment that is about to stand for it.
+    receptions_moved: u64,
 }
 
 /// Transitions in one segment about receptions in another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ref {
     bytes: u64,
-    /// So many receptions there were when the other was rewritten, to which the bytes are in proportion; 0: it was not.
+    /// The receptions to which the bytes are in proportion, where the other was rewritten since; 0: it was not.
     receptions: u64,
+}
+
+impl Ref {
+    /// About how many of the bytes are needed for `known` receptions; `all` there are in the other segment.
+    fn bytes_needed(self, known: u64, all: u64) -> u64 {
+        let of = if self.receptions > 0 { self.receptions } else { all };
+        (self.bytes * known).checked_div(of).unwrap_or(0).min(self.bytes)
+    }
 }
 
 impl SegmentUse {
@@ -81,7 +91,7 @@ impl Segments {
 
     /// The reception of an event that is known lies at `to` from now on.
     pub(crate) fn relocate(&mut self, from: Place, to: Place, seq: u64) {
-        self.take(from);
+        self.take(from).receptions_moved += 1;
         self.keep(to, seq);
     }
 
@@ -119,8 +129,7 @@ impl Segments {
             if about.receptions_forgotten > 0 && *other != segment && !cleaned.contains(other) {
                 return found.bytes;
             }
-            let of = if found.receptions > 0 { found.receptions } else { about.receptions() };
-            (found.bytes * about.receptions_kept).checked_div(of).unwrap_or(0).min(found.bytes)
+            found.bytes_needed(about.receptions_kept, about.receptions())
         });
         used.bytes_fixed + used.bytes_kept + refs.sum::<u64>()
     }
@@ -148,22 +157,18 @@ impl Segments {
     /// The segment `new`, in which so many `receptions` were written, and transitions about those in `refs`, stands for `old` from now
     /// on. Everything that is known was relocated.
     pub(crate) fn replace(&mut self, old: &[u32], new: u32, receptions: u64, refs: &BTreeMap<u32, u64>) {
-        let mut total = receptions;
+        let mut gone = BTreeMap::new();
         for segment in old {
             let Some(used) = self.uses.remove(segment) else { continue };
             assert_eq!(used.receptions_kept, 0, "what is known was relocated before segment {segment} went");
-            total += used.receptions_forgotten;
+            gone.insert(*segment, used);
         }
         let used = self.uses.entry(new).or_default();
         // What was forgotten since it was copied lies in the new segment.
         used.receptions_forgotten = receptions.saturating_sub(used.receptions_kept);
         used.refs = refs.iter().map(|(other, bytes)| (*other, Ref { bytes: *bytes, receptions: 0 })).collect();
         for used in self.uses.values_mut() {
-            let bytes: u64 = old.iter().filter_map(|segment| used.refs.remove(segment)).map(|found| found.bytes).sum();
-            if bytes > 0 {
-                let found = used.refs.entry(new).or_default();
-                *found = Ref { bytes: found.bytes + bytes, receptions: total };
-            }
+            redirect(&mut used.refs, &gone, new);
         }
     }
 
@@ -201,6 +206,26 @@ impl Segments {
         assert!(kept.is_empty(), "receptions lie in segments that are gone: {kept:?}");
         let beginnings: Vec<_> = self.uses.iter().map(|(segment, used)| (*segment, used.first_seq)).collect();
         assert!(beginnings.is_sorted_by_key(|(_, seq)| *seq), "keys ascend with the log: {beginnings:?}");
+    }
+}
+
+/// Has `refs` lead to `new` where they led to one of `gone`, of which what is known lies there. What they are in proportion to is chosen
+/// so that as much of them is needed as before: were it the receptions that are left, they would look needed again each time.
+fn redirect(refs: &mut BTreeMap<u32, Ref>, gone: &BTreeMap<u32, SegmentUse>, new: u32) {
+    let (Some((first, _)), Some((last, _))) = (gone.first_key_value(), gone.last_key_value()) else { return };
+    let led: Vec<u32> =
+        refs.range(first..=last).map(|(other, _)| *other).filter(|other| gone.contains_key(other)).collect();
+    let (mut bytes, mut needed) = (0, 0);
+    for other in led {
+        let (Some(found), Some(about)) = (refs.remove(&other), gone.get(&other)) else { continue };
+        bytes += found.bytes;
+        needed += found.bytes_needed(about.receptions_moved, about.receptions_moved + about.receptions_forgotten);
+    }
+    if bytes > 0 {
+        let moved: u64 = gone.values().map(|about| about.receptions_moved).sum();
+        let receptions = (bytes * moved).div_ceil(needed.max(1)).max(1);
+        let found = refs.entry(new).or_default();
+        *found = Ref { bytes: found.bytes + bytes, receptions };
     }
 }
 
@@ -249,5 +274,37 @@ mod tests {
         segments.release(place(3));
         assert_eq!(segments.bytes_needed(4, &none), 4 * bytes);
         assert!(segments.holds_forgotten(3));
+    }
+
+    #[test]
+    fn what_is_needed_stays_in_proportion_however_often_it_was_rewritten() {
+        let mut segments = Segments::new();
+        let (bytes, none) = (place(6).bytes(), BTreeSet::new());
+        (0..100).for_each(|seq| segments.keep(place(2), seq));
+        (0..100).for_each(|seq| segments.refer(place(6), 2, 100 + seq));
+        let (mut old, mut new, mut kept) = (2, 3, 100);
+        for left in [40, 10, 5, 1] {
+            (left..kept).for_each(|_| segments.release(place(old)));
+            segments.begin(&[old], new);
+            (0..left).for_each(|seq| segments.relocate(place(old), place(new), seq));
+            segments.replace(&[old], new, left, &BTreeMap::new());
+            assert_eq!(segments.bytes_needed(6, &none), left * bytes, "{left} of a hundred are known");
+            (old, new, kept) = (new, old, left);
+        }
+    }
+
+    #[test]
+    fn what_is_needed_stays_in_proportion_where_neighbours_were_merged() {
+        let mut segments = Segments::new();
+        let (bytes, none) = (place(6).bytes(), BTreeSet::new());
+        (0..100).for_each(|seq| segments.keep(place(2), seq));
+        (0..100).for_each(|seq| segments.keep(place(4), 100 + seq));
+        (0..100).for_each(|seq| segments.refer(place(6), 2, 200 + seq));
+        (0..90).for_each(|_| segments.release(place(2)));
+        segments.begin(&[2, 4], 3);
+        (0..10).for_each(|seq| segments.relocate(place(2), place(3), seq));
+        (0..100).for_each(|seq| segments.relocate(place(4), place(3), 100 + seq));
+        segments.replace(&[2, 4], 3, 110, &BTreeMap::new());
+        assert_eq!(segments.bytes_needed(6, &none), 10 * bytes, "what 4 held adds nothing");
     }
 }
