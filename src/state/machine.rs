@@ -105,7 +105,8 @@ impl State {
         let applied = match entry {
             Entry::Begun(begun) => self.begin(stamp, *begun)?,
             Entry::State(totals) => self.resume(*totals),
-            Entry::Mark(_) | Entry::Accepted(_) => Applied::Done,
+            Entry::Mark(mark) => self.mark(stamp, *mark),
+            Entry::Accepted(_) => Applied::Done,
             Entry::Horizon(horizon) => self.forget(*horizon),
             Entry::Remembered(remembered) => self.remember(stamp, remembered)?,
             Entry::Received(received) => self.receive(stamp, received)?,
@@ -150,6 +151,7 @@ impl State {
             // A reboot or a clean end says nothing about what was running.
             let is_death = self.boot == Some(begun.boot) && !self.closed;
             let in_flight: Vec<u32> = self.events.lanes.in_flight.from(0).map(|(_, at)| at).collect();
+            self.note_ended_runs(stamp);
             for at in in_flight {
                 self.events.change(at, |slots| {
                     let slot = &mut slots[at];
@@ -166,6 +168,21 @@ impl State {
         }
         self.boot = Some(begun.boot);
         Ok(Applied::Done)
+    }
+
+    fn mark(&mut self, stamp: Stamp, mark: Mark) -> Applied {
+        if mark == Mark::Close {
+            // What runs now did not die with the process, whenever it starts again.
+            self.note_ended_runs(stamp);
+        }
+        Applied::Done
+    }
+
+    /// What ran up to this entry ends because of it, so it counts as long as those events are known.
+    fn note_ended_runs(&mut self, stamp: Stamp) {
+        let slots = &self.events.slots;
+        let receptions = self.events.lanes.in_flight.from(0).map(|(_, at)| slots[at].place().segment);
+        self.segments.end_runs(stamp.place, receptions, stamp.seq);
     }
 
     /// Goes on from totals that were written. Live they are those already in force; at replay they know of segments that are gone.

@@ -9,12 +9,16 @@
 //! A segment is dead when it holds no reception of an event that is still known, and every segment whose receptions its
 //! transitions are about is gone, or goes with it (R6). Refs only ever lead to older segments, or to the segment itself.
 //!
+//! Nor is one dead that holds the process start, or the close, that ended a run of an event that is known: without it replay would
+//! count the deaths of the process otherwise.
+//!
 //! What compaction would keep of a segment is estimated: receptions of events that are known count whole, transitions in proportion
 //! to how many of the receptions that they are about are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Place;
+use crate::state::sieve::Sifted;
 
 /// What a segment is still needed for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(crate) struct SegmentUse {
     receptions_forgotten: u64,
     /// Segments with receptions that its transitions are about.
     refs: BTreeMap<u32, Ref>,
+    /// Other segments with receptions of events that ran when a process start or a close in it ended their runs.
+    ended: BTreeSet<u32>,
     /// Bytes that compaction found it must keep whatever becomes of the events.
     bytes_fixed: u64,
     /// Receptions that lay in it and lie in the segment that is about to stand for it.
@@ -107,13 +113,31 @@ impl Segments {
         self.note(place.segment, seq).refs.entry(reception).or_default().bytes += place.bytes();
     }
 
+    /// The process start or close `seq` at `place` ended runs of events whose receptions lie in `receptions`.
+    pub(crate) fn end_runs(&mut self, place: Place, receptions: impl Iterator<Item = u32>, seq: u64) {
+        let others = receptions.filter(|other| *other != place.segment);
+        self.note(place.segment, seq).ended.extend(others);
+    }
+
+    /// Whether a process start or a close in `segment` ended runs of events in others that may be known. It matters to nobody else:
+    /// what is forgotten does not run again, whatever became of its runs.
+    pub(crate) fn ends_runs(&self, segment: u32) -> bool {
+        self.uses.get(&segment).is_some_and(|used| self.has_known(&used.ended))
+    }
+
+    fn has_known(&self, segments: &BTreeSet<u32>) -> bool {
+        segments.iter().any(|other| self.uses.get(other).is_some_and(|used| used.receptions_kept > 0))
+    }
+
     /// Those of `sealed`, given in ascending order, that are dead.
     pub(crate) fn dead(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut dead = BTreeSet::new();
         for segment in sealed {
-            let Some(SegmentUse { receptions_kept: 0, refs, .. }) = self.uses.get(&segment) else { continue };
+            let Some(SegmentUse { receptions_kept: 0, refs, ended, .. }) = self.uses.get(&segment) else {
+                continue;
+            };
             let goes = |other: &u32| *other == segment || dead.contains(other) || !self.uses.contains_key(other);
-            if refs.keys().all(goes) {
+            if refs.keys().all(goes) && !self.has_known(ended) {
                 dead.insert(segment);
             }
         }
@@ -154,9 +178,8 @@ impl Segments {
         self.note(new, first_seq);
     }
 
-    /// The segment `new`, in which so many `receptions` were written, and transitions about those in `refs`, stands for `old` from now
-    /// on. Everything that is known was relocated.
-    pub(crate) fn replace(&mut self, old: &[u32], new: u32, receptions: u64, refs: &BTreeMap<u32, u64>) {
+    /// The segment `new`, in which `sifted` was written, stands for `old` from now on. Everything that is known was relocated.
+    pub(crate) fn replace(&mut self, old: &[u32], new: u32, sifted: &Sifted) {
         let mut gone = BTreeMap::new();
         for segment in old {
             let Some(used) = self.uses.remove(segment) else { continue };
@@ -165,10 +188,19 @@ impl Segments {
         }
         let used = self.uses.entry(new).or_default();
         // What was forgotten since it was copied lies in the new segment.
-        used.receptions_forgotten = receptions.saturating_sub(used.receptions_kept);
-        used.refs = refs.iter().map(|(other, bytes)| (*other, Ref { bytes: *bytes, receptions: 0 })).collect();
-        for used in self.uses.values_mut() {
+        used.receptions_forgotten = sifted.receptions.saturating_sub(used.receptions_kept);
+        for (other, bytes) in &sifted.refs {
+            let other = if gone.contains_key(other) { new } else { *other };
+            used.refs.entry(other).or_default().bytes += bytes;
+        }
+        used.ended = gone.values().flat_map(|source| &source.ended).copied().collect();
+        for (segment, used) in &mut self.uses {
             redirect(&mut used.refs, &gone, new);
+            let before = used.ended.len();
+            used.ended.retain(|other| !gone.contains_key(other));
+            if used.ended.len() < before && *segment != new {
+                used.ended.insert(new);
+            }
         }
     }
 
@@ -188,6 +220,7 @@ impl Segments {
         }
         for used in self.uses.values_mut() {
             used.refs.retain(|other, _| !gone.contains(other));
+            used.ended.retain(|other| !gone.contains(other));
         }
     }
 
@@ -237,6 +270,10 @@ mod tests {
         Place { segment, offset: 0, length: 72 }
     }
 
+    fn sifted(receptions: u64) -> Sifted {
+        Sifted { receptions, ..Sifted::default() }
+    }
+
     #[test]
     fn a_segment_is_dead_when_nothing_is_kept_and_all_it_refers_to_goes_too() {
         let mut segments = Segments::new();
@@ -267,7 +304,7 @@ mod tests {
         assert_eq!(segments.bytes_needed(4, &BTreeSet::from([2])), bytes, "unless it goes");
         segments.begin(&[2], 3);
         segments.relocate(place(2), place(3), 1);
-        segments.replace(&[2], 3, 1, &BTreeMap::new());
+        segments.replace(&[2], 3, &sifted(1));
         assert_eq!((segments.bytes_needed(3, &none), segments.bytes_needed(4, &none)), (bytes, bytes));
         segments.fix(3, bytes + 7);
         assert_eq!(segments.bytes_needed(3, &none), bytes + 7);
@@ -287,7 +324,7 @@ mod tests {
             (left..kept).for_each(|_| segments.release(place(old)));
             segments.begin(&[old], new);
             (0..left).for_each(|seq| segments.relocate(place(old), place(new), seq));
-            segments.replace(&[old], new, left, &BTreeMap::new());
+            segments.replace(&[old], new, &sifted(left));
             assert_eq!(segments.bytes_needed(6, &none), left * bytes, "{left} of a hundred are known");
             (old, new, kept) = (new, old, left);
         }
@@ -304,7 +341,28 @@ mod tests {
         segments.begin(&[2, 4], 3);
         (0..10).for_each(|seq| segments.relocate(place(2), place(3), seq));
         (0..100).for_each(|seq| segments.relocate(place(4), place(3), 100 + seq));
-        segments.replace(&[2, 4], 3, 110, &BTreeMap::new());
+        segments.replace(&[2, 4], 3, &sifted(110));
         assert_eq!(segments.bytes_needed(6, &none), 10 * bytes, "what 4 held adds nothing");
+    }
+
+    #[test]
+    fn an_end_of_runs_is_needed_while_what_ran_is_known_wherever_it_lies() {
+        let mut segments = Segments::new();
+        (1..=3).for_each(|seq| segments.keep(place(2), seq));
+        segments.end_runs(place(4), [2, 2, 4].into_iter(), 4);
+        segments.end_runs(place(6), [2].into_iter(), 5);
+        segments.note(8, 6);
+        assert_eq!(segments.dead([2, 4, 6, 8].into_iter()), [8]);
+        segments.begin(&[2], 3);
+        (1..=3).for_each(|seq| segments.relocate(place(2), place(3), seq));
+        segments.replace(&[2], 3, &sifted(3));
+        assert_eq!(segments.dead([3, 4, 6].into_iter()), [0; 0], "it was rewritten");
+        segments.begin(&[4, 6], 5);
+        segments.replace(&[4, 6], 5, &sifted(0));
+        assert!(segments.ends_runs(5) && segments.dead([3, 5].into_iter()).is_empty(), "they were merged");
+        segments.release(place(3));
+        assert!(segments.ends_runs(5), "two are known still");
+        (0..2).for_each(|_| segments.release(place(3)));
+        assert_eq!(segments.dead([5].into_iter()), [5], "what is forgotten needs no end, though it lies in the log");
     }
 }

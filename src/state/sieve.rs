@@ -64,6 +64,9 @@ pub(crate) struct Sieve {
     /// Receptions that were kept, ascending. They stay kept even if they are forgotten meanwhile, and so does all about them.
     receptions: Vec<u64>,
     held: Held,
+    /// Whether a process start or a close among them ended runs of events in other segments that are known. It is asked once: no
+    /// other events become known that ran then, and at worst a few bytes stay until they are looked at again.
+    ends_runs: bool,
     ids: Vec<RememberedId>,
     /// Seq of the last reception that is to be remembered.
     ids_at: u64,
@@ -97,6 +100,7 @@ impl Sieve {
         let first_seq = state.segments.first_seq(first).unwrap_or(0);
         Self {
             before: state.segments.beginnings_before(first),
+            ends_runs: sources.iter().any(|segment| state.segments.ends_runs(*segment)),
             sources,
             receptions: Vec::new(),
             held: Held::default(),
@@ -127,10 +131,11 @@ impl Sieve {
         }
     }
 
-    /// All was looked at. What was held back to the end is written if anything was written before; if not, nothing is left at all.
+    /// All was looked at. What was held back to the end is written if anything was written before, or if it ended runs of events that
+    /// are known; if not, nothing is left at all.
     pub(crate) fn end(mut self, kept: &mut Vec<Kept>, wrote_before: bool) -> Sifted {
         self.write_ids(kept);
-        if wrote_before || !kept.is_empty() {
+        if wrote_before || self.ends_runs || !kept.is_empty() {
             self.held.release(kept);
         }
         self.sifted

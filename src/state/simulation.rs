@@ -217,7 +217,11 @@ impl World {
         assert!(self.state.totals().horizon.remembered_before >= remembered_before.max(in_force.remembered_before));
     }
 
+    /// The process ends, whatever runs, and another begins: now and then after a segment in which nothing else happened.
     fn restart(&mut self) {
+        if self.chance.below(2) == 0 {
+            self.roll(false);
+        }
         match self.chance.below(4) {
             0 => self.boot += 1,
             1 => self.put(&Entry::Mark(Mark::Close)),
@@ -373,6 +377,8 @@ impl World {
             assert_eq!(view.due.filter(|due| *due > now.steady), due, "{toy:?}");
             assert_eq!((view.status, view.held, view.place), (toy.status, is_held, toy.place), "{toy:?}");
             assert_eq!((view.attempt, view.retry_count), (toy.attempt, toy.retry_count), "{toy:?}");
+            let deaths = (toy.deaths.min(15), toy.alone_deaths.min(15));
+            assert_eq!(deaths_of(&self.state, toy.seq), (toy.seq, deaths.0, deaths.1), "{toy:?}");
             assert_eq!((view.finished_at, view.error_at), (toy.finished_at, toy.error_at), "{toy:?}");
             assert_eq!((view.last_seq, &*view.event_type), (toy.last_seq, &*toy.event_type), "{toy:?}");
             assert_eq!(view.waits_behind_key, self.model.is_behind(toy, now), "{toy:?}");
@@ -416,6 +422,8 @@ impl World {
             state.list(0).map(wake).collect()
         };
         assert_eq!(views(&again), views(&self.state));
+        let deaths = |state: &State| -> Vec<_> { state.list(0).map(|view| deaths_of(state, view.seq)).collect() };
+        assert_eq!(deaths(&again), deaths(&self.state));
         assert_eq!(again.totals(), self.state.totals());
         assert!(again.condemned().eq(self.state.condemned()));
         let ghosts = |state: &State| {
@@ -429,6 +437,12 @@ impl World {
             assert_eq!(again.next_claim(now, self.seq), self.state.next_claim(now, self.seq));
         }
     }
+}
+
+/// The seq of an event, deaths of the process while it ran, and those while it ran alone.
+fn deaths_of(state: &State, seq: u64) -> (u64, u32, u32) {
+    let slot = &state.events.slots[state.events.slots.by_seq(seq).unwrap()];
+    (seq, slot.deaths().into(), slot.alone_deaths().into())
 }
 
 fn check(seed: u64, steps: u32) -> (u32, u32, u32) {

@@ -1,6 +1,6 @@
 //! What compaction asks and does: which segments are needed, where things lie from now on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::event::Place;
 use crate::event::entry::RememberedId;
@@ -72,12 +72,7 @@ impl State {
 
     /// The segment `new` of `bytes` bytes stands for `old` from now on; all that is known was relocated.
     pub(crate) fn replace_segments(&mut self, old: &[u32], new: u32, sifted: &Sifted, bytes: u64) {
-        let refs: BTreeMap<u32, u64> = sifted.refs.iter().fold(BTreeMap::new(), |mut refs, (other, bytes)| {
-            let other = if old.contains(other) { new } else { *other };
-            *refs.entry(other).or_default() += bytes;
-            refs
-        });
-        self.segments.replace(old, new, sifted.receptions, &refs);
+        self.segments.replace(old, new, sifted);
         let remembered = self.memory.count_in(new) * REMEMBERED_BYTES;
         self.segments.fix(new, bytes.saturating_sub(remembered));
     }

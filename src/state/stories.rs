@@ -332,6 +332,41 @@ fn compaction_never_brings_a_finished_event_back() {
     assert_eq!(again.totals(), book.state.totals());
 }
 
+/// What ended a run outlives its segment's other uses: the deaths of an event are those that were counted when they happened.
+fn check_deaths(book: &Book, event: u64, ending: u32, deaths: u8) {
+    let count = |state: &State| state.events.slots[state.events.slots.by_seq(event).unwrap()].deaths();
+    assert_eq!(count(&book.state), deaths);
+    assert_eq!(
+        book.state.dead_segments(1..book.segment),
+        [0; 0],
+        "segment {ending} holds nothing but what ended its run"
+    );
+    assert_eq!(count(&book.replayed(&[], book.now())), deaths);
+    assert_ne!(count(&book.replayed(&[ending], book.now())), deaths, "without it replay counts otherwise");
+}
+
+#[test]
+fn a_crash_is_counted_though_nothing_else_happened_before_the_next_reboot() {
+    let mut book = Book::new();
+    let event = book.receive("a", None);
+    book.claim();
+    book.begin(2, 1);
+    book.begin(3, 2);
+    check_deaths(&book, event, 2, 1);
+}
+
+#[test]
+fn a_close_while_an_event_ran_is_never_taken_for_a_crash() {
+    let mut book = Book::new();
+    let event = book.receive("a", None);
+    book.claim();
+    book.begin(1, 1);
+    book.put(Entry::Mark(Mark::Close));
+    book.begin(2, 1);
+    book.begin(2, 1);
+    check_deaths(&book, event, 2, 0);
+}
+
 #[test]
 fn no_jump_of_the_clock_stretches_a_wait_and_none_ends_before_its_time_by_restart() {
     let mut book = Book::new();
