@@ -106,7 +106,10 @@ impl State {
             Entry::Begun(begun) => self.begin(stamp, *begun)?,
             Entry::State(totals) => self.resume(*totals),
             Entry::Mark(mark) => self.mark(stamp, *mark),
-            Entry::Accepted(_) => Applied::Done,
+            Entry::Accepted(_) => {
+                self.segments.accept(place, seq);
+                Applied::Done
+            }
             Entry::Horizon(horizon) => self.forget(*horizon),
             Entry::Remembered(remembered) => self.remember(stamp, remembered)?,
             Entry::Received(received) => self.receive(stamp, received)?,

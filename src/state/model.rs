@@ -92,7 +92,7 @@ impl Model {
                 }
                 (self.epoch, self.boot, self.passed_over) = (begun.epoch, Some(begun.boot), 0);
             }
-            Entry::Begun(_) | Entry::State(_) | Entry::Mark(_) | Entry::Remembered(_) => {}
+            Entry::Begun(_) | Entry::State(_) | Entry::Mark(_) | Entry::Remembered(_) | Entry::Accepted(_) => {}
             Entry::Horizon(horizon) => self.forget(horizon.finished_before, horizon.remembered_before),
             Entry::Received(received) => self.receive(seq, place, id, received, now),
             _ => self.change(seq, place, entry, now),

@@ -10,7 +10,7 @@
 //! transitions are about is gone, or goes with it (R6). Refs only ever lead to older segments, or to the segment itself.
 //!
 //! Nor is one dead that holds the process start, or the close, that ended a run of an event that is known: without it replay would
-//! count the deaths of the process otherwise.
+//! count the deaths of the process otherwise. Nor, ever, one that holds an accepted loss.
 //!
 //! What compaction would keep of a segment is estimated: receptions of events that are known count whole, transitions in proportion
 //! to how many of the receptions that they are about are known.
@@ -35,6 +35,8 @@ pub(crate) struct SegmentUse {
     refs: BTreeMap<u32, Ref>,
     /// Other segments with receptions of events that ran when a process start or a close in it ended their runs.
     ended: BTreeSet<u32>,
+    /// Accepted losses in it.
+    accepted: u64,
     /// Bytes that compaction found it must keep whatever becomes of the events.
     bytes_fixed: u64,
     /// Receptions that lay in it and lie in the segment that is about to stand for it.
@@ -119,6 +121,11 @@ impl Segments {
         self.note(place.segment, seq).ended.extend(others);
     }
 
+    /// The entry `seq` at `place` accepts a loss.
+    pub(crate) fn accept(&mut self, place: Place, seq: u64) {
+        self.note(place.segment, seq).accepted += 1;
+    }
+
     /// Whether a process start or a close in `segment` ended runs of events in others that may be known. It matters to nobody else:
     /// what is forgotten does not run again, whatever became of its runs.
     pub(crate) fn ends_runs(&self, segment: u32) -> bool {
@@ -133,7 +140,7 @@ impl Segments {
     pub(crate) fn dead(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut dead = BTreeSet::new();
         for segment in sealed {
-            let Some(SegmentUse { receptions_kept: 0, refs, ended, .. }) = self.uses.get(&segment) else {
+            let Some(SegmentUse { receptions_kept: 0, accepted: 0, refs, ended, .. }) = self.uses.get(&segment) else {
                 continue;
             };
             let goes = |other: &u32| *other == segment || dead.contains(other) || !self.uses.contains_key(other);
@@ -194,6 +201,7 @@ impl Segments {
             used.refs.entry(other).or_default().bytes += bytes;
         }
         used.ended = gone.values().flat_map(|source| &source.ended).copied().collect();
+        used.accepted = sifted.accepted;
         for (segment, used) in &mut self.uses {
             redirect(&mut used.refs, &gone, new);
             let before = used.ended.len();
@@ -364,5 +372,16 @@ mod tests {
         assert!(segments.ends_runs(5), "two are known still");
         (0..2).for_each(|_| segments.release(place(3)));
         assert_eq!(segments.dead([5].into_iter()), [5], "what is forgotten needs no end, though it lies in the log");
+    }
+
+    #[test]
+    fn an_accepted_loss_is_kept_for_ever() {
+        let mut segments = Segments::new();
+        segments.accept(place(2), 1);
+        segments.note(4, 2);
+        assert_eq!(segments.dead([2, 4].into_iter()), [4]);
+        segments.begin(&[2, 4], 3);
+        segments.replace(&[2, 4], 3, &Sifted { accepted: 1, ..Sifted::default() });
+        assert_eq!(segments.dead([3].into_iter()), [0; 0]);
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Sifted {
     pub(crate) receptions: u64,
     /// Bytes of transitions, by the segment of the reception that they are about.
     pub(crate) refs: BTreeMap<u32, u64>,
+    /// How many accepted losses.
+    pub(crate) accepted: u64,
 }
 
 /// Looks at the records of neighbouring segments, one after another.
@@ -120,7 +122,10 @@ impl Sieve {
             }
             Entry::Received(received) => self.sift_reception(state, grain, received, kept),
             Entry::Remembered(remembered) => self.sift_remembered(state, grain, remembered, kept),
-            Entry::Accepted(_) => self.keep(grain, kept),
+            Entry::Accepted(_) => {
+                self.sifted.accepted += 1;
+                self.keep(grain, kept);
+            }
             Entry::Started(_)
             | Entry::Completed(_)
             | Entry::Failed(_)

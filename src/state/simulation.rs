@@ -3,8 +3,8 @@
 
 use crate::event::codec;
 use crate::event::entry::{
-    Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released, Remembered,
-    Replayed, Started, Token, Wait,
+    Accepted, Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released,
+    Remembered, Replayed, Started, Token, Wait,
 };
 use crate::event::{Moment, Place, Status, Timestamp};
 use crate::state::chance::Chance;
@@ -33,6 +33,8 @@ struct World {
     rewritten: u32,
     compacting: bool,
     orphans: u32,
+    /// Accepted losses.
+    accepted: Vec<u64>,
 }
 
 impl World {
@@ -53,6 +55,7 @@ impl World {
             rewritten: 0,
             compacting: false,
             orphans: 0,
+            accepted: Vec::new(),
         };
         world.roll(true);
         world
@@ -104,6 +107,7 @@ impl World {
             92..93 => self.set_handled(),
             93..95 => self.compact(),
             95..97 => self.condemn(),
+            97 => self.accept(),
             _ => self.refuse(),
         }
     }
@@ -215,6 +219,15 @@ impl World {
         let finished_before = finished_before.max(in_force.finished_before);
         self.put(&Entry::Horizon(Horizon { finished_before, remembered_before }));
         assert!(self.state.totals().horizon.remembered_before >= remembered_before.max(in_force.remembered_before));
+    }
+
+    /// An operator accepts a loss, now and then.
+    fn accept(&mut self) {
+        if self.chance.below(4) == 0 {
+            let last_seq = self.seq;
+            self.put(&Entry::Accepted(Accepted { first_seq: last_seq, last_seq, reason: "lost", at: self.wall() }));
+            self.accepted.push(self.seq);
+        }
     }
 
     /// The process ends, whatever runs, and another begins: now and then after a segment in which nothing else happened.
@@ -424,6 +437,9 @@ impl World {
         assert_eq!(views(&again), views(&self.state));
         let deaths = |state: &State| -> Vec<_> { state.list(0).map(|view| deaths_of(state, view.seq)).collect() };
         assert_eq!(deaths(&again), deaths(&self.state));
+        let is_accepted = |bytes: &[u8]| matches!(codec::decode(bytes), Ok(Entry::Accepted(_)));
+        let accepted = self.log.iter().filter(|(_, _, bytes)| is_accepted(bytes)).map(|(seq, ..)| *seq);
+        assert!(accepted.eq(self.accepted.iter().copied()), "what was accepted is kept for ever");
         assert_eq!(again.totals(), self.state.totals());
         assert!(again.condemned().eq(self.state.condemned()));
         let ghosts = |state: &State| {
