@@ -1,6 +1,6 @@
 //! Ids of forgotten events, so that duplicates are still refused.
 //!
-//! About 100 bytes each; the horizon `remembered_before` bounds how long, and by way of [`Memory::horizon_for`] how many.
+//! About 100 bytes each; the horizon `remembered_before` bounds how long, and by way of [`Memory::next_horizon`] how many.
 
 use std::collections::BTreeMap;
 
@@ -133,11 +133,16 @@ impl Memory {
         }
     }
 
-    /// The least `remembered_before` that leaves at most `count_max`, if there are more. Costs what it would forget.
-    pub(crate) fn horizon_for(&self, count_max: usize) -> Option<i64> {
-        let excess = self.len().checked_sub(count_max).filter(|excess| *excess > 0)?;
-        let (last, _) = self.by_received_at.from(0).nth(excess - 1)?;
-        Some(descending(last).saturating_add(1))
+    /// The next `remembered_before` on the way to `target`, or further to leave at most `count_max`, and whether there is more of the
+    /// way. It forgets about `step` ids, and more only if they were received in one and the same microsecond. Costs a walk over those.
+    pub(crate) fn next_horizon(&self, target: i64, count_max: usize, step: usize) -> (i64, bool) {
+        let received_at = |count: usize| self.by_received_at.from(0).nth(count).map(|(at, _)| descending(at));
+        let Some(oldest) = received_at(0) else { return (target, false) };
+        let excess = self.len().saturating_sub(count_max);
+        let crowding = excess.min(step).checked_sub(1).and_then(received_at);
+        let target = crowding.map_or(target, |last| target.max(last.saturating_add(1)));
+        let next = received_at(step).filter(|next| *next < target).map_or(target, |next| next.max(oldest + 1));
+        (next, next < target || excess > step && oldest < target)
     }
 
     pub(crate) fn by_id(&self, id: u128) -> Option<RememberedId> {

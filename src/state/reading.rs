@@ -34,9 +34,10 @@ impl State {
         }
     }
 
-    /// The least `remembered_before` that leaves at most `count_max` remembered ids, if there are more. Costs what it would forget.
-    pub(crate) fn remembered_horizon(&self, count_max: usize) -> Option<i64> {
-        self.memory.horizon_for(count_max)
+    /// The next `remembered_before` on the way to `target`, or further to leave at most `count_max` remembered ids, and whether there is
+    /// more of the way. It forgets about `step` of them, and costs a walk over those.
+    pub(crate) fn next_remembered_horizon(&self, target: i64, count_max: usize, step: usize) -> (i64, bool) {
+        self.memory.next_horizon(target, count_max, step)
     }
 
     /// When the completed or cancelled event finished that is next to be forgotten after `count` others. Costs a walk over those.

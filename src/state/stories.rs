@@ -2,7 +2,7 @@
 
 use crate::event::entry::{
     Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released, Remembered,
-    Replayed, Started, Token, Totals, Wait,
+    RememberedId, Replayed, Started, Token, Totals, Wait,
 };
 use crate::event::{Moment, Place, Status, Timestamp};
 use crate::state::table::Step;
@@ -207,11 +207,55 @@ fn a_duplicate_is_refused_while_live_retained_or_remembered() {
     book.state.drop_segments(&[1]);
     book.state = book.replayed(&[1], book.now());
     is_known(&book, false);
-    assert_eq!((book.state.remembered_horizon(1), book.state.remembered_horizon(0)), (None, Some(6)));
+    let crowded = |count_max| book.state.next_remembered_horizon(0, count_max, 10);
+    assert_eq!((crowded(1), crowded(0)), ((0, false), (6, false)));
     book.forget(0, 6);
     assert_eq!(judge(&book, "a", 1, true), Reception::New);
     let again = book.receive("a", None);
     assert_eq!(book.state.find(book.of(again).id_hash.into()), None, "an id is looked for by its whole hash");
+}
+
+#[test]
+fn many_remembered_ids_are_forgotten_in_steps_and_none_too_early() {
+    const STEP: usize = 10;
+    // When each was received, the horizon to reach, how many may stay, and how many are forgotten in each step.
+    let spread: Vec<i64> = (0..100).collect();
+    let at_once = vec![5; 100];
+    let check = |received: &[i64], target: i64, count_max: usize, expected: &[usize]| {
+        let mut book = Book::new();
+        let remembered = |(number, at): (usize, &i64)| {
+            let id_hash = number as u128 + 1;
+            RememberedId { seq: 1, id_hash, body_hash: None, body_is_identity: false, received_at: *at }
+        };
+        let ids = received.iter().enumerate().map(remembered).collect();
+        book.put(Entry::Remembered(Remembered { ids }));
+        let mut steps = Vec::new();
+        loop {
+            let before = book.state.memory.len();
+            let (horizon, more) = book.state.next_remembered_horizon(target, count_max, STEP);
+            book.forget(i64::MIN, horizon);
+            steps.push(before - book.state.memory.len());
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(steps, expected, "to {target}, at most {count_max}");
+        let mut left: Vec<i64> = book.state.memory.iter().map(|(id, _)| id.received_at).collect();
+        left.sort_unstable();
+        let is_left = |at: &&i64| **at >= target;
+        let due = received.iter().filter(is_left).count();
+        let last = received.get(received.len() - due.min(count_max)..).unwrap();
+        let at_most = if received.first() == received.last() { &[] } else { last };
+        assert_eq!(left, at_most, "those that are left are the last");
+    };
+    check(&spread, 35, 1_000, &[10, 10, 10, 5]);
+    check(&spread, 30, 1_000, &[10, 10, 10]);
+    check(&spread, -1, 75, &[10, 10, 5]);
+    check(&spread, 12, 95, &[10, 2]);
+    check(&spread, 1_000, 0, &[10; 10]);
+    check(&at_once, 6, 1_000, &[100]);
+    check(&at_once, 0, 99, &[100]);
+    check(&[], 6, 0, &[0]);
 }
 
 #[test]

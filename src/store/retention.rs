@@ -23,7 +23,7 @@ use crate::store::compaction::Thrift;
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::failure::{of_env, of_log};
 
-/// About so many events are forgotten while the lock is held.
+/// About so many events, and about so many remembered ids, are forgotten while the lock is held.
 const EVENTS_PER_STEP: usize = 4 * 1024;
 /// At most so many ids are appended again while the lock is held.
 const IDS_PER_STEP: u64 = 2 * 1024;
@@ -211,20 +211,22 @@ impl Core {
     /// Appends the horizon that the ages in force give, or a part of the way there; returns the seq to wait for, and whether there is more.
     fn advance_horizon(&mut self, now: Moment) -> Result<(u64, bool), Refused> {
         let cutoff = |age: Duration| Timestamp::saturating_sub(now.wall, age).unix_micros();
+        let dedup_max = self.options.dedup_max;
         // Of too many, the oldest go first.
-        let crowded = self.state.remembered_horizon(self.options.dedup_max).unwrap_or(i64::MIN);
+        let remembered = cutoff(self.options.dedup_window);
+        let (remembered_before, more) = self.state.next_remembered_horizon(remembered, dedup_max, EVENTS_PER_STEP);
         let target = cutoff(self.options.max_event_age);
-        let Some(oldest) = self.state.finished_after(0).filter(|at| *at < target) else {
-            return self.advance_memory(cutoff(self.options.dedup_window).max(crowded), now);
+        // Ids go before events: an event whose id is too old as well is then not remembered only to be forgotten.
+        let Some(oldest) = self.state.finished_after(0).filter(|at| !more && *at < target) else {
+            return Ok((self.advance_memory(remembered_before, now)?, more));
         };
         // Those that finished in one and the same microsecond go together.
         let next = self.state.finished_after(EVENTS_PER_STEP).filter(|at| *at < target);
-        let horizon = Horizon {
-            finished_before: next.map_or(target, |next| next.max(oldest + 1)),
-            remembered_before: cutoff(self.options.dedup_window).max(crowded),
-        };
-        let seq = self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?;
-        Ok((seq, next.is_some()))
+        let finished_before = next.map_or(target, |next| next.max(oldest + 1));
+        let seq =
+            self.append(&Entry::Horizon(Horizon { finished_before, remembered_before }), Urgency::Transition, now)?;
+        let is_crowded = usize::try_from(self.state.counts().remembered).is_ok_and(|count| count > dedup_max);
+        Ok((seq, next.is_some() || is_crowded))
     }
 
     /// Appends a horizon that forgets the oldest finished events, about `excess` bytes of them; returns the seq to wait for.
@@ -234,13 +236,13 @@ impl Core {
         self.append(&Entry::Horizon(horizon), Urgency::Transition, now)
     }
 
-    /// Appends a horizon for the remembered ids alone, if there are any.
-    fn advance_memory(&mut self, remembered_before: i64, now: Moment) -> Result<(u64, bool), Refused> {
+    /// Appends a horizon for the remembered ids alone, if there are any; returns the seq to wait for.
+    fn advance_memory(&mut self, remembered_before: i64, now: Moment) -> Result<u64, Refused> {
         if self.state.counts().remembered == 0 {
-            return Ok((self.durable(), false));
+            return Ok(self.durable());
         }
         let horizon = Horizon { remembered_before, ..self.state.totals().horizon };
-        Ok((self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?, false))
+        self.append(&Entry::Horizon(horizon), Urgency::Transition, now)
     }
 
     /// The sealed segments that nothing needs.
