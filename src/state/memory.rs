@@ -165,10 +165,10 @@ impl Memory {
         self.at(id).map(|at| (self.ghosts[at].segment, self.ghosts[at].id()))
     }
 
-    /// The evidence of an id lies in `to` from now on, if it lay in `from`.
+    /// The evidence of an id lies in `to` from now on, if it lay in one of `from`, which ascend.
     pub(crate) fn relocate(&mut self, id: u128, from: &[u32], to: u32) {
         if let Some((segment, id)) = self.evidence(id)
-            && from.contains(&segment)
+            && from.binary_search(&segment).is_ok()
         {
             self.remember(&id, to);
         }

@@ -20,6 +20,7 @@ use crate::event::Place;
 use crate::event::entry::{Entry, Horizon, Mark, Received, Remembered, RememberedId};
 use crate::state::hash::low;
 use crate::state::machine::State;
+use crate::state::order::Order;
 
 /// Ids that one record remembers.
 const IDS_PER_RECORD: usize = 256;
@@ -64,7 +65,8 @@ pub(crate) struct Sieve {
     /// Where the segments before those begin.
     before: Vec<(u64, u32)>,
     /// Receptions that were kept, ascending. They stay kept even if they are forgotten meanwhile, and so does all about them.
-    receptions: Vec<u64>,
+    /// Callers wait meanwhile, so it must not grow by doubling.
+    receptions: Order,
     held: Held,
     /// Whether a process start or a close among them ended runs of events in other segments that are known. It is asked once: no
     /// other events become known that ran then, and at worst a few bytes stay until they are looked at again.
@@ -104,7 +106,7 @@ impl Sieve {
             before: state.segments.beginnings_before(first),
             ends_runs: sources.iter().any(|segment| state.segments.ends_runs(*segment)),
             sources,
-            receptions: Vec::new(),
+            receptions: Order::new(),
             held: Held::default(),
             ids: Vec::new(),
             ids_at: 0,
@@ -148,7 +150,7 @@ impl Sieve {
 
     fn sift_reception(&mut self, state: &State, grain: Grain<'_, '_>, received: &Received<'_>, kept: &mut Vec<Kept>) {
         if state.events.slots.by_seq(grain.seq).is_some() {
-            self.receptions.push(grain.seq);
+            self.receptions.insert(grain.seq, 0);
             self.sifted.receptions += 1;
             self.keep(grain, kept);
         } else if let Some(id) = self.remembered_here(state, state.hasher.id(received.id), grain.seq) {
@@ -175,7 +177,7 @@ impl Sieve {
         let known = state.events.slots.by_seq(of.seq).map(|at| &state.events.slots[at]);
         let reception = match known {
             Some(slot) if low(slot.id()) == of.id_hash => Some(slot.place().segment),
-            _ if self.receptions.binary_search(&of.seq).is_ok() => self.sources.first().copied(),
+            _ if self.receptions.get(of.seq).is_some() => self.sources.first().copied(),
             _ if of.seq >= self.first_seq => None,
             _ => self.segment_before(of.seq).filter(|segment| state.segments.holds_forgotten(*segment)),
         };
@@ -194,7 +196,7 @@ impl Sieve {
     /// What is remembered of the reception `seq`, if its evidence lies in what is looked at.
     fn remembered_here(&self, state: &State, id: u128, seq: u64) -> Option<RememberedId> {
         let (segment, id) = state.memory.evidence(id)?;
-        (id.seq == seq && self.sources.contains(&segment)).then_some(id)
+        (id.seq == seq && self.sources.binary_search(&segment).is_ok()).then_some(id)
     }
 
     /// The segment, before those that are looked at, that would hold the record `seq`.

@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// The evidence of a remembered id lies in `to` from now on, if it lay in one of `from`.
+    /// The evidence of a remembered id lies in `to` from now on, if it lay in one of `from`, which ascend.
     pub(crate) fn relocate_memory(&mut self, id: u128, from: &[u32], to: u32) {
         self.memory.relocate(id, from, to);
     }
