@@ -1,27 +1,18 @@
-//! What a store says about itself to whoever must rely on it: verified as a whole, salvaged where it is damaged, and
-//! backed up while it is in use.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what its own scaffolding cannot do fails a test")]
+//! What a store says about itself to whoever must rely on it: verified as a whole, and backed up while it is in
+//! use.
+#![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
 #![expect(clippy::disallowed_methods, reason = "a test that damages files touches them")]
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+#[path = "evidence/stores.rs"]
+mod stores;
 
-use ledgerline::{
-    Acceptance, ErrorKind, Event, Filter, LogItem, NewEvent, Outcome, Status, Store, StoreOptions, audit, backup,
-    salvage, verify,
-};
+use std::fs;
+use std::path::Path;
+
+use ledgerline::{ErrorKind, LogItem, Outcome, Status, Store, backup, verify};
+use stores::{event, eventful, flip, options, segments, stories};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
-
-fn options() -> StoreOptions {
-    StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_millis(1))
-}
-
-fn event(id: &str) -> NewEvent {
-    NewEvent::new("Issue", &serde_json::json!({ "title": id, "text": "x".repeat(500) })).unwrap().id(id)
-}
 
 /// Files of a directory, copied into one of their own.
 fn copied(from: &Path) -> tempfile::TempDir {
@@ -49,13 +40,6 @@ fn busy(dir: &Path, count: usize) {
     }
     store.cancel(&format!("e{}", count - 1), "not needed").unwrap();
     store.close().unwrap();
-}
-
-fn segments(dir: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
-    paths.sort();
-    paths
 }
 
 #[test]
@@ -149,199 +133,6 @@ fn a_lost_file_of_the_log_is_damage_and_no_store_is_trouble() {
     for path in [empty.path(), &empty.path().join("nowhere")] {
         assert_eq!(verify(path).unwrap_err().kind(), ErrorKind::NotFound);
     }
-}
-
-/// Numbers that look random and are the same each time.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % most
-    }
-}
-
-/// What is known of each event: where it stands, and the numbers of its records.
-fn stories(store: &Store) -> Vec<(String, Status, u32, Vec<u64>)> {
-    let mut steps = BTreeMap::<String, Vec<u64>>::new();
-    let report = audit::audit(store.path(), &mut |item| {
-        if let audit::Item::Record(audit::RecordLine { seq, id: Some(id), .. }) = item {
-            steps.entry(id).or_default().push(seq);
-        }
-        Ok(())
-    });
-    assert_eq!(report.unwrap().damage, 0);
-    let events = store.list(&Filter::all()).unwrap();
-    let mut tell = |event: &Event| {
-        let steps = steps.remove(event.id()).unwrap();
-        (event.id().to_owned(), event.status(), event.retry_count(), steps)
-    };
-    events.iter().map(&mut tell).collect()
-}
-
-/// A store that three processes worked on: runs, failures, retries, replays and cancellations over several segments.
-fn eventful(dir: &Path) {
-    for epoch in 0..3 {
-        let store = Store::open(dir, options()).unwrap();
-        for number in 0..40 {
-            store.append(event(&format!("e{epoch}-{number}"))).unwrap();
-            for claim in store.claim(1 + number % 3).unwrap() {
-                let outcome = match number % 5 {
-                    0 => Outcome::Retry("again".to_owned()),
-                    1 => Outcome::Fail("no".to_owned()),
-                    2 => Outcome::Release,
-                    _ => Outcome::Done,
-                };
-                store.settle(&claim, outcome).unwrap();
-            }
-            if number % 20 == 19 {
-                store.replay_failed().unwrap();
-                store.replay(&[format!("e{epoch}-3")]).unwrap();
-            }
-        }
-        let left = store.list(&Filter::all().status(Status::Pending).limit(2)).unwrap();
-        for event in left {
-            store.cancel(event.id(), "not needed").unwrap();
-        }
-        store.append(event(&format!("e{epoch}-last"))).unwrap();
-        store.claim(1).unwrap();
-        store.close().unwrap();
-    }
-}
-
-#[test]
-fn a_sound_store_is_salvaged_whole_with_every_number() {
-    let dir = tempfile::tempdir().unwrap();
-    eventful(dir.path());
-    let before = stories(&Store::open_read_only(dir.path()).unwrap());
-    let to = dir.path().join("salvaged");
-    let report = salvage(dir.path(), &to, &Acceptance::Nothing).unwrap();
-    assert!(report.is_complete() && report.written, "{report:?}");
-    assert_eq!((report.put_in, report.uncertain.len(), report.damage.len()), (0, 0, 0));
-    let after = Store::open(&to, options()).unwrap();
-    assert_eq!(after.id(), report.store);
-    let settled = |stories: &[(String, Status, u32, Vec<u64>)]| -> Vec<_> {
-        let running = |status| if status == Status::Processing { Status::Pending } else { status };
-        stories
-            .iter()
-            .map(|(id, status, retries, steps)| (id.clone(), running(*status), *retries, steps.clone()))
-            .collect()
-    };
-    assert_eq!(settled(&stories(&after)), settled(&before));
-    assert_eq!(salvage(dir.path(), &to, &Acceptance::All).unwrap_err().kind(), ErrorKind::InvalidInput, "not empty");
-    let again = after.append(event("e0-1")).unwrap();
-    assert!(again.duplicate.is_some(), "ids are refused as before");
-}
-
-#[test]
-fn whatever_is_damaged_what_verifies_is_salvaged_and_nothing_finished_runs_again() {
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let base = dir.path().join("base");
-    eventful(&base);
-    let before = stories(&Store::open_read_only(&base).unwrap());
-    let (mut put_in, mut uncertain) = (0, 0);
-    let seeds = std::env::var("LEDGERLINE_SEEDS").map_or(24, |seeds| seeds.parse().unwrap());
-    for seed in 0..seeds {
-        let mut chance = Chance(seed);
-        let case = dir.path().join("case");
-        let to = dir.path().join("to");
-        for path in [&case, &to] {
-            let _ = fs::remove_dir_all(path);
-        }
-        copy_into(&base, &case);
-        damage(&case, &mut chance);
-        let listed = salvage(&case, &to, &Acceptance::Nothing).unwrap();
-        if !listed.lost.is_empty() {
-            assert!(!listed.written && !to.exists(), "seed {seed}");
-        }
-        let report = if listed.written { listed } else { salvage(&case, &to, &Acceptance::All).unwrap() };
-        put_in += report.put_in;
-        uncertain += report.uncertain.len();
-        let store = Store::open(&to, options()).unwrap();
-        let mut next = 1;
-        let mut reader = store.read_from(1);
-        while let Some(item) = reader.next_timeout(Duration::ZERO).unwrap() {
-            let (from, to) = match item {
-                LogItem::Compacted { from, to } => (from, to),
-                LogItem::Entry(entry) => (entry.seq, entry.seq),
-                other => panic!("{other:?}"),
-            };
-            assert_eq!(from, next, "seed {seed}: entries and gaps are every number");
-            next = to + 1;
-        }
-        let is_lost = |seq: u64| report.lost.iter().any(|range| (range.from..=range.to).contains(&seq));
-        let after = stories(&store);
-        for (id, status, _, steps) in &before {
-            let Some((_, now, _, left)) = after.iter().find(|(other, ..)| other == id) else {
-                assert!(is_lost(steps[0]), "seed {seed}: {id} is gone, and its record {} is not lost", steps[0]);
-                continue;
-            };
-            let is_open = |status| matches!(status, Status::Pending | Status::Processing | Status::Retrying);
-            assert!(is_open(*status) || !is_open(*now), "seed {seed}: {id} was {status} and may run again: {now}");
-            if steps.iter().all(|seq| !is_lost(*seq)) {
-                assert!(steps.iter().all(|seq| left.contains(seq)), "seed {seed}: {id}: {steps:?}, {left:?}");
-            } else if !is_lost(*steps.last().unwrap()) && *status != Status::Pending {
-                let same = now == status || is_open(*status);
-                assert!(
-                    same || report.left_out > 0,
-                    "seed {seed}: {id} was {status}, and is {now}: {steps:?} {left:?}"
-                );
-            }
-        }
-        store.close().unwrap();
-        let copy = dir.path().join("copy");
-        let _ = fs::remove_dir_all(&copy);
-        backup(&to, &copy, None).unwrap();
-        for path in [&to, &copy] {
-            let verification = verify(path).unwrap();
-            assert!(verification.is_sound(), "seed {seed}: {:?}", verification.damage);
-        }
-        // What was salvaged once can be damaged and salvaged again.
-        damage(&copy, &mut chance);
-        let again = dir.path().join("again");
-        let _ = fs::remove_dir_all(&again);
-        salvage(&copy, &again, &Acceptance::All).unwrap();
-        Store::open(&again, options()).unwrap().close().unwrap();
-    }
-    assert!(put_in > 0 && uncertain > 0, "{put_in} were put in, {uncertain} are uncertain");
-}
-
-fn copy_into(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for path in segments(from).iter().chain([&from.join("MANIFEST")]) {
-        fs::copy(path, to.join(path.file_name().unwrap())).unwrap();
-    }
-}
-
-/// Damages a copy in one to three ways, but not the very last group: rot in that looks like a torn write.
-fn damage(dir: &Path, chance: &mut Chance) {
-    for _ in 0..=chance.below(3) {
-        let paths = segments(dir);
-        let index = usize::try_from(chance.below(paths.len() as u64)).unwrap();
-        let path = &paths[index];
-        let is_last = paths[index + 1..].iter().all(|path| fs::read(path).unwrap()[64..].iter().all(|byte| *byte == 0));
-        match chance.below(10) {
-            0 => fs::write(dir.join("MANIFEST"), b"rot").unwrap(),
-            1 => drop(fs::remove_file(dir.join("MANIFEST"))),
-            2 if !is_last && paths.len() > 2 => fs::remove_file(path).unwrap(),
-            3 => flip(path, 16 + chance.below(20), 1),
-            4 => flip(path, chance.below(64), 64),
-            _ => {
-                let length = fs::metadata(path).unwrap().len();
-                let spared = if is_last { 3_200 } else { 0 };
-                if length > spared + 64 {
-                    flip(path, 64 + chance.below(length - spared - 64), 1 + chance.below(3_000));
-                }
-            }
-        }
-    }
-}
-
-fn flip(path: &Path, at: u64, count: u64) {
-    let mut bytes = fs::read(path).unwrap();
-    let at = usize::try_from(at).unwrap();
-    bytes.iter_mut().skip(at).take(usize::try_from(count).unwrap()).for_each(|byte| *byte ^= 0x5a);
-    fs::write(path, bytes).unwrap();
 }
 
 #[test]

@@ -145,8 +145,11 @@ impl Remains {
         })?;
         drop(source);
         let role = if sealed || header.is_sparse() { Role::Sealed } else { Role::Last };
+        // What this file knows durable says nothing about where the files before it ended.
+        let before = search.found.iter().take(count).map(|found| found.seq).max().unwrap_or(0);
+        let before = self.manifest.as_ref().map_or(before, |manifest| before.max(manifest.last_dropped_seq()));
+        self.judge(&file, verdict(role, &scan, scan.last_seq.unwrap_or(before)), &scan, search, count);
         self.last_seq = self.last_seq.max(scan.evidence);
-        self.judge(&file, role, &scan, search, count);
         if search.found.len() == count {
             self.count_unknown(&file);
         }
@@ -155,9 +158,9 @@ impl Remains {
         Ok(())
     }
 
-    fn judge(&mut self, file: &SegmentFile, role: Role, scan: &Scan, search: &mut Search, count: usize) {
+    fn judge(&mut self, file: &SegmentFile, verdict: Verdict, scan: &Scan, search: &mut Search, count: usize) {
         let Some(finding) = scan.finding else { return };
-        if verdict(role, scan, scan.last_seq.unwrap_or(self.last_seq)) == Verdict::Cut {
+        if verdict == Verdict::Cut {
             // Nobody was promised what stands in a torn tail.
             search.found.truncate(count + usize::try_from(scan.record_count).unwrap_or(usize::MAX));
             if search.beyond {
