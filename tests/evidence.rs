@@ -219,3 +219,13 @@ fn damage_is_not_backed_up_and_half_a_backup_is_none() {
     assert!(Store::open_existing(&sound, options()).is_err());
     assert!(!verify(&sound).unwrap().is_sound());
 }
+
+#[test]
+fn a_pipe_under_the_name_of_a_segment_is_an_error_and_no_wait() {
+    let dir = copied(Path::new(FIXTURE));
+    let path = dir.path().join("0000000003.seg");
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = verify(dir.path()).unwrap_err();
+    assert!(error.kind() == ErrorKind::Io && format!("{error:?}").contains("not a regular file"), "{error:?}");
+}

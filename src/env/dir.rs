@@ -115,22 +115,25 @@ impl Dir {
 
     /// Creates a file that must not be there yet (R4).
     pub(crate) fn create_file(&self, name: &str) -> Result<File, Error> {
-        self.open_with("create", name, Access { writable: true, create: true, exclusive: true })
+        self.open_with("create", name, Access { writable: true, create: Create::New, pipe: false })
     }
 
     /// Opens a file for reading and writing, creating it if it is not there.
     pub(crate) fn open_or_create_file(&self, name: &str) -> Result<File, Error> {
-        self.open_with("open", name, Access { writable: true, create: true, exclusive: false })
+        self.open_with("open", name, Access { writable: true, create: Create::IfMissing, pipe: false })
     }
 
-    /// Opens a file that is there, for reading and, if `writable`, writing.
+    /// Opens a file that is there, for reading and, if `writable`, writing. What is no regular file is refused, and never waited for.
     pub(crate) fn open_file(&self, name: &str, writable: bool) -> Result<File, Error> {
-        self.open_with("open", name, Access { writable, create: false, exclusive: false })
+        self.open_with("open", name, Access { writable, create: Create::Never, pipe: false })
     }
 
     fn open_with(&self, operation: &'static str, name: &str, access: Access) -> Result<File, Error> {
         let path = self.path.join(name);
-        let Access { writable, create, exclusive } = access;
+        let Access { writable, create, pipe } = access;
+        let (create, exclusive) = (create != Create::Never, create == Create::New);
+        // Without it, opening a pipe that nobody writes to waits for ever. Of regular files it changes nothing.
+        let waiting = if pipe { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::NONBLOCK };
         let opened = match &self.handle {
             Handle::System(_) => std::fs::OpenOptions::new()
                 .read(true)
@@ -139,8 +142,9 @@ impl Dir {
                 .create_new(exclusive)
                 .truncate(false)
                 .mode(0o600)
-                .custom_flags(flags(rustix::fs::OFlags::NOFOLLOW))
+                .custom_flags(flags(rustix::fs::OFlags::NOFOLLOW | waiting))
                 .open(&path)
+                .and_then(|file| if pipe || file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
                 .map(|file| File::new(path.clone(), file)),
             #[cfg(test)]
             Handle::Simulated(handle) => {
@@ -152,7 +156,17 @@ impl Dir {
 
     /// The whole of a small file, or nothing if it is not there. Longer than `bytes_max` is an error.
     pub(crate) fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        let file = match self.open_file(name, false) {
+        self.read_from(name, bytes_max, false)
+    }
+
+    /// As [`Dir::read`], but what is named may also be a pipe, which is waited for.
+    #[cfg(feature = "service")]
+    pub(crate) fn read_file_or_pipe(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.read_from(name, bytes_max, true)
+    }
+
+    fn read_from(&self, name: &str, bytes_max: u64, pipe: bool) -> Result<Option<Vec<u8>>, Error> {
+        let file = match self.open_with("open", name, Access { writable: false, create: Create::Never, pipe }) {
             Ok(file) => file,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
@@ -214,8 +228,18 @@ impl Dir {
 #[derive(Clone, Copy)]
 struct Access {
     writable: bool,
-    create: bool,
-    exclusive: bool,
+    create: Create,
+    /// Whether it may be something else than a regular file.
+    pipe: bool,
+}
+
+/// When a file is to be created.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Create {
+    Never,
+    IfMissing,
+    /// Always: it must not be there.
+    New,
 }
 
 /// A file that was written to replace another.
@@ -233,6 +257,10 @@ impl Replacement<'_> {
         self.dir.rename(&self.temporary, &self.name)?;
         self.dir.sync()
     }
+}
+
+fn not_regular() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
 fn flags(flags: rustix::fs::OFlags) -> i32 {
@@ -271,6 +299,20 @@ mod tests {
         }
         assert_eq!(std::fs::read(&elsewhere).unwrap(), b"theirs");
         assert!(!place.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        let pipe = place.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::create_dir(place.path().join("folder")).unwrap();
+        for name in ["pipe", "folder"] {
+            let error = dir.open_file(name, false).unwrap_err();
+            assert!(error.to_string().ends_with(&format!("{name}: it is not a regular file")), "{error}");
+            assert!(dir.read(name, 100).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
     let (Some(parent), Some(name)) = (real.parent(), real.file_name().and_then(|name| name.to_str())) else {
         return Err(Error::invalid(format!("{} names no file, or not in UTF-8", path.display())));
     };
-    let bytes = Dir::open(parent).and_then(|dir| dir.read(name, bytes_max)).map_err(refused)?;
+    let bytes = Dir::open(parent).and_then(|dir| dir.read_file_or_pipe(name, bytes_max)).map_err(refused)?;
     bytes.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no file {}", path.display())))
 }
 
