@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use ledgerline::{Acceptance, ErrorKind, LogItem, Status, Store, backup, salvage, verify};
+use ledgerline::{Acceptance, ErrorKind, LogItem, Outcome, Status, Store, backup, salvage, verify};
 use stores::{Story, event, eventful, flip, options, segments, stories};
 
 /// Numbers that look random and are the same each time.
@@ -91,9 +91,17 @@ fn whatever_is_damaged_what_verifies_is_salvaged_and_nothing_finished_runs_again
                 continue;
             };
             let is_open = |status| matches!(status, Status::Pending | Status::Processing | Status::Retrying);
-            assert!(is_open(*status) || !is_open(*now), "seed {seed}: {id} was {status} and may run again: {now}");
+            assert!(
+                is_open(*status) || !is_open(*now),
+                "seed {seed}: {id} was {status} and may run again: {now}: {steps:?} {left:?} {:#?}",
+                (&report.lost, &report.damage, &report.remarks, report.left_out)
+            );
             if steps.iter().all(|seq| !is_lost(*seq)) {
-                assert!(steps.iter().all(|seq| left.contains(seq)), "seed {seed}: {id}: {steps:?}, {left:?}");
+                assert!(
+                    steps.iter().all(|seq| left.contains(seq)),
+                    "seed {seed}: {id}: {steps:?}, {left:?} {:?}",
+                    (&report.lost, &report.damage, &report.remarks, report.left_out)
+                );
             } else if !is_lost(*steps.last().unwrap()) && *status != Status::Pending {
                 let same = now == status || is_open(*status);
                 assert!(
@@ -137,6 +145,183 @@ fn a_bad_first_group_of_the_last_segment_costs_that_group_and_nothing_behind_it(
     let [lost] = report.lost[..] else { panic!("{report:?}") };
     assert!(lost.to < 10 && report.records >= last_seq - 10, "{report:?}");
     fs::remove_dir_all(dir.path().with_extension("salvaged")).unwrap();
+}
+
+/// A store that was compacted: rewritten segments, and ids that are only remembered.
+fn compacted(dir: &Path) {
+    let short = || options().max_event_age(Duration::from_secs(1)).dedup_window(Duration::from_hours(1));
+    let store = Store::open(dir, short()).unwrap();
+    for round in 0..4 {
+        for number in 0..60 {
+            store.append(event(&format!("old{round}-{number}"))).unwrap();
+            let outcome = if number == 7 { Outcome::Fail("no".to_owned()) } else { Outcome::Done };
+            store.settle(&store.claim(1).unwrap()[0], outcome).unwrap();
+        }
+    }
+    std::thread::sleep(Duration::from_millis(1_050));
+    let report = store.compact().unwrap();
+    assert!(report.events_forgotten > 200 && report.segments_rewritten > 0, "{report:?}");
+    for number in 0..40 {
+        store.append(event(&format!("new{number}"))).unwrap();
+    }
+    store.close().unwrap();
+}
+
+/// Salvages a store into a place of its own, accepting every loss.
+fn salvaged(from: &Path) -> (tempfile::TempDir, ledgerline::Salvage) {
+    let place = tempfile::tempdir().unwrap();
+    let report = salvage(from, place.path(), &Acceptance::All).unwrap();
+    let verification = verify(place.path()).unwrap();
+    assert!(verification.is_sound(), "{:?}", verification.damage);
+    (place, report)
+}
+
+fn is_named(report: &ledgerline::Salvage, name: &str) -> bool {
+    report.damage.iter().any(|problem| problem.path.ends_with(name))
+}
+
+#[test]
+fn a_lost_file_of_a_compacted_store_is_named_and_no_number_is_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    compacted(dir.path());
+    let last_seq = verify(dir.path()).unwrap().last_seq;
+    let rewritten = |path: &Path| path.file_name().unwrap().to_str().unwrap().contains('-');
+    let (left, originals): (Vec<_>, Vec<_>) = segments(dir.path()).into_iter().partition(|path| rewritten(path));
+    assert!(!left.is_empty() && !originals.is_empty());
+    for gone in [left.clone(), left[..1].to_vec(), originals.clone(), originals[..1].to_vec()] {
+        let case = tempfile::tempdir().unwrap();
+        copy_into(dir.path(), &case.path().join("store"));
+        let store = case.path().join("store");
+        gone.iter().for_each(|path| fs::remove_file(store.join(path.file_name().unwrap())).unwrap());
+        let listed = salvage(&store, case.path().join("to"), &Acceptance::Nothing).unwrap();
+        assert!(!listed.written && !listed.lost.is_empty(), "{gone:?}: {listed:?}");
+        let name = gone[0].file_name().unwrap().to_str().unwrap();
+        assert!(is_named(&listed, name), "{name}: {:?}", listed.damage);
+        assert_eq!(listed.lost[0].estimated, !rewritten(&gone[0]), "{listed:?}");
+        let (copy, _) = salvaged(&store);
+        let copy = Store::open(copy.path(), options()).unwrap();
+        assert!(copy.append(event("after")).unwrap().seq > last_seq, "{gone:?}");
+    }
+}
+
+#[test]
+fn a_lost_file_that_was_longer_than_its_successor_costs_every_number_it_may_have_held() {
+    let dir = tempfile::tempdir().unwrap();
+    for count in [3, 90] {
+        let store = Store::open(dir.path(), options()).unwrap();
+        (0..count).for_each(|number| drop(store.append(event(&format!("e{count}-{number}"))).unwrap()));
+        store.close().unwrap();
+    }
+    let last_seq = verify(dir.path()).unwrap().last_seq;
+    let paths = segments(dir.path());
+    let prepared = paths.last().unwrap();
+    assert_eq!(fs::metadata(prepared).unwrap().len(), 64, "closed in good order, nothing is prepared ahead");
+    paths[1..paths.len() - 1].iter().for_each(|path| fs::remove_file(path).unwrap());
+    let (copy, report) = salvaged(dir.path());
+    let [lost] = report.lost[..] else { panic!("{report:?}") };
+    assert!(lost.estimated && lost.to >= last_seq, "{report:?}");
+    assert!(Store::open(copy.path(), options()).unwrap().append(event("after")).unwrap().seq > lost.to);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["lost"][0]["estimated"], true);
+}
+
+#[test]
+fn one_file_that_cannot_be_read_costs_that_file_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    eventful(dir.path());
+    let spoil: [(&str, fn(&Path)); 3] = [
+        ("folder", |path| fs::create_dir(path).unwrap()),
+        ("link", |path| std::os::unix::fs::symlink("/dev/null", path).unwrap()),
+        ("pipe", |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success())),
+    ];
+    for (what, spoil) in spoil {
+        for name in ["0000000002.seg", "MANIFEST"] {
+            let case = tempfile::tempdir().unwrap();
+            let store = case.path().join("store");
+            copy_into(dir.path(), &store);
+            fs::remove_file(store.join(name)).unwrap();
+            spoil(&store.join(name));
+            let (_, report) = salvaged(&store);
+            assert!(is_named(&report, name), "{what} {name}: {:?}", report.damage);
+            assert_eq!((report.lost.is_empty(), report.manifest), (name == "MANIFEST", name != "MANIFEST"), "{what}");
+            assert!(report.records > 100, "{what} {name}: {report:?}");
+        }
+    }
+    let long = fs::File::options().write(true).open(dir.path().join("MANIFEST")).unwrap();
+    long.set_len(65 * 1024 * 1024).unwrap();
+    let (_, report) = salvaged(dir.path());
+    assert!(!report.manifest && report.lost.is_empty() && is_named(&report, "MANIFEST"), "{report:?}");
+}
+
+#[test]
+fn a_file_of_another_store_does_not_decide_which_one_is_salvaged() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    eventful(dir.path());
+    Store::open(other.path(), options()).unwrap().close().unwrap();
+    let own = verify(dir.path()).unwrap().store.unwrap();
+    for manifest in [false, true] {
+        let case = tempfile::tempdir().unwrap();
+        let store = case.path().join("store");
+        copy_into(dir.path(), &store);
+        fs::copy(other.path().join("0000000001.seg"), store.join("0000000001.seg")).unwrap();
+        fs::remove_file(store.join("MANIFEST")).unwrap();
+        if manifest {
+            fs::copy(other.path().join("MANIFEST"), store.join("MANIFEST")).unwrap();
+        }
+        let (_, report) = salvaged(&store);
+        assert_eq!((&report.store, report.manifest), (&own, false));
+        assert!(is_named(&report, "0000000001.seg") && is_named(&report, "MANIFEST") == manifest, "{report:?}");
+        assert!(report.records > 100 && report.lost.len() == 1, "{report:?}");
+    }
+}
+
+#[test]
+fn with_a_manifest_older_than_the_files_those_that_it_does_not_list_are_salvaged_too() {
+    let dir = tempfile::tempdir().unwrap();
+    Store::open(dir.path(), options()).unwrap().close().unwrap();
+    let older = fs::read(dir.path().join("MANIFEST")).unwrap();
+    compacted(dir.path());
+    let before = verify(dir.path()).unwrap();
+    fs::write(dir.path().join("MANIFEST"), older).unwrap();
+    let (copy, report) = salvaged(dir.path());
+    assert!(!report.damage.is_empty() && report.records >= before.records, "{report:?}");
+    assert_eq!(verify(copy.path()).unwrap().events[&Status::Failed], before.events[&Status::Failed], "{report:?}");
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_not_salvaged_by_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    eventful(dir.path());
+    let path = segments(dir.path())[1].clone();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] = 2;
+    let checksum = crc32(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(&path, &bytes).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    let error = salvage(dir.path(), to.path(), &Acceptance::All).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");
+}
+
+/// The checksum of a segment's header.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut checksum = u32::MAX;
+    for byte in bytes {
+        checksum ^= u32::from(*byte);
+        for _ in 0..8 {
+            checksum = checksum >> 1 ^ (0xedb8_8320 * (checksum & 1));
+        }
+    }
+    !checksum
+}
+
+#[test]
+fn a_damaged_header_is_named_even_where_nothing_is_lost_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    eventful(dir.path());
+    flip(&segments(dir.path())[1], 20, 1);
+    let (_, report) = salvaged(dir.path());
+    assert!(report.lost.is_empty() && is_named(&report, "0000000002.seg"), "{report:?}");
 }
 
 fn copy_into(from: &Path, to: &Path) {

@@ -33,9 +33,10 @@ pub(super) struct Salvage {
     json: bool,
 }
 
-const FIELDS: &str = "JSON: store (its id), written, records, events (a number for each status), lost [{from, to, accepted}], \
+const FIELDS: &str = "JSON: store (its id), written, records, events (a number for each status), lost [{from, to, estimated, accepted}], \
     lost_events [{seq, id_hash, what, at_seq}], left_out and put_in (numbers of records), uncertain [{seq, id, status, last_seq}], \
-    damage [{path, offset, seq, text, next}], manifest (whether it was read).";
+    damage and remarks [{path, offset, seq, text, next}], manifest (whether it was read). Where lost is estimated, nothing tells how many \
+    records there were: to is the highest number that may have been given, and the copy goes on behind it.";
 
 impl Salvage {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
@@ -65,6 +66,7 @@ impl Salvage {
     }
 
     fn print(&self, report: &ledgerline::Salvage, output: &mut Output) {
+        let _ = output.line(format_args!("store   {}", report.store));
         for damage in &report.damage {
             let _ = output.line(format_args!("DAMAGE  {}", printable(&placed(damage))));
         }
@@ -72,8 +74,11 @@ impl Salvage {
             let _ = output.line("the manifest is gone: what compaction dropped cannot be told from what is lost");
         }
         for range in &report.lost {
+            let at_most = if range.estimated { "at most " } else { "" };
+            let estimated = if range.estimated { " (estimated: nothing tells how many there were)" } else { "" };
             let accepted = if range.accepted { ", accepted" } else { "" };
-            let _ = output.line(format_args!("LOST    records {} to {}{accepted}", range.from, range.to));
+            let (from, to) = (range.from, range.to);
+            let _ = output.line(format_args!("LOST    records {from} to {at_most}{to}{estimated}{accepted}"));
         }
         for lost in &report.lost_events {
             let _ = output.line(format_args!(

@@ -106,6 +106,8 @@ pub(crate) struct Scan {
     pub(crate) evidence: u64,
     /// What stands at `end`, unless the file ends there or holds only zeros from there on.
     pub(crate) finding: Option<Finding>,
+    /// The first group beyond it that a newer version wrote.
+    pub(crate) unknown: Option<Finding>,
     /// Length of the file.
     pub(crate) file_bytes: u64,
 }
@@ -439,11 +441,15 @@ fn look_at_candidate<V: Visitor>(
     if *torn >= TORN_COUNT_MAX {
         return Ok(ALIGNMENT as u64);
     }
-    if let Ok(group) = read_group(source, ground, offset, None, &mut Vec::new())? {
-        for record in group.records() {
-            visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
+    match read_group(source, ground, offset, None, &mut Vec::new())? {
+        Ok(group) => {
+            for record in group.records() {
+                visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
+            }
+            return Ok(group.bytes.len() as u64);
         }
-        return Ok(group.bytes.len() as u64);
+        Err(finding) if matches!(finding.defect, Defect::Flags { .. }) => scan.unknown = scan.unknown.or(Some(finding)),
+        Err(_) => {}
     }
     *torn += 1;
     if head.length <= GROUP_BYTES_MAX {

@@ -28,6 +28,7 @@ mod answers;
 mod as_of;
 pub mod audit;
 mod backup;
+mod candidates;
 mod census;
 mod chain;
 #[cfg(test)]

@@ -9,22 +9,29 @@
 
 use std::path::Path;
 
-use crate::env::Dir;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::log;
-use crate::log::format::{GROUP_HEAD_BYTES, HEADER_BYTES, SegmentHeader, record_span};
+use crate::log::format::{GROUP_HEAD_BYTES, HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, record_span};
 use crate::log::manifest::Manifest;
-use crate::log::scan::{Record, SEQ_MAX, Scan, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::scan::{Defect, Finding, Record, SEQ_MAX, Scan, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Name;
 use crate::log::source::Source;
-use crate::log::survey::{SegmentFile, Survey};
+use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::store::audit;
+use crate::store::candidates::{Candidates, Step, What, unreadable};
 use crate::store::failure::{of_env, of_log};
 use crate::store::verify::Problem;
 
 /// The least that a record takes in a file.
 const RECORD_SPAN_MIN: u64 = 32;
+/// What a file that is gone may have held at least: segments have this length unless they are told otherwise, and any that is left
+/// may have been shortened.
+const FILE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// The same where all that the log ended with is gone, be it one file or many: the longest that a segment may be told to become.
+const END_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+/// Bytes that are looked through together for anything but zeros.
+const PROBE_BYTES: usize = 256 * 1024;
 
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,146 +47,163 @@ pub(super) struct Found {
 /// Everything that verifies.
 pub(super) struct Remains {
     pub(super) store_id: [u8; 16],
-    /// None if it is missing or damaged.
+    /// None if it is missing, damaged or of another store.
     pub(super) manifest: Option<Manifest>,
     pub(super) files: Vec<(SegmentFile, SegmentHeader)>,
     /// Ascending by seq, each seq once.
     pub(super) found: Vec<Found>,
     /// Seqs that are lost, ascending: first and last of each range.
     pub(super) lost: Vec<(u64, u64)>,
-    /// The highest seq that was ever given out, as far as anything tells.
+    /// Whether the end of the last range is the highest seq that may have been given out, for nothing tells which was.
+    pub(super) is_end_estimated: bool,
+    /// The highest seq that was ever given out, as far as anything tells, or may have been.
     pub(super) last_seq: u64,
     /// The highest ordinal that a file bears or the manifest names.
     pub(super) last_ordinal: u64,
-    /// What cannot be read at all.
+    /// What is damaged or cannot be read at all.
     pub(super) unreadable: Vec<Problem>,
+    /// Torn tails, which nobody was promised.
+    pub(super) torn: Vec<Problem>,
+    /// How many records may have stood behind the last that is known of.
+    unknown: u64,
 }
 
 impl Remains {
-    /// Looks through `path`. A manifest that does not verify is done without.
+    /// Looks through `path`. What cannot be read is done without.
     pub(super) fn of(path: &Path) -> Result<Self, Error> {
         let dir = audit::enter(path)?;
-        let mut unreadable = Vec::new();
-        let (manifest, opened) = match Survey::of(&dir, false).map_err(of_log) {
-            Ok(Survey { manifest: Some(manifest), files, .. }) => (Some(manifest), files),
-            Ok(_) => (None, every_file(&dir)?),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                unreadable.push(Problem::of_error(path, &error));
-                (None, every_file(&dir)?)
-            }
-            Err(error) => return Err(error),
-        };
-        if opened.is_empty() && manifest.is_none() {
-            return Err(Error::new(ErrorKind::NotFound, format!("no store at {}", path.display())));
-        }
-        let known = manifest.as_ref().map(|manifest| manifest.store_id);
-        let store_id = known.or_else(|| opened.iter().find_map(|file| Some(file.header.as_ref().ok()?.store_id)));
-        let Some(store_id) = store_id else {
-            let text = "neither the manifest nor any segment says which store this is; nothing can be salvaged";
-            return Err(Error::new(ErrorKind::Corrupt, text).at_path(path));
-        };
-        let highest = opened.iter().map(|file| file.name.ordinal).max().unwrap_or(0);
+        let Candidates { store_id, manifest, steps, problems } = Candidates::of(&dir)?;
+        let last_ordinal = steps.iter().map(|step| step.ordinal).max().unwrap_or(0);
         let dropped = manifest.as_ref().map_or(0, |manifest| manifest.first_after_dropped().ordinal - 1);
-        let mut search = Search { found: Vec::new(), runs: Vec::new(), file: 0, last: None, beyond: false, torn: 0 };
         let mut remains = Self {
             store_id,
             manifest,
             files: Vec::new(),
             found: Vec::new(),
             lost: Vec::new(),
+            is_end_estimated: false,
             last_seq: 0,
-            last_ordinal: highest.max(dropped),
-            unreadable,
+            last_ordinal: last_ordinal.max(dropped),
+            unreadable: problems,
+            torn: Vec::new(),
+            unknown: 0,
         };
-        let written = count_written(&opened)?;
-        let mut next = 1;
-        for (index, file) in opened.into_iter().enumerate() {
-            remains.join(path, next, &file, index >= written);
-            next = remains.follows(&file);
-            if index < written {
-                remains.read(file, index + 1 < written, &mut search)?;
+        let bytes_max = steps.iter().map(|step| match &step.what {
+            What::Written(file) | What::Prepared(file) => file.bytes,
+            _ => 0,
+        });
+        let bytes_max = bytes_max.max().unwrap_or(0).max(FILE_BYTES_MIN);
+        let begun = steps.iter().rposition(|step| !matches!(step.what, What::Prepared(_))).unwrap_or(0);
+        let mut search = Search::default();
+        for (index, Step { ordinal, what }) in steps.into_iter().enumerate() {
+            match what {
+                What::Written(file) => remains.read(file, index < begun || ordinal <= dropped, &mut search)?,
+                What::Unreadable => remains.count_unknown(ordinal, bytes_max),
+                What::Missing(count) => remains.count_unknown(ordinal, bytes_max.saturating_mul(count)),
+                What::MissingEnd => remains.count_unknown(ordinal, bytes_max.max(END_BYTES_MIN)),
+                What::Prepared(_) | What::MissingKnown => {}
             }
         }
         remains.settle(search);
         Ok(remains)
     }
 
-    /// The ordinal that must follow `file`.
-    fn follows(&self, file: &SegmentFile) -> u64 {
-        let rewritten = self.manifest.as_ref().and_then(|manifest| file.rewritten(manifest));
-        rewritten.map_or(file.name.ordinal, |extent| extent.last_ordinal) + 1
-    }
-
-    /// Names the files that are missing before `file`. Where that was never written to, nothing tells what they held.
-    fn join(&mut self, path: &Path, next: u64, file: &SegmentFile, is_prepared: bool) {
-        for ordinal in next..file.name.ordinal {
-            if self.manifest.as_ref().is_none_or(|manifest| manifest.dropped(ordinal).is_some()) {
-                continue;
-            }
-            let name = Name::original(ordinal);
-            let text = format!("a file of the log is missing: {name}");
-            self.unreadable.push(Problem::damage(&path.join(name.to_string()), None, None, text));
-        }
-        if is_prepared
-            && next < file.name.ordinal
-            && self.manifest.as_ref().is_none_or(|manifest| manifest.dropped(next).is_none())
-        {
-            self.count_unknown(file);
-        }
-    }
-
     fn read(&mut self, file: SegmentFile, sealed: bool, search: &mut Search) -> Result<(), Error> {
-        let path = file.file.path().to_owned();
-        let Some(header) = believable_header(&file, &self.store_id)? else {
-            let text = "nothing of the segment can be read: its header does not verify, or it belongs to another store";
-            self.unreadable.push(Problem::damage(&path, Some(0), None, text));
-            self.count_unknown(&file);
+        let (path, ordinal) = (file.file.path().to_owned(), file.name.ordinal);
+        let Some(header) = self.believable_header(&file) else {
+            self.count_unknown(ordinal, file.bytes);
             return Ok(());
         };
         search.begin(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         let count = search.found.len();
         let mut source = Source::windowed(&file.file);
-        let scan = scan(&mut source, file.bytes, &header, Seqs::Any, search).map_err(|stopped| match stopped {
-            Stopped::Unreadable(error) => of_env(error),
-            Stopped::ByVisitor(()) => Error::new(ErrorKind::Corrupt, "the segment is too long").at_path(&path),
-        })?;
+        let scanned = scan(&mut source, file.bytes, &header, Seqs::Any, search);
         drop(source);
-        let role = if sealed || header.is_sparse() { Role::Sealed } else { Role::Last };
-        // What this file knows durable says nothing about where the files before it ended.
-        let before = search.found.iter().take(count).map(|found| found.seq).max().unwrap_or(0);
-        let before = self.manifest.as_ref().map_or(before, |manifest| before.max(manifest.last_dropped_seq()));
-        self.judge(&file, verdict(role, &scan, scan.last_seq.unwrap_or(before)), &scan, search, count);
-        self.last_seq = self.last_seq.max(scan.evidence);
-        if search.found.len() == count {
-            self.count_unknown(&file);
+        let mut rest = 0;
+        match scanned {
+            Ok(scan) => rest = self.judge(&file, &header, sealed, &scan, search, count)?,
+            Err(Stopped::Unreadable(error)) => {
+                self.unreadable.push(unreadable(&path, &of_env(error)));
+                rest = file.bytes.saturating_sub(search.end);
+            }
+            Err(Stopped::ByVisitor(())) => {
+                self.unreadable.push(Problem::damage(&path, None, None, "the segment is too long"));
+            }
         }
-        self.last_seq = self.last_seq.max(search.found.iter().skip(count).map(|found| found.seq).max().unwrap_or(0));
+        let highest = search.found.iter().skip(count).map(|found| found.seq).max();
+        if let Some(highest) = highest {
+            // What stands here came after all that is missing before.
+            self.unknown = 0;
+            self.last_seq = self.last_seq.max(highest);
+        }
+        self.count_unknown(ordinal, rest);
         self.files.push((file, header));
         Ok(())
     }
 
-    fn judge(&mut self, file: &SegmentFile, verdict: Verdict, scan: &Scan, search: &mut Search, count: usize) {
-        let Some(finding) = scan.finding else { return };
-        if verdict == Verdict::Cut {
+    /// What may be believed of a file's header: all of it, or only the salt, which the checksums of what follows will bear out or not.
+    fn believable_header(&mut self, file: &SegmentFile) -> Option<SegmentHeader> {
+        if let Err(error) = file.checked_header(&self.store_id) {
+            self.unreadable.push(unreadable(file.file.path(), &of_log(error)));
+        }
+        if let Ok(header) = &file.header {
+            return Some(*header);
+        }
+        let mut bytes = [0; HEADER_BYTES];
+        let read = file.file.read_at(&mut bytes, 0).ok()?;
+        let salt = bytes.get(48..56).filter(|_| read == HEADER_BYTES)?.try_into().ok()?;
+        let Name { ordinal, generation } = file.name;
+        Some(SegmentHeader { store_id: self.store_id, ordinal, generation, salt: u64::from_le_bytes(salt) })
+    }
+
+    /// Decides about a bad place; returns how many bytes may have held records behind the last one that verifies.
+    fn judge(
+        &mut self,
+        file: &SegmentFile,
+        header: &SegmentHeader,
+        sealed: bool,
+        scan: &Scan,
+        search: &mut Search,
+        count: usize,
+    ) -> Result<u64, Error> {
+        let Some(finding) = scan.finding else { return Ok(0) };
+        let path = file.file.path();
+        if let Some(Finding { offset, defect: defect @ Defect::Flags { .. } }) = scan.unknown.or(Some(finding)) {
+            let because = "this version must not touch it: use the one that wrote it";
+            let path = path.to_owned();
+            return Err(of_log(log::Error::Corrupt { path, offset, seq: None, defect, because }));
+        }
+        let role = if sealed || header.is_sparse() { Role::Sealed } else { Role::Last };
+        // What this file knows durable says nothing about where the files before it ended.
+        let before = search.found.iter().take(count).map(|found| found.seq).max().unwrap_or(0);
+        let before = self.manifest.as_ref().map_or(before, |manifest| before.max(manifest.last_dropped_seq()));
+        // Where the header is damaged and not one group verifies, the salt may be, too; then all of it is unreadable, and not torn.
+        let is_salted = file.header.is_ok() || scan.last_seq.is_some();
+        if is_salted && verdict(role, scan, scan.last_seq.unwrap_or(before)) == Verdict::Cut {
             // Nobody was promised what stands in a torn tail.
             search.found.truncate(count + usize::try_from(scan.record_count).unwrap_or(usize::MAX));
             if search.beyond {
                 search.runs.truncate(search.torn);
             }
-            return;
+            let left = scan.file_bytes - scan.end;
+            let text = format!("unfinished tail of {left} bytes, never acknowledged: {}", finding.defect);
+            let (path, offset) = (path.to_owned(), Some(finding.offset));
+            self.torn.push(Problem { path, offset, seq: None, text, next: None });
+            return Ok(0);
         }
-        let problem = Problem::damage(
-            file.file.path(),
-            Some(finding.offset),
-            scan.last_seq.map(|seq| seq + 1),
-            finding.defect.to_string(),
-        );
-        self.unreadable.push(problem);
+        let seq = scan.last_seq.map(|seq| seq + 1);
+        self.unreadable.push(Problem::damage(path, Some(finding.offset), seq, finding.defect.to_string()));
+        self.last_seq = self.last_seq.max(scan.evidence).max(search.highest);
+        Ok(written_end(file).saturating_sub(search.end))
     }
 
-    /// Nothing tells how many records a file held: as many as could stand in it are taken to be lost, so that no seq is given twice.
-    fn count_unknown(&mut self, file: &SegmentFile) {
-        self.last_seq = self.last_seq.saturating_add(file.bytes / RECORD_SPAN_MIN).min(SEQ_MAX - 2);
+    /// Nothing tells how many records `bytes` of segment `ordinal` held: as many as can stand in them are taken to be lost, so that no
+    /// seq is given twice.
+    fn count_unknown(&mut self, ordinal: u64, bytes: u64) {
+        // Of what was dropped behind it the manifest knows the seqs.
+        if self.manifest.as_ref().is_none_or(|manifest| ordinal >= manifest.first_after_dropped().ordinal) {
+            self.unknown = self.unknown.saturating_add(bytes / RECORD_SPAN_MIN);
+        }
     }
 
     /// Sorts what was found, and tells what is lost between.
@@ -194,6 +218,8 @@ impl Remains {
             self.last_seq = self.last_seq.max(manifest.last_dropped_seq());
             runs.extend(manifest.compacted());
         }
+        self.is_end_estimated = self.unknown > 0;
+        self.last_seq = self.last_seq.saturating_add(self.unknown).min(SEQ_MAX / 2);
         runs.sort_unstable();
         let mut next = 1;
         for (from, to) in runs {
@@ -208,40 +234,25 @@ impl Remains {
     }
 }
 
-/// Every segment file there is, where no manifest says which of them count.
-fn every_file(dir: &Dir) -> Result<Vec<SegmentFile>, Error> {
-    let mut files = Vec::new();
-    for file_name in dir.names().map_err(of_env)? {
-        if let Some(name) = Name::parse(&file_name) {
-            files.push(SegmentFile::open(dir, &file_name, name, false).map_err(of_log)?);
+/// Where the last byte of a file stands that is not zero; its length, if it cannot be read.
+fn written_end(file: &SegmentFile) -> u64 {
+    let mut source = Source::windowed(&file.file);
+    let (mut at, mut end) = (SEGMENT_HEADER_BYTES, 0);
+    loop {
+        match source.view(at, PROBE_BYTES) {
+            Err(_) => return file.bytes,
+            Ok([]) => return end,
+            Ok(bytes) => {
+                let last = bytes.iter().rposition(|byte| *byte != 0);
+                end = last.map_or(end, |last| at + last as u64 + 1);
+                at += bytes.len() as u64;
+            }
         }
     }
-    files.sort_unstable_by_key(|file| file.name);
-    Ok(files)
-}
-
-fn count_written(files: &[SegmentFile]) -> Result<usize, Error> {
-    for (index, file) in files.iter().enumerate().rev() {
-        if file.is_written().map_err(of_log)? {
-            return Ok(index + 1);
-        }
-    }
-    Ok(0)
-}
-
-/// The header of a segment of this store. Where it does not verify, its salt may still be whole: then the groups do, and prove it.
-fn believable_header(file: &SegmentFile, store_id: &[u8; 16]) -> Result<Option<SegmentHeader>, Error> {
-    if let Ok(header) = &file.header {
-        return Ok((header.store_id == *store_id).then_some(*header));
-    }
-    let mut bytes = [0; HEADER_BYTES];
-    let read = file.file.read_at(&mut bytes, 0).map_err(|error| of_log(log::Error::Env(error)))?;
-    let salt = bytes.get(48..56).filter(|_| read == HEADER_BYTES).and_then(|salt| salt.try_into().ok());
-    let Name { ordinal, generation } = file.name;
-    Ok(salt.map(|salt| SegmentHeader { store_id: *store_id, ordinal, generation, salt: u64::from_le_bytes(salt) }))
 }
 
 /// Gathers what verifies.
+#[derive(Default)]
 struct Search {
     found: Vec<Found>,
     /// Seqs between which nothing is missing that was not compacted away.
@@ -250,6 +261,10 @@ struct Search {
     /// Where the next record of the run would stand, and whether the run may have gaps.
     last: Option<u64>,
     beyond: bool,
+    /// Where the last record of the file ends that verifies.
+    end: u64,
+    /// The highest seq in the file whose record's header verifies.
+    highest: u64,
     /// How many runs there were before the first that a bad place precedes.
     torn: usize,
 }
@@ -257,6 +272,7 @@ struct Search {
 impl Search {
     fn begin(&mut self, file: u32) {
         (self.file, self.last, self.beyond) = (file, None, false);
+        (self.end, self.highest) = (SEGMENT_HEADER_BYTES, 0);
     }
 }
 
@@ -264,7 +280,11 @@ impl Visitor for Search {
     type Stop = ();
 
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), ()> {
-        if standing == Standing::Damaged || record.seq >= SEQ_MAX {
+        if record.seq >= SEQ_MAX / 2 {
+            return Ok(());
+        }
+        self.highest = self.highest.max(record.seq);
+        if standing == Standing::Damaged {
             return Ok(());
         }
         let offset = u32::try_from(record.offset).map_err(drop)?;
@@ -279,7 +299,8 @@ impl Visitor for Search {
             Some((_, to)) if joined && *to < record.seq => *to = record.seq,
             _ => self.runs.push((record.seq, record.seq)),
         }
-        self.last = Some(record.offset + record_span(record.body.len()) as u64);
+        self.end = record.offset + record_span(record.body.len()) as u64;
+        self.last = Some(self.end);
         self.found.push(Found { seq: record.seq, file: self.file, offset, length });
         Ok(())
     }

@@ -68,6 +68,8 @@ pub struct Salvage {
     pub uncertain: Vec<UncertainEvent>,
     /// What does not verify.
     pub damage: Vec<Problem>,
+    /// What is worth a remark and no loss: a tail that a crash tore, which nobody was promised and which is not in the copy.
+    pub remarks: Vec<Problem>,
     /// Whether the manifest was read. Without it, what compaction dropped cannot be told from what is lost.
     pub manifest: bool,
 }
@@ -87,6 +89,8 @@ pub struct LostRange {
     pub from: u64,
     /// Seq of the last.
     pub to: u64,
+    /// Whether `to` is the highest that may have been given out, because nothing tells which was. The copy goes on behind it.
+    pub estimated: bool,
     /// Whether that is accepted.
     pub accepted: bool,
 }
@@ -138,6 +142,9 @@ pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance
     let mut mending = Mending::new(&remains.lost);
     copying.plan(&mut mending)?;
     copying.report.lost = remains.lost.iter().map(|range| judged(*range, accept)).collect();
+    if let Some(last) = copying.report.lost.last_mut() {
+        last.estimated = remains.is_end_estimated;
+    }
     // Told even where nothing is written: whoever accepts should know what.
     copying.copy(&mending, None)?;
     if copying.report.lost.iter().any(|range| !range.accepted) {
@@ -174,7 +181,7 @@ fn judged((from, to): (u64, u64), accept: &Acceptance) -> LostRange {
         Acceptance::Seqs(seqs) => seqs.iter().any(|seq| (from..=to).contains(seq)),
         Acceptance::All => true,
     };
-    LostRange { from, to, accepted }
+    LostRange { from, to, estimated: false, accepted }
 }
 
 /// One salvage under way.
@@ -195,6 +202,7 @@ impl<'r> Copying<'r> {
         let report = Salvage {
             store: hex::encode(&remains.store_id),
             damage: remains.unreadable.clone(),
+            remarks: remains.torn.clone(),
             manifest: remains.manifest.is_some(),
             ..Salvage::default()
         };
