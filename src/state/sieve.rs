@@ -3,16 +3,19 @@
 //! ```text
 //! received         known ─► kept      forgotten, its id is not ─► remembered      forgotten ─► gone
 //! transition       its reception is kept, or lies elsewhere and might come back ─► kept      otherwise ─► gone
-//! begun, close     kept where something kept stands before or after it that a process start means something to
+//! begun, close     kept where something kept stands before or after it that a process start means something to, and where one
+//!                  ended runs of events in other segments that are known, though nothing else is kept
 //! horizon, state   the last before anything that is kept, unless one before it went further
 //! mark (idle)      gone
 //! accepted         kept: it says for ever that something was lost
 //! ```
 //!
-//! Replaying what is kept gives the same state as replaying all. Three things see to that. A transition goes only if its reception has
-//! gone, durably, or goes with it (R6): an event whose completion went first would run again. Of process starts without anything kept
-//! between them, the first of another epoch ends what ran before, and the last gives the epoch to what starts after. Of horizons without anything kept
-//! between them only those count that go furthest; and each is needed before an id that it made free is taken again.
+//! Replaying what is kept gives the same state as replaying all, the deaths of the process while each event ran included. Four things
+//! see to that. A transition goes only if its reception has gone, durably, or goes with it (R6): an event whose completion went first
+//! would run again. Of process starts without anything kept between them, the first of another epoch ends what ran before, and the last
+//! gives the epoch to what starts after; what ran may lie elsewhere, so `Segments` knows whose runs ended in a segment. A close stays
+//! with the start after it: it alone tells that start from one after a crash. Of horizons without anything kept between them only those
+//! count that go furthest; and each is needed before an id that it made free is taken again.
 
 use std::collections::BTreeMap;
 
