@@ -151,6 +151,28 @@ fn of_too_many_ids_the_oldest_are_forgotten() {
 }
 
 #[test]
+fn many_ids_too_many_are_forgotten_by_one_compaction() {
+    // More than retention forgets at once, of events and of ids.
+    let dir = in_memory();
+    let options = forgetful().dedup_window(Duration::from_hours(1)).dedup_max(100);
+    let store = Store::open(dir.path(), options).unwrap();
+    let batch = |number: u32| (0..100).map(move |other| event(&format!("id {number} {other}"), 1)).collect::<Vec<_>>();
+    for number in 0..90 {
+        store.append_many(batch(number)).unwrap();
+        for claim in store.claim(100).unwrap() {
+            store.settle(&claim, Outcome::Done).unwrap();
+        }
+    }
+    outlive_the_age();
+    assert_eq!(store.compact().unwrap().events_forgotten, 9_000);
+    let receipts = |number| store.append_many(batch(number)).unwrap();
+    assert!(receipts(89).iter().all(|receipt| receipt.duplicate == Some(Duplicate::SameId)), "the last hundred stay");
+    for number in [0, 45, 88] {
+        assert!(receipts(number).iter().all(|receipt| receipt.duplicate.is_none()), "batch {number} is forgotten");
+    }
+}
+
+#[test]
 fn a_log_that_is_too_long_loses_what_finished_first_and_nothing_that_is_waited_for() {
     let dir = in_memory();
     let most = 6 * SEGMENT;
