@@ -62,7 +62,7 @@ impl<T: Vacate> Slab<T> {
     }
 
     /// The thing numbered `at`, if there is one.
-    pub(crate) fn get(&self, at: u32) -> Option<&T> {
+    pub(crate) fn lookup(&self, at: u32) -> Option<&T> {
         let place = self.chunks.get(at as usize / CHUNK_LEN)?.get(at as usize % CHUNK_LEN)?;
         if place.next_vacant().is_none() { Some(place) } else { None }
     }

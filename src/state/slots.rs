@@ -78,7 +78,7 @@ impl Slots {
 
     pub(crate) fn by_seq(&self, seq: u64) -> Option<u32> {
         let at = self.recent.get(recent(seq)).copied().unwrap_or(NONE);
-        match self.slab.get(at) {
+        match self.slab.lookup(at) {
             Some(slot) if slot.seq == seq => Some(at),
             _ => self.by_seq.get(seq),
         }
