@@ -5,11 +5,12 @@
 #[path = "evidence/stores.rs"]
 mod stores;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ledgerline::{Acceptance, ErrorKind, LogItem, Outcome, Status, Store, backup, salvage, verify};
+use ledgerline::{Acceptance, ErrorKind, Filter, LogItem, Outcome, Status, Store, audit, backup, salvage, verify};
 use stores::{Story, event, eventful, flip, options, segments, stories};
 
 /// Numbers that look random and are the same each time.
@@ -50,69 +51,35 @@ fn a_sound_store_is_salvaged_whole_with_every_number() {
 #[test]
 fn whatever_is_damaged_what_verifies_is_salvaged_and_nothing_finished_runs_again() {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let base = dir.path().join("base");
-    eventful(&base);
-    let before = stories(&Store::open_read_only(&base).unwrap());
+    let bases = ["plain", "compacted"].map(|name| dir.path().join(name));
+    eventful(&bases[0]);
+    compacted(&bases[1]);
+    eventful(&bases[1]);
+    let before = bases.each_ref().map(|base| stories(&Store::open_read_only(base).unwrap()));
     let (mut put_in, mut uncertain) = (0, 0);
     let seeds = std::env::var("LEDGERLINE_SEEDS").map_or(24, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
         let mut chance = Chance(seed);
-        let case = dir.path().join("case");
-        let to = dir.path().join("to");
-        for path in [&case, &to] {
+        let [case, to, copy, again] = ["case", "to", "copy", "again"].map(|name| dir.path().join(name));
+        for path in [&case, &to, &copy, &again] {
             let _ = fs::remove_dir_all(path);
         }
-        copy_into(&base, &case);
-        damage(&case, &mut chance);
+        let which = usize::from(seed % 3 == 2);
+        copy_into(&bases[which], &case);
+        let is_beheaded = damage(&case, &mut chance);
         let listed = salvage(&case, &to, &Acceptance::Nothing).unwrap();
         if !listed.lost.is_empty() {
-            assert!(!listed.written && !to.exists(), "seed {seed}");
+            assert!(!listed.written && !to.exists() && listed.events.is_empty(), "seed {seed}");
         }
         let report = if listed.written { listed } else { salvage(&case, &to, &Acceptance::All).unwrap() };
         put_in += report.put_in;
         uncertain += report.uncertain.len();
+        let missing = missing(&case, &to, &report);
+        assert!(missing.len() as u64 <= report.left_out, "seed {seed}: {missing:?} are not in the copy: {report:?}");
         let store = Store::open(&to, options()).unwrap();
-        let mut next = 1;
-        let mut reader = store.read_from(1);
-        while let Some(item) = reader.next_timeout(Duration::ZERO).unwrap() {
-            let (from, to) = match item {
-                LogItem::Compacted { from, to } => (from, to),
-                LogItem::Entry(entry) => (entry.seq, entry.seq),
-                other => panic!("{other:?}"),
-            };
-            assert_eq!(from, next, "seed {seed}: entries and gaps are every number");
-            next = to + 1;
-        }
-        let is_lost = |seq: u64| report.lost.iter().any(|range| (range.from..=range.to).contains(&seq));
-        let after = stories(&store);
-        for (id, status, _, steps) in &before {
-            let Some((_, now, _, left)) = after.iter().find(|(other, ..)| other == id) else {
-                assert!(is_lost(steps[0]), "seed {seed}: {id} is gone, and its record {} is not lost", steps[0]);
-                continue;
-            };
-            let is_open = |status| matches!(status, Status::Pending | Status::Processing | Status::Retrying);
-            assert!(
-                is_open(*status) || !is_open(*now),
-                "seed {seed}: {id} was {status} and may run again: {now}: {steps:?} {left:?} {:#?}",
-                (&report.lost, &report.damage, &report.remarks, report.left_out)
-            );
-            if steps.iter().all(|seq| !is_lost(*seq)) {
-                assert!(
-                    steps.iter().all(|seq| left.contains(seq)),
-                    "seed {seed}: {id}: {steps:?}, {left:?} {:?}",
-                    (&report.lost, &report.damage, &report.remarks, report.left_out)
-                );
-            } else if !is_lost(*steps.last().unwrap()) && *status != Status::Pending {
-                let same = now == status || is_open(*status);
-                assert!(
-                    same || report.left_out > 0,
-                    "seed {seed}: {id} was {status}, and is {now}: {steps:?} {left:?}"
-                );
-            }
-        }
+        check_numbers(&store, seed);
+        check_stories(&before[which], &stories(&store), &report, is_beheaded, seed);
         store.close().unwrap();
-        let copy = dir.path().join("copy");
-        let _ = fs::remove_dir_all(&copy);
         backup(&to, &copy, None).unwrap();
         for path in [&to, &copy] {
             let verification = verify(path).unwrap();
@@ -120,12 +87,76 @@ fn whatever_is_damaged_what_verifies_is_salvaged_and_nothing_finished_runs_again
         }
         // What was salvaged once can be damaged and salvaged again.
         damage(&copy, &mut chance);
-        let again = dir.path().join("again");
-        let _ = fs::remove_dir_all(&again);
         salvage(&copy, &again, &Acceptance::All).unwrap();
         Store::open(&again, options()).unwrap().close().unwrap();
     }
     assert!(put_in > 0 && uncertain > 0, "{put_in} were put in, {uncertain} are uncertain");
+}
+
+/// Seqs of the records whose checksums hold, but for those of torn tails that are told to be dropped.
+fn sound(path: &Path, report: &ledgerline::Salvage) -> BTreeSet<u64> {
+    let mut seqs = BTreeSet::new();
+    for path in segments(path) {
+        let torn = report.remarks.iter().find(|remark| remark.path == path).and_then(|remark| remark.offset);
+        let audited = audit::audit(&path, &mut |item| {
+            if let audit::Item::Record(line) = item
+                && matches!(line.checksum, audit::Checksum::Ok | audit::Checksum::OkBeyondDamage)
+                && torn.is_none_or(|torn| line.offset < torn)
+            {
+                seqs.insert(line.seq);
+            }
+            Ok(())
+        });
+        audited.unwrap();
+    }
+    seqs
+}
+
+/// Records that the dump shows to be sound and that are not in the copy.
+fn missing(from: &Path, to: &Path, report: &ledgerline::Salvage) -> Vec<u64> {
+    sound(from, report).difference(&sound(to, report)).copied().collect()
+}
+
+/// Entries and gaps are every number.
+fn check_numbers(store: &Store, seed: u64) {
+    let mut next = 1;
+    let mut reader = store.read_from(1);
+    while let Some(item) = reader.next_timeout(Duration::ZERO).unwrap() {
+        let (from, to) = match item {
+            LogItem::Compacted { from, to } => (from, to),
+            LogItem::Entry(entry) => (entry.seq, entry.seq),
+            other => unreachable!("{other:?}"),
+        };
+        assert_eq!(from, next, "seed {seed}");
+        next = to + 1;
+    }
+}
+
+/// Whatever became of an event is told: its records are lost, or it is named. Nothing tells of the last file if it is gone.
+fn check_stories(before: &[Story], after: &[Story], report: &ledgerline::Salvage, is_beheaded: bool, seed: u64) {
+    let is_beyond = |seq: u64| is_beheaded && seq > report.last_seq;
+    let is_lost = |seq: u64| report.lost.iter().any(|range| (range.from..=range.to).contains(&seq)) || is_beyond(seq);
+    for (id, status, _, steps) in before {
+        let Some((_, now, _, left)) = after.iter().find(|(other, ..)| other == id) else {
+            assert!(
+                is_lost(steps[0]),
+                "seed {seed}: {id} is gone, and its record {} is not lost: {report:?}",
+                steps[0]
+            );
+            continue;
+        };
+        let told = format!("seed {seed}: {id} was {status}, and is {now}: {steps:?} {left:?} {report:?}");
+        let is_open = |status| matches!(status, Status::Pending | Status::Processing | Status::Retrying);
+        let last = *steps.last().unwrap();
+        assert!(is_open(*status) || !is_open(*now) || is_beyond(last), "{told}");
+        let is_named = report.uncertain.iter().any(|event| event.id == *id);
+        if steps.iter().all(|seq| !is_lost(*seq)) {
+            assert!(steps.iter().all(|seq| left.contains(seq)) || is_named, "{told}");
+        }
+        if !is_lost(last) && *status != Status::Pending {
+            assert!(now == status || is_open(*status) || is_named, "{told}");
+        }
+    }
 }
 
 #[test]
@@ -192,7 +223,9 @@ fn a_lost_file_of_a_compacted_store_is_named_and_no_number_is_given_again() {
         let case = tempfile::tempdir().unwrap();
         copy_into(dir.path(), &case.path().join("store"));
         let store = case.path().join("store");
-        gone.iter().for_each(|path| fs::remove_file(store.join(path.file_name().unwrap())).unwrap());
+        for path in &gone {
+            fs::remove_file(store.join(path.file_name().unwrap())).unwrap();
+        }
         let listed = salvage(&store, case.path().join("to"), &Acceptance::Nothing).unwrap();
         assert!(!listed.written && !listed.lost.is_empty(), "{gone:?}: {listed:?}");
         let name = gone[0].file_name().unwrap().to_str().unwrap();
@@ -225,11 +258,14 @@ fn a_lost_file_that_was_longer_than_its_successor_costs_every_number_it_may_have
     assert_eq!(json["lost"][0]["estimated"], true);
 }
 
+/// Puts something else in place of a file.
+type Spoil = fn(&Path);
+
 #[test]
 fn one_file_that_cannot_be_read_costs_that_file_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     eventful(dir.path());
-    let spoil: [(&str, fn(&Path)); 3] = [
+    let spoil: [(&str, Spoil); 3] = [
         ("folder", |path| fs::create_dir(path).unwrap()),
         ("link", |path| std::os::unix::fs::symlink("/dev/null", path).unwrap()),
         ("pipe", |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success())),
@@ -303,6 +339,53 @@ fn what_a_newer_version_wrote_is_not_salvaged_by_this_one() {
     assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");
 }
 
+#[test]
+fn an_event_whose_id_was_forgotten_in_a_lost_record_and_came_again_is_kept() {
+    for lost in [&["horizon"][..], &["horizon", "completed"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(dir.path(), options().max_event_age(Duration::from_secs(1)).dedup_window(Duration::ZERO))
+                .unwrap();
+        for id in ["done", "cancelled", "other"] {
+            store.append(event(id)).unwrap();
+        }
+        store.settle(&store.claim(1).unwrap()[0], Outcome::Done).unwrap();
+        store.cancel("cancelled", "not needed").unwrap();
+        std::thread::sleep(Duration::from_millis(1_050));
+        assert_eq!(store.compact().unwrap().events_forgotten, 2);
+        for id in ["done", "cancelled", "new"] {
+            assert!(store.append(event(id)).unwrap().duplicate.is_none(), "{id}");
+        }
+        store.close().unwrap();
+        for (path, offset) in records(dir.path(), lost) {
+            flip(&path, offset + 24, 1);
+        }
+        let (copy, report) = salvaged(dir.path());
+        assert!(report.put_in >= 1 && report.lost_events.is_empty() && report.left_out == 0, "{report:?}");
+        let copy = Store::open(copy.path(), options()).unwrap();
+        for id in ["done", "cancelled", "new"] {
+            assert_eq!(copy.get(id).unwrap().unwrap().status(), Status::Pending, "{id}: {report:?}");
+        }
+        let others = copy.list(&Filter::all()).unwrap();
+        assert_eq!(others.len(), 4, "{report:?}");
+    }
+}
+
+/// Where the records of some kinds stand.
+fn records(dir: &Path, kinds: &[&str]) -> Vec<(PathBuf, u64)> {
+    let (mut path, mut places) = (PathBuf::new(), Vec::new());
+    let told = audit::audit(dir, &mut |item| {
+        match item {
+            audit::Item::Segment { path: of, .. } => path = of,
+            audit::Item::Record(line) if kinds.contains(&line.kind) => places.push((path.clone(), line.offset)),
+            _ => {}
+        }
+        Ok(())
+    });
+    told.unwrap();
+    places
+}
+
 /// The checksum of a segment's header.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut checksum = u32::MAX;
@@ -331,8 +414,10 @@ fn copy_into(from: &Path, to: &Path) {
     }
 }
 
-/// Damages a copy in one to three ways, but not the very last group: rot in that looks like a torn write.
-fn damage(dir: &Path, chance: &mut Chance) {
+/// Damages a copy in one to three ways, but not the very last group: rot in that looks like a torn write. Says whether the last file is
+/// gone that was written to, or what is the last now may look torn.
+fn damage(dir: &Path, chance: &mut Chance) -> bool {
+    let mut is_beheaded = false;
     for _ in 0..=chance.below(3) {
         let paths = segments(dir);
         let index = usize::try_from(chance.below(paths.len() as u64)).unwrap();
@@ -341,7 +426,10 @@ fn damage(dir: &Path, chance: &mut Chance) {
         match chance.below(10) {
             0 => fs::write(dir.join("MANIFEST"), b"rot").unwrap(),
             1 => drop(fs::remove_file(dir.join("MANIFEST"))),
-            2 if !is_last && paths.len() > 2 => fs::remove_file(path).unwrap(),
+            2 if paths.len() > 2 => {
+                is_beheaded |= is_last;
+                fs::remove_file(path).unwrap();
+            }
             3 => flip(path, 16 + chance.below(20), 1),
             4 => flip(path, chance.below(64), 64),
             _ => {
@@ -353,4 +441,5 @@ fn damage(dir: &Path, chance: &mut Chance) {
             }
         }
     }
+    is_beheaded
 }

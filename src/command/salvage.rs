@@ -33,8 +33,9 @@ pub(super) struct Salvage {
     json: bool,
 }
 
-const FIELDS: &str = "JSON: store (its id), written, records, events (a number for each status), lost [{from, to, estimated, accepted}], \
-    lost_events [{seq, id_hash, what, at_seq}], left_out and put_in (numbers of records), uncertain [{seq, id, status, last_seq}], \
+const FIELDS: &str = "JSON: store (its id), written, records, last_seq and closed (whether it ends the store in good order), events (a number for each \
+    status), lost [{from, to, estimated, accepted}], \
+    lost_events [{seq, id (if its reception survives), id_hash, what, at_seq, accepted}], left_out and put_in (numbers of records), uncertain [{seq, id, status, last_seq}], \
     damage and remarks [{path, offset, seq, text, next}], manifest (whether it was read). Where lost is estimated, nothing tells how many \
     records there were: to is the highest number that may have been given, and the copy goes on behind it.";
 
@@ -70,8 +71,12 @@ impl Salvage {
         for damage in &report.damage {
             let _ = output.line(format_args!("DAMAGE  {}", printable(&placed(damage))));
         }
+        for remark in &report.remarks {
+            let _ = output.line(format_args!("dropped {}", printable(&placed(remark))));
+        }
         if !report.manifest {
-            let _ = output.line("the manifest is gone: what compaction dropped cannot be told from what is lost");
+            let _ =
+                output.line("there is no manifest to go by: what compaction dropped cannot be told from what is lost");
         }
         for range in &report.lost {
             let at_most = if range.estimated { "at most " } else { "" };
@@ -81,10 +86,18 @@ impl Salvage {
             let _ = output.line(format_args!("LOST    records {from} to {at_most}{to}{estimated}{accepted}"));
         }
         for lost in &report.lost_events {
-            let _ = output.line(format_args!(
-                "LOST    event {} (id hash {}); the last that survives of it: {} at {}",
-                lost.seq, lost.id_hash, lost.what, lost.at_seq
-            ));
+            let (seq, hash) = (lost.seq, &lost.id_hash);
+            let accepted = if lost.accepted { ", accepted" } else { "" };
+            let _ = match &lost.id {
+                Some(id) => output.line(format_args!(
+                    "LOST    event {seq}, id {}: an earlier event has that id, and nothing tells when it was forgotten{accepted}",
+                    printable(id)
+                )),
+                None => output.line(format_args!(
+                    "LOST    event {seq} (id hash {hash}); the last that survives of it: {} at {}",
+                    lost.what, lost.at_seq
+                )),
+            };
         }
         if !report.uncertain.is_empty() {
             let _ = output.line("\nuncertain: may have gone on in lost records; failed in the copy until replayed");
@@ -100,14 +113,22 @@ impl Salvage {
             report.events.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
         let events = if events.is_empty() { "no events".to_owned() } else { events.join(", ") };
         let _ = output.line(format_args!(
-            "\n{} records; {} left out for want of what they are about, {} put into gaps\n{events}",
+            "\n{} records; {} left out for want of what came before them, {} put into gaps",
             report.records, report.left_out, report.put_in
         ));
+        if report.written {
+            let _ = output.line(events);
+        }
         let _ = output.line(match (report.written, report.is_complete()) {
-            (true, true) => format!("nothing was lost; the copy in {to} is verified"),
+            (true, true) if report.closed => format!("nothing was lost; the copy in {to} is verified"),
+            (true, true) => format!(
+                "nothing is known to be lost after record {}, but the log does not end with a mark that says so; the copy in {to} \
+                 is verified",
+                report.last_seq
+            ),
             (true, false) => format!("the copy in {to} is verified; it names in its log what is lost"),
             (false, _) => {
-                "nothing was written: --accept-damage SEQ for each range, or --accept-damage all, accepts what is lost"
+                "nothing was written: --accept-damage SEQ for each range or event, or --accept-damage all, accepts what is lost"
                     .to_owned()
             }
         });

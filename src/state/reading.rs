@@ -11,6 +11,11 @@ impl State {
         self.events.slots.by_seq(seq).map(|at| self.view_of(at))
     }
 
+    /// When the forgotten event whose id is still refused was received.
+    pub(crate) fn remembered_since(&self, id_hash: u128) -> Option<i64> {
+        self.memory.by_id(id_hash).map(|id| id.received_at)
+    }
+
     /// Seq of the event with this id, live or retained.
     pub(crate) fn find(&self, id_hash: u128) -> Option<u64> {
         self.events.slots.by_id(id_hash).map(|at| self.events.slots[at].seq)

@@ -4,6 +4,7 @@
 //! received 3 │ lost 4–9 │ completed (claim of 7) 12        the run that 12 ended began with 7: a `started` goes there
 //! started  3 │ lost 4–9 │ started 12                       the run before ended somehow: a `released` goes into the gap
 //! failed   3 │ lost 4–9 │ started 12                       somebody replayed it: a `replayed` goes into the gap
+//! done     3 │ lost 4–9 │ received 12 under the same id    it was forgotten meanwhile: a `horizon` goes into the gap
 //! ```
 //!
 //! Nothing is made up that the survivors do not prove, but for its time, which is that of the record that proves it. What is put in
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::event::Status;
-use crate::event::entry::{Begun, Entry, Of, Released, Replayed, Started, Token};
+use crate::event::entry::{Begun, Cancelled, Entry, Horizon, Of, Released, Replayed, Started, Token};
 use crate::state::{Step, next};
 use crate::store::replay::at_of;
 
@@ -37,6 +38,21 @@ pub(super) struct Mending<'l> {
     epoch: u64,
     /// The last record that belongs to the epoch.
     last_of_epoch: u64,
+}
+
+/// An event that must have been forgotten before a survivor that has the same id.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Forgotten {
+    /// None if only its id is remembered, so that it is known to have finished.
+    pub(super) event: Option<Of>,
+    /// Seq of the last record about it.
+    pub(super) last_seq: u64,
+    /// When it finished; none if no survivor says so.
+    pub(super) finished_at: Option<i64>,
+    /// The time of the last that survives of it.
+    pub(super) last_at: i64,
+    /// Before this its id was forgotten, too; the least there is if that is not known.
+    pub(super) remembered_before: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -186,6 +202,37 @@ impl<'l> Mending<'l> {
         Ok(())
     }
 
+    /// Puts into a gap what the survivor at `before` proves: that an event was over by then, and forgotten. False if there is no gap.
+    pub(super) fn forget(&mut self, forgotten: Forgotten, before: u64) -> bool {
+        let Forgotten { event, last_seq, finished_at, last_at, remembered_before } = forgotten;
+        let (mut after, mut finished_before) = (last_seq, i64::MIN);
+        let mut ended = None;
+        if let Some(of) = event {
+            finished_before = finished_at.unwrap_or(last_at).saturating_add(1);
+            if finished_at.is_none() {
+                let Some(seq) = self.free(last_seq, before) else { return false };
+                let reason = "salvage: how it ended is lost; its id was free again later";
+                self.put(seq, Entry::Cancelled(Cancelled { of, reason, at: last_at }));
+                (after, ended) = (seq, Some(seq));
+            }
+        }
+        for entry in self.put_in.range_mut(after + 1..before.max(after + 1)).map(|(_, entry)| entry) {
+            if let Entry::Horizon(horizon) = entry {
+                horizon.finished_before = horizon.finished_before.max(finished_before);
+                horizon.remembered_before = horizon.remembered_before.max(remembered_before);
+                return true;
+            }
+        }
+        if let Some(seq) = self.free(after, before) {
+            self.put(seq, Entry::Horizon(Horizon { finished_before, remembered_before }));
+            return true;
+        }
+        if let Some(seq) = ended {
+            self.put_in.remove(&seq);
+        }
+        false
+    }
+
     fn put(&mut self, seq: u64, entry: Entry<'static>) {
         self.taken.insert(seq, seq + 1);
         self.put_in.insert(seq, entry);
@@ -300,6 +347,28 @@ mod tests {
         assert_eq!(compacted, (Vec::new(), None), "its reception was dropped with good reason");
         let survivors = [(1, begun(1)), (3, received()), (12, completed(1, 7))];
         assert_eq!(mended(&[], &survivors), (Vec::new(), Some(LeftOut::Untold)), "there is no gap");
+    }
+
+    #[test]
+    fn what_was_forgotten_in_a_gap_is_forgotten_there_once() {
+        let lost = [(4, 5)];
+        let mut mending = Mending::new(&lost);
+        let finished = |at| Forgotten {
+            event: Some(OF),
+            last_seq: 3,
+            finished_at: Some(at),
+            last_at: 9,
+            remembered_before: at - 2,
+        };
+        assert!(!mending.forget(finished(7), 4), "there is no gap before it");
+        assert!(mending.forget(finished(7), 12) && mending.forget(finished(6), 12) && mending.forget(finished(8), 12));
+        let horizon = Horizon { finished_before: 9, remembered_before: 6 };
+        assert_eq!(mending.put_in, BTreeMap::from([(4, Entry::Horizon(horizon))]));
+        let mut mending = Mending::new(&lost);
+        assert!(mending.forget(Forgotten { finished_at: None, ..finished(7) }, 12));
+        assert_eq!(mending.put_in.values().map(Entry::name).collect::<Vec<_>>(), ["cancelled", "horizon"]);
+        let mut mending = Mending::new(&[(4, 4)]);
+        assert!(!mending.forget(Forgotten { finished_at: None, ..finished(7) }, 12) && mending.put_in.is_empty());
     }
 
     #[test]

@@ -10,26 +10,29 @@
 //! after its last one are lost may have been: it is `failed` in the copy, with a reason that says so, and runs only if somebody
 //! replays it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::env::{Chance, Clock, Dir};
 use crate::error::{Error, ErrorKind};
-use crate::event::entry::{Accepted, Begun, Condemned, Entry};
+use crate::event::entry::{Accepted, Begun, Condemned, Entry, Mark, Remembered};
 use crate::event::{Moment, Place, Status, codec, hex};
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::reader::read_record;
 use crate::log::rewriter::Rewriter;
 use crate::log::segment::Segment;
-use crate::state::{Applied, IdHasher, Policy, State, Step, next};
+use crate::state::{IdHasher, Policy, State, Step, next};
 use crate::store::core::Salts;
 use crate::store::failure::{of_env, of_log};
-use crate::store::mending::{LeftOut, Mending};
+use crate::store::mending::{Forgotten, LeftOut, Mending};
 use crate::store::remains::{Found, Remains};
 use crate::store::verify::{Problem, verify};
+
+/// How often the survivors are gone through at most before it is decided what goes into gaps.
+const REHEARSALS_MAX: u32 = 16;
 
 /// Which losses whoever salvages accepts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub enum Acceptance {
     /// None: if anything is lost, that is told and nothing is written.
     #[default]
     Nothing,
-    /// Every range of lost records that has one of these seqs in it.
+    /// Every range of lost records that has one of these seqs in it, and every lost event that was received as one of them.
     Seqs(Vec<u64>),
     /// Whatever is lost.
     All,
@@ -52,19 +55,24 @@ pub struct Salvage {
     pub store: String,
     /// Whether the copy was written; not if a loss is not accepted.
     pub written: bool,
-    /// Records that verify and are in the copy.
+    /// Records that verify and are in the copy, or would be.
     pub records: u64,
-    /// Events in the copy by status.
+    /// The last of them.
+    pub last_seq: u64,
+    /// Whether that says that the store was closed in good order. If not, nothing proves that no record came after it.
+    pub closed: bool,
+    /// Events in the copy by status; none if it was not written.
     pub events: BTreeMap<Status, u64>,
     /// Ranges of lost records.
     pub lost: Vec<LostRange>,
-    /// Lost receptions of which anything that survives still tells.
+    /// Events whose reception is not in the copy, and of which anything that survives tells.
     pub lost_events: Vec<LostEvent>,
-    /// Surviving records that are not in the copy, because what they are about is lost.
+    /// Surviving records that are not in the copy: what they are about is lost, what must have come before them is lost and has no
+    /// place among the lost records, or their bodies cannot be read as entries. Receptions among them are in `lost_events`.
     pub left_out: u64,
     /// Records that were put into gaps, because survivors prove that they were there.
     pub put_in: u64,
-    /// Events that may have gone on in lost records. In the copy they have failed, and run only if they are replayed.
+    /// Events that may have gone on in records that are lost or left out. In the copy they have failed, and run only if they are replayed.
     pub uncertain: Vec<UncertainEvent>,
     /// What does not verify.
     pub damage: Vec<Problem>,
@@ -78,6 +86,10 @@ impl Salvage {
     /// Whether every record that was acknowledged is in the copy.
     pub fn is_complete(&self) -> bool {
         self.lost.is_empty() && self.left_out == 0
+    }
+
+    fn is_accepted(&self) -> bool {
+        self.lost.iter().all(|range| range.accepted) && self.lost_events.iter().all(|event| event.accepted)
     }
 }
 
@@ -95,18 +107,22 @@ pub struct LostRange {
     pub accepted: bool,
 }
 
-/// An event whose reception is lost.
+/// An event whose reception is lost, or cannot be told after what survives before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LostEvent {
     /// Seq of its reception.
     pub seq: u64,
+    /// Its id, where its reception survives: another event has that id, and no lost record can have forgotten it.
+    pub id: Option<String>,
     /// The low 64 bits of its id's hash, in hexadecimal digits: who knows the store's id can tell whether an id is meant.
     pub id_hash: String,
     /// What happened to it last, as far as that survives: `completed`, `failed` and so on.
     pub what: &'static str,
     /// Seq of that record.
     pub at_seq: u64,
+    /// Whether that is accepted: with its range, or by the seq of its reception.
+    pub accepted: bool,
 }
 
 /// An event whose last step may be lost.
@@ -128,7 +144,7 @@ pub struct UncertainEvent {
 ///
 /// Events keep their ids, data, times, statuses, retry counts and histories, and records their seqs; the copy has the same store id.
 /// Where losses are not all accepted, they are listed and nothing is written ([`Salvage::written`]); accepted ones are recorded in the
-/// copy. The copy is durable and was verified once this returns. It takes about 32 bytes of memory for each record.
+/// copy. The copy is durable and was verified once this returns. It takes about 200 bytes of memory for each record.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty. [`ErrorKind::Corrupt`]: nothing can be
@@ -146,8 +162,10 @@ pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance
         last.estimated = remains.is_end_estimated;
     }
     // Told even where nothing is written: whoever accepts should know what.
-    copying.copy(&mending, None)?;
-    if copying.report.lost.iter().any(|range| !range.accepted) {
+    copying.rehearse(&mut mending)?;
+    copying.judge_events(accept);
+    if !copying.report.is_accepted() {
+        copying.report.events.clear();
         return Ok(copying.report);
     }
     copying.begin_again();
@@ -184,6 +202,19 @@ fn judged((from, to): (u64, u64), accept: &Acceptance) -> LostRange {
     LostRange { from, to, estimated: false, accepted }
 }
 
+/// What cannot have happened after what survives before it.
+#[derive(Default)]
+struct Refused {
+    /// Seqs of the records.
+    seqs: BTreeSet<u64>,
+    /// Events that such transitions are about.
+    about: BTreeSet<u64>,
+    /// Receptions.
+    events: Vec<LostEvent>,
+    /// Events that must have been forgotten before a record, for it has their id.
+    forgotten: Vec<(Forgotten, u64)>,
+}
+
 /// One salvage under way.
 struct Copying<'r> {
     remains: &'r Remains,
@@ -192,7 +223,11 @@ struct Copying<'r> {
     now: Moment,
     epoch: u64,
     /// Seqs of survivors that are left out.
-    left_out: BTreeMap<u64, LeftOut>,
+    left_out: BTreeSet<u64>,
+    /// Events of which records are left out although they are not lost.
+    doubtful: BTreeSet<u64>,
+    /// What the state refused while it went through the survivors.
+    refused: Refused,
     report: Salvage,
 }
 
@@ -212,18 +247,47 @@ impl<'r> Copying<'r> {
             state: State::new(remains.store_id, Policy::default()),
             now,
             epoch: 0,
-            left_out: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            refused: Refused::default(),
             report,
         }
     }
 
-    /// After the losses were told: the same again, to be written.
+    /// The same again: with more put into gaps, or to be written.
     fn begin_again(&mut self) {
         self.state = State::new(self.remains.store_id, Policy::default());
+        self.epoch = 0;
+        self.refused = Refused::default();
         let report = &mut self.report;
         report.records = 0;
         report.put_in = 0;
         report.uncertain.clear();
+    }
+
+    /// Goes through the survivors without writing, until nothing more is to be put into gaps. Then what is still refused is lost.
+    fn rehearse(&mut self, mending: &mut Mending<'_>) -> Result<(), Error> {
+        for _ in 0..REHEARSALS_MAX {
+            self.copy(mending, None)?;
+            let forgotten = std::mem::take(&mut self.refused.forgotten);
+            let put_in = forgotten.into_iter().filter(|(event, before)| mending.forget(*event, *before)).count();
+            if put_in == 0 {
+                break;
+            }
+            self.begin_again();
+        }
+        self.report.lost_events.append(&mut self.refused.events);
+        Ok(())
+    }
+
+    /// Tells which of the lost events are accepted.
+    fn judge_events(&mut self, accept: &Acceptance) {
+        let Salvage { lost, lost_events, .. } = &mut self.report;
+        for event in lost_events {
+            let range = lost.iter().find(|range| (range.from..=range.to).contains(&event.seq));
+            event.accepted =
+                range.map_or_else(|| judged((event.seq, event.seq), accept).accepted, |range| range.accepted);
+        }
     }
 
     /// Decides what goes into gaps and what is left out.
@@ -237,17 +301,20 @@ impl<'r> Copying<'r> {
                     return Err(super::failure::of_refusal(refusal).at_seq(found.seq));
                 }
                 Err(_) => {
-                    self.left_out.insert(found.seq, LeftOut::Untold);
+                    self.left_out.insert(found.seq);
                     continue;
                 }
             };
             let hash = |id: &str| crate::state::low(self.hasher.id(id));
             let Some(why) = mending.entry(found.seq, &entry, hash) else { continue };
-            self.left_out.insert(found.seq, why);
+            self.left_out.insert(found.seq);
             if let LeftOut::Orphan(of) = why {
                 let id_hash = format!("{:016x}", of.id_hash);
                 let (what, at_seq) = (entry.name(), found.seq);
-                lost_events.insert(of.seq, LostEvent { seq: of.seq, id_hash, what, at_seq });
+                let lost = LostEvent { seq: of.seq, id: None, id_hash, what, at_seq, accepted: false };
+                lost_events.insert(of.seq, lost);
+            } else if let Some(of) = entry.of() {
+                self.doubtful.insert(of.seq);
             }
         }
         self.report.lost_events = lost_events.into_values().collect();
@@ -266,16 +333,13 @@ impl<'r> Copying<'r> {
                 entry.encode(&mut encoded);
                 self.report.put_in += u64::from(self.record(*seq, None, &encoded, output.as_mut())?);
             }
-            if !self.left_out.contains_key(&found.seq) {
+            if !self.left_out.contains(&found.seq) {
                 let body = read(remains, *found)?;
                 let copied = self.record(found.seq, Some(*found), &body, output.as_mut())?;
                 self.report.records += u64::from(copied);
-                if !copied {
-                    self.left_out.insert(found.seq, LeftOut::Untold);
-                }
             }
         }
-        self.report.left_out = self.left_out.len() as u64;
+        self.report.left_out = (self.left_out.len() + self.refused.seqs.len()) as u64;
         self.conclude(output.as_mut())?;
         output.map_or(Ok(()), Output::finish)
     }
@@ -288,19 +352,80 @@ impl<'r> Copying<'r> {
         body: &[u8],
         output: Option<&mut Output<'_>>,
     ) -> Result<bool, Error> {
-        let Ok(entry) = codec::decode(body) else { return Ok(false) };
+        let Ok(mut entry) = codec::decode(body) else { return Ok(false) };
         let place = Place { segment: 0, offset: 0, length: 0 };
-        match self.state.apply(seq, place, &entry, self.now) {
-            Ok(Applied::Done | Applied::Orphan { .. }) => {}
-            Err(_) => return Ok(false),
+        let mut anew = None;
+        if let Entry::Remembered(remembered) = &mut entry
+            && self.release_ids(seq, remembered)
+        {
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            anew = Some(bytes);
+        }
+        if self.state.apply(seq, place, &entry, self.now).is_err() {
+            if found.is_some() {
+                self.refuse(seq, &entry);
+            }
+            return Ok(false);
         }
         if let Entry::Begun(begun) = &entry {
             self.epoch = begun.epoch;
         }
+        if found.is_some() {
+            self.report.last_seq = seq;
+            self.report.closed = matches!(entry, Entry::Mark(Mark::Close));
+        }
         if let Some(output) = output {
-            output.record(seq, found, body)?;
+            output.record(seq, found, anew.as_deref().unwrap_or(body))?;
         }
         Ok(true)
+    }
+
+    /// Of ids that are to be remembered, takes out those of events that are not forgotten yet; says whether there were any.
+    fn release_ids(&mut self, seq: u64, remembered: &mut Remembered) -> bool {
+        let count = remembered.ids.len();
+        for id in &remembered.ids {
+            let forgotten = self.state.find(id.id_hash).and_then(|known| self.forgotten(known, i64::MIN));
+            self.refused.forgotten.extend(forgotten.map(|forgotten| (forgotten, seq)));
+        }
+        remembered.ids.retain(|id| self.state.find(id.id_hash).is_none());
+        remembered.ids.len() < count
+    }
+
+    fn refuse(&mut self, seq: u64, entry: &Entry<'_>) {
+        self.refused.seqs.insert(seq);
+        self.refused.about.extend(entry.of().map(|of| of.seq));
+        let Entry::Received(received) = entry else { return };
+        let hash = self.hasher.id(received.id);
+        let forgotten = match (self.state.find(hash), self.state.remembered_since(hash)) {
+            (Some(known), _) => self.forgotten(known, i64::MAX),
+            (None, since) => since.map(|at| Forgotten {
+                event: None,
+                last_seq: 0,
+                finished_at: None,
+                last_at: at,
+                remembered_before: at.saturating_add(1),
+            }),
+        };
+        self.refused.forgotten.extend(forgotten.map(|forgotten| (forgotten, seq)));
+        let (id, id_hash) = (Some(received.id.to_owned()), format!("{:016x}", crate::state::low(hash)));
+        let what = entry.name();
+        self.refused.events.push(LostEvent { seq, id, id_hash, what, at_seq: seq, accepted: false });
+    }
+
+    /// What is known of an event that must have been forgotten. Its id was too, if it was received before `remembered_max`.
+    fn forgotten(&self, seq: u64, remembered_max: i64) -> Option<Forgotten> {
+        let view = self.state.view(seq)?;
+        let is_over = matches!(view.status, Status::Completed | Status::Cancelled);
+        let last_at =
+            view.received_at.max(view.last_attempt.unwrap_or(i64::MIN)).max(view.finished_at.unwrap_or(i64::MIN));
+        Some(Forgotten {
+            event: Some(view.of()),
+            last_seq: view.last_seq,
+            finished_at: view.finished_at.filter(|_| is_over),
+            last_at,
+            remembered_before: view.received_at.saturating_add(1).min(remembered_max),
+        })
     }
 
     /// What the copy ends with: a process start of its own, the losses that are accepted, and the events that are uncertain.
@@ -329,7 +454,7 @@ impl<'r> Copying<'r> {
             }
             seq += 1;
             let reason = format!(
-                "salvage: it was {} at record {}, and later records are lost: it may have been finished; replay it if it was not",
+                "salvage: it was {} at record {}, and later records are lost or left out: it may have been finished; replay it if it was not",
                 event.status, event.last_seq
             );
             put(self, &Entry::Condemned(Condemned { of: view.of(), reason: &reason, at }), seq)?;
@@ -340,9 +465,11 @@ impl<'r> Copying<'r> {
     }
 
     fn find_uncertain(&mut self) -> Result<(), Error> {
-        let Some((_, last_lost)) = self.remains.lost.last() else { return Ok(()) };
+        let last_lost = self.remains.lost.last().map_or(0, |(_, to)| *to);
+        let is_doubtful = |seq: &u64| self.doubtful.contains(seq) || self.refused.about.contains(seq);
         let unfinished = |status| matches!(status, Status::Pending | Status::Processing | Status::Retrying);
-        for view in self.state.list(0).filter(|view| unfinished(view.status) && view.last_seq < *last_lost) {
+        let open = self.state.list(0).filter(|view| unfinished(view.status));
+        for view in open.filter(|view| view.last_seq < last_lost || is_doubtful(&view.seq)) {
             let index = self.remains.found.binary_search_by_key(&view.seq, |found| found.seq);
             let Some(found) = index.ok().and_then(|index| self.remains.found.get(index)) else { continue };
             let body = read(self.remains, *found)?;
