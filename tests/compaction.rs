@@ -255,7 +255,7 @@ fn events_come_and_go_and_are_read_while_segments_are_written_anew() {
             }
         });
         let mut rewritten = 0;
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while rewritten < 20 && Instant::now() < deadline {
             rewritten += store.compact().unwrap().segments_rewritten;
         }
