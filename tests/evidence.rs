@@ -9,7 +9,7 @@ mod stores;
 use std::fs;
 use std::path::Path;
 
-use ledgerline::{ErrorKind, LogItem, Outcome, Status, Store, backup, verify};
+use ledgerline::{Acceptance, ErrorKind, LogItem, Outcome, Status, Store, backup, salvage, verify};
 use stores::{event, eventful, flip, options, segments, stories};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
@@ -209,11 +209,12 @@ fn a_backup_up_to_a_record_ends_with_a_whole_group_and_what_was_finished_by_then
 fn damage_is_not_backed_up_and_half_a_backup_is_none() {
     let dir = copied(Path::new(FIXTURE));
     flip(&dir.path().join("0000000002.seg"), 600, 1);
-    let to = dir.path().join("to");
+    let place = tempfile::tempdir().unwrap();
+    let to = place.path().join("to");
     let error = backup(dir.path(), &to, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(!to.exists() && error.to_string().contains("salvage"), "{error}");
-    let sound = dir.path().join("sound");
+    let sound = place.path().join("sound");
     backup(FIXTURE, &sound, None).unwrap();
     fs::remove_file(sound.join("MANIFEST")).unwrap();
     assert!(Store::open_existing(&sound, options()).is_err());
@@ -228,4 +229,20 @@ fn a_pipe_under_the_name_of_a_segment_is_an_error_and_no_wait() {
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     let error = verify(dir.path()).unwrap_err();
     assert!(error.kind() == ErrorKind::Io && format!("{error:?}").contains("not a regular file"), "{error:?}");
+}
+
+#[test]
+fn a_copy_of_a_store_is_never_written_into_that_store() {
+    let dir = copied(Path::new(FIXTURE));
+    std::os::unix::fs::symlink(dir.path(), dir.path().with_extension("link")).unwrap();
+    let before = fs::read_dir(dir.path()).unwrap().count();
+    for to in [dir.path().to_owned(), dir.path().join("to/deeper"), dir.path().with_extension("link").join("to")] {
+        let refused =
+            [backup(dir.path(), &to, None).unwrap_err(), salvage(dir.path(), &to, &Acceptance::All).unwrap_err()];
+        for error in refused {
+            assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("outside"), "{error}");
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), before);
+    fs::remove_file(dir.path().with_extension("link")).unwrap();
 }

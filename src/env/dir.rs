@@ -57,6 +57,24 @@ impl Dir {
         Self::open(path)
     }
 
+    /// The path without links and from the root, as far as it is there; the rest as it is named.
+    pub(crate) fn resolved(path: &Path) -> Result<PathBuf, Error> {
+        match std::fs::canonicalize(path) {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
+            resolved => return resolved.map_err(|source| Error::new("resolve", path, source)),
+        }
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => Self::resolved(parent)?,
+            _ => Self::resolved(Path::new("."))?,
+        };
+        Ok(path.file_name().map_or_else(|| parent.clone(), |name| parent.join(name)))
+    }
+
+    /// Removes the directory, which must be empty.
+    pub(crate) fn remove_itself(&self) -> Result<(), Error> {
+        std::fs::remove_dir(&self.path).map_err(|source| Error::new("remove directory", &self.path, source))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -29,7 +29,7 @@ use crate::log::survey::{SegmentFile, Survey};
 use crate::log::writer::Stage;
 use crate::store::audit::{self, Item, Seen, Witness};
 use crate::store::failure::{of_env, of_log};
-use crate::store::salvage::check_empty;
+use crate::store::target::{check_target, fill_target};
 
 /// Bytes that are copied together.
 const CHUNK_BYTES: u64 = 1024 * 1024;
@@ -56,12 +56,13 @@ pub struct Backup {
 /// finished does not run again, what was running then does.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty, or `to_seq` lies before what
+/// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty or lies in `from`, or `to_seq` lies before what
 /// compaction has left as it was. [`ErrorKind::Corrupt`]: the store is damaged; salvage it. [`ErrorKind::Full`], [`ErrorKind::Io`],
-/// [`ErrorKind::UnsupportedFormat`]. After an error `to` holds no manifest, and no store opens there.
+/// [`ErrorKind::UnsupportedFormat`]. After an error `to` is as it was before, unless the error says
+/// otherwise; in any case it holds no manifest, and no store opens there.
 pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>) -> Result<Backup, Error> {
     let (from, to) = (from.as_ref(), to.as_ref());
-    check_empty(to)?;
+    check_target(from, to)?;
     let dir = audit::enter(from)?;
     let survey = Survey::of(&dir, false).map_err(of_log)?;
     let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(from, &survey))?;
@@ -72,32 +73,7 @@ pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>)
     for file in files.iter().rev().take(2) {
         file.file.sync_all().map_err(of_env)?;
     }
-    let to = Dir::create(to).map_err(of_env)?;
-    let mut backup = Backup {
-        store: hex::encode(&manifest.store_id),
-        last_seq: 0,
-        segments: files.len() as u64,
-        segments_linked: 0,
-        bytes_copied: 0,
-    };
-    for file in files {
-        let Some(end) = extents.found.get(&file.name).and_then(|found| found.end) else { continue };
-        if file.name != last && link(&dir, file, end.offset, &to)? {
-            backup.segments_linked += 1;
-            continue;
-        }
-        let copy = copy(file, end.offset, &to)?;
-        backup.bytes_copied += end.offset;
-        if file.name == last {
-            backup.last_seq = end.last_seq;
-            if extents.closed_at != Some(end.last_seq) {
-                mark(file, copy, end)?;
-            }
-        }
-    }
-    to.sync().map_err(of_env)?;
-    manifest.write_aside(&to).map_err(of_log)?.put().map_err(of_env)?;
-    Ok(backup)
+    fill_target(to, |to| extents.copy(&dir, to, &files, manifest, last))
 }
 
 /// Reads everything; what is damaged is not copied as if it were sound.
@@ -179,6 +155,42 @@ impl Extents {
                 Error::new(ErrorKind::NotFound, "nothing was ever written to the store; there is nothing to back up")
             }
         })
+    }
+
+    /// Copies the files, up to where the copy ends.
+    fn copy(
+        &self,
+        dir: &Dir,
+        to: &Dir,
+        files: &[&SegmentFile],
+        manifest: &Manifest,
+        last: Name,
+    ) -> Result<Backup, Error> {
+        let mut backup = Backup {
+            store: hex::encode(&manifest.store_id),
+            last_seq: 0,
+            segments: files.len() as u64,
+            segments_linked: 0,
+            bytes_copied: 0,
+        };
+        for file in files {
+            let Some(end) = self.found.get(&file.name).and_then(|found| found.end) else { continue };
+            if file.name != last && link(dir, file, end.offset, to)? {
+                backup.segments_linked += 1;
+                continue;
+            }
+            let copy = copy(file, end.offset, to)?;
+            backup.bytes_copied += end.offset;
+            if file.name == last {
+                backup.last_seq = end.last_seq;
+                if self.closed_at != Some(end.last_seq) {
+                    mark(file, copy, end)?;
+                }
+            }
+        }
+        to.sync().map_err(of_env)?;
+        manifest.write_aside(to).map_err(of_log)?.put().map_err(of_env)?;
+        Ok(backup)
     }
 }
 

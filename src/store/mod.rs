@@ -59,6 +59,7 @@ mod salvage;
 mod scrub;
 #[cfg(test)]
 mod stories;
+mod target;
 #[cfg(feature = "manager")]
 mod unblocked;
 mod verify;

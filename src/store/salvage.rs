@@ -29,6 +29,7 @@ use crate::store::core::Salts;
 use crate::store::failure::{of_env, of_log};
 use crate::store::mending::{Forgotten, LeftOut, Mending};
 use crate::store::remains::{Found, Remains};
+use crate::store::target::{check_target, fill_target};
 use crate::store::verify::{Problem, verify};
 
 /// How often the survivors are gone through at most before it is decided what goes into gaps.
@@ -147,12 +148,12 @@ pub struct UncertainEvent {
 /// copy. The copy is durable and was verified once this returns. It takes about 200 bytes of memory for each record.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty. [`ErrorKind::Corrupt`]: nothing can be
-/// salvaged. [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Full`], [`ErrorKind::Io`]. After an error `to` has no manifest, and no
-/// store opens there.
+/// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty, or lies in `from`. [`ErrorKind::Corrupt`]: nothing can be
+/// salvaged. [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Full`], [`ErrorKind::Io`]. After an error `to` is as it was
+/// before, unless the error says otherwise; in any case it has no manifest, and no store opens there.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance) -> Result<Salvage, Error> {
     let to = to.as_ref();
-    check_empty(to)?;
+    check_target(from.as_ref(), to)?;
     let remains = Remains::of(from.as_ref())?;
     let mut copying = Copying::new(&remains);
     let mut mending = Mending::new(&remains.lost);
@@ -169,28 +170,16 @@ pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance
         return Ok(copying.report);
     }
     copying.begin_again();
-    let dir = Dir::create(to).map_err(of_env)?;
-    copying.copy(&mending, Some(&dir))?;
-    let mut report = copying.report;
-    report.written = true;
-    match verify(to)?.damage.first() {
-        None => Ok(report),
-        Some(damage) => {
-            Err(Error::new(ErrorKind::Corrupt, format!("the copy does not verify: {}", damage.text)).at_path(to))
+    fill_target(to, |dir| {
+        copying.copy(&mending, Some(dir))?;
+        match verify(to)?.damage.first() {
+            None => Ok(()),
+            Some(damage) => {
+                Err(Error::new(ErrorKind::Corrupt, format!("the copy does not verify: {}", damage.text)).at_path(to))
+            }
         }
-    }
-}
-
-/// Refuses a directory in which anything is.
-pub(super) fn check_empty(to: &Path) -> Result<(), Error> {
-    match Dir::open(to) {
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(of_env(error)),
-        Ok(dir) if dir.names().map_err(of_env)?.is_empty() => Ok(()),
-        Ok(_) => {
-            Err(Error::invalid("the directory is not empty; name one that is, or that does not exist").at_path(to))
-        }
-    }
+    })?;
+    Ok(Salvage { written: true, ..copying.report })
 }
 
 fn judged((from, to): (u64, u64), accept: &Acceptance) -> LostRange {

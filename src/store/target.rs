@@ -1,0 +1,67 @@
+//! The directory that a backup or a salvage writes: a new one, outside of what is read, and gone again if it could not be filled.
+
+use std::path::Path;
+
+use crate::env::Dir;
+use crate::error::Error;
+use crate::store::failure::of_env;
+
+/// Refuses a directory in which anything is, and one that lies in the store or is it.
+pub(super) fn check_target(from: &Path, to: &Path) -> Result<(), Error> {
+    let (inner, outer) = (Dir::resolved(to).map_err(of_env)?, Dir::resolved(from).map_err(of_env)?);
+    if inner.starts_with(&outer) {
+        let text = "the directory lies in the store that is read; name one outside of it";
+        return Err(Error::invalid(text).at_path(to));
+    }
+    match Dir::open(to) {
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(of_env(error)),
+        Ok(dir) if dir.names().map_err(of_env)?.is_empty() => Ok(()),
+        Ok(_) => {
+            Err(Error::invalid("the directory is not empty; name one that is, or that does not exist").at_path(to))
+        }
+    }
+}
+
+/// Fills the directory `to`, created if need be. After an error nothing is left in it, nor the directory if it was not there.
+pub(super) fn fill_target<T>(to: &Path, fill: impl FnOnce(&Dir) -> Result<T, Error>) -> Result<T, Error> {
+    let was_there = Dir::open(to).is_ok();
+    let dir = Dir::create(to).map_err(of_env)?;
+    fill(&dir).map_err(|error| {
+        if clear(&dir, was_there).is_ok() {
+            return error;
+        }
+        let text = format!("{}; what is left there is no copy of the store, and could not be removed", error.message());
+        Error::new(error.kind(), text).at_path(to).caused_by(error)
+    })
+}
+
+fn clear(dir: &Dir, was_there: bool) -> Result<(), Error> {
+    for name in dir.names().map_err(of_env)? {
+        dir.remove(&name).map_err(of_env)?;
+    }
+    if was_there { dir.sync() } else { dir.remove_itself() }.map_err(of_env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn what_could_not_be_filled_is_as_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["old", "new"] {
+            let to = place.path().join(name);
+            if name == "old" {
+                Dir::create(&to).unwrap();
+            }
+            let error = fill_target(&to, |dir| {
+                dir.create_file("0000000001.seg").map_err(of_env)?;
+                Err::<(), _>(Error::new(ErrorKind::Full, "no space is left"))
+            });
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Full);
+            assert_eq!(Dir::open(&to).map(|dir| dir.names().unwrap()).ok(), (name == "old").then(Vec::new));
+        }
+    }
+}
