@@ -336,13 +336,9 @@ impl Walk<'_> {
     fn what(&mut self, candidate: Candidate) -> What {
         let Some(file) = candidate.file else { return What::Unreadable };
         let path: PathBuf = file.file.path().to_owned();
-        match file.is_written() {
-            Ok(true) => return What::Written(file),
-            Ok(false) => {}
-            Err(error) => {
-                self.problems.push(unreadable(&path, &of_log(error)));
-                return What::Unreadable;
-            }
+        // What can be read of it is looked through, piece by piece.
+        if file.is_written().unwrap_or(true) {
+            return What::Written(file);
         }
         match &file.header {
             Ok(_) => What::Prepared(file),

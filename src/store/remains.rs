@@ -116,9 +116,19 @@ impl Remains {
         };
         search.begin(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         let count = search.found.len();
-        let mut source = Source::windowed(&file.file);
+        let mut first_hole = None;
+        let mut holes_end = 0;
+        let mut source = Source::around_holes(&file.file, |from, to, error| {
+            first_hole.get_or_insert((from, error));
+            holes_end = holes_end.max(to);
+        });
         let scanned = scan(&mut source, file.bytes, &header, Seqs::Any, search);
         drop(source);
+        search.holes_end = holes_end;
+        if let Some((from, error)) = first_hole {
+            let problem = unreadable(&path, &of_env(error));
+            self.unreadable.push(Problem { offset: Some(from), ..problem });
+        }
         let mut rest = 0;
         match scanned {
             Ok(scan) => rest = self.judge(&file, &header, sealed, &scan, search, count)?,
@@ -136,7 +146,7 @@ impl Remains {
             self.unknown = 0;
             self.last_seq = self.last_seq.max(highest);
         }
-        self.count_unknown(ordinal, rest);
+        self.count_unknown(ordinal, rest.max(holes_end.saturating_sub(search.end)));
         self.files.push((file, header));
         Ok(())
     }
@@ -177,9 +187,10 @@ impl Remains {
         // What this file knows durable says nothing about where the files before it ended.
         let before = search.found.iter().take(count).map(|found| found.seq).max().unwrap_or(0);
         let before = self.manifest.as_ref().map_or(before, |manifest| before.max(manifest.last_dropped_seq()));
-        // Where the header is damaged and not one group verifies, the salt may be, too; then all of it is unreadable, and not torn.
-        let is_salted = file.header.is_ok() || scan.last_seq.is_some();
-        if is_salted && verdict(role, scan, scan.last_seq.unwrap_or(before)) == Verdict::Cut {
+        // Where the header is damaged and not one group verifies, the salt may be, too; then all of it is unreadable, and not torn. Nor
+        // is what cannot be read.
+        let is_read = search.holes_end <= scan.end && (file.header.is_ok() || scan.last_seq.is_some());
+        if is_read && verdict(role, scan, scan.last_seq.unwrap_or(before)) == Verdict::Cut {
             // Nobody was promised what stands in a torn tail.
             search.found.truncate(count + usize::try_from(scan.record_count).unwrap_or(usize::MAX));
             if search.beyond {
@@ -265,6 +276,8 @@ struct Search {
     end: u64,
     /// The highest seq in the file whose record's header verifies.
     highest: u64,
+    /// Where the last piece of the file ends that cannot be read.
+    holes_end: u64,
     /// How many runs there were before the first that a bad place precedes.
     torn: usize,
 }
