@@ -330,13 +330,44 @@ fn what_a_newer_version_wrote_is_not_salvaged_by_this_one() {
     eventful(dir.path());
     let path = segments(dir.path())[1].clone();
     let mut bytes = fs::read(&path).unwrap();
+    let sound = bytes.clone();
     bytes[8] = 2;
     let checksum = crc32(&bytes[..60]);
     bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&path, &bytes).unwrap();
     let to = tempfile::tempdir().unwrap();
-    let error = salvage(dir.path(), to.path(), &Acceptance::All).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");
+    let refused = || salvage(dir.path(), to.path(), &Acceptance::All).unwrap_err().kind();
+    assert_eq!(refused(), ErrorKind::UnsupportedFormat, "a version");
+    // The flags of a group: of the first, and of the second behind a first that is damaged.
+    let path = &segments(dir.path())[2];
+    for at in [64, 64 + group_bytes(path, 64)] {
+        fs::write(&segments(dir.path())[1], &sound).unwrap();
+        let before = fs::read(path).unwrap();
+        set_flags(path, at, 0x80);
+        if at > 64 {
+            flip(path, 80, 1);
+        }
+        assert_eq!(refused(), ErrorKind::UnsupportedFormat, "flags at {at}");
+        fs::write(path, before).unwrap();
+    }
+    assert!(salvage(dir.path(), to.path(), &Acceptance::All).unwrap().is_complete());
+}
+
+/// Length of the group at an offset.
+fn group_bytes(path: &Path, at: usize) -> usize {
+    let bytes = fs::read(path).unwrap();
+    u32::from_le_bytes(bytes[at + 8..at + 12].try_into().unwrap()) as usize
+}
+
+/// Sets the flags of the group at an offset, and the checksum that covers them.
+fn set_flags(path: &Path, at: usize, flags: u32) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at + 36..at + 40].copy_from_slice(&flags.to_le_bytes());
+    let head = &bytes[at..at + 40];
+    let covered = [&bytes[48..56], &(at as u64).to_le_bytes(), &head[..4], &head[8..]].concat();
+    let checksum = crc32(&covered);
+    bytes[at + 4..at + 8].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(path, bytes).unwrap();
 }
 
 #[test]
@@ -396,6 +427,21 @@ fn crc32(bytes: &[u8]) -> u32 {
         }
     }
     !checksum
+}
+
+#[test]
+fn a_torn_tail_is_told_and_nobody_claims_that_nothing_came_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    store.append(event("first")).unwrap();
+    store.close().unwrap();
+    let (_, report) = salvaged(dir.path());
+    assert!(report.closed && report.remarks.is_empty() && report.is_complete(), "{report:?}");
+    let path = &segments(dir.path())[0];
+    flip(path, fs::metadata(path).unwrap().len() - 20, 1);
+    let (_, report) = salvaged(dir.path());
+    assert!(!report.closed && report.is_complete() && report.damage.is_empty(), "{report:?}");
+    assert!(report.remarks[0].text.starts_with("unfinished tail of"), "{report:?}");
 }
 
 #[test]

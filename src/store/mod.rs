@@ -13,7 +13,7 @@
 //! audit ── every record of a directory, for whoever must prove what happened
 //!   └ verify, fold ── all of it, folded in two ways; as_of ── folded to an earlier point; backup ── copied
 //! reader ── entries in order, along with the writer
-//! salvage, remains, mending ── what is left of a damaged store
+//! salvage, remains, candidates, mending ── what is left of a damaged store
 //! ```
 //!
 //! Promises: acknowledged means durable (R1); after a failed write nothing is believed and nothing is taken (R2); a run starts after
