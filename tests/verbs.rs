@@ -71,6 +71,7 @@ fn salvage_writes_nothing_before_each_loss_is_accepted() {
     let dir = fixture(Some(600));
     let (code, stdout, _) = run(dir.path(), &["salvage", "store", "--to", "new"]);
     assert_eq!(code, 1);
+    assert!(stdout.starts_with("store   6cafef588f99c1b1a4f6c115fff1f730\n"), "{stdout}");
     assert!(stdout.contains("LOST    records 14 to 14\n") && stdout.contains("nothing was written"), "{stdout}");
     assert!(!dir.path().join("new").exists());
     assert_eq!(run(dir.path(), &["salvage", "store", "--to", "new", "--accept-damage", "15"]).0, 1, "another record");

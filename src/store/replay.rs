@@ -50,6 +50,8 @@ pub(crate) struct Replay<'a> {
     pub(crate) closed: bool,
     /// What was found damaged, where that is tolerated.
     pub(crate) damage: Vec<String>,
+    /// How the segment before ended is not known, and that was noted.
+    is_unjoined: bool,
     manifest: &'a Manifest,
     rigour: Rigour,
     now: Moment,
@@ -77,6 +79,7 @@ impl<'a> Replay<'a> {
             last_at: i64::MIN,
             closed: false,
             damage: Vec::new(),
+            is_unjoined: false,
             manifest,
             rigour,
             now,
@@ -98,10 +101,12 @@ impl<'a> Replay<'a> {
     /// Replays one segment; they come by ascending ordinal.
     pub(crate) fn segment(&mut self, file: &SegmentFile, role: Role, ahead: &mut Ahead) -> Result<Ending, Error> {
         self.join(file)?;
+        let noted = self.damage.len();
         let header = match file.checked_header(&self.manifest.store_id).map_err(failure::of_log) {
             Ok(header) => header,
             Err(error) => {
                 self.tolerate(error)?;
+                self.pass_over(file);
                 return Ok(Ending { end: 0, torn: false, record_count: 0 });
             }
         };
@@ -129,9 +134,21 @@ impl<'a> Replay<'a> {
             self.chain.end = Some(end_of(&extent));
             self.last_seq = self.last_seq.max(extent.last_seq);
         }
+        // What follows a damaged segment is not damaged for that.
+        self.is_unjoined = self.damage.len() > noted;
+        if found.is_none() && self.is_unjoined {
+            self.pass_over(file);
+        }
         self.record_count += scan.record_count;
         self.byte_count += if scan.record_count > 0 { scan.end } else { 0 };
         Ok(Ending { end: scan.end, torn: scan.finding.is_some(), record_count: scan.record_count })
+    }
+
+    /// Goes past a file in which nothing can be read; it is there all the same.
+    fn pass_over(&mut self, file: &SegmentFile) {
+        self.is_unjoined = true;
+        let last_seq = self.chain.last_seq();
+        self.chain.end = Some(SegmentEnd { ordinal: file.name.ordinal, last_seq, length: 0, digest: 0 });
     }
 
     /// Goes over from the segment before to this one: no ordinal is missing but those that compaction dropped.
@@ -139,6 +156,7 @@ impl<'a> Replay<'a> {
         let joined = self.chain.join(self.manifest, file.name);
         self.last_seq = self.chain.last_seq().max(self.last_seq);
         joined.or_else(|broken| {
+            self.is_unjoined = true;
             self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))
         })
     }
@@ -229,6 +247,9 @@ impl<'a> Replay<'a> {
     /// Checks that a segment begins as the one before ended (R9).
     fn check_begun(&mut self, begun: &Begun, path: &Path) -> Result<(), Error> {
         self.epoch = begun.epoch;
+        if self.is_unjoined {
+            return Ok(());
+        }
         let checked = self.chain.check(begun);
         checked.or_else(|broken| {
             self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(path).at_seq(begun.first_seq))

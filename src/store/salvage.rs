@@ -417,7 +417,8 @@ impl<'r> Copying<'r> {
         })
     }
 
-    /// What the copy ends with: a process start of its own, the losses that are accepted, and the events that are uncertain.
+    /// What the copy ends with: a process start of its own, the losses that are accepted, the events that are uncertain, and a mark that
+    /// nothing came after.
     fn conclude(&mut self, mut output: Option<&mut Output<'_>>) -> Result<(), Error> {
         let at = self.now.wall.unix_micros();
         let mut seq = self.remains.last_seq;
@@ -448,6 +449,7 @@ impl<'r> Copying<'r> {
             );
             put(self, &Entry::Condemned(Condemned { of: view.of(), reason: &reason, at }), seq)?;
         }
+        put(self, &Entry::Mark(Mark::Close), seq + 1)?;
         let counts = self.state.counts();
         self.report.events = Status::ALL.into_iter().map(|status| (status, counts.of(status))).collect();
         Ok(())
