@@ -92,6 +92,16 @@ impl Survey {
     }
 }
 
+/// How many of the files, counted from the first, are or precede one that was written to; those after it are merely prepared.
+pub(crate) fn count_written(files: &[SegmentFile]) -> Result<usize, Error> {
+    for (index, file) in files.iter().enumerate().rev() {
+        if file.is_written()? {
+            return Ok(index + 1);
+        }
+    }
+    Ok(0)
+}
+
 impl SegmentFile {
     /// Opens one file as a segment.
     pub(crate) fn open(dir: &Dir, file_name: &str, name: Name, writable: bool) -> Result<Self, Error> {

@@ -19,7 +19,7 @@ use crate::log::manifest::Manifest;
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::segment::Name;
 use crate::log::source::Source;
-use crate::log::survey::{SegmentFile, Survey};
+use crate::log::survey::{SegmentFile, Survey, count_written};
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::store::chain::{Chain, end_of};
@@ -220,12 +220,7 @@ impl<'a> Audit<'a> {
     /// The files of one generation of the manifest, in the order of the log.
     fn files(&mut self, files: &[SegmentFile], manifest: &Manifest) -> Result<(), Error> {
         self.chain = Some(Chain::default());
-        let mut written = 0;
-        for (index, file) in files.iter().enumerate() {
-            if file.is_written().map_err(of_log)? {
-                written = index + 1;
-            }
-        }
+        let written = count_written(files).map_err(of_log)?;
         for (index, file) in files.iter().enumerate() {
             let is_sealed = index + 1 < written || file.name.generation > 0;
             if index < written || file.name.generation > 0 {

@@ -20,7 +20,7 @@ use crate::log::fill::Fill;
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::{MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
-use crate::log::survey::{SegmentFile, Survey};
+use crate::log::survey::{SegmentFile, Survey, count_written};
 use crate::log::verdict::Role;
 use crate::state::{Policy, State};
 use crate::store::answers::Recovery;
@@ -72,7 +72,7 @@ pub(crate) fn open_in(
     let (survey, created) = survey_or_create(&dir, creation, &mut chance, &mut salts)?;
     let manifest = survey.manifest.clone().ok_or_else(|| no_store(dir.path()))?;
     settle_cache(&survey.files)?;
-    let written = count_written(&survey.files)?;
+    let written = count_written(&survey.files).map_err(of_log)?;
     let now = moment(&clock);
     let began = clock.steady();
     let mut replay = new_replay(&manifest, Rigour::Strict, &options, now);
@@ -105,7 +105,7 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
         return Err(no_store(path));
     };
     let now = moment(&clock);
-    let written = count_written(&survey.files)?;
+    let written = count_written(&survey.files).map_err(of_log)?;
     let began = clock.steady();
     let mut replay = new_replay(&manifest, Rigour::Lenient, &options, now);
     let (kept, _) = replay_all(&mut replay, &survey.files, written)?;
@@ -203,7 +203,7 @@ fn survey_or_create(
 /// one there can be at most that segment, and nothing in it.
 fn check_new(dir: &Dir, survey: &Survey) -> Result<(), Error> {
     let rewritten = survey.debris.iter().filter(|name| Name::parse(name).is_some()).count();
-    match (survey.files.as_slice(), count_written(&survey.files)?, rewritten) {
+    match (survey.files.as_slice(), count_written(&survey.files).map_err(of_log)?, rewritten) {
         ([], 0, 0) => Ok(()),
         ([file], 0, 0) if file.name == Name::original(1) => Ok(()),
         (files, _, rewritten) => Err(Error::new(
@@ -226,16 +226,6 @@ fn check_not_emptied(dir: &Dir, survey: &Survey) -> Result<(), Error> {
         return Ok(());
     }
     Err(of_log(crate::log::Error::Missing { path: dir.path().join(name.to_string()), name }))
-}
-
-/// How many of the files, counted from the first, are or precede one that was written to; those after it are merely prepared.
-fn count_written(files: &[SegmentFile]) -> Result<usize, Error> {
-    for (index, file) in files.iter().enumerate().rev() {
-        if file.is_written().map_err(of_log)? {
-            return Ok(index + 1);
-        }
-    }
-    Ok(0)
 }
 
 /// Before the last segments are believed: what the system may still hold of them goes to the disk, and what it holds in its cache
