@@ -1,5 +1,7 @@
 //! A sealed file as memory.
 
+use std::ops::Range;
+
 use crate::env::file::Handle;
 use crate::env::{Error, File};
 
@@ -28,6 +30,19 @@ impl Map {
             }
             #[cfg(test)]
             Handle::Simulated(_) => file.read_to_end(u64::MAX).map(Self::Simulated),
+        }
+    }
+
+    /// Has the system map the pages of a part now, all at once, which is cheaper than one after another as they are read. A part that
+    /// cannot be read says so when it is read.
+    pub(crate) fn populate(&self, part: Range<usize>) {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::System(bytes) => drop(bytes.advise_range(memmap2::Advice::PopulateRead, part.start, part.len())),
+            #[cfg(not(target_os = "linux"))]
+            Self::System(_) => {}
+            #[cfg(test)]
+            Self::Simulated(_) => {}
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) use chance::Chance;
 #[cfg(feature = "service")]
 pub(crate) use chance::{process_id, random};
 pub(crate) use clock::Clock;
+#[cfg(test)]
+pub(crate) use clock::thread_time;
 pub(crate) use dir::{Dir, Replacement};
 pub(crate) use error::Error;
 pub(crate) use file::File;

@@ -169,17 +169,6 @@ pub(crate) fn decode(body: &[u8]) -> Result<Entry<'_>, Refusal> {
     })
 }
 
-/// The id in a body that begins as a reception does, for whoever prepares for it: if [`decode`] takes the body, this is its id.
-pub(crate) fn id_ahead(body: &[u8]) -> Option<&[u8]> {
-    let (prefix, rest) = body.split_first_chunk::<PREFIX_BYTES>()?;
-    let [kind_low, kind_high, version_low, version_high] = *prefix;
-    let kind = u16::from_le_bytes([kind_low, kind_high]);
-    if kind != kind::RECEIVED || u16::from_le_bytes([version_low, version_high]) != VERSION {
-        return None;
-    }
-    bincode::borrow_decode_from_slice::<&[u8], _>(rest, CONFIG).ok().map(|(id, _)| id)
-}
-
 /// The body of a kind that is known by name.
 struct Named<'a> {
     name: &'static str,

@@ -81,11 +81,6 @@ pub(crate) trait Visitor {
 
     /// One record. Only [`Standing::Sound`] ones belong to the log for certain.
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Self::Stop>;
-
-    /// All records of a sound group, for a visitor that gains by knowing what comes next.
-    fn group<'b>(&mut self, mut records: impl Iterator<Item = Record<'b>> + Clone) -> Result<(), Self::Stop> {
-        records.try_for_each(|record| self.record(&record, Standing::Sound))
-    }
 }
 
 /// What a scan found.
@@ -184,7 +179,9 @@ pub(crate) fn scan<V: Visitor>(
                 break;
             }
         };
-        visitor.group(group.records()).map_err(Stopped::ByVisitor)?;
+        for record in group.records() {
+            visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
+        }
         let head = group.head;
         digest.update(&checksums);
         scan.first_seq.get_or_insert(head.first_seq);
@@ -228,28 +225,6 @@ pub(crate) fn visit_group<V: Visitor>(
     Ok(Ok(GroupEnd { offset: offset + u64::from(group.head.length), last_seq: group.last_seq }))
 }
 
-/// Shows the records of the groups that begin at `from` or later and before `until`, which a scan of the same bytes found sound.
-/// Returns where they end, or what is no group any more: then somebody changed the file meanwhile.
-pub(crate) fn show<V: Visitor>(
-    source: &mut Source<'_>,
-    header: &SegmentHeader,
-    (from, until): (u64, u64),
-    visitor: &mut V,
-) -> Result<Result<u64, Finding>, Stopped<V::Stop>> {
-    let mut offset = from;
-    while offset < until {
-        let head = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, header.salt, offset);
-        let Some(head) = head.filter(|head| head.length as usize >= GROUP_HEAD_BYTES) else {
-            return Ok(Err(Finding { offset, defect: Defect::Head }));
-        };
-        let bytes = source.view(offset, head.length as usize)?;
-        let group = Group { head, last_seq: 0, offset, bytes };
-        visitor.group(group.records()).map_err(Stopped::ByVisitor)?;
-        offset += u64::from(head.length);
-    }
-    Ok(Ok(offset))
-}
-
 /// Whether a segment whose first group begins with `first_seq` begins where it should.
 pub(crate) fn begins_as(header: &SegmentHeader, first_seq: u64, seqs: Seqs) -> bool {
     match seqs {
@@ -269,7 +244,7 @@ struct Group<'a> {
 
 impl<'a> Group<'a> {
     /// Its records, whose headers were verified and are not verified again.
-    fn records(&self) -> impl Iterator<Item = Record<'a>> + Clone + use<'a> {
+    fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
         let (bytes, base) = (self.bytes, self.offset);
         let mut at = GROUP_HEAD_BYTES;
         std::iter::from_fn(move || {

@@ -1,13 +1,14 @@
 //! Where a scan takes its bytes from.
 
-use std::sync::Arc;
-
 use crate::env::{Error, File, Map};
 
 /// Bytes that are read ahead of what was asked for, and read at once where there are pauses between.
 pub(crate) const WINDOW_BYTES: usize = 1024 * 1024;
 /// The same, where little is expected to be read.
 const NARROW_BYTES: usize = 64 * 1024;
+
+/// What is mapped is populated so far ahead of what was asked for.
+const POPULATED_BYTES: usize = 512 * 1024;
 
 /// Asked before each read, with its offset, whether to go on; it may take its time.
 type Pace<'a> = Box<dyn FnMut(u64) -> bool + Send + 'a>;
@@ -20,8 +21,8 @@ const PIECE_BYTES: u64 = 4096;
 
 /// The bytes of one segment.
 pub(crate) enum Source<'a> {
-    /// A sealed segment, mapped under the directory's lock.
-    Mapped(Arc<Map>),
+    /// A sealed segment, mapped under the directory's lock; the system has mapped its pages up to `populated`.
+    Mapped { map: Map, populated: usize },
     /// Any segment, through a window that moves forward.
     Windowed {
         file: &'a File,
@@ -60,17 +61,7 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn mapped(file: &File) -> Result<Self, Error> {
-        Map::sealed(file).map(|map| Self::Mapped(Arc::new(map)))
-    }
-
-    /// The same bytes for another reader; only what is mapped is shared.
-    pub(crate) fn share<'b>(&self) -> Option<Source<'b>> {
-        match self {
-            Self::Mapped(map) => Some(Source::Mapped(Arc::clone(map))),
-            Self::Windowed { .. } => None,
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(_) => None,
-        }
+        Map::sealed(file).map(|map| Self::Mapped { map, populated: 0 })
     }
 
     /// The bytes from `offset`: `length` of them, or fewer where the file ends.
@@ -78,7 +69,15 @@ impl<'a> Source<'a> {
     /// The caller bounds `length`; the window never holds more than that and one megabyte.
     pub(crate) fn view(&mut self, offset: u64, length: usize) -> Result<&[u8], Error> {
         match self {
-            Self::Mapped(map) => Ok(slice(map.bytes(), offset, length)),
+            Self::Mapped { map, populated } => {
+                let end = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(length).min(map.bytes().len());
+                if end > *populated {
+                    let until = end.saturating_add(POPULATED_BYTES).min(map.bytes().len());
+                    map.populate(*populated..until);
+                    *populated = until;
+                }
+                Ok(slice(map.bytes(), offset, length))
+            }
             #[cfg(any(test, fuzzing))]
             Self::Memory(bytes) => Ok(slice(bytes, offset, length)),
             Self::Windowed { file, start, window, ahead, pace, holes } => {

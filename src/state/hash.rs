@@ -18,21 +18,16 @@ impl IdHasher {
 
     /// The hash by which an id is known.
     pub(crate) fn id(self, id: &str) -> u128 {
-        self.id_of_bytes(id.as_bytes())
-    }
-
-    /// The same, of an id that was not looked at yet.
-    pub(crate) fn id_of_bytes(self, id: &[u8]) -> u128 {
         self.hash(id)
     }
 
     /// The hash by which an ordering key is known. Two keys that share one (once in 2⁶⁴) merely wait for each other.
     pub(crate) fn key(self, key: &str) -> u64 {
-        low(self.hash(key.as_bytes()))
+        low(self.hash(key))
     }
 
-    fn hash(self, bytes: &[u8]) -> u128 {
-        SipHasher24::new_with_key(&self.store_id).hash(bytes).as_u128()
+    fn hash(self, text: &str) -> u128 {
+        SipHasher24::new_with_key(&self.store_id).hash(text.as_bytes()).as_u128()
     }
 }
 

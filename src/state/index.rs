@@ -9,6 +9,8 @@
 
 const SHARD_COUNT: usize = 4_096;
 const SHARD_LEN_MIN: usize = 8;
+/// A shard that would be fuller grows.
+const LOAD_PERCENT_MAX: usize = 85;
 /// So many cells are added where the last homes overflow.
 const SPARE_LEN: usize = 4;
 /// About how many cells a search looks at.
@@ -52,6 +54,18 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new() -> Self {
         Self { shards: vec![Shard::default(); SHARD_COUNT], len: 0 }
+    }
+
+    /// Empty, but with room for about so many: none of its shards is likely to grow before.
+    pub(crate) fn with_room_for(count: usize) -> Self {
+        let mut index = Self::new();
+        let mean = count / SHARD_COUNT;
+        if mean >= SHARD_LEN_MIN {
+            // Two deviations more than the mean, at the load that makes a shard grow.
+            let len = (mean + 2 * mean.isqrt()) * 100 / LOAD_PERCENT_MAX + 1;
+            index.shards.iter_mut().for_each(|shard| shard.rebuild(len));
+        }
+        index
     }
 
     #[cfg(test)]
@@ -170,7 +184,7 @@ impl Shard {
 
     /// Puts a cell where nothing like it was found, and those after it one further.
     fn fill(&mut self, gap: usize, cell: Cell) {
-        if (self.len as usize + 1) * 100 > self.cells.len() * 85 {
+        if (self.len as usize + 1) * 100 > self.cells.len() * LOAD_PERCENT_MAX {
             self.rebuild((self.cells.len() + self.cells.len() / 8 + 1).max(SHARD_LEN_MIN));
             return self.insert(cell);
         }

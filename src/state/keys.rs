@@ -27,7 +27,8 @@ impl Keys {
     /// The rows of `members`, who are in none.
     pub(crate) fn of(slots: &mut Slots, mut members: Vec<Member>) -> Self {
         members.sort_unstable_by_key(|member| member.order);
-        let mut keys = Self::new();
+        let count = members.chunk_by(|a, b| a.key() == b.key()).count();
+        let mut keys = Self { firsts: Index::with_room_for(count) };
         for row in members.chunk_by(|a, b| a.key() == b.key()) {
             let (Some(first), Some(last)) = (row.first(), row.last()) else { continue };
             keys.firsts.insert(first.key(), first.at);

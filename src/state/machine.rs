@@ -3,6 +3,7 @@
 use crate::event::entry::{Begun, Entry, Horizon, Mark, Remembered, Started, Totals};
 use crate::event::{Moment, Place};
 use crate::state::events::Events;
+use crate::state::gist::Gist;
 use crate::state::hash::IdHasher;
 use crate::state::memory::Memory;
 use crate::state::segments::Segments;
@@ -43,8 +44,6 @@ pub(crate) struct State {
     /// Runs that began while a suspect waited. It counts for the process that claims, so a deferred replay, which does not know
     /// who waits, leaves it at 0, as the next beginning does.
     pub(super) passed_over: u32,
-    /// Seqs and ids that are about to be received, the next one last.
-    foreseen: Vec<(u64, u128)>,
 }
 
 /// What an entry is applied with.
@@ -75,7 +74,6 @@ impl State {
             boot: None,
             closed: false,
             passed_over: 0,
-            foreseen: Vec::new(),
         }
     }
 
@@ -98,10 +96,7 @@ impl State {
     /// # Errors
     /// [`Illegal`] if this cannot have happened; nothing changed.
     pub(crate) fn apply(&mut self, seq: u64, place: Place, entry: &Entry<'_>, now: Moment) -> Result<Applied, Illegal> {
-        let stamp = Stamp { seq, place, now };
-        if seq <= self.last_seq {
-            return Err(stamp.illegal(Reason::NotAfter { last: self.last_seq }));
-        }
+        let stamp = self.stamp(seq, place, now)?;
         let applied = match entry {
             Entry::Begun(begun) => self.begin(stamp, *begun)?,
             Entry::State(totals) => self.resume(*totals),
@@ -112,7 +107,9 @@ impl State {
             }
             Entry::Horizon(horizon) => self.forget(*horizon),
             Entry::Remembered(remembered) => self.remember(stamp, remembered)?,
-            Entry::Received(received) => self.receive(stamp, received)?,
+            Entry::Received(received) => {
+                return self.receive(stamp, &self.hasher.gist(received), received.event_type);
+            }
             Entry::Started(started) => self.start(stamp, *started)?,
             Entry::Completed(completed) => self.complete(stamp, *completed)?,
             Entry::Failed(failed) => self.fail(stamp, failed)?,
@@ -122,10 +119,39 @@ impl State {
             Entry::Condemned(condemned) => self.condemn(stamp, condemned)?,
         };
         self.count(entry);
-        self.segments.note(place.segment, seq);
         self.closed = matches!(entry, Entry::Mark(Mark::Close));
+        self.segments.note(place.segment, seq);
         self.last_seq = seq;
         Ok(applied)
+    }
+
+    /// As [`State::apply`], for a reception of which only the gist and the name of its type are at hand.
+    ///
+    /// # Errors
+    /// [`Illegal`] if this cannot have happened; nothing changed.
+    pub(crate) fn apply_gist(
+        &mut self,
+        (seq, place): (u64, Place),
+        gist: &Gist,
+        event_type: &str,
+        now: Moment,
+    ) -> Result<Applied, Illegal> {
+        let stamp = self.stamp(seq, place, now)?;
+        self.receive(stamp, gist, event_type)
+    }
+
+    fn stamp(&self, seq: u64, place: Place, now: Moment) -> Result<Stamp, Illegal> {
+        let stamp = Stamp { seq, place, now };
+        if seq <= self.last_seq { Err(stamp.illegal(Reason::NotAfter { last: self.last_seq })) } else { Ok(stamp) }
+    }
+
+    fn receive(&mut self, stamp: Stamp, gist: &Gist, event_type: &str) -> Result<Applied, Illegal> {
+        self.add(stamp, gist, event_type)?;
+        self.totals.received = self.totals.received.saturating_add(1);
+        self.closed = false;
+        self.segments.note(stamp.place.segment, stamp.seq);
+        self.last_seq = stamp.seq;
+        Ok(Applied::Done)
     }
 
     /// Counts everything that happened, to events that are known and to others: after a `State` entry replay counts on from there,
@@ -133,7 +159,6 @@ impl State {
     fn count(&mut self, entry: &Entry<'_>) {
         let totals = &mut self.totals;
         let (counter, by) = match entry {
-            Entry::Received(_) => (&mut totals.received, true),
             Entry::Completed(_) => (&mut totals.completed, true),
             Entry::Started(Started { opens_claim, .. }) => (&mut totals.claims, *opens_claim),
             Entry::Failed(failed) => {
@@ -237,28 +262,10 @@ impl State {
         self.epoch
     }
 
-    /// Prepares for receptions of which the seqs and the ids are given: those very ids must come, or none, under those seqs. Looked
-    /// up one after another each waits for memory; looked at together they wait once.
-    pub(crate) fn foresee<'b>(&mut self, receptions: impl Iterator<Item = (u64, &'b [u8])>) {
-        self.foreseen.clear();
-        self.foreseen.extend(receptions.map(|(seq, id)| (seq, self.hasher.id_of_bytes(id))));
-        self.events.slots.touch(self.foreseen.iter().map(|(_, id)| *id));
-        // They are taken from the end.
-        self.foreseen.reverse();
-    }
-
-    /// The hash of the id that is received as `seq`, which may have been foreseen.
-    pub(super) fn id_received(&mut self, seq: u64, id: &str) -> u128 {
-        while let Some((foreseen, hash)) = self.foreseen.last().copied()
-            && foreseen <= seq
-        {
-            self.foreseen.pop();
-            if foreseen == seq {
-                debug_assert_eq!(hash, self.hasher.id(id), "what was foreseen comes");
-                return hash;
-            }
-        }
-        self.hasher.id(id)
+    /// Has what these ids of receptions lead to brought near, because they are about to come. Looked up one after another each waits
+    /// for memory; looked at together they wait once.
+    pub(crate) fn foresee(&self, ids: impl Iterator<Item = u128>) {
+        self.events.slots.touch(ids);
     }
 
     /// Hashes ids and keys as this store does.

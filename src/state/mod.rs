@@ -27,6 +27,7 @@
 
 mod claim;
 mod events;
+mod gist;
 mod hash;
 mod index;
 mod judgement;
@@ -59,6 +60,7 @@ mod simulation;
 #[cfg(test)]
 mod stories;
 
+pub(crate) use gist::Gist;
 pub(crate) use hash::{IdHasher, body as body_hash, low};
 pub(crate) use machine::{Policy, State};
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
@@ -66,5 +68,5 @@ pub(crate) use space::REMEMBERED_BYTES;
 pub(crate) use table::{Step, next};
 #[cfg(any(test, feature = "manager"))]
 pub(crate) use types::Handled;
-pub(crate) use verdict::{Applied, Known, Reception};
+pub(crate) use verdict::{Applied, Illegal, Known, Reception};
 pub(crate) use view::View;

@@ -3,8 +3,9 @@
 //! Each method judges first and changes afterwards: an entry that is refused has changed nothing.
 
 use crate::event::Status;
-use crate::event::entry::{Cancelled, Completed, Condemned, Failed, Of, Received, Released, Replayed, Started, Token};
-use crate::state::hash::{self, low};
+use crate::event::entry::{Cancelled, Completed, Condemned, Failed, Of, Released, Replayed, Started, Token};
+use crate::state::gist::Gist;
+use crate::state::hash::low;
 use crate::state::machine::{Stamp, State};
 use crate::state::slot::{Arrival, Fact};
 use crate::state::slots::Slots;
@@ -12,41 +13,41 @@ use crate::state::table::{self, Step};
 use crate::state::verdict::{Applied, Illegal, Reason};
 
 impl State {
-    pub(super) fn receive(&mut self, stamp: Stamp, received: &Received<'_>) -> Result<Applied, Illegal> {
-        let id = self.id_received(stamp.seq, received.id);
+    /// Adds the event that a reception brings.
+    pub(super) fn add(&mut self, stamp: Stamp, gist: &Gist, event_type: &str) -> Result<(), Illegal> {
         let taken = |seq| stamp.illegal(Reason::TakenId { seq });
-        let gap = match self.events.slots.by_id_or_gap(id) {
+        let gap = match self.events.slots.by_id_or_gap(gist.id) {
             Ok(at) => return Err(taken(self.events.slots[at].seq)),
             Err(gap) => gap,
         };
-        if let Some(known) = self.memory.by_id(id) {
+        if let Some(known) = self.memory.by_id(gist.id) {
             return Err(taken(known.seq));
         }
-        if !self.events.types.is_numberable(received.event_type) {
+        if !self.events.types.is_numberable(event_type) {
             return Err(stamp.illegal(Reason::Types));
         }
         let status = table::next(None, Step::Received).expect("what is new may be received");
-        let due = received.not_before.and_then(|due| {
-            let delay = u64::try_from(due.saturating_sub(received.received_at)).unwrap_or(0);
+        let due = gist.not_before.and_then(|due| {
+            let delay = u64::try_from(due.saturating_sub(gist.received_at)).unwrap_or(0);
             due_by(stamp, due, delay)
         });
-        let kind = self.events.types.number(received.event_type);
+        let kind = self.events.types.number(event_type);
         let arrival = Arrival {
             seq: stamp.seq,
             place: stamp.place,
-            id,
-            body: received.body_hash.as_ref().map(hash::body),
-            key: received.key.map(|key| self.hasher.key(key)),
+            id: gist.id,
+            body: gist.body,
+            key: gist.key,
             kind,
-            received_at: received.received_at,
-            max_retries: received.max_retries,
-            flags: received.flags,
+            received_at: gist.received_at,
+            max_retries: gist.max_retries,
+            flags: gist.flags,
             due,
             status,
         };
         self.events.add(&arrival, gap);
         self.segments.keep(stamp.place, stamp.seq);
-        Ok(Applied::Done)
+        Ok(())
     }
 
     pub(super) fn start(&mut self, stamp: Stamp, started: Started) -> Result<Applied, Illegal> {

@@ -1,15 +1,15 @@
-//! A second thread that verifies sealed segments a few megabytes ahead of the one that replays them.
+//! A second thread that verifies sealed segments, decodes what they hold and hashes its texts, a few megabytes ahead of the one that
+//! replays them.
 //!
 //! ```text
-//! verifying  ── scan: checksums, seqs, digests ──► Began, Sound up to 1 MB, 2 MB, …, Whole │ Unsound
-//! replaying                     ◄── shows what is sound, without verifying it again ──
+//! verifying  ── scan: checksums, seqs, digests ──► Began, Sound: these records, …, Whole │ Unsound
+//! replaying                     ◄── applies what is sound, and hardly reads the segment ──
 //! ```
 //!
 //! It only saves work: what it does not find sound is not believed either way, the replaying thread scans that segment itself and
 //! comes to the verdict that it would have come to alone. So errors come in the order of the log, and in the same words.
 //!
-//! Both read the same mapped bytes, under the lock of the directory (R11): the thread ends before the replay does. It keeps so little
-//! ahead that what it read is still in the processor's cache when it is replayed.
+//! Both map the segments, under the lock of the directory (R11): the thread ends before the replay does.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
@@ -18,24 +18,24 @@ use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::scan::{self, Record, Scan, Seqs, Standing, Stopped, Visitor};
 use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
+use crate::store::parsed::{Parsed, Parser};
 
 /// A log with fewer bytes in sealed segments is replayed before a thread would have helped.
 const LOG_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
-/// What is verified before it is told.
+/// What is verified before it is told: so many bytes, or records.
 const STRETCH_BYTES: u64 = if cfg!(test) { 1024 } else { 1024 * 1024 };
+const STRETCH_RECORDS: usize = 2_048;
 
 /// So many stretches may be verified and not yet replayed.
 const STRETCHES_AHEAD: usize = 8;
 
 /// What the verifying thread tells, for each segment in order.
 enum News {
-    Began {
-        source: Source<'static>,
-        first_seq: u64,
-    },
-    /// All groups that begin before this offset.
-    Sound(u64),
+    /// With this seq.
+    Began(u64),
+    /// The next records, and the names of types that they are the first to have.
+    Sound(Vec<Parsed>, Vec<String>),
     /// To its end, and nothing stands behind it.
     Whole(Scan),
     Unsound,
@@ -44,20 +44,22 @@ enum News {
 /// The verifying thread, as the replaying one sees it.
 pub(crate) struct Ahead {
     news: Option<Receiver<News>>,
+    /// The names of the types, by number.
+    names: Vec<String>,
 }
 
 /// How far the verifying thread helped with a segment.
 pub(crate) enum Help {
     /// All of it was shown.
     Whole(Scan),
-    /// What begins before this offset was shown; the rest is to be scanned.
+    /// The records before this offset were shown; the rest is to be scanned.
     Until(u64),
 }
 
 impl Ahead {
     /// Nobody verifies ahead.
     pub(crate) const fn none() -> Self {
-        Self { news: None }
+        Self { news: None, names: Vec::new() }
     }
 
     /// Verifies `files`, which are sealed, ahead of the caller, if there is enough of them. It ends when this is dropped.
@@ -79,41 +81,36 @@ impl Ahead {
     ) -> Self {
         let (sender, news) = sync_channel(STRETCHES_AHEAD);
         let spawned = Builder::new().name("ledgerline-verify".to_owned()).spawn_scoped(scope, move || {
+            let mut parser = Parser::new(store_id);
             // Nobody listening any more is a reason to stop, and none to complain.
-            let _ = files.iter().try_for_each(|file| verify(file, &store_id, &sender));
+            let _ = files.iter().try_for_each(|file| verify(file, &store_id, &mut parser, &sender));
         });
-        Self { news: spawned.is_ok().then_some(news) }
+        Self { news: spawned.is_ok().then_some(news), names: Vec::new() }
     }
 
-    /// Shows what is verified of the next segment, which is to begin as `seqs` says; waits until all of it is.
-    pub(crate) fn show<V: Visitor>(
+    /// Shows what is verified of the next segment, which is to begin as `seqs` says; waits until all of it is. The records come with
+    /// the names of the types they mention.
+    pub(crate) fn show<E>(
         &mut self,
         header: &SegmentHeader,
         seqs: Seqs,
-        visitor: &mut V,
-    ) -> Result<Help, Stopped<V::Stop>> {
-        let mut shown = SEGMENT_HEADER_BYTES;
-        let mut mapped = None;
+        mut apply: impl FnMut(&[Parsed], &[String]) -> Result<(), E>,
+    ) -> Result<Help, E> {
+        let (mut shown, mut shown_count) = (SEGMENT_HEADER_BYTES, 0);
+        let mut is_next = false;
         while let Some(news) = self.news.as_ref().and_then(|news| news.recv().ok()) {
-            let (until, whole) = match news {
-                News::Began { source, first_seq } => {
-                    mapped = Some(source).filter(|_| scan::begins_as(header, first_seq, seqs));
-                    continue;
+            match news {
+                News::Began(first_seq) => is_next = scan::begins_as(header, first_seq, seqs),
+                News::Sound(records, names) => {
+                    self.names.extend(names);
+                    if let Some(last) = records.last().filter(|_| is_next) {
+                        apply(&records, &self.names)?;
+                        shown = last.offset + 1;
+                        shown_count += records.len() as u64;
+                    }
                 }
-                News::Sound(until) => (until, None),
-                News::Whole(scan) => (scan.end, Some(scan)),
-                News::Unsound => return Ok(Help::Until(shown)),
-            };
-            if let Some(source) = &mut mapped {
-                match scan::show(source, header, (shown, until), visitor)? {
-                    Ok(end) => shown = end,
-                    Err(_) => mapped = None,
-                }
-            }
-            match whole {
-                Some(scan) if shown == scan.end => return Ok(Help::Whole(scan)),
-                Some(_) => break,
-                None => {}
+                News::Whole(scan) if shown_count == scan.record_count => return Ok(Help::Whole(scan)),
+                News::Whole(_) | News::Unsound => break,
             }
         }
         Ok(Help::Until(shown))
@@ -123,8 +120,8 @@ impl Ahead {
 /// What the replaying thread is gone from.
 struct Gone;
 
-fn verify(file: &SegmentFile, store_id: &[u8; 16], news: &SyncSender<News>) -> Result<(), Gone> {
-    let told = match scan_ahead(file, store_id, news) {
+fn verify(file: &SegmentFile, store_id: &[u8; 16], parser: &mut Parser, news: &SyncSender<News>) -> Result<(), Gone> {
+    let told = match scan_ahead(file, store_id, parser, news) {
         Some(Ok(scan)) if scan.finding.is_none() => News::Whole(scan),
         Some(Err(Stopped::ByVisitor(Gone))) => return Err(Gone),
         _ => News::Unsound,
@@ -132,19 +129,37 @@ fn verify(file: &SegmentFile, store_id: &[u8; 16], news: &SyncSender<News>) -> R
     news.send(told).map_err(|_| Gone)
 }
 
-fn scan_ahead(file: &SegmentFile, store_id: &[u8; 16], news: &SyncSender<News>) -> Option<Result<Scan, Stopped<Gone>>> {
+fn scan_ahead(
+    file: &SegmentFile,
+    store_id: &[u8; 16],
+    parser: &mut Parser,
+    news: &SyncSender<News>,
+) -> Option<Result<Scan, Stopped<Gone>>> {
     let header = file.checked_header(store_id).ok()?;
     let mut source = Source::mapped(&file.file).ok()?;
-    let mut telling = Telling { shared: source.share(), told: SEGMENT_HEADER_BYTES, news };
-    Some(scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling))
+    let (records, names) = (Vec::new(), Vec::new());
+    let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, records, names, news };
+    let scan = scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling);
+    // Also if something is wrong behind them, because names are told once.
+    let told = telling.tell().map_err(Stopped::ByVisitor);
+    Some(scan.and_then(|scan| told.map(|()| scan)))
 }
 
-/// Tells from time to time how far a scan has come.
+/// Tells from time to time what a scan came past.
 struct Telling<'a> {
-    /// The segment's bytes, until they were handed over.
-    shared: Option<Source<'static>>,
+    has_begun: bool,
+    parser: &'a mut Parser,
     told: u64,
+    records: Vec<Parsed>,
+    names: Vec<String>,
     news: &'a SyncSender<News>,
+}
+
+impl Telling<'_> {
+    fn tell(&mut self) -> Result<(), Gone> {
+        let records = std::mem::replace(&mut self.records, Vec::with_capacity(STRETCH_RECORDS));
+        self.news.send(News::Sound(records, std::mem::take(&mut self.names))).map_err(|_| Gone)
+    }
 }
 
 impl Visitor for Telling<'_> {
@@ -154,13 +169,14 @@ impl Visitor for Telling<'_> {
         if standing != Standing::Sound {
             return Ok(());
         }
-        if let Some(source) = self.shared.take() {
-            self.news.send(News::Began { source, first_seq: record.seq }).map_err(|_| Gone)?;
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.news.send(News::Began(record.seq)).map_err(|_| Gone)?;
         }
-        if record.offset >= self.told + STRETCH_BYTES {
+        if record.offset >= self.told + STRETCH_BYTES || self.records.len() >= STRETCH_RECORDS {
             self.told = record.offset;
-            self.news.send(News::Sound(record.offset)).map_err(|_| Gone)?;
+            self.tell()?;
         }
+        self.records.push(self.parser.parse(record, &mut self.names));
         Ok(())
     }
 }
@@ -181,8 +197,9 @@ mod tests {
         let store = Store::open(dir, StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
         for batch in 0..40 {
             let event = |number: usize| {
-                let event = NewEvent::new("Issue", &"x".repeat(300)).unwrap().id(format!("{batch} {number}"));
-                event.key(format!("{}", number % 7))
+                // More types than are known by number.
+                let event = NewEvent::new(["Issue", "Comment", "Label"][number % 3], &"x".repeat(300)).unwrap();
+                event.id(format!("{batch} {number}")).key(format!("{}", number % 7))
             };
             store.append_many((0..30).map(event).collect()).unwrap();
             for claim in store.claim(5).unwrap() {

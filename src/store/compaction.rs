@@ -153,11 +153,7 @@ impl Shared {
             let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
             spared.extend(notes.damaged_places.iter().map(|(key, _)| *key));
         }
-        let plan = {
-            let mut desk = self.desk();
-            desk.core.check_open()?;
-            desk.core.plan_rewriting(thrift, spared)
-        };
+        let plan = self.briefly(|core| core.check_open().map(|()| core.plan_rewriting(thrift, spared)))?;
         let Some(plan) = plan else { return Ok(None) };
         let name = plan.header.name();
         let copied = self.copy(plan).inspect_err(|_| self.discard(name))?;
@@ -236,34 +232,44 @@ impl Shared {
     fn install(&self, copied: Copied) -> Result<(), Error> {
         let Copied { extents, keys, moves, sifted, new } = copied;
         let Some((segment, extent)) = new else { return self.delete(&extents) };
-        let manifest = self.desk().core.manifest.after(&extents, Some(extent));
+        let manifest = self.briefly(|core| core.manifest.after(&extents, Some(extent)));
         self.put_manifest(&manifest).inspect_err(|_| self.discard(extent.name()))?;
         let key = segment.key();
         self.files.write().unwrap_or_else(PoisonError::into_inner).insert(key, segment);
-        {
-            let mut desk = self.desk();
-            desk.core.manifest = manifest;
-            desk.core.sealed.insert(key, extent);
-            desk.core.state.begin_relocation(&keys, key);
-        }
+        self.briefly(|core| {
+            core.manifest = manifest;
+            core.sealed.insert(key, extent);
+            core.state.begin_relocation(&keys, key);
+        });
         for moves in moves.chunks(MOVES_PER_STEP) {
-            let state = &mut self.desk().core.state;
-            for moved in moves {
-                match *moved {
-                    Move::Reception { seq, id, from, to } => state.relocate_reception(seq, id, from, to),
-                    Move::Message { seq, from, to } => state.relocate_message(seq, from, to),
-                    Move::Remembered { id } => state.relocate_memory(id, &keys, key),
+            self.briefly(|core| {
+                for moved in moves {
+                    match *moved {
+                        Move::Reception { seq, id, from, to } => core.state.relocate_reception(seq, id, from, to),
+                        Move::Message { seq, from, to } => core.state.relocate_message(seq, from, to),
+                        Move::Remembered { id } => core.state.relocate_memory(id, &keys, key),
+                    }
                 }
-            }
+            });
         }
-        {
-            let mut desk = self.desk();
-            desk.core.state.replace_segments(&keys, key, &sifted, extent.length);
+        self.briefly(|core| {
+            core.state.replace_segments(&keys, key, &sifted, extent.length);
             for key in &keys {
-                desk.core.sealed.remove(key);
+                core.sealed.remove(key);
             }
-        }
+        });
         self.remove_files(&extents, &keys)
+    }
+
+    /// Works under the lock. What compaction does there is cut small, so that nobody else waits for it longer than a millisecond.
+    fn briefly<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+        let mut desk = self.desk();
+        #[cfg(test)]
+        let began = crate::env::thread_time();
+        let result = work(&mut desk.core);
+        #[cfg(test)]
+        LONGEST_HOLD.with(|longest| longest.set(longest.get().max(crate::env::thread_time().saturating_sub(began))));
+        result
     }
 
     /// Removes a file that nothing will name: where a disk is full, it is in the way. After poison the manifest in force may name it.
@@ -290,6 +296,12 @@ impl Shared {
             desk.core.check_open()
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The processor's time for which compactions by this thread have held the lock at most.
+    pub(super) static LONGEST_HOLD: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };
 }
 
 /// Records of one source, copied so that they can be looked at together.
@@ -370,12 +382,15 @@ impl Copying<'_> {
         };
         let entries: Vec<Entry<'_>> = batch.records.iter().map(decode).collect::<Result<_, _>>()?;
         let mut kept = Vec::with_capacity(batch.records.len());
-        let desk = self.shared.desk();
-        for ((seq, offset, range), entry) in batch.records.iter().zip(&entries) {
-            let place = place(self.key, *offset, range.len())?;
-            self.sieve.sift(&desk.core.state, Grain { seq: *seq, place, entry, body: batch.body(range) }, &mut kept);
-        }
-        Ok(kept)
+        self.shared
+            .briefly(|core| {
+                batch.records.iter().zip(&entries).try_for_each(|((seq, offset, range), entry)| {
+                    let place = place(self.key, *offset, range.len())?;
+                    self.sieve.sift(&core.state, Grain { seq: *seq, place, entry, body: batch.body(range) }, &mut kept);
+                    Ok(())
+                })
+            })
+            .map(|()| kept)
     }
 
     fn put(&mut self, seq: u64, body: &[u8]) -> Result<Place, Error> {

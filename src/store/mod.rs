@@ -45,6 +45,7 @@ mod handle;
 mod mending;
 mod open;
 mod options;
+mod parsed;
 mod preparer;
 mod reader;
 mod reading;

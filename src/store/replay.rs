@@ -9,18 +9,19 @@ use crate::event::codec;
 use crate::event::entry::{Begun, Entry, Mark};
 use crate::event::{Moment, Place};
 use crate::log;
-use crate::log::format::SegmentHeader;
+use crate::log::format::{RECORD_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
-use crate::state::{Applied, State};
+use crate::state::{Applied, Gist, Illegal, State};
 use crate::store::ahead::{Ahead, Help};
 use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
+use crate::store::parsed::{Fact, Parsed};
 
 /// So many records are looked at before the first of them is applied.
 const FORESEEN_COUNT: usize = 32;
@@ -222,26 +223,29 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Tells the state which ids come next.
-    fn foresee<'b>(&mut self, records: impl Iterator<Item = Record<'b>>) {
-        self.state.foresee(records.filter_map(|record| Some((record.seq, codec::id_ahead(record.body)?))));
-    }
-
     fn apply(&mut self, record: &Record<'_>, entry: &Entry<'_>, place: Place, path: &Path) -> Result<(), Error> {
         self.last_at = at_of(entry).unwrap_or(self.last_at);
         self.closed = matches!(entry, Entry::Mark(Mark::Close));
-        let corrupt = |text: String| {
-            Error::new(ErrorKind::Corrupt, text).at_path(path).at_offset(record.offset).at_seq(record.seq)
+        let applied = self.state.apply(record.seq, place, entry, self.now);
+        self.accept(applied, entry.name(), |error| error.at_path(path).at_offset(record.offset).at_seq(record.seq))
+    }
+
+    /// Judges what became of an entry.
+    fn accept(
+        &mut self,
+        applied: Result<Applied, Illegal>,
+        name: &str,
+        placed: impl FnOnce(Error) -> Error,
+    ) -> Result<(), Error> {
+        let text = match applied {
+            Ok(Applied::Done) => return Ok(()),
+            Ok(Applied::Orphan { of_seq }) if self.manifest.has_dropped_seq(of_seq) => return Ok(()),
+            Ok(Applied::Orphan { of_seq }) => {
+                format!("a {name} record is about the event {of_seq}, which is not there")
+            }
+            Err(illegal) => format!("a {name} record cannot be: {illegal}"),
         };
-        match self.state.apply(record.seq, place, entry, self.now) {
-            Ok(Applied::Done) => Ok(()),
-            Ok(Applied::Orphan { of_seq }) if self.manifest.has_dropped_seq(of_seq) => Ok(()),
-            Ok(Applied::Orphan { of_seq }) => self.tolerate(corrupt(format!(
-                "a {} record is about the event {of_seq}, which is not there",
-                entry.name()
-            ))),
-            Err(illegal) => self.tolerate(corrupt(format!("a {} record cannot be: {illegal}", entry.name()))),
-        }
+        self.tolerate(placed(Error::new(ErrorKind::Corrupt, text)))
     }
 
     /// Checks that a segment begins as the one before ended (R9).
@@ -268,7 +272,7 @@ struct Applying<'r, 'a> {
     path: &'r Path,
     /// Whether the next record must say how the segment before ended; compaction need not have left it.
     is_first: bool,
-    /// Records of groups before this offset were applied already.
+    /// Records before this offset were applied already.
     from: u64,
 }
 
@@ -283,43 +287,63 @@ impl Applying<'_, '_> {
         ahead: &mut Ahead,
     ) -> Result<Scan, Stopped<Error>> {
         let is_mapped = self.replay.rigour == Rigour::Strict && role != Role::Last;
+        let mut source = if is_mapped { Source::mapped(&file.file)? } else { Source::windowed(&file.file) };
         if is_mapped {
-            match ahead.show(header, seqs, self)? {
+            match ahead.show(header, seqs, |records, names| self.apply_all(records, &mut source, names))? {
                 Help::Whole(scan) => return Ok(scan),
                 Help::Until(offset) => self.from = offset,
             }
         }
-        let mut source = if is_mapped { Source::mapped(&file.file)? } else { Source::windowed(&file.file) };
         // Beside a writer, the file may have grown since it was opened.
         let bytes = file.file.len()?;
         scan(&mut source, bytes, header, seqs, self)
     }
-}
 
-impl Visitor for Applying<'_, '_> {
-    type Stop = Error;
-
-    fn group<'b>(&mut self, records: impl Iterator<Item = Record<'b>> + Clone) -> Result<(), Error> {
-        let mut upcoming = records.clone();
-        for (index, record) in records.enumerate() {
-            if index % FORESEEN_COUNT == 0 {
-                self.replay.foresee(upcoming.by_ref().take(FORESEEN_COUNT));
+    /// Applies records that were taken apart already.
+    fn apply_all(
+        &mut self,
+        records: &[Parsed],
+        source: &mut Source<'_>,
+        names: &[String],
+    ) -> Result<(), Stopped<Error>> {
+        for chunk in records.chunks(FORESEEN_COUNT) {
+            self.replay.state.foresee(chunk.iter().filter_map(Parsed::id));
+            for parsed in chunk {
+                let Parsed { seq, offset, length, fact } = *parsed;
+                let record = |body| Record { seq, offset, body };
+                match &fact {
+                    Fact::Received(gist, number) if !self.is_first => {
+                        let name = names.get(*number as usize).map_or("", String::as_str);
+                        self.receive(parsed, gist, name)
+                    }
+                    Fact::Started(started) => self.apply(&record(&[]), length, &Entry::Started(*started)),
+                    Fact::Completed(completed) => self.apply(&record(&[]), length, &Entry::Completed(*completed)),
+                    Fact::Received(..) | Fact::Other => {
+                        let body = source.view(offset + RECORD_HEADER_BYTES as u64, length)?;
+                        self.record(&record(body), Standing::Sound)
+                    }
+                }
+                .map_err(Stopped::ByVisitor)?;
             }
-            self.record(&record, Standing::Sound)?;
         }
         Ok(())
     }
 
-    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
-        if standing != Standing::Sound || record.offset < self.from {
-            return Ok(());
-        }
+    /// Applies a reception that is not the first record of the segment.
+    fn receive(&mut self, parsed: &Parsed, gist: &Gist, event_type: &str) -> Result<(), Error> {
+        let Parsed { seq, offset, length, .. } = *parsed;
+        let placed = |error: Error| error.at_path(self.path).at_offset(offset).at_seq(seq);
+        let place = place(self.key, offset, length).map_err(placed)?;
+        let Replay { state, last_at, closed, now, .. } = &mut *self.replay;
+        (*last_at, *closed) = (gist.received_at, false);
+        let applied = state.apply_gist((seq, place), gist, event_type, *now);
+        self.replay.accept(applied, "received", placed)
+    }
+
+    /// Applies the entry of a record whose body is `length` bytes long.
+    fn apply(&mut self, record: &Record<'_>, length: usize, entry: &Entry<'_>) -> Result<(), Error> {
         let placed = |error: Error| error.at_path(self.path).at_offset(record.offset).at_seq(record.seq);
-        let entry = match codec::decode(record.body) {
-            Ok(entry) => entry,
-            Err(refusal) => return self.replay.tolerate(placed(failure::of_refusal(refusal))),
-        };
-        match &entry {
+        match entry {
             Entry::Begun(begun) if self.is_first => self.replay.check_begun(begun, self.path)?,
             Entry::Begun(begun) => self.replay.epoch = begun.epoch,
             _ if self.is_first => {
@@ -329,12 +353,31 @@ impl Visitor for Applying<'_, '_> {
             _ => {}
         }
         self.is_first = false;
-        let narrow = |value: u64| {
-            u32::try_from(value).map_err(|_| placed(Error::new(ErrorKind::Corrupt, "the segment is too long")))
-        };
-        let place =
-            Place { segment: self.key, offset: narrow(record.offset)?, length: narrow(record.body.len() as u64)? };
-        self.replay.apply(record, &entry, place, self.path)
+        let place = place(self.key, record.offset, length).map_err(placed)?;
+        self.replay.apply(record, entry, place, self.path)
+    }
+}
+
+fn place(segment: u32, offset: u64, length: usize) -> Result<Place, Error> {
+    let narrow =
+        |value: u64| u32::try_from(value).map_err(|_| Error::new(ErrorKind::Corrupt, "the segment is too long"));
+    Ok(Place { segment, offset: narrow(offset)?, length: narrow(length as u64)? })
+}
+
+impl Visitor for Applying<'_, '_> {
+    type Stop = Error;
+
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
+        if standing != Standing::Sound || record.offset < self.from {
+            return Ok(());
+        }
+        match codec::decode(record.body) {
+            Ok(entry) => self.apply(record, record.body.len(), &entry),
+            Err(refusal) => {
+                let error = failure::of_refusal(refusal).at_path(self.path);
+                self.replay.tolerate(error.at_offset(record.offset).at_seq(record.seq))
+            }
+        }
     }
 }
 
