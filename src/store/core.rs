@@ -322,6 +322,12 @@ impl Core {
         self.sealed.values().map(|segment| segment.length).sum::<u64>() + active
     }
 
+    /// The seq with which the active segment begins.
+    #[cfg(test)]
+    pub(crate) const fn active_first_seq(&self) -> u64 {
+        self.active_first_seq
+    }
+
     pub(crate) fn active(&self) -> Option<&Arc<Segment>> {
         self.stage.as_ref().map(Stage::active)
     }

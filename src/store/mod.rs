@@ -45,6 +45,8 @@ mod handle;
 mod mending;
 mod open;
 mod options;
+#[cfg(test)]
+mod oracle;
 mod parsed;
 mod preparer;
 mod reader;

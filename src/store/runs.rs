@@ -55,7 +55,7 @@ impl Core {
     /// Settles the run that `token` names (R17).
     pub(crate) fn settle(&mut self, of: u64, token: Token, outcome: &Outcome, now: Moment) -> Result<Settled, Refused> {
         let view = self.state.judge_settle(of, token).map_err(|refused| not_allowed(&refused))?;
-        let (of, at) = (view.of(), now.wall.unix_micros());
+        let (of, at) = (view.of(), self.ended_at(now));
         let entry = match outcome {
             Outcome::Done => Entry::Completed(Completed { of, token, at }),
             Outcome::Retry(error) => {
@@ -68,6 +68,12 @@ impl Core {
         };
         let seq = self.append(&entry, Urgency::Transition, now)?;
         Ok(Settled { seq })
+    }
+
+    /// When something ends that ends now: not before the horizon in force. A clock behind that is wrong, and what it dated would be
+    /// forgotten with the next segment, as if it had finished long ago.
+    fn ended_at(&self, now: Moment) -> i64 {
+        now.wall.unix_micros().max(self.state.totals().horizon.finished_before)
     }
 
     /// When the event runs again after the failure of its present run; none: its retries are spent.
@@ -91,7 +97,7 @@ impl Core {
     /// Calls an event off; returns the seq to wait for.
     pub(crate) fn cancel(&mut self, seq: u64, reason: &str, now: Moment) -> Result<u64, Refused> {
         let view = self.state.judge_cancel(seq).map_err(|refused| not_allowed(&refused))?;
-        let entry = Entry::Cancelled(Cancelled { of: view.of(), reason: bounded(reason), at: now.wall.unix_micros() });
+        let entry = Entry::Cancelled(Cancelled { of: view.of(), reason: bounded(reason), at: self.ended_at(now) });
         self.append(&entry, Urgency::Transition, now)
     }
 

@@ -17,7 +17,7 @@ mod fold;
 mod format;
 mod full;
 mod ledger;
-mod opening;
+pub(super) mod opening;
 mod poison;
 mod survival;
 mod verdict;
