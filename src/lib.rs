@@ -58,7 +58,7 @@ pub use store::audit;
 pub use store::{
     Acceptance, AsOf, Backup, Claim, CompactionReport, CutTail, Duplicate, EventAsOf, Filter, HistoryEntry, LogEntry,
     LogItem, LostEvent, LostRange, ParsePointError, Point, Problem, Reader, Receipt, Recovery, Replay, Salvage, Stats,
-    Store, StoreOptions, UncertainEvent, Verification, as_of, backup, salvage, verify,
+    Store, StoreOptions, UncertainEvent, Unhandled, Verification, as_of, backup, salvage, verify,
 };
 
 /// The examples of the README.

@@ -17,7 +17,9 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent, Status};
 use crate::processor::{AnyHandler, Handler, Handlers, Options, Workers, any};
 use crate::queue::{Emit, Intake, Queue};
-use crate::store::{CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats, Store, StoreOptions};
+use crate::store::{
+    CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats, Store, StoreOptions, Unhandled,
+};
 
 /// So many events may wait for each one of a batch.
 const BATCHES_PENDING_MAX: u64 = 10;
@@ -134,15 +136,22 @@ impl EventManagerBuilder {
         self
     }
 
-    /// All settings of the store at once, also those that have no method here. They replace what `retry_interval`, `max_retries` and
-    /// `max_event_age` have said before.
+    /// What becomes of events whose type has no handler: [`Unhandled::Hold`] by default. Handlers that are only registered after the
+    /// start come too late for events that were completed or have failed by then: with those, say it to [`EventManagerBuilder::on`].
+    pub fn unhandled(mut self, unhandled: Unhandled) -> Self {
+        self.store = self.store.unhandled(unhandled);
+        self
+    }
+
+    /// All settings of the store at once, also those that have no method here. They replace what `retry_interval`, `max_retries`,
+    /// `max_event_age` and `unhandled` have said before.
     pub fn store_options(mut self, options: StoreOptions) -> Self {
         self.store = options;
         self
     }
 
     /// Runs events of `event_type` with `handler`; `"*"` stands for every type that has no handler of its own. Events of types
-    /// without any handler are kept and held until one is there.
+    /// without any handler are kept and held until one is there, unless [`EventManagerBuilder::unhandled`] says otherwise.
     pub fn on<Args>(mut self, event_type: impl Into<String>, handler: impl Handler<Args>) -> Self {
         self.handlers.push((event_type.into(), any(handler)));
         self
@@ -316,7 +325,8 @@ impl EventManager {
     }
 
     /// Calls an event off, for this reason: it does not run any more. Durable once this returns. A handler that runs it is told by
-    /// [`crate::Context::cancelled`]; what it returns is of no account.
+    /// [`crate::Context::cancelled`]; what it returns is of no account, but until it ends, or its time is over and it is aborted, the
+    /// next event of its key waits, and so does this one if it is replayed.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no such event, [`ErrorKind::NotAllowed`] if it is completed or cancelled already.

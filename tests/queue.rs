@@ -236,7 +236,7 @@ fn an_event_that_waits_for_its_retry_holds_its_key() {
 }
 
 #[test]
-fn a_claim_that_was_ended_by_others_settles_nothing() {
+fn a_claim_that_was_ended_by_others_settles_nothing_and_its_event_runs_again_once_it_has_ended() {
     check(async |bench: Bench| {
         let gates = [closed_gate(), closed_gate()];
         let (tell, mut told) = unbounded_channel();
@@ -258,11 +258,12 @@ fn a_claim_that_was_ended_by_others_settles_nothing() {
         assert_eq!(told.recv().await, Some(1));
         manager.cancel("one", "not now").await.unwrap();
         assert_eq!(manager.replay(["one"]).await.unwrap()[0].refused, None);
-        assert_eq!(told.recv().await, Some(2));
-        gates[0].add_permits(1);
-        // The first run has ended when something else has run after it.
+        // Had it been claimed beside its former run, that had come first.
         manager.emit("Other", "x").await.unwrap();
         ids(&mut other_told, 1).await;
+        assert!(told.try_recv().is_err(), "its former run has not ended");
+        gates[0].add_permits(1);
+        assert_eq!(told.recv().await, Some(2));
         assert_eq!(manager.get("one").await.unwrap().unwrap().status(), Status::Processing);
         gates[1].add_permits(1);
         manager.shutdown().await.unwrap();

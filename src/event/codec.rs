@@ -18,8 +18,8 @@ use bincode::enc::write::Writer;
 use bincode::{BorrowDecode, Encode};
 
 use crate::event::entry::{
-    Accepted, Begun, Cancelled, Completed, Condemned, Entry, Failed, Horizon, Mark, Received, Released, Remembered,
-    Replayed, Started, Totals,
+    Accepted, Begun, Cancelled, Completed, Condemned, Entry, Failed, Handled, Horizon, Mark, Received, Released,
+    Remembered, Replayed, Snoozed, Started, Totals,
 };
 
 /// No decoder reserves more than this, whatever a length says (R14): the record limit, and what bincode counts beyond it, which is 8
@@ -48,6 +48,8 @@ mod kind {
     pub(super) const HORIZON: u16 = 12;
     pub(super) const REMEMBERED: u16 = 13;
     pub(super) const ACCEPTED: u16 = 14;
+    pub(super) const SNOOZED: u16 = 17;
+    pub(super) const HANDLED: u16 = 18;
 }
 
 /// The version that is written; so far the only one of every kind.
@@ -92,6 +94,8 @@ impl Entry<'_> {
             Self::Replayed(_) => "replayed",
             Self::Cancelled(_) => "cancelled",
             Self::Condemned(_) => "condemned",
+            Self::Snoozed(_) => "snoozed",
+            Self::Handled(_) => "handled",
             Self::Horizon(_) => "horizon",
             Self::Remembered(_) => "remembered",
             Self::Accepted(_) => "accepted",
@@ -112,6 +116,8 @@ impl Entry<'_> {
             Self::Replayed(body) => put(buffer, kind::REPLAYED, body),
             Self::Cancelled(body) => put(buffer, kind::CANCELLED, body),
             Self::Condemned(body) => put(buffer, kind::CONDEMNED, body),
+            Self::Snoozed(body) => put(buffer, kind::SNOOZED, body),
+            Self::Handled(body) => put(buffer, kind::HANDLED, body),
             Self::Horizon(body) => put(buffer, kind::HORIZON, body),
             Self::Remembered(body) => put(buffer, kind::REMEMBERED, body),
             Self::Accepted(body) => put(buffer, kind::ACCEPTED, body),
@@ -162,6 +168,8 @@ pub(crate) fn decode(body: &[u8]) -> Result<Entry<'_>, Refusal> {
         kind::REPLAYED => Entry::Replayed(named("replayed").body()?),
         kind::CANCELLED => Entry::Cancelled(named("cancelled").body()?),
         kind::CONDEMNED => Entry::Condemned(named("condemned").body()?),
+        kind::SNOOZED => Entry::Snoozed(named("snoozed").body()?),
+        kind::HANDLED => Entry::Handled(named("handled").body()?),
         kind::HORIZON => Entry::Horizon(named("horizon").body()?),
         kind::REMEMBERED => Entry::Remembered(named("remembered").body()?),
         kind::ACCEPTED => Entry::Accepted(named("accepted").body()?),
@@ -210,6 +218,8 @@ const _: () = {
     both::<Replayed>();
     both::<Cancelled<'static>>();
     both::<Condemned<'static>>();
+    both::<Snoozed>();
+    both::<Handled<'static>>();
     both::<Horizon>();
     both::<Remembered>();
     both::<Accepted<'static>>();
@@ -314,6 +324,14 @@ mod tests {
             (Entry::Replayed(Replayed { of: OF, at: 5 }), format!("09000100{of}0a")),
             (Entry::Cancelled(Cancelled { of: OF, reason: "x", at: 5 }), format!("0a000100{of}01780a")),
             (Entry::Condemned(Condemned { of: OF, reason: "x", at: 5 }), format!("0b000100{of}01780a")),
+            (
+                Entry::Snoozed(Snoozed { of: OF, token: TOKEN, at: 5, wait: Wait { due: 9, delay: 4 }, count: 300 }),
+                format!("11000100{of}{token}0a1204fb2c01"),
+            ),
+            (
+                Entry::Handled(Handled { of: OF, token: TOKEN, handler: "mail", at: 5 }),
+                format!("12000100{of}{token}046d61696c0a"),
+            ),
         ]
     }
 

@@ -20,6 +20,8 @@ pub(crate) enum Entry<'a> {
     Replayed(Replayed),
     Cancelled(Cancelled<'a>),
     Condemned(Condemned<'a>),
+    Snoozed(Snoozed),
+    Handled(Handled<'a>),
     Horizon(Horizon),
     Remembered(Remembered),
     Accepted(Accepted<'a>),
@@ -36,6 +38,8 @@ impl Entry<'_> {
             Self::Replayed(entry) => Some(entry.of),
             Self::Cancelled(entry) => Some(entry.of),
             Self::Condemned(entry) => Some(entry.of),
+            Self::Snoozed(entry) => Some(entry.of),
+            Self::Handled(entry) => Some(entry.of),
             Self::Begun(_)
             | Self::State(_)
             | Self::Mark(_)
@@ -219,6 +223,27 @@ pub(crate) struct Wait {
 pub(crate) struct Released {
     pub(crate) of: Of,
     pub(crate) token: Token,
+    pub(crate) at: i64,
+}
+
+/// A run put its event off to a time of its own choice: it counts as no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct Snoozed {
+    pub(crate) of: Of,
+    pub(crate) token: Token,
+    pub(crate) at: i64,
+    /// When to run again.
+    pub(crate) wait: Wait,
+    /// How often that was since its reception or its last replay, this time included: whoever drops older ones loses no count.
+    pub(crate) count: u32,
+}
+
+/// Of several handlers of an event the one of this name has succeeded in this run, which goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct Handled<'a> {
+    pub(crate) of: Of,
+    pub(crate) token: Token,
+    pub(crate) handler: &'a str,
     pub(crate) at: i64,
 }
 

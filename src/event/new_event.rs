@@ -26,6 +26,14 @@ pub(crate) mod limits {
     pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
     /// Most retries an event may ask for.
     pub(crate) const RETRIES_MAX: u32 = 1_000;
+    /// How often the runs of an event may put it off, since its reception or its last replay.
+    pub(crate) const SNOOZES_MAX: u32 = 1_000;
+    /// For how long a run may put its event off.
+    pub(crate) const SNOOZE_MAX: std::time::Duration = std::time::Duration::from_hours(30 * 24);
+    /// Longest name of one of several handlers of an event, in bytes.
+    pub(crate) const HANDLER_BYTES_MAX: usize = 128;
+    /// Most named handlers of one event that are kept as having succeeded.
+    pub(crate) const HANDLERS_MAX: usize = 64;
 }
 
 /// An event to be kept: its type, its data as JSON, and what else its sender knows about it.

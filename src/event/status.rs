@@ -13,7 +13,7 @@ pub enum Status {
     Pending,
     /// Claimed: a handler runs.
     Processing,
-    /// A run failed; the next one waits for its time.
+    /// A run failed or put the event off; the next one waits for its time.
     Retrying,
     /// Done. Final, unless somebody replays it.
     Completed,

@@ -35,6 +35,10 @@ impl Embedded {
         self.store.settle_async(claim, outcome).await
     }
 
+    pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
+        self.store.record_handled_async(claim, handler).await
+    }
+
     pub(crate) async fn work(&self) {
         self.store.work().await;
     }

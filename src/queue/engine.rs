@@ -43,10 +43,23 @@ impl Queue {
     /// Ends a claim. It waits for the disk only while the engine cannot take more without it.
     ///
     /// # Errors
-    /// `NotAllowed` if the claim is no longer in force: nothing changed, and nothing is to be done about it.
+    /// `NotAllowed` if the claim is no longer in force: no event changed, and nothing is to be done about it. The engine knows from it
+    /// that a run whose event was cancelled has ended.
     pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
         match self {
             Self::Embedded(engine) => engine.settle(claim, outcome).await,
+        }
+    }
+
+    /// Keeps that of several handlers of a claimed event the one of this name has succeeded: [`Claim::is_handled_by`] says so in the
+    /// event's next run. It waits for the disk as [`Queue::settle`] does.
+    ///
+    /// # Errors
+    /// `NotAllowed` if the claim is no longer in force; `InvalidInput` if the name is none, or one too many.
+    #[expect(dead_code, reason = "types with several handlers use it")]
+    pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
+        match self {
+            Self::Embedded(engine) => engine.record_handled(claim, handler).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The seam between the workers, who run handlers, and the engine, which keeps the events: what either may expect of the other.
 //!
 //! ```text
-//!   emit ──append──► ┌────────┐ ──claim──► run the handler ──settle──► Done | Retry | Fail | Cancel | Release
+//!   emit ──append──► ┌────────┐ ──claim──► run the handler ──settle──► Done | Retry | RetryAt | Snooze | Fail | Cancel | Release
 //!                    │ engine │
 //!                    └────────┘ ──work, next_due──► look again
 //! ```
@@ -17,16 +17,24 @@
 //!
 //! **One claim at a time.** A claimed event is in no other claim until it was settled, and a claim is known by its token: once another
 //! has ended it (a person cancelled the event, say), settling is refused with `NotAllowed` and changes nothing (R17). A claim that is
-//! never settled lasts as long as the process: the next one to open the engine finds the event claimable at once.
+//! never settled lasts as long as the process: the next one to open the engine finds the event claimable at once. So every claim is
+//! settled once its run has ended, whatever has become of the event.
+//!
+//! **Put off.** A run may put its event off (`RetryAt`, `Snooze`) to at most 30 days ahead: that is no failure and spends no retry, and
+//! the event keeps its key. It may happen 1,000 times since the event's reception or last replay; the next time it fails for good.
+//!
+//! **Several handlers.** Which of them have succeeded is kept by name with the event, and told in its later claims, until it is completed
+//! or cancelled; a replay of an event that has failed leaves it so.
 //!
 //! **Order.** Claims hand out the oldest first. Events of one key run one at a time, in the order of their arrival; while one waits for
-//! its retry the later ones wait too. An event that is cancelled while it runs frees its key at once, although its handler may take a
-//! while to end. Events of different keys, and those without one, promise no order among each other.
+//! its retry the later ones wait too. An event that is cancelled while it runs keeps its key until the run has ended, which
+//! settling says though it is refused, and is in no claim before that, even if it is replayed. Events of different keys, and those without one, promise no order among each other.
 //!
 //! **Claims are small.** At most as many events as were asked for: the workers ask for free slots only, so that nothing is claimed
 //! and then waits. A claim that has begun is awaited to its end, because what it claimed is known to nobody else.
 //!
-//! **Held.** The engine is told which types have a handler. Events of other types are never claimed and hold up nobody.
+//! **Held.** The engine is told which types have a handler. Events of other types are never claimed and hold up nobody:
+//! they wait, for 30 days by default, then they have failed; or are ended at once, completed or failed, as the engine was told.
 //!
 //! **Wake-ups.** `work` resolves when something may have become claimable since the last claim came back with less than it was asked
 //! for; nothing that happens between that claim and the call is missed. What will become claimable by time alone is told by `next_due`.

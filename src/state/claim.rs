@@ -1,14 +1,15 @@
 //! What may run next.
 //!
 //! Offered is what is ready, by rank: first come, first served over all types together, whatever is behind its key, waits or is
-//! held not being among it. Suspects (events during which the process died twice) run alone: offered when nothing runs, and while
-//! one runs nothing is offered. So that they come at all under load, but cannot starve the rest by killing the process again and
-//! again, ordinary events go first 256 times; then no more are offered until all have settled and a suspect has run.
+//! held not being among it. Suspects (events during which the process died twice) run alone: offered when nothing runs, not even what
+//! is left of a cancelled run, and while one runs nothing is offered. So that they come at all under load, but cannot starve the rest
+//! by killing the process again and again, ordinary events go first 256 times; then no more are offered until all have settled and a
+//! suspect has run.
 
 use crate::event::Moment;
-use crate::event::entry::Of;
-use crate::state::hash::low;
+use crate::event::entry::{Of, Token};
 use crate::state::machine::State;
+use crate::state::slot::descending;
 use crate::state::verdict::Offer;
 
 /// Ordinary runs that may begin while a suspect waits for its turn.
@@ -25,8 +26,7 @@ impl State {
             let woken = self.events.wake(now.steady, WAKE_COUNT_MAX);
             if let Some((at, alone)) = self.choose(durable) {
                 let slot = &self.events.slots[at];
-                let of = Of { seq: slot.seq, id_hash: low(slot.id()) };
-                return Some(Offer { of, place: slot.place(), attempt: u32::from(slot.attempt) + 1, alone });
+                return Some(Offer { of: slot.of(), place: slot.place(), attempt: u32::from(slot.attempt) + 1, alone });
             }
             if woken < WAKE_COUNT_MAX {
                 return None;
@@ -45,9 +45,28 @@ impl State {
         self.events.lanes.waiting.first().map(|(due, _)| due)
     }
 
+    /// The event received as `seq` was cancelled just now, but the run that `token` names goes on: until [`State::let_go`], or until
+    /// another process begins, neither it nor any other of its key is offered.
+    pub(crate) fn leave(&mut self, seq: u64, token: Token) {
+        debug_assert!(token.epoch == self.epoch, "what runs was started by this process");
+        self.events.leave(seq, token.started);
+    }
+
+    /// The run that `token` names has ended, however. Whether that makes a difference: it does where its event was cancelled.
+    pub(crate) fn let_go(&mut self, seq: u64, token: Token) -> bool {
+        token.epoch == self.epoch && self.events.let_go(seq, token.started)
+    }
+
     /// The events that killed the process too often: for each a `Condemned` is to be appended.
     pub(crate) fn condemned(&self) -> impl Iterator<Item = Of> {
-        self.events.lanes.condemned.from(0).map(|(seq, at)| Of { seq, id_hash: low(self.events.slots[at].id()) })
+        self.events.lanes.condemned.from(0).map(|(_, at)| self.events.slots[at].of())
+    }
+
+    /// The events that nobody handles, those first that came to be so first, by what they themselves tell: when they arrived, or when
+    /// a run of theirs last began; microseconds since 1970.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (Of, i64)> {
+        let held = self.events.lanes.held.from(0);
+        held.map(|(since, at)| (self.events.slots[at].of(), descending(since)))
     }
 
     /// Which to run next, and whether alone.
@@ -59,10 +78,12 @@ impl State {
         let is_durable = |(rank, _): &(u64, u32)| *rank <= durable;
         let ready = lanes.ready.first().filter(is_durable).map(|(_, at)| (at, false));
         let suspect = lanes.suspects.first().filter(is_durable).map(|(_, at)| (at, true));
-        let idle = lanes.in_flight.is_empty();
+        let is_left = !self.events.leftovers.is_empty();
+        let idle = lanes.in_flight.is_empty() && !is_left;
         match (ready, suspect) {
             (Some(ready), None) => Some(ready),
-            (Some(ready), Some(_)) if self.passed_over < SUSPECT_PATIENCE => Some(ready),
+            // What is left of a cancelled run may never end, so nobody waits for that but who must run alone.
+            (Some(ready), Some(_)) if is_left || self.passed_over < SUSPECT_PATIENCE => Some(ready),
             (_, Some(suspect)) if idle => Some(suspect),
             (_, Some(_)) | (None, None) => None,
         }

@@ -10,6 +10,7 @@ use crate::event::Status;
 use crate::state::index::Gap;
 use crate::state::keys::{self, Keys};
 use crate::state::lanes::Lanes;
+use crate::state::leftovers::Leftovers;
 use crate::state::slab::NONE;
 use crate::state::slot::{Arrival, Fact, Lane, Slot};
 use crate::state::slots::Slots;
@@ -28,6 +29,8 @@ pub(crate) struct Events {
     pub(crate) lanes: Lanes,
     pub(crate) types: Types,
     keys: Keys,
+    /// Runs of cancelled events that go on. They are of this process and no entry tells of them.
+    pub(crate) leftovers: Leftovers,
     /// So many deaths alone condemn; 0: none do.
     deaths_max: u8,
     /// Whether those that wait are still to be put where they belong.
@@ -38,7 +41,7 @@ impl Events {
     pub(crate) fn new(process_deaths_max: u32) -> Self {
         let deaths_max = u8::try_from(process_deaths_max.min(PROCESS_DEATHS_MAX)).expect("15 fits into a byte");
         let (slots, lanes, types, keys) = (Slots::new(), Lanes::new(), Types::new(), Keys::new());
-        Self { slots, lanes, types, keys, deaths_max, is_deferring: false }
+        Self { slots, lanes, types, keys, leftovers: Leftovers::new(), deaths_max, is_deferring: false }
     }
 
     /// From now on, until [`Events::arrange_all`], only who is in flight or finished is put where he belongs. Nothing was added yet.
@@ -117,9 +120,48 @@ impl Events {
         matches!(slot.status(), Status::Pending | Status::Retrying) && !self.types.is_handled(slot.kind())
     }
 
-    /// Whether others of its key come before it.
+    /// Whether others of its key come before it, or a run is left over that must end first: its own, or one of its key.
     pub(crate) fn is_behind(&self, at: u32) -> bool {
-        self.slots[at].is_linked() && !keys::is_first(&self.slots, at)
+        let slot = &self.slots[at];
+        let is_later = slot.is_linked() && !keys::is_first(&self.slots, at);
+        if self.leftovers.is_empty() {
+            return is_later;
+        }
+        let waits = matches!(slot.status(), Status::Pending | Status::Retrying) && !self.is_held(slot);
+        is_later || waits && (self.leftovers.has(slot.seq) || slot.is_linked() && self.leftovers.has_key(slot.key))
+    }
+
+    /// The event received as `seq` was cancelled, and the run that `started` names goes on.
+    pub(crate) fn leave(&mut self, seq: u64, started: u64) {
+        let Some(at) = self.slots.by_seq(seq) else { return };
+        let key = self.slots[at].key;
+        self.leftovers.insert(seq, key, started);
+        self.arrange_again(seq, key);
+    }
+
+    /// The run that `started` names has ended; whether it was left over.
+    pub(crate) fn let_go(&mut self, seq: u64, started: u64) -> bool {
+        let Some(key) = self.leftovers.remove(seq, started) else { return false };
+        self.arrange_again(seq, key);
+        true
+    }
+
+    /// No run is left over.
+    pub(crate) fn let_all_go(&mut self) {
+        while let Some((seq, started)) = self.leftovers.first() {
+            self.let_go(seq, started);
+        }
+    }
+
+    /// Puts where they belong those for whom a run that is left over makes a difference: the event, and the first of its key.
+    fn arrange_again(&mut self, seq: u64, key: u64) {
+        if self.is_deferring {
+            return;
+        }
+        let first = if key == 0 { None } else { self.keys.first(&self.slots, key) };
+        for at in [self.slots.by_seq(seq), first].into_iter().flatten() {
+            self.change(at, |_| ());
+        }
     }
 
     fn arrange(&mut self, at: u32) {

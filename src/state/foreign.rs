@@ -1,8 +1,8 @@
 //! Entries that nobody here wrote: in any order, about anything. None panics, and what is refused has changed nothing (R14).
 
 use crate::event::entry::{
-    Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released, Remembered,
-    RememberedId, Replayed, Started, Token, Totals, Wait,
+    Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Handled, Horizon, Mark, Of, Received, Released,
+    Remembered, RememberedId, Replayed, Snoozed, Started, Token, Totals, Wait,
 };
 use crate::event::{Moment, Place, Timestamp};
 use crate::state::chance::Chance;
@@ -22,7 +22,7 @@ fn foreign(chance: &mut Chance) -> Entry<'static> {
     let retry = Some(Wait { due: number(100).cast_signed(), delay: number(100) }).filter(|_| at % 2 == 0);
     let narrow = |number: u64| u32::try_from(number & 0xffff_ffff).unwrap();
     let horizon = Horizon { finished_before: number(9).cast_signed(), remembered_before: number(9).cast_signed() };
-    match number(24) {
+    match number(28) {
         0 => Entry::Begun(Begun { first_seq: 0, epoch: number(4) & 0xff, boot: number(2), at, predecessor: None }),
         1 => Entry::State(Totals { received: number(9), claims: u64::MAX, horizon, ..Totals::default() }),
         2 => Entry::Horizon(horizon),
@@ -54,7 +54,12 @@ fn foreign(chance: &mut Chance) -> Entry<'static> {
         19 => Entry::Released(Released { of, token, at }),
         20 => Entry::Replayed(Replayed { of, at }),
         21 => Entry::Cancelled(Cancelled { of, reason: "", at }),
-        _ => Entry::Condemned(Condemned { of, reason: "", at }),
+        22..24 => Entry::Condemned(Condemned { of, reason: "", at }),
+        24..26 => {
+            let wait = Wait { due: at, delay: number(100) };
+            Entry::Snoozed(Snoozed { of, token, at, wait, count: narrow(number(9)) })
+        }
+        _ => Entry::Handled(Handled { of, token, handler: id, at }),
     }
 }
 

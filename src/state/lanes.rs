@@ -3,11 +3,12 @@
 //! ```text
 //! ready, suspect   by rank: what may be offered       waiting    by the moment it waits for
 //! condemned        by seq                             in flight  by seq
-//! finished         by the moment it finished          behind, held, failed: in none, merely counted
+//! finished         by the moment it finished          held       by the moment of its arrival or last run
+//! behind, failed: in none, merely counted
 //! ```
 
 use crate::state::order::Order;
-use crate::state::slot::{Fact, Lane};
+use crate::state::slot::{Fact, Lane, ascending};
 use crate::state::slots::Slots;
 
 /// Who is in which lane.
@@ -21,7 +22,8 @@ pub(crate) struct Lanes {
     pub(crate) finished: Order,
     /// How many of those in flight were started alone.
     pub(crate) alone: u64,
-    held: u64,
+    pub(crate) held: Order,
+    held_count: u64,
     by_status: [u64; 6],
 }
 
@@ -35,14 +37,15 @@ impl Lanes {
             in_flight: Order::new(),
             finished: Order::new(),
             alone: 0,
-            held: 0,
+            held: Order::new(),
+            held_count: 0,
             by_status: [0; 6],
         }
     }
 
     /// How many are held, and how many of the others stand at each status.
     pub(crate) const fn counts(&self) -> (u64, [u64; 6]) {
-        (self.held, self.by_status)
+        (self.held_count, self.by_status)
     }
 
     /// Takes the event out of its lane; its fields must still be those with which it entered.
@@ -82,13 +85,14 @@ impl Lanes {
             Lane::Waiting => Some(&mut self.waiting),
             Lane::InFlight => Some(&mut self.in_flight),
             Lane::Finished => Some(&mut self.finished),
-            Lane::Out | Lane::Behind | Lane::Held | Lane::Failed => None,
+            Lane::Held => Some(&mut self.held),
+            Lane::Out | Lane::Behind | Lane::Failed => None,
         }
     }
 
     fn count_mut(&mut self, slots: &Slots, at: u32, lane: Lane) -> &mut u64 {
         if lane == Lane::Held {
-            return &mut self.held;
+            return &mut self.held_count;
         }
         self.by_status.get_mut(slots[at].status() as usize).expect("there is a count for each status")
     }
@@ -103,6 +107,7 @@ impl Lanes {
             (Lane::Waiting, &self.waiting),
             (Lane::InFlight, &self.in_flight),
             (Lane::Finished, &self.finished),
+            (Lane::Held, &self.held),
         ];
         for (lane, order) in orders {
             order.check();
@@ -123,7 +128,7 @@ impl Lanes {
                 _ => held += 1,
             }
         }
-        assert_eq!((held, by_status, alone), (self.held, self.by_status, self.alone), "events are counted");
+        assert_eq!((held, by_status, alone), (self.held_count, self.by_status, self.alone), "events are counted");
     }
 }
 
@@ -132,6 +137,7 @@ fn number(slots: &Slots, at: u32, lane: Lane) -> u64 {
     match lane {
         Lane::Ready | Lane::Suspect => slots.rank(at),
         Lane::Waiting | Lane::Finished => slots[at].when,
+        Lane::Held => ascending(slots[at].last_moved()),
         _ => slots[at].seq,
     }
 }

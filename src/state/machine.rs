@@ -117,6 +117,8 @@ impl State {
             Entry::Replayed(replayed) => self.replay(stamp, *replayed)?,
             Entry::Cancelled(cancelled) => self.cancel(stamp, cancelled)?,
             Entry::Condemned(condemned) => self.condemn(stamp, condemned)?,
+            Entry::Snoozed(snoozed) => self.snooze(stamp, *snoozed)?,
+            Entry::Handled(handled) => self.handle(stamp, *handled)?,
         };
         self.count(entry);
         self.closed = matches!(entry, Entry::Mark(Mark::Close));
@@ -193,6 +195,7 @@ impl State {
             }
             self.epoch = begun.epoch;
             self.passed_over = 0;
+            self.events.let_all_go();
         }
         self.boot = Some(begun.boot);
         Ok(Applied::Done)

@@ -4,7 +4,8 @@
 //!                    ┌────────────── State ──────────────┐
 //! (seq, entry) ─apply─► table ─► events ─┬─ slots   one per event, 112 bytes; by seq, id, body
 //!                    │                   ├─ lanes   ready, waiting, in flight, finished, …
-//!                    │                   └─ keys    rows of events that run one after another
+//!                    │                   ├─ keys    rows of events that run one after another
+//!                    │                   └─ leftovers   runs that go on although their events were cancelled
 //!                    ├─ memory    ids of forgotten events
 //!                    ├─ segments  which files are still needed, and how much of them
 //!                    └─ totals, epoch
@@ -33,6 +34,7 @@ mod index;
 mod judgement;
 mod keys;
 mod lanes;
+mod leftovers;
 mod machine;
 mod memory;
 mod order;

@@ -28,6 +28,17 @@ pub(super) struct Toy {
     pub(super) finished_at: Option<i64>,
     pub(super) error_at: Option<Place>,
     pub(super) last_seq: u64,
+    pub(super) snoozes: u32,
+    /// Names of its handlers that have succeeded.
+    pub(super) handled: Vec<String>,
+}
+
+/// A run that goes on although its event was cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) seq: u64,
+    pub(super) started: u64,
+    key: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +55,7 @@ pub(super) struct Model {
     pub(super) toys: Vec<Toy>,
     pub(super) ghosts: Vec<Ghost>,
     pub(super) handled: Handled,
+    pub(super) left: Vec<Left>,
     pub(super) epoch: u64,
     boot: Option<u64>,
     closed: bool,
@@ -68,6 +80,7 @@ impl Model {
             toys: Vec::new(),
             ghosts: Vec::new(),
             handled: Handled::All,
+            left: Vec::new(),
             epoch: 0,
             boot: None,
             closed: false,
@@ -91,6 +104,7 @@ impl Model {
                     toy.alone_deaths += u32::from(death && toy.alone);
                 }
                 (self.epoch, self.boot, self.passed_over) = (begun.epoch, Some(begun.boot), 0);
+                self.left.clear();
             }
             Entry::Begun(_) | Entry::State(_) | Entry::Mark(_) | Entry::Remembered(_) | Entry::Accepted(_) => {}
             Entry::Horizon(horizon) => self.forget(horizon.finished_before, horizon.remembered_before),
@@ -124,16 +138,38 @@ impl Model {
             finished_at: None,
             error_at: None,
             last_seq: seq,
+            snoozes: 0,
+            handled: Vec::new(),
         });
+    }
+
+    /// A cancelled event's run goes on.
+    pub(super) fn leave(&mut self, seq: u64, started: u64) {
+        let key = self.toys.iter().find(|toy| toy.seq == seq).unwrap().key.clone();
+        self.left.push(Left { seq, started, key });
     }
 
     fn change(&mut self, seq: u64, place: Place, entry: &Entry<'_>, now: Moment) {
         let suspects = !self.offerable(now, true).is_empty();
         let of = entry.of().expect("the rest are transitions").seq;
         let toy = self.toys.iter_mut().find(|toy| toy.seq == of).unwrap();
+        if let Entry::Handled(handled) = entry {
+            if !toy.handled.iter().any(|name| name == handled.handler) {
+                toy.handled.push(handled.handler.to_owned());
+            }
+            return;
+        }
         toy.last_seq = seq;
         toy.due = None;
+        if matches!(entry, Entry::Completed(_) | Entry::Cancelled(_)) {
+            (toy.snoozes, toy.handled) = (0, Vec::new());
+        }
         match entry {
+            Entry::Snoozed(snoozed) => {
+                (toy.status, toy.snoozes) = (Status::Retrying, snoozed.count);
+                let left = u64::try_from(snoozed.wait.due - now.wall.unix_micros()).unwrap_or(0);
+                toy.due = Some(now.steady + left).filter(|_| left > 0);
+            }
             Entry::Started(started) => {
                 (toy.status, toy.started, toy.attempt) = (Status::Processing, seq, started.attempt);
                 toy.alone = started.alone;
@@ -154,6 +190,7 @@ impl Model {
             Entry::Replayed(_) => {
                 (toy.status, toy.finished_at, toy.error_at) = (Status::Pending, None, None);
                 (toy.rank, toy.retry_count, toy.deaths, toy.alone_deaths) = (seq, 0, 0, 0);
+                toy.snoozes = 0;
             }
             Entry::Cancelled(cancelled) => {
                 (toy.status, toy.finished_at, toy.error_at) = (Status::Cancelled, Some(cancelled.at), Some(place));
@@ -195,8 +232,13 @@ impl Model {
         matches!(toy.status, Status::Pending | Status::Processing | Status::Retrying) && !self.is_held(toy) && !waits
     }
 
-    /// Whether another of its key comes first.
+    /// Whether another of its key comes first, or a run must end that is left over: its own, or one of its key.
     pub(super) fn is_behind(&self, toy: &Toy, now: Moment) -> bool {
+        let waits = matches!(toy.status, Status::Pending | Status::Retrying) && !self.is_held(toy);
+        let is_of_key = |left: &Left| left.key.is_some() && left.key == toy.key && self.holds_key(toy, now);
+        if waits && self.left.iter().any(|left| left.seq == toy.seq || is_of_key(left)) {
+            return true;
+        }
         let place = |toy: &Toy| (toy.status != Status::Processing, toy.rank);
         let before = |other: &&Toy| other.key == toy.key && place(other) < place(toy) && self.holds_key(other, now);
         toy.key.is_some() && self.holds_key(toy, now) && self.toys.iter().any(|other| before(&other))
@@ -226,10 +268,11 @@ impl Model {
             return None;
         }
         let first = |suspects| self.offerable(now, suspects).range(..=durable).next().map(|(_, toy)| toy.seq);
-        let idle = in_flight().next().is_none();
+        let is_left = !self.left.is_empty();
+        let idle = in_flight().next().is_none() && !is_left;
         match (first(false), first(true)) {
             (Some(ready), None) => Some((ready, false)),
-            (Some(ready), Some(_)) if self.passed_over < 256 => Some((ready, false)),
+            (Some(ready), Some(_)) if is_left || self.passed_over < 256 => Some((ready, false)),
             (_, Some(suspect)) if idle => Some((suspect, true)),
             _ => None,
         }

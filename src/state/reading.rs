@@ -16,6 +16,11 @@ impl State {
         self.memory.by_id(id_hash).map(|id| id.received_at)
     }
 
+    /// The hash by which the name of a handler is known in [`View::handled`].
+    pub(crate) fn handler(&self, name: &str) -> u64 {
+        self.hasher.key(name)
+    }
+
     /// Seq of the event with this id, live or retained.
     pub(crate) fn find(&self, id_hash: u128) -> Option<u64> {
         self.events.slots.by_id(id_hash).map(|at| self.events.slots[at].seq)
@@ -72,6 +77,8 @@ impl State {
             due: slot.due(),
             token: (status == Status::Processing).then_some(Token { epoch: self.epoch, started: slot.last_seq }),
             waits_behind_key: self.events.is_behind(at),
+            snoozes: self.events.slots.snoozes(at),
+            handled: self.events.slots.handled(at).to_vec(),
         }
     }
 }

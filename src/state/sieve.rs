@@ -137,7 +137,9 @@ impl Sieve {
             | Entry::Released(_)
             | Entry::Replayed(_)
             | Entry::Cancelled(_)
-            | Entry::Condemned(_) => self.sift_transition(state, grain, kept),
+            | Entry::Condemned(_)
+            | Entry::Snoozed(_)
+            | Entry::Handled(_) => self.sift_transition(state, grain, kept),
         }
     }
 

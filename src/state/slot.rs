@@ -17,8 +17,9 @@
 //! Retries wait in an order whose runs are two thirds full (18 instead of 13), and are not offered meanwhile. What few events have
 //! lies beside the slots: the place of an error text and the rank after a replay ([`crate::state::slots`]).
 
-use crate::event::entry::Flags;
+use crate::event::entry::{Flags, Of};
 use crate::event::{Place, Status};
+use crate::state::hash::low;
 use crate::state::slab::{NONE, Vacate};
 
 const _: () = assert!(size_of::<Slot>() == 112);
@@ -156,6 +157,16 @@ impl Slot {
 
     pub(crate) fn id(&self) -> u128 {
         whole(self.id)
+    }
+
+    /// How transitions name it.
+    pub(crate) fn of(&self) -> Of {
+        Of { seq: self.seq, id_hash: low(self.id()) }
+    }
+
+    /// When it arrived or, if that was later, when a run of it last began.
+    pub(crate) fn last_moved(&self) -> i64 {
+        self.received_at.max(self.last_attempt)
     }
 
     pub(crate) fn body(&self) -> Option<u128> {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::{Index as At, IndexMut as AtMut};
 
 use crate::event::Place;
+#[cfg(test)]
+use crate::event::limits;
 use crate::state::hash::low;
 use crate::state::index::{Gap, Index};
 use crate::state::order::Order;
@@ -27,6 +29,17 @@ pub(crate) struct Slots {
     /// Ranks of those that were replayed.
     ranks: BTreeMap<u32, u64>,
     errors: BTreeMap<u32, Place>,
+    /// What is known of those that were put off, or of whose handlers some have succeeded.
+    extras: BTreeMap<u32, Extras>,
+}
+
+/// What few events have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Extras {
+    /// How often it was put off since its reception or its last replay.
+    snoozes: u32,
+    /// Hashes of the names of its handlers that have succeeded, as many as are kept.
+    handled: Vec<u64>,
 }
 
 impl Slots {
@@ -39,6 +52,7 @@ impl Slots {
             by_body: Index::new(),
             ranks: BTreeMap::new(),
             errors: BTreeMap::new(),
+            extras: BTreeMap::new(),
         }
     }
 
@@ -73,6 +87,7 @@ impl Slots {
         if slot.is(Fact::HAS_ERROR) {
             self.errors.remove(&at);
         }
+        self.extras.remove(&at);
         slot
     }
 
@@ -145,6 +160,36 @@ impl Slots {
         self[at].set(Fact::HAS_ERROR, place.is_some());
     }
 
+    /// How often it was put off since its reception or its last replay.
+    pub(crate) fn snoozes(&self, at: u32) -> u32 {
+        self.extras.get(&at).map_or(0, |extras| extras.snoozes)
+    }
+
+    pub(crate) fn set_snoozes(&mut self, at: u32, snoozes: u32) {
+        if snoozes > 0 {
+            self.extras.entry(at).or_default().snoozes = snoozes;
+        } else if let Some(extras) = self.extras.get_mut(&at) {
+            extras.snoozes = 0;
+            if extras.handled.is_empty() {
+                self.extras.remove(&at);
+            }
+        }
+    }
+
+    /// Hashes of the names of its handlers that have succeeded.
+    pub(crate) fn handled(&self, at: u32) -> &[u64] {
+        self.extras.get(&at).map_or(&[], |extras| &extras.handled)
+    }
+
+    pub(crate) fn add_handled(&mut self, at: u32, handler: u64) {
+        self.extras.entry(at).or_default().handled.push(handler);
+    }
+
+    /// It was never put off, and none of its handlers has succeeded.
+    pub(crate) fn forget_extras(&mut self, at: u32) {
+        self.extras.remove(&at);
+    }
+
     /// Panics if an index does not lead to every slot, or leads elsewhere.
     #[cfg(test)]
     pub(crate) fn check(&self) {
@@ -162,6 +207,10 @@ impl Slots {
             assert_eq!(slot.is(Fact::RERANKED), self.ranks.contains_key(&at), "a rank belongs to seq {}", slot.seq);
             errors += usize::from(slot.is(Fact::HAS_ERROR));
             assert_eq!(slot.is(Fact::HAS_ERROR), self.errors.contains_key(&at), "an error belongs to seq {}", slot.seq);
+        }
+        for (at, extras) in &self.extras {
+            assert!(self.slab.lookup(*at).is_some(), "what few events have is theirs");
+            assert!(*extras != Extras::default() && extras.handled.len() <= limits::HANDLERS_MAX, "{extras:?}");
         }
         let lens = [self.by_seq.len(), self.by_id.len(), self.by_body.len(), self.ranks.len(), self.errors.len()];
         assert_eq!(lens, [self.len(), self.len(), bodies, ranks, errors], "no index holds more than the slots");

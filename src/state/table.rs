@@ -12,6 +12,8 @@
 //! replayed      –        –           –           pending     pending    pending    pending
 //! cancelled     –        cancelled   cancelled   cancelled   –          cancelled  –
 //! condemned     –        failed      –           failed      –          –          –
+//! snoozed       –        –           retrying    –           –          –          –
+//! handled       –        –           processing  –           –          –          –
 //! ```
 //!
 //! A dash is illegal: found in a log it is damage or our mistake, asked for by a caller it is refused.
@@ -36,6 +38,10 @@ pub(crate) enum Step {
     Replayed,
     Cancelled,
     Condemned,
+    /// The run put its event off.
+    Snoozed,
+    /// One of its handlers has succeeded, and it goes on.
+    Handled,
 }
 
 impl fmt::Display for Step {
@@ -50,6 +56,8 @@ impl fmt::Display for Step {
             Self::Replayed => "replayed",
             Self::Cancelled => "cancelled",
             Self::Condemned => "condemned",
+            Self::Snoozed => "snoozed",
+            Self::Handled => "handled",
         })
     }
 }
@@ -67,7 +75,8 @@ pub(crate) const fn next(from: Option<Status>, step: Step) -> Option<Status> {
             Processing | Completed | Failed | Cancelled => None,
         },
         Step::Completed => if_processing(from, Completed),
-        Step::FailedAgain => if_processing(from, Retrying),
+        Step::FailedAgain | Step::Snoozed => if_processing(from, Retrying),
+        Step::Handled => if_processing(from, Processing),
         Step::Failed => if_processing(from, Failed),
         Step::Released | Step::Died => if_processing(from, Pending),
         Step::Replayed => match from {
@@ -95,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_table_is_the_one_that_is_drawn() {
-        const STEPS: [Step; 10] = [
+        const STEPS: [Step; 12] = [
             Step::Received,
             Step::Started,
             Step::Completed,
@@ -106,6 +115,8 @@ mod tests {
             Step::Replayed,
             Step::Cancelled,
             Step::Condemned,
+            Step::Snoozed,
+            Step::Handled,
         ];
         let from: Vec<Option<Status>> = [
             None,

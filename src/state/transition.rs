@@ -2,8 +2,10 @@
 //!
 //! Each method judges first and changes afterwards: an entry that is refused has changed nothing.
 
-use crate::event::Status;
-use crate::event::entry::{Cancelled, Completed, Condemned, Failed, Of, Released, Replayed, Started, Token};
+use crate::event::entry::{
+    Cancelled, Completed, Condemned, Failed, Handled, Of, Released, Replayed, Snoozed, Started, Token,
+};
+use crate::event::{Status, limits};
 use crate::state::gist::Gist;
 use crate::state::hash::low;
 use crate::state::machine::{Stamp, State};
@@ -70,6 +72,7 @@ impl State {
         self.change(stamp, completed.of, Step::Completed, Some(completed.token), |slots, at| {
             slots[at].set_finished_at(completed.at);
             slots.set_error_at(at, None);
+            slots.forget_extras(at);
         })
     }
 
@@ -98,11 +101,38 @@ impl State {
             slot.set_due(None);
             slots.set_error_at(at, None);
             slots.set_rank(at, stamp.seq);
+            slots.set_snoozes(at, 0);
         })
     }
 
     pub(super) fn cancel(&mut self, stamp: Stamp, cancelled: &Cancelled<'_>) -> Result<Applied, Illegal> {
         self.give_up(stamp, cancelled.of, Step::Cancelled, cancelled.at)
+    }
+
+    pub(super) fn snooze(&mut self, stamp: Stamp, snoozed: Snoozed) -> Result<Applied, Illegal> {
+        self.change(stamp, snoozed.of, Step::Snoozed, Some(snoozed.token), |slots, at| {
+            slots[at].set_due(due_by(stamp, snoozed.wait.due, snoozed.wait.delay));
+            slots.set_snoozes(at, snoozed.count);
+        })
+    }
+
+    /// The run goes on under its token, so the entry that started it stays the event's last.
+    pub(super) fn handle(&mut self, stamp: Stamp, handled: Handled<'_>) -> Result<Applied, Illegal> {
+        let of = handled.of;
+        let Some((at, _)) = self.judge_change(stamp, of, Step::Handled, Some(handled.token))? else {
+            return Ok(Applied::Orphan { of_seq: of.seq });
+        };
+        let name = self.handler(handled.handler);
+        let known = self.events.slots.handled(at);
+        if !known.contains(&name) {
+            if known.len() >= limits::HANDLERS_MAX {
+                return Err(stamp.illegal(Reason::Handlers { of_seq: of.seq }));
+            }
+            self.events.slots.add_handled(at, name);
+        }
+        self.events.slots.note(of.seq, at);
+        self.segments.refer(stamp.place, self.events.slots[at].place().segment, stamp.seq);
+        Ok(Applied::Done)
     }
 
     pub(super) fn condemn(&mut self, stamp: Stamp, condemned: &Condemned<'_>) -> Result<Applied, Illegal> {
@@ -111,6 +141,9 @@ impl State {
 
     fn give_up(&mut self, stamp: Stamp, of: Of, step: Step, finished_at: i64) -> Result<Applied, Illegal> {
         self.change(stamp, of, step, None, |slots, at| {
+            if step == Step::Cancelled {
+                slots.forget_extras(at);
+            }
             slots[at].set_finished_at(finished_at);
             slots.set_error_at(at, Some(stamp.place));
         })
@@ -125,20 +158,11 @@ impl State {
         token: Option<Token>,
         change: impl FnOnce(&mut Slots, u32),
     ) -> Result<Applied, Illegal> {
-        let Some(at) = self.subject(stamp, of)? else {
+        let Some((at, next)) = self.judge_change(stamp, of, step, token)? else {
             return Ok(Applied::Orphan { of_seq: of.seq });
         };
-        let slot = &self.events.slots[at];
-        let (status, reception) = (slot.status(), slot.place().segment);
-        let Some(next) = table::next(Some(status), step) else {
-            return Err(stamp.illegal(Reason::Step { of_seq: of.seq, status, step }));
-        };
-        let expected = Token { epoch: self.epoch, started: slot.last_seq };
-        if let Some(found) = token.filter(|token| *token != expected) {
-            return Err(stamp.illegal(Reason::Token { of_seq: of.seq, expected, found }));
-        }
         self.events.slots.note(of.seq, at);
-        self.segments.refer(stamp.place, reception, stamp.seq);
+        self.segments.refer(stamp.place, self.events.slots[at].place().segment, stamp.seq);
         self.events.change(at, |slots| {
             let slot = &mut slots[at];
             slot.set_status(next);
@@ -148,6 +172,27 @@ impl State {
         });
         debug_assert!(next != Status::Processing || self.events.slots[at].due().is_none(), "what runs does not wait");
         Ok(Applied::Done)
+    }
+
+    /// The event that a transition is about, if it is known, and where it stands afterwards.
+    fn judge_change(
+        &self,
+        stamp: Stamp,
+        of: Of,
+        step: Step,
+        token: Option<Token>,
+    ) -> Result<Option<(u32, Status)>, Illegal> {
+        let Some(at) = self.subject(stamp, of)? else { return Ok(None) };
+        let slot = &self.events.slots[at];
+        let status = slot.status();
+        let Some(next) = table::next(Some(status), step) else {
+            return Err(stamp.illegal(Reason::Step { of_seq: of.seq, status, step }));
+        };
+        let expected = Token { epoch: self.epoch, started: slot.last_seq };
+        match token.filter(|token| *token != expected) {
+            Some(found) => Err(stamp.illegal(Reason::Token { of_seq: of.seq, expected, found })),
+            None => Ok(Some((at, next))),
+        }
     }
 
     /// The event that a transition is about, if it is known.

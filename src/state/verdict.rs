@@ -37,6 +37,8 @@ pub(crate) enum Reason {
     Step { of_seq: u64, status: Status, step: Step },
     #[error("it settles claim {}.{} of event {of_seq}, which runs under claim {}.{}", found.epoch, found.started, expected.epoch, expected.started)]
     Token { of_seq: u64, expected: Token, found: Token },
+    #[error("event {of_seq} has more handlers that succeeded than are kept")]
+    Handlers { of_seq: u64 },
     #[error("its id is that of event {seq}")]
     TakenId { seq: u64 },
     #[error("the log has more event types than can be numbered")]

@@ -36,8 +36,12 @@ pub(crate) struct View {
     pub(crate) due: Option<u64>,
     /// What the present run is known by.
     pub(crate) token: Option<Token>,
-    /// Whether others of its key come first.
+    /// Whether others of its key come first, or what is left of a cancelled run of its key or its own.
     pub(crate) waits_behind_key: bool,
+    /// How often it was put off since its reception or its last replay.
+    pub(crate) snoozes: u32,
+    /// Hashes of the names of its handlers that have succeeded, as [`State::handler`](crate::state::State::handler) gives them.
+    pub(crate) handled: Vec<u64>,
 }
 
 impl View {

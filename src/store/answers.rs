@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::event::entry::Token;
 use crate::event::{Event, Status, Timestamp};
+use crate::state::IdHasher;
 
 /// The answer to an append: the event is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub struct Claim {
     pub(crate) event: Event,
     pub(crate) attempt: u32,
     pub(crate) token: Token,
+    /// The hashes of the names of its handlers that had succeeded.
+    pub(crate) handled: Vec<u64>,
+    /// Gives those hashes.
+    pub(crate) hasher: IdHasher,
 }
 
 impl Claim {
@@ -44,6 +49,12 @@ impl Claim {
     /// Which run this is, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether the handler of this name had succeeded in an earlier run of the event, and need not run again: see
+    /// [`Store::record_handled`](crate::Store::record_handled).
+    pub fn is_handled_by(&self, handler: &str) -> bool {
+        self.handled.contains(&self.hasher.key(handler))
     }
 
     /// Whether a failure of this run is final.
@@ -98,8 +109,9 @@ impl Filter {
 pub struct HistoryEntry {
     /// The number of its record.
     pub seq: u64,
-    /// What happened: `received`, `started`, `completed`, `failed`, `released`, `replayed`, `cancelled`, `condemned`; or `interrupted`, where
-    /// a process began while it ran: then the number is that of the process start.
+    /// What happened: `received`, `started`, `handled` (one of several handlers succeeded), `completed`, `failed`, `snoozed`, `released`,
+    /// `replayed`, `cancelled`, `condemned`; or `interrupted`, where a process began while it ran: then the number is that of the
+    /// process start. What was `handled` in a run is shown once something else has happened to the event.
     pub what: String,
     /// Where the event stood afterwards.
     pub status: Status,
@@ -107,7 +119,7 @@ pub struct HistoryEntry {
     pub at: Timestamp,
     /// Which run it belongs to, counted from 1.
     pub attempt: Option<u32>,
-    /// The error or the reason.
+    /// The error or the reason; of `handled` the name of the handler.
     pub message: Option<String>,
     /// When it is to be tried again.
     pub retry_at: Option<Timestamp>,
@@ -129,6 +141,8 @@ pub struct Replay {
 pub struct CompactionReport {
     /// Finished events that were forgotten.
     pub events_forgotten: u64,
+    /// Held events for which no handler came in time, and which have failed for good now.
+    pub events_expired: u64,
     /// Segments that were deleted.
     pub segments_deleted: u64,
     /// Segments of which what was left was written anew, neighbours together.

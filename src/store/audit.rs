@@ -512,6 +512,13 @@ pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
             say("lost_to", accepted.last_seq.into());
             say("reason", accepted.reason.into());
         }
+        Entry::Snoozed(snoozed) => {
+            say("retry_at", time(snoozed.wait.due));
+            say("count", snoozed.count.into());
+        }
+        Entry::Handled(handled) => {
+            say("handler", handled.handler.into());
+        }
         Entry::Completed(_) | Entry::Released(_) | Entry::Replayed(_) => {}
     }
 }

@@ -27,7 +27,7 @@ impl Fold {
             Entry::Begun(begun) => self.begin(begun.epoch),
             Entry::State(totals) => self.forget(totals.horizon.finished_before),
             Entry::Horizon(horizon) => self.forget(horizon.finished_before),
-            Entry::Mark(_) | Entry::Remembered(_) | Entry::Accepted(_) => {}
+            Entry::Mark(_) | Entry::Remembered(_) | Entry::Accepted(_) | Entry::Handled(_) => {}
             Entry::Received(_) => {
                 self.events.insert(seq, Status::Pending);
             }
@@ -35,6 +35,7 @@ impl Fold {
             Entry::Completed(completed) => self.stand(completed.of, Status::Completed, Some(completed.at)),
             Entry::Failed(failed) if failed.retry.is_some() => self.stand(failed.of, Status::Retrying, None),
             Entry::Failed(failed) => self.stand(failed.of, Status::Failed, None),
+            Entry::Snoozed(snoozed) => self.stand(snoozed.of, Status::Retrying, None),
             Entry::Released(released) => self.stand(released.of, Status::Pending, None),
             Entry::Replayed(replayed) => self.stand(replayed.of, Status::Pending, None),
             Entry::Cancelled(cancelled) => self.stand(cancelled.of, Status::Cancelled, Some(cancelled.at)),

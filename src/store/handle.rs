@@ -17,7 +17,7 @@ use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
 use crate::store::reception::{Decision, Fate, Ids, Prepared};
-use crate::store::runs::Claimed;
+use crate::store::runs::{Claimed, Settled};
 use crate::store::verify::{Verification, verify};
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
@@ -246,7 +246,8 @@ impl Store {
         for Claimed { view, token } in claimed {
             let outcome = match self.shared().read_event(&view) {
                 Ok(event) => {
-                    claims.push(Claim { event, attempt: view.attempt, token });
+                    let hasher = self.shared().hasher;
+                    claims.push(Claim { event, attempt: view.attempt, token, handled: view.handled, hasher });
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => Outcome::Fail(format!("damaged: {error}")),
@@ -261,14 +262,45 @@ impl Store {
 
     /// Says how the run of a claim ended. It is durable within 10 ms; [`Outcome::Cancel`] is so once this returns.
     ///
+    /// To be called even if the event was cancelled meanwhile: only then may it, and the next of its key, be claimed again.
+    ///
     /// # Errors
     /// [`ErrorKind::NotAllowed`]: the claim no longer holds, because the event was cancelled or replayed meanwhile, or another
     /// process start claimed it. Otherwise as [`Store::claim`].
     pub fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
         let waits = matches!(outcome, Outcome::Cancel(_));
-        let settled = self.shared().step(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now))?;
-        self.shared().wake_workers();
+        let settled = self.shared().step(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now));
+        let settled = self.settled(claim, settled)?;
         if waits { self.shared().wait(settled.seq, Level::Durable) } else { Ok(()) }
+    }
+
+    /// Tells those who wait for work that a run has ended, also where its outcome is of no account any more.
+    pub(super) fn settled(&self, claim: &Claim, settled: Result<Settled, Error>) -> Result<Settled, Error> {
+        match &settled {
+            Ok(_) => self.shared().wake_workers(),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(claim),
+            Err(_) => {}
+        }
+        settled
+    }
+
+    /// The run of a claim has ended, though its event may have been cancelled before: what it kept from being claimed is free. Nothing
+    /// happens where that is so already. Settling does this by itself.
+    pub(crate) fn let_go(&self, claim: &Claim) {
+        if self.shared().desk().core.state.let_go(claim.event.seq(), claim.token) {
+            self.shared().wake_workers();
+        }
+    }
+
+    /// Keeps that one of several handlers of a claimed event has succeeded, by its name of 1 to 128 bytes, at most 64 of an event; the run
+    /// goes on. Should it fail, or its process die, the next claim says so ([`Claim::is_handled_by`]), and that handler need not run
+    /// again. It is forgotten once the event is completed or cancelled; a replay of one that has failed leaves it as it is. Durable within
+    /// 10 ms; lost with the process before, the handler runs again. The same name again changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`]: the name is out of bounds, or one more than 64. Otherwise as [`Store::settle`].
+    pub fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
+        self.shared().step(|core, now| core.record_handled(claim.event.seq(), claim.token, handler, now))
     }
 
     /// Lets events run anew: retries start from 0, and each joins the end of its key. What may not be replayed is named, and the
@@ -325,8 +357,9 @@ impl Store {
         self.shared().desk().core.state.find(self.shared().hasher.id(id))
     }
 
-    /// Calls an event off, for this reason. A handler that runs it goes on, but its verdict no longer counts: its key is free, so the
-    /// next event of the key may run beside what is left of that run. Durable once this returns.
+    /// Calls an event off, for this reason. A handler that runs it goes on, but its verdict no longer counts. Until that run ends,
+    /// which whoever claimed it says by settling, the event keeps its key and is not claimed again, even if it is replayed; another
+    /// process that opens the store need not wait for it. Durable once this returns.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]: there is no such event. [`ErrorKind::NotAllowed`]: it is completed or cancelled already. Otherwise

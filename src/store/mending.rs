@@ -115,6 +115,8 @@ impl<'l> Mending<'l> {
             Entry::Failed(failed) => (Step::Failed, Some(failed.token)),
             Entry::Released(released) => (Step::Released, Some(released.token)),
             Entry::Replayed(_) => (Step::Replayed, None),
+            Entry::Snoozed(snoozed) => (Step::Snoozed, Some(snoozed.token)),
+            Entry::Handled(handled) => (Step::Handled, Some(handled.token)),
             Entry::Cancelled(_) => (Step::Cancelled, None),
             _ => (Step::Condemned, None),
         };
@@ -129,7 +131,10 @@ impl<'l> Mending<'l> {
         }
         let status = next(Some(self.life(of)?.status), step).ok_or(LeftOut::Untold)?;
         let attempt = if let Entry::Started(started) = entry { Some(started.attempt) } else { None };
-        self.stand(of, status, seq, attempt);
+        // What started a run stays the event's last record while it runs.
+        if step != Step::Handled {
+            self.stand(of, status, seq, attempt);
+        }
         if token.is_some() {
             self.last_of_epoch = self.last_of_epoch.max(seq);
         }

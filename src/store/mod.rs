@@ -75,7 +75,7 @@ pub use backup::{Backup, backup};
 pub use handle::Store;
 #[cfg(feature = "service")]
 pub(crate) use open::check_unlocked;
-pub use options::StoreOptions;
+pub use options::{StoreOptions, Unhandled};
 pub use reader::{LogEntry, LogItem, Reader};
 pub use salvage::{Acceptance, LostEvent, LostRange, Salvage, UncertainEvent, salvage};
 pub use verify::{CutTail, Problem, Verification, verify};

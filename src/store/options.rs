@@ -16,9 +16,25 @@ pub struct StoreOptions {
     pub(crate) dedup_max: usize,
     pub(crate) log_bytes_max: u64,
     pub(crate) process_deaths_max: u32,
+    pub(crate) unhandled: Unhandled,
+    pub(crate) held_age_max: Duration,
     pub(crate) sync_delay: Duration,
     pub(crate) compaction_interval: Duration,
     pub(crate) scrub_interval: Duration,
+}
+
+/// What becomes of events whose type has no handler.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unhandled {
+    /// They are held, counted apart, and run once there is a handler; after [`StoreOptions::held_age_max`] they have failed for good.
+    #[default]
+    Hold,
+    /// They are completed without a handler, soon after their arrival: for whoever subscribes to more than it handles. A handler that
+    /// comes later sees none of them, unless somebody replays them.
+    Complete,
+    /// They fail for good, soon after their arrival, and wait for a person: for whoever handles all that may come.
+    Fail,
 }
 
 impl Default for StoreOptions {
@@ -32,6 +48,8 @@ impl Default for StoreOptions {
             dedup_max: 4_000_000,
             log_bytes_max: 0,
             process_deaths_max: 3,
+            unhandled: Unhandled::Hold,
+            held_age_max: Duration::from_hours(30 * 24),
             sync_delay: Duration::from_millis(10),
             compaction_interval: Duration::from_hours(1),
             scrub_interval: Duration::from_hours(7 * 24),
@@ -99,6 +117,23 @@ impl StoreOptions {
         self
     }
 
+    /// What becomes of events whose type has no handler: [`Unhandled::Hold`] by default. It is asked only where somebody says which
+    /// types have one, as an [`EventManager`](crate::EventManager) with workers does; in a store without, all types have.
+    #[must_use]
+    pub fn unhandled(mut self, unhandled: Unhandled) -> Self {
+        self.unhandled = unhandled;
+        self
+    }
+
+    /// How long events of a type without a handler are held, counted from their arrival or from when a run of theirs last began: 1 s to
+    /// 10 years, 30 days by default. Older ones have failed for good, because there is no handler, and wait for a person. Retention sees
+    /// to it, every hour and at [`crate::Store::compact`].
+    #[must_use]
+    pub fn held_age_max(mut self, age: Duration) -> Self {
+        self.held_age_max = age;
+        self
+    }
+
     /// How often the whole log is read to find rot before anybody needs the bytes: 1 hour to 10 years, 7 days by default. It reads
     /// 16 MiB a second at most; a process that ends sooner has read a part.
     #[must_use]
@@ -120,6 +155,7 @@ impl StoreOptions {
             bounded("log_bytes_max", self.log_bytes_max, 4 * self.segment_bytes, u64::MAX)?;
         }
         bounded_time("scrub_interval", self.scrub_interval, HOUR, YEARS)?;
+        bounded_time("held_age_max", self.held_age_max, Duration::from_secs(1), YEARS)?;
         bounded("process_deaths_max", self.process_deaths_max, 0, 15)
     }
 
@@ -158,6 +194,7 @@ mod tests {
             (options().max_event_age(Duration::ZERO), "max_event_age"),
             (options().dedup_max(100_000_001), "dedup_max is 100000001; it must be from 0 to 100000000"),
             (options().log_bytes_max(1), "log_bytes_max is 1; it must be from 268435456"),
+            (options().held_age_max(Duration::ZERO), "held_age_max is 0ns; it must be from 1s to"),
             (options().scrub_interval(Duration::ZERO), "scrub_interval is 0ns; it must be from 3600s"),
         ] {
             let error = options.validate().unwrap_err();

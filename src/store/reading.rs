@@ -205,12 +205,13 @@ fn event(view: &View, received: &Received<'_>, error_message: Option<String>) ->
     }))
 }
 
-/// The error or reason that an entry carries.
+/// The error, the reason or the name that an entry carries.
 fn message_of<'a>(entry: &Entry<'a>) -> Option<&'a str> {
     match entry {
         Entry::Failed(failed) => Some(failed.error),
         Entry::Cancelled(cancelled) => Some(cancelled.reason),
         Entry::Condemned(condemned) => Some(condemned.reason),
+        Entry::Handled(handled) => Some(handled.handler),
         _ => None,
     }
 }
@@ -247,7 +248,11 @@ impl Visitor for Steps<'_> {
         if let Entry::Started(started) = &entry {
             self.epoch = started.epoch;
         }
-        let retry = if let Entry::Failed(failed) = &entry { failed.retry } else { None };
+        let retry = match &entry {
+            Entry::Failed(failed) => failed.retry,
+            Entry::Snoozed(snoozed) => Some(snoozed.wait),
+            _ => None,
+        };
         let attempt = if let Entry::Started(started) = &entry { Some(started.attempt) } else { None };
         self.found.push(HistoryEntry {
             seq: record.seq,
@@ -265,7 +270,8 @@ impl Visitor for Steps<'_> {
 /// Where an event stands after an entry about it.
 fn status_after(entry: &Entry<'_>) -> Status {
     match entry {
-        Entry::Started(_) => Status::Processing,
+        Entry::Started(_) | Entry::Handled(_) => Status::Processing,
+        Entry::Snoozed(_) => Status::Retrying,
         Entry::Completed(_) => Status::Completed,
         Entry::Failed(failed) if failed.retry.is_some() => Status::Retrying,
         Entry::Failed(_) | Entry::Condemned(_) => Status::Failed,
@@ -283,9 +289,17 @@ impl Steps<'_> {
         matches!(entry, Entry::Begun(begun) if runs && was_there && begun.epoch > self.epoch)
     }
 
-    /// The run that an ending belongs to: the last that started.
+    /// The run that an ending, or what one of its handlers did, belongs to: the last that started.
     fn attempt_of(&self, entry: &Entry<'_>) -> Option<u32> {
-        let ends_a_run = matches!(entry, Entry::Completed(_) | Entry::Failed(_) | Entry::Released(_) | Entry::Begun(_));
-        if ends_a_run { self.found.iter().rev().find_map(|step| step.attempt) } else { None }
+        let is_of_a_run = matches!(
+            entry,
+            Entry::Completed(_)
+                | Entry::Failed(_)
+                | Entry::Released(_)
+                | Entry::Snoozed(_)
+                | Entry::Handled(_)
+                | Entry::Begun(_)
+        );
+        if is_of_a_run { self.found.iter().rev().find_map(|step| step.attempt) } else { None }
     }
 }

@@ -393,6 +393,8 @@ pub(crate) fn at_of(entry: &Entry<'_>) -> Option<i64> {
         Entry::Replayed(replayed) => Some(replayed.at),
         Entry::Cancelled(cancelled) => Some(cancelled.at),
         Entry::Condemned(condemned) => Some(condemned.at),
+        Entry::Snoozed(snoozed) => Some(snoozed.at),
+        Entry::Handled(handled) => Some(handled.at),
         Entry::Accepted(accepted) => Some(accepted.at),
         Entry::State(_) | Entry::Mark(_) | Entry::Horizon(_) | Entry::Remembered(_) => None,
     }

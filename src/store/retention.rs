@@ -1,6 +1,7 @@
 //! Retention: forgetting what finished long ago, and deleting the segments that nothing needs any more.
 //!
 //! ```text
+//! held too long ─► Condemned
 //! Horizon ─► durable ─► which sealed segments are dead? ─► manifest replaced ─► files deleted
 //!                       which are mostly dead, or small? ─► written anew ([`super::compaction`])
 //! ```
@@ -25,6 +26,8 @@ use crate::store::failure::{of_env, of_log};
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
 const EVENTS_PER_STEP: usize = 4 * 1024;
+/// At most so many held events fail together while the lock is held.
+const HELD_PER_STEP: usize = 512;
 /// At most so many ids are appended again while the lock is held.
 const IDS_PER_STEP: u64 = 2 * 1024;
 /// Ids that one record remembers, unless segments are so short that fewer fit.
@@ -39,6 +42,7 @@ impl Shared {
         self.desk().core.check_open()?;
         let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
         if report.suspended.is_none() {
+            report.events_expired = self.expire_held()?;
             report.events_forgotten = self.forget()?;
         }
         self.free(&mut report, Thrift::Half)?;
@@ -136,6 +140,19 @@ impl Shared {
         let horizon = self.desk().core.state.totals().horizon;
         let behind = now.wall.unix_micros() < horizon.finished_before;
         behind.then(|| "the clock is behind an earlier horizon; retention rests until it has caught up".to_owned())
+    }
+
+    /// Fails the events that were held for too long; returns how many.
+    fn expire_held(&self) -> Result<u64, Error> {
+        let mut expired = 0;
+        loop {
+            let (count, seq) = self.step(|core, now| core.expire_held(HELD_PER_STEP, now))?;
+            self.wait(seq, Level::Durable)?;
+            expired += count as u64;
+            if count == 0 {
+                return Ok(expired);
+            }
+        }
     }
 
     /// Appends the horizon that the ages in force give; returns how many events it forgot.

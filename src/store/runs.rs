@@ -1,13 +1,22 @@
-//! Steps of an event's runs: claimed, settled, replayed, cancelled, given up.
+//! Steps of an event's runs: claimed, settled, put off, replayed, cancelled, given up; and what becomes of events that nobody handles.
+
+use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::backoff::Backoff;
 use crate::event::entry::{
-    Cancelled, Completed, Condemned, Entry, Failed, Of, Released, Replayed, Started, Token, Wait,
+    Cancelled, Completed, Condemned, Entry, Failed, Handled, Of, Released, Replayed, Snoozed, Started, Token, Wait,
 };
 use crate::event::{Moment, Outcome, limits};
 use crate::state::View;
 use crate::store::core::{Core, Refused, Salts, Urgency};
+use crate::store::options::Unhandled;
+
+/// So many held events are ended together, under the lock.
+const UNHANDLED_PER_CLAIM: usize = 256;
+
+/// Why an event fails whose runs only ever put it off.
+const PUT_OFF_TOO_OFTEN: &str = "its runs have put it off 1000 times since it arrived or was last replayed, and this one did so again: no more is allowed";
 
 /// An event that was claimed; its body is still on the disk.
 #[derive(Debug, Clone)]
@@ -28,6 +37,7 @@ impl Core {
     pub(crate) fn claim(&mut self, count: usize, now: Moment) -> Result<Vec<Claimed>, Refused> {
         self.check_open()?;
         while self.condemn_next(now)? {}
+        self.end_unhandled(UNHANDLED_PER_CLAIM, now)?;
         let mut claimed = Vec::new();
         while claimed.len() < count {
             let durable = self.durable();
@@ -65,6 +75,8 @@ impl Core {
             Outcome::Fail(error) => Entry::Failed(Failed { of, token, error: bounded(error), at, retry: None }),
             Outcome::Cancel(reason) => Entry::Cancelled(Cancelled { of, reason: bounded(reason), at }),
             Outcome::Release => Entry::Released(Released { of, token, at }),
+            Outcome::RetryAt(time) => snoozed(&view, token, time.saturating_since(now.wall), now),
+            Outcome::Snooze(wait) => snoozed(&view, token, *wait, now),
         };
         let seq = self.append(&entry, Urgency::Transition, now)?;
         Ok(Settled { seq })
@@ -74,6 +86,24 @@ impl Core {
     /// forgotten with the next segment, as if it had finished long ago.
     fn ended_at(&self, now: Moment) -> i64 {
         now.wall.unix_micros().max(self.state.totals().horizon.finished_before)
+    }
+
+    /// Keeps that, of several handlers of the event whose run `token` names, the one of this name has succeeded (R17).
+    pub(crate) fn record_handled(&mut self, of: u64, token: Token, handler: &str, now: Moment) -> Result<(), Refused> {
+        check_handler(handler)?;
+        let view = self.state.judge_settle(of, token).map_err(|refused| not_allowed(&refused))?;
+        if view.handled.contains(&self.state.handler(handler)) {
+            return Ok(());
+        }
+        if view.handled.len() >= limits::HANDLERS_MAX {
+            let text = format!(
+                "the handler {handler:?} cannot be kept as having succeeded: event {of} has {} already, and more are not kept",
+                limits::HANDLERS_MAX
+            );
+            return Err(Error::invalid(text).into());
+        }
+        let entry = Entry::Handled(Handled { of: view.of(), token, handler, at: now.wall.unix_micros() });
+        self.append(&entry, Urgency::Transition, now).map(drop)
     }
 
     /// When the event runs again after the failure of its present run; none: its retries are spent.
@@ -98,7 +128,71 @@ impl Core {
     pub(crate) fn cancel(&mut self, seq: u64, reason: &str, now: Moment) -> Result<u64, Refused> {
         let view = self.state.judge_cancel(seq).map_err(|refused| not_allowed(&refused))?;
         let entry = Entry::Cancelled(Cancelled { of: view.of(), reason: bounded(reason), at: self.ended_at(now) });
-        self.append(&entry, Urgency::Transition, now)
+        let cancelled = self.append(&entry, Urgency::Transition, now)?;
+        if let Some(token) = view.token {
+            // Whoever runs it does not know yet; a run that calls its own event off has ended and comes by `settle`.
+            self.state.leave(seq, token);
+        }
+        Ok(cancelled)
+    }
+
+    /// Whether claiming is worth it: events may be claimed, or some are to end because nobody handles them.
+    #[cfg(feature = "manager")]
+    pub(crate) fn is_ready(&self, now: Moment) -> bool {
+        let ends_held = self.options.unhandled != Unhandled::Hold && self.state.held().next().is_some();
+        ends_held || self.state.ready(now, self.durable())
+    }
+
+    /// Ends at most `count_max` of the held events as the options say; whether there were so many.
+    pub(crate) fn end_unhandled(&mut self, count_max: usize, now: Moment) -> Result<bool, Refused> {
+        for _ in 0..count_max {
+            let Some((of, _)) = self.state.held().next() else { return Ok(false) };
+            match self.options.unhandled {
+                Unhandled::Hold => return Ok(false),
+                Unhandled::Complete => self.complete_unhandled(of, now)?,
+                Unhandled::Fail => drop(self.condemn(of, &self.no_handler(of), now)?),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Completes an event for which there is no handler: with a run of its own, in which nothing happens, because only a run completes.
+    fn complete_unhandled(&mut self, of: Of, now: Moment) -> Result<(), Refused> {
+        let view = self.state.judge_condemn(of.seq).map_err(|refused| not_allowed(&refused))?;
+        let (epoch, at) = (self.epoch, self.ended_at(now));
+        let attempt = view.attempt.saturating_add(1);
+        let started = Entry::Started(Started { of, epoch, attempt, alone: false, opens_claim: false, at });
+        let completed = |started| Entry::Completed(Completed { of, token: Token { epoch, started }, at });
+        // Both stand in one group or neither does: nobody would settle the run.
+        let lengths = [length(&started), length(&completed(u64::MAX))];
+        self.make_room(&lengths, Urgency::Transition, now)?;
+        let (seq, _) = self.put(&started, now);
+        self.put(&completed(seq), now);
+        Ok(())
+    }
+
+    /// Fails at most `count_max` held events that are older than options allow; returns how many, and the seq to wait for.
+    pub(crate) fn expire_held(&mut self, count_max: usize, now: Moment) -> Result<(usize, u64), Refused> {
+        let before = now.wall.saturating_sub(self.options.held_age_max).unix_micros();
+        let mut seq = self.durable();
+        for count in 0..count_max {
+            let Some((of, _)) = self.state.held().next().filter(|(_, since)| *since < before) else {
+                return Ok((count, seq));
+            };
+            let reason = format!("{}, and none came for {:?}", self.no_handler(of), self.options.held_age_max);
+            match self.condemn(of, &reason, now) {
+                Ok(condemned) => seq = condemned,
+                // What was done counts; the rest is asked for again.
+                Err(_) if count > 0 => return Ok((count, seq)),
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok((count_max, seq))
+    }
+
+    fn no_handler(&self, of: Of) -> String {
+        let event_type = self.state.view(of.seq).map_or_else(String::new, |view| view.event_type.to_string());
+        format!("there is no handler for {event_type:?}")
     }
 
     /// Gives up one event that killed the process too often while it ran alone; false if there is none.
@@ -119,6 +213,35 @@ impl Core {
         let entry = Entry::Condemned(Condemned { of, reason: bounded(reason), at: now.wall.unix_micros() });
         self.append(&entry, Urgency::Transition, now)
     }
+}
+
+/// What a run does that puts its event off by `wait`.
+fn snoozed(view: &View, token: Token, wait: Duration, now: Moment) -> Entry<'static> {
+    let (of, at) = (view.of(), now.wall.unix_micros());
+    if view.snoozes >= limits::SNOOZES_MAX {
+        return Entry::Failed(Failed { of, token, error: PUT_OFF_TOO_OFTEN, at, retry: None });
+    }
+    let delay = wait.min(limits::SNOOZE_MAX);
+    let due = now.wall.saturating_add(delay).unix_micros();
+    let wait = Wait { due, delay: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX) };
+    Entry::Snoozed(Snoozed { of, token, at, wait, count: view.snoozes + 1 })
+}
+
+fn check_handler(handler: &str) -> Result<(), Error> {
+    match handler.len() {
+        0 => Err(Error::invalid("the name of a handler is empty")),
+        len if len > limits::HANDLER_BYTES_MAX => Err(Error::invalid(format!(
+            "the name of a handler has {len} bytes; at most {} are allowed",
+            limits::HANDLER_BYTES_MAX
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn length(entry: &Entry<'_>) -> usize {
+    let mut encoded = Vec::new();
+    entry.encode(&mut encoded);
+    encoded.len()
 }
 
 /// A message as far as it is kept.

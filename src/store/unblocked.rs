@@ -38,9 +38,14 @@ impl Store {
 
     /// As [`Store::settle`], for callers that must not block: it never waits for the disk to sync.
     pub(crate) async fn settle_async(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
-        self.shared().step_async(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now)).await?;
-        self.shared().wake_workers();
-        Ok(())
+        let settled =
+            self.shared().step_async(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now)).await;
+        self.settled(claim, settled).map(drop)
+    }
+
+    /// As [`Store::record_handled`], for callers that must not block.
+    pub(crate) async fn record_handled_async(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
+        self.shared().step_async(|core, now| core.record_handled(claim.event.seq(), claim.token, handler, now)).await
     }
 
     /// Resolves when an event may be claimed, or nothing will come any more.

@@ -88,8 +88,7 @@ impl Future for Work<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let now = self.shared.now();
         let mut desk = self.shared.desk();
-        let durable = desk.core.durable();
-        if desk.core.poison().is_some() || desk.core.is_closed() || desk.core.state.ready(now, durable) {
+        if desk.core.poison().is_some() || desk.core.is_closed() || desk.core.is_ready(now) {
             return Poll::Ready(());
         }
         desk.leave_work_waker(context.waker().clone());

@@ -43,6 +43,13 @@ pub(super) enum Entry {
     Condemned {
         of: u64,
     },
+    Snoozed {
+        of: u64,
+    },
+    Handled {
+        of: u64,
+        handler: String,
+    },
     Horizon {
         finished_before: i64,
         remembered_before: i64,
@@ -63,7 +70,9 @@ impl Entry {
             | Self::Released { of }
             | Self::Replayed { of }
             | Self::Cancelled { of, .. }
-            | Self::Condemned { of } => Some(*of),
+            | Self::Condemned { of }
+            | Self::Snoozed { of }
+            | Self::Handled { of, .. } => Some(*of),
             _ => None,
         }
     }
@@ -129,6 +138,16 @@ fn of_kind(kind: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
         }
         12 => Entry::Horizon { finished_before: fields.i()?, remembered_before: fields.i()? },
         13 => remembered(fields)?,
+        17 => {
+            let of = fields.of_and_token()?;
+            fields.skip("iiuu")?;
+            Entry::Snoozed { of }
+        }
+        18 => {
+            let (of, handler) = (fields.of_and_token()?, fields.text()?);
+            fields.i()?;
+            Entry::Handled { of, handler }
+        }
         _ => return Err(format!("unknown kind {kind}")),
     })
 }

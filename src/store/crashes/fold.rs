@@ -74,6 +74,8 @@ impl Fold {
             Entry::Cancelled { of, at } => {
                 self.go(*of, &[Pending, Processing, Retrying, Failed], Cancelled, *at, log)?;
             }
+            Entry::Snoozed { of } => self.go(*of, &[Processing], Retrying, 0, log)?,
+            Entry::Handled { of, .. } => self.go(*of, &[Processing], Processing, 0, log)?,
             Entry::Condemned { of } => self.go(*of, &[Pending, Retrying], Failed, 0, log)?,
             Entry::Remembered { ids } => {
                 let before = self.remembered_before;

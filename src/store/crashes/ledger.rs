@@ -32,6 +32,14 @@ pub(super) enum Fact {
         of: u64,
         at: i64,
     },
+    Snoozed {
+        of: u64,
+    },
+    /// Of the event's handlers this one has succeeded, and its run goes on.
+    Handled {
+        of: u64,
+        handler: String,
+    },
 }
 
 impl Fact {
@@ -41,7 +49,9 @@ impl Fact {
             Self::Started { of }
             | Self::Completed { of, .. }
             | Self::Failed { of, .. }
-            | Self::Cancelled { of, .. } => Some(*of),
+            | Self::Cancelled { of, .. }
+            | Self::Snoozed { of }
+            | Self::Handled { of, .. } => Some(*of),
         }
     }
 
@@ -51,7 +61,11 @@ impl Fact {
             (Self::Received { id, text, at, .. }, Entry::Received { id: id_2, text: text_2, received_at, .. }) => {
                 id == id_2 && text == text_2 && at == received_at
             }
-            (Self::Started { of }, Entry::Started { of: of_2 }) => of == of_2,
+            (Self::Started { of }, Entry::Started { of: of_2 })
+            | (Self::Snoozed { of }, Entry::Snoozed { of: of_2 }) => of == of_2,
+            (Self::Handled { of, handler }, Entry::Handled { of: of_2, handler: handler_2 }) => {
+                of == of_2 && handler == handler_2
+            }
             (Self::Completed { of, at }, Entry::Completed { of: of_2, at: at_2 })
             | (Self::Cancelled { of, at }, Entry::Cancelled { of: of_2, at: at_2 }) => of == of_2 && at == at_2,
             (Self::Failed { of, again }, Entry::Failed { of: of_2, again: again_2 }) => of == of_2 && again == again_2,
@@ -230,7 +244,9 @@ impl Ledger {
 
     /// Where an event stands by what was asked up to the log's end.
     fn status(&self, seq: u64, left: &Log) -> Status {
-        let last = self.facts.range(..=left.last_seq()).rfind(|(_, fact)| fact.of() == Some(seq));
+        // What one of its handlers did moves no event.
+        let moves = |fact: &Fact| fact.of() == Some(seq) && !matches!(fact, Fact::Handled { .. });
+        let last = self.facts.range(..=left.last_seq()).rfind(|(_, fact)| moves(fact));
         match last {
             None => Status::Pending,
             // A process that began later found it running, and nobody runs it any more.
@@ -241,10 +257,10 @@ impl Ledger {
                 if after.is_some_and(|after| Some(after) > before) { Status::Pending } else { Status::Processing }
             }
             Some((_, Fact::Completed { .. })) => Status::Completed,
-            Some((_, Fact::Failed { again: true, .. })) => Status::Retrying,
+            Some((_, Fact::Failed { again: true, .. } | Fact::Snoozed { .. })) => Status::Retrying,
             Some((_, Fact::Failed { .. })) => Status::Failed,
             Some((_, Fact::Cancelled { .. })) => Status::Cancelled,
-            Some((_, Fact::Received { .. })) => unreachable!("a reception is of no other"),
+            Some((_, Fact::Received { .. } | Fact::Handled { .. })) => unreachable!("neither moves an event"),
         }
     }
 }
