@@ -60,8 +60,8 @@ pub enum LogItem {
 pub struct LogEntry {
     /// The number of its record.
     pub seq: u64,
-    /// What happened: to an event `received`, `started`, `completed`, `failed`, `released`, `replayed`, `cancelled`, `condemned`; to the
-    /// store `begun`, `state`, `mark`, `horizon`, `remembered`, `accepted`.
+    /// What happened: to an event `received`, `started`, `handled`, `completed`, `failed`, `snoozed`, `released`, `replayed`,
+    /// `cancelled`, `condemned`; to the store `begun`, `state`, `mark`, `horizon`, `remembered`, `accepted`.
     pub kind: &'static str,
     /// The event it is about; none if it is about none, or about one that is forgotten.
     pub id: Option<String>,
