@@ -57,8 +57,9 @@ pub use queue::Emit;
 pub use store::audit;
 pub use store::{
     Acceptance, AsOf, Backup, Claim, CompactionReport, CutTail, Duplicate, EventAsOf, Filter, HistoryEntry, LogEntry,
-    LogItem, LostEvent, LostRange, ParsePointError, Point, Problem, Reader, Receipt, Recovery, Replay, Salvage, Stats,
-    Store, StoreOptions, UncertainEvent, Unhandled, Verification, as_of, backup, salvage, verify,
+    LogItem, LostEvent, LostRange, ParsePointError, Point, Problem, Reader, Receipt, Recovery, Refusal, Replay,
+    Salvage, Selected, Selection, Stats, Store, StoreOptions, UncertainEvent, Unhandled, Verification, as_of, backup,
+    salvage, verify,
 };
 
 /// The examples of the README.

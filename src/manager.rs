@@ -6,6 +6,8 @@
 //! Deliberately absent: HTTP, signals, configuration files, logs' destinations. Read next: [`crate::queue`] for what is promised
 //! about running events, then [`crate::processor`] for how they run.
 
+mod selecting;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -334,9 +336,7 @@ impl EventManager {
         let (id, reason) = (id.into(), reason.into());
         let cancelled = id.clone();
         self.call(move |store| store.cancel(&cancelled, &reason)).await?;
-        if let Some(workers) = &self.inner.workers {
-            workers.cancelled(id).await;
-        }
+        self.tell_cancelled(id).await;
         Ok(())
     }
 

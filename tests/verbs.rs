@@ -124,3 +124,53 @@ fn backup_and_status_answer_beside_whoever_holds_the_store() {
         "{stdout}"
     );
 }
+
+#[test]
+fn replay_and_cancel_select_by_conditions_and_rehearse() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("store"), StoreOptions::default()).unwrap();
+    for (id, event_type) in [("a", "Issue"), ("b", "Comment"), ("c", "Issue"), ("d", "Issue")] {
+        store.append(NewEvent::new(event_type, &1).unwrap().id(id)).unwrap();
+    }
+    for claim in store.claim(3).unwrap() {
+        store.settle(&claim, Outcome::Fail("no".to_owned())).unwrap();
+    }
+    store.close().unwrap();
+    let verb = |verb: &str, arguments: &[&str]| run(dir.path(), &[&[verb, "--data", "store"], arguments].concat());
+    let told = |stdout: &str| (0, stdout.to_owned(), String::new());
+    assert_eq!(
+        verb("replay", &["--failed", "--type", "Issue", "--dry-run"]),
+        told("would be replayed a\nwould be replayed c\n2 of 2 events would be replayed\n")
+    );
+    assert_eq!(
+        verb("replay", &["--failed", "--type", "Issue", "--rate", "1000"]),
+        told("replayed a\nreplayed c\n2 of 2 events replayed\n")
+    );
+    let (code, stdout, stderr) = verb("replay", &["--type", "Issue"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stdout.contains("refused a: the event is pending and cannot be replayed\n"), "{stdout}");
+    assert_eq!(stderr, "ledgerline: 3 of 3 events were not replayed\n");
+    let (code, stdout, _) = verb("cancel", &["d", "b", "nobody", "--reason", "not wanted", "--json"]);
+    assert_eq!(code, 2, "an id that no event has");
+    assert_eq!(
+        stdout,
+        "{\"id\":\"d\",\"refused\":null}\n{\"id\":\"b\",\"refused\":null}\n\
+         {\"id\":\"nobody\",\"refused\":\"there is no such event\"}\n\
+         {\"selected\":{\"matched\":3,\"done\":2,\"refused\":1,\"dry_run\":false}}\n"
+    );
+    assert!(run(dir.path(), &["show", "d", "--data", "store"]).1.contains("not wanted"));
+    let none = verb("cancel", &["--status", "pending", "--since", "2999-01-01T00:00:00Z"]);
+    assert_eq!(none, told("0 of 0 events cancelled\n"));
+    for (arguments, says) in [
+        (&[][..], "required"),
+        (&["--failed", "--status", "pending"], "cannot be used with"),
+        (&["--since", "yesterday"], "is not an RFC 3339 time"),
+        (&["--status", "asleep"], "is no status"),
+        (&["--failed", "--rate", "0"], "rate is 0 events a second; it must be from 1 to 100000"),
+        (&["--type", ""], "event_type is empty"),
+    ] {
+        let (code, stdout, stderr) = verb("replay", arguments);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+    }
+}

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::trouble::Trouble;
-use super::{backup, compact, emit, health, list, replay, salvage, send, serve, show, stats, status, verify};
+use super::{backup, cancel, compact, emit, health, list, replay, salvage, send, serve, show, stats, status, verify};
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
 #[derive(Parser)]
@@ -32,6 +32,7 @@ enum Verb {
     Stats(stats::Stats),
     Health(health::Health),
     Replay(replay::Replay),
+    Cancel(cancel::Cancel),
     Compact(compact::Compact),
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
@@ -73,6 +74,7 @@ impl Verb {
             Self::Stats(verb) => verb.run(),
             Self::Health(verb) => verb.run(),
             Self::Replay(verb) => verb.run(),
+            Self::Cancel(verb) => verb.run(),
             Self::Compact(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
             Self::Salvage(verb) => verb.run(),

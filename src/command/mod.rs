@@ -3,7 +3,7 @@
 //! ```text
 //! arguments ──► serve ──► the service, until a signal
 //!           ├─► send ───► one signed delivery a file, over HTTP
-//!           ├─► emit, list, show, stats, health, replay, compact ──► the running service, or the directory
+//!           ├─► emit, list, show, stats, health, replay, cancel, compact ──► the running service, or the directory
 //!           └─► verify, salvage, backup, status ──► the directory's files
 //! ```
 //!
@@ -15,6 +15,7 @@
 
 mod arguments;
 mod backup;
+mod cancel;
 mod compact;
 mod emit;
 mod health;
@@ -22,6 +23,7 @@ mod list;
 mod output;
 mod replay;
 mod salvage;
+mod selecting;
 mod send;
 mod serve;
 mod show;

@@ -11,7 +11,7 @@ use super::printable::json_line;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent, Status};
 use crate::manager::EventManager;
-use crate::store::{Filter, HistoryEntry, Replay, Store};
+use crate::store::{Act, Filter, HistoryEntry, Pass, Replay, Selected, Selection, Store};
 
 /// Why nothing is healthy where no service runs.
 const NOT_RUNNING: &str = "not running: no service answers for this directory";
@@ -46,6 +46,19 @@ pub enum Operation {
     },
     /// Runs all events anew that have failed for good: lines as for `Replay`.
     ReplayFailed {},
+    /// Runs all selected events anew: lines as for `Replay`, then one with `selected`: `matched`, `done`, `refused`, `dry_run`. If the
+    /// command goes away it ends after the present step.
+    ReplayAll {
+        /// Which.
+        selection: Selection,
+    },
+    /// Calls off all selected events: lines as for `ReplayAll`.
+    CancelAll {
+        /// Which.
+        selection: Selection,
+        /// Why.
+        reason: String,
+    },
     /// Forgets what is old enough, and frees the space: one line.
     Compact {},
     /// Keeps an event: one line, with `id`, `duplicate` and `seq`.
@@ -82,7 +95,12 @@ impl Operation {
     pub(super) fn access(&self) -> Access {
         match self {
             Self::List { .. } | Self::Show { .. } | Self::Stats {} | Self::Health {} => Access::Read,
-            Self::Replay { .. } | Self::ReplayFailed {} | Self::Compact {} => Access::Write,
+            Self::ReplayAll { selection } | Self::CancelAll { selection, .. } if selection.is_dry_run() => Access::Read,
+            Self::ReplayAll { .. }
+            | Self::CancelAll { .. }
+            | Self::Replay { .. }
+            | Self::ReplayFailed {}
+            | Self::Compact {} => Access::Write,
             Self::Emit { .. } => Access::Create,
         }
     }
@@ -120,6 +138,27 @@ struct NotRunning {
     reasons: [&'static str; 1],
 }
 
+/// The last line about a selection.
+#[derive(Serialize)]
+struct Totalled {
+    selected: Totals,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    matched: u64,
+    done: u64,
+    refused: u64,
+    dry_run: bool,
+}
+
+impl From<&Selected> for Totals {
+    fn from(selected: &Selected) -> Self {
+        let Selected { matched, done, refused, dry_run, .. } = *selected;
+        Self { matched, done, refused, dry_run }
+    }
+}
+
 #[derive(Serialize)]
 struct Emitted<'a> {
     id: &'a str,
@@ -153,8 +192,35 @@ impl Operations {
             },
             Operation::Replay { ids } => replayed(&self.store.replay(&ids)?, line),
             Operation::ReplayFailed {} => replayed(&self.store.replay_failed()?, line),
+            Operation::ReplayAll { selection } => self.go_through(selection, Act::Replay, line),
+            Operation::CancelAll { selection, reason } => self.go_through(selection, Act::Cancel(reason), line),
             Operation::Compact {} => one(&self.store.compact()?, line),
             Operation::Emit { event_type, data, id, key } => self.emit(event_type, data, id, key, line),
+        }
+    }
+
+    fn go_through(&self, selection: Selection, act: Act, line: &mut Line<'_>) -> Result<(), Error> {
+        let (mut failure, mut wanted) = (None, ControlFlow::Continue(()));
+        let selected = Pass::begin(&self.store, selection, act)?.run(&mut |pass, one| {
+            if let (Some(manager), Some(id)) = (&self.manager, pass.called_off(one)) {
+                // A service performs on a thread that may block.
+                tokio::runtime::Handle::current().block_on(manager.tell_cancelled(id));
+            }
+            wanted = match json_line(&pass.answer(one)) {
+                // The rest of the step is done, and its handlers are to be told, whether somebody listens or not.
+                Ok(document) if wanted.is_continue() => line(document),
+                Ok(_) => ControlFlow::Break(()),
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            };
+            wanted
+        })?;
+        match failure {
+            Some(error) => Err(error),
+            None if wanted.is_break() => Ok(()),
+            None => one(&Totalled { selected: Totals::from(&selected) }, line),
         }
     }
 
@@ -222,12 +288,15 @@ fn one(answer: &impl Serialize, line: &mut Line<'_>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Timestamp;
 
     #[test]
     fn a_request_is_one_line_of_json_and_comes_back() {
         for operation in [
             Operation::List { status: Some(Status::Failed), event_type: None, limit: 5 },
             Operation::Stats {},
+            Operation::CancelAll { selection: Selection::failed().rate(5), reason: "r".into() },
+            Operation::ReplayAll { selection: Selection::ids(["a"]).until(Timestamp::default()).dry_run() },
             Operation::Emit { event_type: "Issue".into(), data: "{\n}".into(), id: None, key: Some("k".into()) },
         ] {
             let line = serde_json::to_string(&operation).unwrap();

@@ -64,6 +64,7 @@ impl State {
             id_hash: slot.id(),
             place: slot.place(),
             event_type: self.events.types.name(slot.kind()),
+            key: slot.key,
             status,
             held: self.events.is_held(slot),
             retry_count: u32::from(slot.retry_count),

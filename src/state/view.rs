@@ -15,6 +15,8 @@ pub(crate) struct View {
     /// Where its reception lies.
     pub(crate) place: Place,
     pub(crate) event_type: Arc<str>,
+    /// Hash of its key; 0: it has none.
+    pub(crate) key: u64,
     pub(crate) status: Status,
     /// Pending or retrying, and nobody handles its type.
     pub(crate) held: bool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::env::Chance;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, NewEvent, Outcome, Status, hex};
+use crate::event::{Event, NewEvent, Outcome, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 use crate::store::backup::{Backup, backup};
 use crate::store::commit::{Chore, Level, Shared};
@@ -18,6 +18,7 @@ use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
 use crate::store::reception::{Decision, Fate, Ids, Prepared};
 use crate::store::runs::{Claimed, Settled};
+use crate::store::selection::Selection;
 use crate::store::verify::{Verification, verify};
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
@@ -309,7 +310,7 @@ impl Store {
     /// # Errors
     /// As [`Store::append`].
     pub fn replay(&self, ids: &[impl AsRef<str>]) -> Result<Vec<Replay>, Error> {
-        self.replay_each(ids.iter().map(|id| (id.as_ref().to_owned(), self.find(id.as_ref()))))
+        self.replay_each(Selection::ids(ids.iter().map(AsRef::as_ref)))
     }
 
     /// Lets every event that has failed for good run anew. Durable once this returns.
@@ -317,43 +318,10 @@ impl Store {
     /// # Errors
     /// As [`Store::replay`].
     pub fn replay_failed(&self) -> Result<Vec<Replay>, Error> {
-        let failed = self.shared().seqs(Status::Failed);
-        self.replay_each(failed.into_iter().map(|seq| {
-            // An event whose bytes are damaged has lost its id, but not its place.
-            let id = self.shared().read_id(seq).ok().flatten();
-            (id.unwrap_or_else(|| format!("(damaged event {seq})")), Some(seq))
-        }))
+        self.replay_each(Selection::failed())
     }
 
-    /// Replays events, each given by its id and, where there is such an event, the seq of its reception.
-    fn replay_each(&self, events: impl Iterator<Item = (String, Option<u64>)>) -> Result<Vec<Replay>, Error> {
-        let mut replays = Vec::new();
-        let mut last_seq = None;
-        for (id, seq) in events {
-            let (replay, seq) = match seq {
-                Some(seq) => self.replay_one(id, seq)?,
-                None => (Replay { id, refused: Some("there is no such event".to_owned()) }, None),
-            };
-            last_seq = last_seq.max(seq);
-            replays.push(replay);
-        }
-        if let Some(seq) = last_seq {
-            self.shared().wait(seq, Level::Durable)?;
-        }
-        Ok(replays)
-    }
-
-    fn replay_one(&self, id: String, seq: u64) -> Result<(Replay, Option<u64>), Error> {
-        match self.shared().step(|core, now| core.replay(seq, now)) {
-            Ok(seq) => Ok((Replay { id, refused: None }, Some(seq))),
-            Err(error) if error.kind() == ErrorKind::NotAllowed => {
-                Ok((Replay { id, refused: Some(error.to_string()) }, None))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn find(&self, id: &str) -> Option<u64> {
+    pub(super) fn find(&self, id: &str) -> Option<u64> {
         self.shared().desk().core.state.find(self.shared().hasher.id(id))
     }
 

@@ -5,6 +5,7 @@
 //!   │ reception, runs, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census ── what can be asked
+//!   │ selection, pass ── many events at once
 //! commit ── many callers, one disk
 //! preparer ── the next segment, before anybody needs it
 //! core ── the store as explicit steps, without clock, file or thread
@@ -48,6 +49,7 @@ mod options;
 #[cfg(test)]
 mod oracle;
 mod parsed;
+mod pass;
 mod preparer;
 mod reader;
 mod reading;
@@ -60,6 +62,7 @@ mod retention;
 mod runs;
 mod salvage;
 mod scrub;
+mod selection;
 #[cfg(test)]
 mod stories;
 mod target;
@@ -78,7 +81,10 @@ pub(crate) use open::check_unlocked;
 pub use options::{StoreOptions, Unhandled};
 pub use reader::{LogEntry, LogItem, Reader};
 pub use salvage::{Acceptance, LostEvent, LostRange, Salvage, UncertainEvent, salvage};
+pub use selection::{Refusal, Selected, Selection};
 pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;
+#[cfg(feature = "manager")]
+pub(crate) use pass::{Act, Pass};

@@ -104,27 +104,37 @@ impl Shared {
         Ok(view)
     }
 
-    /// Every event that matches `filter`, oldest first, once all that is shown is durable.
+    /// Every event that matches `filter`, oldest first, once all that is shown is durable. Each is as it stood when its page was looked
+    /// at; the lock is held for a page at a time.
     pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<Event>, Error> {
-        let (views, last_seq) = {
+        let limit = filter.limit.unwrap_or(usize::MAX);
+        let (to, shown) = {
             let desk = self.desk();
-            let core = &desk.core;
             // After poison, what is above `durable` is unknown and is not shown.
-            let shown = if core.poison().is_some() { core.durable() } else { u64::MAX };
-            let matching = core.state.list(0).filter(|view| matches(filter, view) && view.last_seq <= shown);
-            let views: Vec<View> = matching.take(filter.limit.unwrap_or(usize::MAX)).collect();
-            let last_seq = views.iter().map(|view| view.last_seq).max();
-            (views, last_seq)
+            (desk.core.last_seq(), if desk.core.poison().is_some() { desk.core.durable() } else { u64::MAX })
         };
-        if let Some(last_seq) = last_seq {
-            self.wait(last_seq, Level::Durable)?;
+        let (mut events, mut from) = (Vec::new(), Some(1));
+        while let Some(next) = from.filter(|_| events.len() < limit) {
+            let wanted = |view: View| (matches(filter, &view) && view.last_seq <= shown).then_some(view);
+            let (mut views, after) = self.page((next, to), wanted);
+            views.truncate(limit - events.len());
+            if let Some(last_seq) = views.iter().map(|view| view.last_seq).max() {
+                self.wait(last_seq, Level::Durable)?;
+            }
+            for read in views.iter().map(|view| self.read_event(view)) {
+                match read {
+                    // One damaged event hides no other: it was noted, and is left out; so is one that was forgotten meanwhile.
+                    Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
+                    read => events.push(read?),
+                }
+            }
+            from = after;
         }
-        // One damaged event hides no other: it was noted, and is left out.
-        let read = views.iter().map(|view| self.read_event(view));
-        read.filter(|read| !matches!(read, Err(error) if error.kind() == ErrorKind::Corrupt)).collect()
+        Ok(events)
     }
 
     /// The receptions of all events that stand at `status`.
+    #[cfg(test)]
     pub(crate) fn seqs(&self, status: Status) -> Vec<u64> {
         self.desk().core.state.list(0).filter(|view| view.status == status).map(|view| view.seq).collect()
     }

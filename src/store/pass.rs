@@ -1,0 +1,285 @@
+//! Going through a selection of events: to replay them, or to cancel them.
+//!
+//! ```text
+//! page: look at 1,024 events (lock) ──► those that match ──► each: does it still? may it? append (lock) ──► durable ──► rest
+//!   ▲                                                                                                              │
+//!   └──────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The lock is held for one page or one event at a time, whatever the number of events. A pass is driven from outside, step by step,
+//! so that whoever may not block can rest without a thread; dropped between two steps, it has done those before and nothing more.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::Status;
+use crate::state::View;
+use crate::store::answers::Replay;
+use crate::store::commit::{Level, Shared};
+use crate::store::handle::Store;
+use crate::store::selection::{Selected, Selection};
+
+/// Events that are looked at under one lock: some ten microseconds.
+const PAGE_COUNT: usize = 1_024;
+
+/// What is to be done to each event.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Replay,
+    Cancel(String),
+}
+
+/// A pass under way. It keeps the store open.
+pub(crate) struct Pass {
+    store: Store,
+    selection: Selection,
+    key_hash: Option<u64>,
+    act: Act,
+    /// Given by id, and still to come.
+    ids: VecDeque<String>,
+    /// The next seq to look at, if there is one, and the last; none: events were given by id.
+    range: Option<(Option<u64>, u64)>,
+    /// Matched when they were looked at, and their turn is still to come.
+    found: VecDeque<u64>,
+    report: Selected,
+    rest: Duration,
+}
+
+/// What was done to one event, or why not.
+pub(crate) struct Acted {
+    /// None: no event has the id.
+    seq: Option<u64>,
+    id: Option<String>,
+    refused: Option<String>,
+    /// Whether a handler ran it and is to be told.
+    #[cfg_attr(
+        not(feature = "manager"),
+        expect(dead_code, reason = "without a manager there are no handlers to tell")
+    )]
+    is_called_off: bool,
+}
+
+/// What an event's turn came to, under the lock.
+enum Turn {
+    /// It matches no more.
+    Passed,
+    Gone,
+    /// Appended as this seq, unless it was a rehearsal.
+    Done {
+        appended: Option<u64>,
+        is_called_off: bool,
+    },
+}
+
+impl Pass {
+    /// Begins to do `act` to what is selected.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] names what is out of bounds; [`ErrorKind::NotAllowed`] if the store was opened for reading only
+    /// and this is no rehearsal.
+    pub(crate) fn begin(store: &Store, selection: Selection, act: Act) -> Result<Self, Error> {
+        selection.validate()?;
+        let shared = store.shared();
+        let key_hash = selection.key_text().map(|key| shared.hasher.key(key).max(1));
+        let mut selection = selection;
+        let ids = selection.ids.take();
+        let last_seq = {
+            let desk = shared.desk();
+            if !selection.dry_run && !desk.core.is_writing() {
+                return Err(Error::new(ErrorKind::NotAllowed, "the store was opened for reading only"));
+            }
+            desk.core.last_seq()
+        };
+        let range = if ids.is_some() { None } else { Some((Some(1), last_seq)) };
+        let report = Selected { dry_run: selection.dry_run, ..Selected::default() };
+        let ids = ids.unwrap_or_default().into();
+        let (store, found) = (store.clone(), VecDeque::new());
+        Ok(Self { store, selection, key_hash, act, ids, range, found, report, rest: Duration::ZERO })
+    }
+
+    /// Does it to the next few events: durable once this returns. None: there are no more.
+    ///
+    /// # Errors
+    /// Those of [`Store::append`]. What was done to events before holds.
+    pub(crate) fn step(&mut self) -> Result<Option<Vec<Acted>>, Error> {
+        let mut acted = Vec::new();
+        let mut last_seq = None;
+        let count_max = self.selection.step_count();
+        let mut done = 0;
+        while acted.len() < count_max {
+            let Some((seq, id)) = self.next() else { break };
+            let Some((one, appended)) = self.act_on(seq, id)? else { continue };
+            last_seq = last_seq.max(appended);
+            done += u64::from(one.refused.is_none());
+            acted.push(one);
+        }
+        if let Some(seq) = last_seq {
+            self.store.shared().wait(seq, Level::Durable)?;
+        }
+        self.rest = self.selection.rest(done);
+        let mut report = std::mem::take(&mut self.report);
+        for one in &acted {
+            report.count(one.refused.as_deref(), || self.name(one));
+        }
+        self.report = report;
+        Ok(if acted.is_empty() { None } else { Some(acted) })
+    }
+
+    /// How long to rest after the last step.
+    #[cfg(feature = "manager")]
+    pub(crate) fn rest(&self) -> Duration {
+        self.rest
+    }
+
+    /// What came of it so far.
+    #[cfg(feature = "manager")]
+    pub(crate) fn report(self) -> Selected {
+        self.report
+    }
+
+    /// The id of an event. It is read from the log, unless the event was given by it.
+    fn name(&self, acted: &Acted) -> String {
+        if let Some(id) = &acted.id {
+            return id.clone();
+        }
+        let seq = acted.seq.unwrap_or(0);
+        // An event whose bytes are damaged has lost its id, but not its place.
+        let id = self.store.shared().read_id(seq).ok().flatten();
+        id.unwrap_or_else(|| format!("(damaged event {seq})"))
+    }
+
+    /// What is told of one event.
+    pub(crate) fn answer(&self, acted: &Acted) -> Replay {
+        Replay { id: self.name(acted), refused: acted.refused.clone() }
+    }
+
+    /// The id of an event whose handler runs although the event was called off.
+    #[cfg(feature = "manager")]
+    pub(crate) fn called_off(&self, acted: &Acted) -> Option<String> {
+        acted.is_called_off.then(|| self.name(acted))
+    }
+
+    /// Goes through all of it, resting as long as it must, and tells of each event; ends early when nobody wants more.
+    pub(crate) fn run(mut self, each: &mut dyn FnMut(&Self, &Acted) -> ControlFlow<()>) -> Result<Selected, Error> {
+        while let Some(acted) = self.step()? {
+            // What was done is told to the end.
+            if acted.iter().filter(|one| each(&self, one).is_break()).count() > 0 {
+                break;
+            }
+            if !self.rest.is_zero() && !self.store.shared().pause(self.rest) {
+                return Err(Error::new(ErrorKind::Closed, "the store was closed before all events had their turn"));
+            }
+        }
+        Ok(self.report)
+    }
+
+    /// The next event: its seq, unless no event has the id by which it was given.
+    fn next(&mut self) -> Option<(Option<u64>, Option<String>)> {
+        if self.range.is_none() {
+            let id = self.ids.pop_front()?;
+            return Some((self.store.find(&id), Some(id)));
+        }
+        while self.found.is_empty() && self.look() {}
+        self.found.pop_front().map(|seq| (Some(seq), None))
+    }
+
+    /// Looks at one page more; false if there is none.
+    fn look(&mut self) -> bool {
+        let Some((Some(from), to)) = self.range else { return false };
+        let wanted = |view: View| self.selection.matches(&view, self.key_hash).then_some(view.seq);
+        let (found, next) = self.store.shared().page((from, to), wanted);
+        self.found.extend(found);
+        self.range = Some((next, to));
+        true
+    }
+
+    /// Does it to one event, if it matches: what came of it, and the seq that says so.
+    fn act_on(&self, seq: Option<u64>, id: Option<String>) -> Result<Option<(Acted, Option<u64>)>, Error> {
+        let refused = |reason: String, id| Acted { seq, id, refused: Some(reason), is_called_off: false };
+        let turn = seq.map_or(Ok(Turn::Gone), |seq| self.turn(seq));
+        Ok(Some(match turn {
+            Ok(Turn::Done { appended, is_called_off }) => (Acted { seq, id, refused: None, is_called_off }, appended),
+            Ok(Turn::Passed | Turn::Gone) if id.is_none() => return Ok(None),
+            Ok(Turn::Passed) => (refused("it does not match the rest of the selection".to_owned(), id), None),
+            Ok(Turn::Gone) => (refused("there is no such event".to_owned(), id), None),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => (refused(error.to_string(), id), None),
+            Err(error) => return Err(error),
+        }))
+    }
+
+    fn turn(&self, seq: u64) -> Result<Turn, Error> {
+        self.store.shared().step(|core, now| {
+            let Some(view) = core.state.view(seq) else { return Ok(Turn::Gone) };
+            if !self.selection.matches(&view, self.key_hash) {
+                return Ok(Turn::Passed);
+            }
+            let is_called_off = !self.selection.dry_run && view.status == Status::Processing;
+            let appended = match &self.act {
+                _ if self.selection.dry_run => {
+                    core.judge(seq, matches!(self.act, Act::Replay))?;
+                    None
+                }
+                Act::Replay => Some(core.replay(seq, now)?),
+                Act::Cancel(reason) => Some(core.cancel(seq, reason, now)?),
+            };
+            Ok(Turn::Done { appended, is_called_off })
+        })
+    }
+}
+
+impl Store {
+    /// Lets every selected event run anew: retries start from 0, and each joins the end of its key. What may not be replayed (what is
+    /// pending or being run) is named in the report, and the rest goes on. Durable once this returns. With a
+    /// [`rate`](Selection::rate) it blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] names what is out of bounds, and nothing changed. [`ErrorKind::NotAllowed`]: opened for reading
+    /// only, where a dry run is all that can be asked. [`ErrorKind::Closed`], or as [`Store::append`]: events whose turn had come
+    /// before are replayed; ask again for the rest.
+    pub fn replay_all(&self, selection: impl Into<Selection>) -> Result<Selected, Error> {
+        self.go_through(selection.into(), Act::Replay)
+    }
+
+    /// Calls off every selected event, for this reason, of which 4 KiB are kept: see [`Store::cancel`]. What may not be cancelled (what
+    /// is completed or cancelled already) is named in the report, and the rest goes on. Durable once this returns.
+    ///
+    /// # Errors
+    /// As [`Store::replay_all`].
+    pub fn cancel_all(&self, selection: impl Into<Selection>, reason: &str) -> Result<Selected, Error> {
+        self.go_through(selection.into(), Act::Cancel(reason.to_owned()))
+    }
+
+    fn go_through(&self, selection: Selection, act: Act) -> Result<Selected, Error> {
+        Pass::begin(self, selection, act)?.run(&mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// As [`Store::replay_all`], with an answer for each event.
+    pub(super) fn replay_each(&self, selection: Selection) -> Result<Vec<Replay>, Error> {
+        let mut replays = Vec::new();
+        Pass::begin(self, selection, Act::Replay)?.run(&mut |pass, one| {
+            replays.push(pass.answer(one));
+            ControlFlow::Continue(())
+        })?;
+        Ok(replays)
+    }
+}
+
+impl Shared {
+    /// Some of the events that were received as `from` to `to`, ascending: those among the next page that `wanted` says, and where the
+    /// page after that begins, if there is one.
+    pub(super) fn page<T>(
+        &self,
+        (from, to): (u64, u64),
+        mut wanted: impl FnMut(View) -> Option<T>,
+    ) -> (Vec<T>, Option<u64>) {
+        let (mut found, mut next, mut count) = (Vec::new(), from, 0);
+        let desk = self.desk();
+        for view in desk.core.state.list(from).take(PAGE_COUNT).take_while(|view| view.seq <= to) {
+            (next, count) = (view.seq.saturating_add(1), count + 1);
+            found.extend(wanted(view));
+        }
+        (found, (count == PAGE_COUNT && next <= to).then_some(next))
+    }
+}
