@@ -49,7 +49,7 @@ pub mod webhook;
 pub use error::{Error, ErrorKind};
 pub use event::{Event, NewEvent, Outcome, ParseStatusError, ParseTimestampError, Status, Timestamp};
 #[cfg(feature = "manager")]
-pub use manager::{EventManager, EventManagerBuilder, Health};
+pub use manager::{EventManager, EventManagerBuilder, Health, SubscribeFrom, Subscription};
 #[cfg(feature = "manager")]
 pub use processor::{Context, Handler, IntoOutcome};
 #[cfg(feature = "manager")]

@@ -7,6 +7,7 @@
 //! about running events, then [`crate::processor`] for how they run.
 
 mod selecting;
+mod subscription;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use crate::queue::{Emit, Intake, Queue};
 use crate::store::{
     CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats, Store, StoreOptions, Unhandled,
 };
+
+pub use subscription::{SubscribeFrom, Subscription};
 
 /// So many events may wait for each one of a batch.
 const BATCHES_PENDING_MAX: u64 = 10;

@@ -245,7 +245,8 @@ mod manager {
                 tell.send(format!("{} is told", event.id())).unwrap();
             }
         };
-        let manager = EventManager::builder(dir.path()).on("Issue", handler).start().await.unwrap();
+        let manager =
+            EventManager::builder(dir.path()).on("Issue", handler).drain_timeout(Duration::ZERO).start().await.unwrap();
         manager.emit("Issue", 1).id("a").await.unwrap();
         assert_eq!(told.recv().await.unwrap(), "a runs");
         assert_eq!(

@@ -25,6 +25,7 @@ use crate::log::writer::Tail;
 use crate::state::IdHasher;
 use crate::store::core::{Core, Refused};
 use crate::store::failure;
+use crate::store::following::Followers;
 use crate::store::options::StoreOptions;
 use crate::store::preparer::Preparation;
 
@@ -107,6 +108,7 @@ pub(crate) struct Desk {
     pub(super) preparation: Preparation,
     durable_wakers: Vec<(u64, Level, Waker)>,
     work_wakers: Vec<Waker>,
+    pub(super) followers: Followers,
     /// Running time, in microseconds, since which something is staged or written but not durable.
     unsynced_since: Option<u64>,
     last_change: u64,
@@ -198,6 +200,8 @@ impl Desk {
     fn satisfied(&mut self) -> Vec<Waker> {
         let (written, durable, poisoned) = (self.core.written(), self.core.durable(), self.core.poison().is_some());
         let mut wakers = std::mem::take(&mut self.work_wakers);
+        let has_ended = poisoned || self.has_ended();
+        self.followers.satisfied(durable, has_ended, &mut wakers);
         self.durable_wakers.retain(|(seq, level, waker)| {
             let reached = if *level == Level::Written { written } else { durable };
             let waits = *seq > reached && !poisoned;
@@ -228,6 +232,7 @@ impl Shared {
             preparation: Preparation::default(),
             durable_wakers: Vec::new(),
             work_wakers: Vec::new(),
+            followers: Followers::default(),
             unsynced_since: None,
             last_change: 0,
             commits: 0,

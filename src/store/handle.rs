@@ -217,6 +217,13 @@ impl Store {
         Reader::new(Arc::clone(&self.inner.shared), seq)
     }
 
+    /// As [`Store::read_from`], from the next record on that becomes durable.
+    #[cfg(feature = "manager")]
+    pub(crate) fn read_from_now(&self) -> Reader {
+        let durable = self.shared().desk().core.durable();
+        self.read_from(durable + 1)
+    }
+
     /// The events that match `filter`, oldest first. Their data is read from the log: set a limit where there may be many.
     ///
     /// # Errors

@@ -13,7 +13,7 @@
 //! open, replay, ahead ── from a directory to a core, with a thread that verifies ahead of the one that applies
 //! audit ── every record of a directory, for whoever must prove what happened
 //!   └ verify, fold ── all of it, folded in two ways; as_of ── folded to an earlier point; backup ── copied
-//! reader ── entries in order, along with the writer
+//! reader, following ── entries in order, along with the writer
 //! salvage, remains, candidates, mending ── what is left of a damaged store
 //! ```
 //!
@@ -42,6 +42,7 @@ mod core;
 mod crashes;
 mod failure;
 mod fold;
+mod following;
 mod handle;
 mod mending;
 mod open;

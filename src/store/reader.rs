@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::Entry;
-use crate::event::{Timestamp, codec};
+use crate::event::{Status, Timestamp, codec};
 use crate::log::format::SEGMENT_HEADER_BYTES;
 use crate::log::scan::{Record, Standing, Stopped, Visitor, visit_group};
 use crate::log::segment::Segment;
@@ -27,14 +27,15 @@ use crate::log::source::Source;
 use crate::store::audit::describe;
 use crate::store::commit::Shared;
 use crate::store::failure::{of_env, of_refusal};
+use crate::store::reading::status_after;
 use crate::store::replay::at_of;
 
 /// Entries that are read ahead, unless one group has more.
 const AHEAD_COUNT: usize = 256;
 /// Bytes of the log that are read ahead, unless one group has more.
 const AHEAD_BYTES: u64 = 1024 * 1024;
-/// Ids of receptions that are held, so that what follows them names them without another read.
-const IDS_MAX: usize = 16 * 1024;
+/// Receptions of which it is held what they are about, so that what follows them names them without another read.
+const SUBJECTS_MAX: usize = 16 * 1024;
 /// How often a segment is looked for again that compaction replaced in this moment.
 const ATTEMPTS_MAX: u32 = 1_000;
 
@@ -67,6 +68,12 @@ pub struct LogEntry {
     pub id: Option<String>,
     /// Seq of that event's reception.
     pub of: Option<u64>,
+    /// The event's type; none as for its id.
+    pub event_type: Option<String>,
+    /// The event's key; none as for its id, or if it has none.
+    pub key: Option<String>,
+    /// Where the event stands after this; none if it is about none.
+    pub status: Option<Status>,
     /// When it happened, if it says so.
     pub at: Option<Timestamp>,
     /// What else it says, in the names that the dump prints.
@@ -87,10 +94,19 @@ pub struct Reader {
     /// The salt of the segment that is being read, and where its next group begins.
     at: Option<(u64, u64)>,
     ready: VecDeque<LogItem>,
-    ids: HashMap<u64, String>,
+    subjects: HashMap<u64, Subject>,
     /// What it ends with, once `ready` is yielded.
     failure: Option<Error>,
     ended: bool,
+}
+
+/// What an entry is about.
+#[derive(Clone)]
+struct Subject {
+    /// None: its bytes are damaged.
+    id: Option<String>,
+    event_type: Option<String>,
+    key: Option<String>,
 }
 
 /// A segment, and where it ends unless it is being written.
@@ -98,8 +114,8 @@ type Held = (Arc<Segment>, Option<u64>);
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, seq: u64) -> Self {
-        let (ready, ids) = (VecDeque::new(), HashMap::new());
-        Self { shared, cursor: seq.max(1), at: None, ready, ids, failure: None, ended: false }
+        let (ready, subjects) = (VecDeque::new(), HashMap::new());
+        Self { shared, cursor: seq.max(1), at: None, ready, subjects, failure: None, ended: false }
     }
 
     /// The number of what comes next: to be kept by whoever wants to go on here later.
@@ -215,23 +231,72 @@ impl Reader {
         Err(damaged(segment, SEGMENT_HEADER_BYTES, from, &text))
     }
 
-    /// The item with the event's id, where it is about one.
+    /// The item with what is known of its event, where it is about one.
     fn named(&mut self, item: LogItem) -> LogItem {
         let LogItem::Entry(mut entry) = item else { return item };
         match (&entry.id, entry.of) {
             (Some(id), _) => {
-                if self.ids.len() >= IDS_MAX {
-                    self.ids.clear();
-                }
-                self.ids.insert(entry.seq, id.clone());
+                let (event_type, key) = (entry.event_type.clone(), entry.key.clone());
+                self.hold(entry.seq, Subject { id: Some(id.clone()), event_type, key });
             }
             (None, Some(of)) => {
-                let known = self.ids.get(&of).cloned();
-                entry.id = known.or_else(|| self.shared.read_id(of).ok().flatten());
+                if let Some(Subject { id, event_type, key }) = self.subject(of) {
+                    (entry.id, entry.event_type, entry.key) = (id, event_type, key);
+                }
             }
             (None, None) => {}
         }
         LogItem::Entry(entry)
+    }
+
+    /// What is known of the event received as `seq`; none if it is forgotten.
+    fn subject(&mut self, seq: u64) -> Option<Subject> {
+        if let Some(subject) = self.subjects.get(&seq) {
+            return Some(subject.clone());
+        }
+        let view = self.shared.desk().core.state.view(seq)?;
+        let event = self.shared.read_event(&view).ok();
+        let subject = Subject {
+            id: event.as_ref().map(|event| event.id().to_owned()),
+            event_type: Some(view.event_type.as_ref().to_owned()),
+            key: event.as_ref().and_then(|event| event.key()).map(str::to_owned),
+        };
+        self.hold(seq, subject.clone());
+        Some(subject)
+    }
+
+    fn hold(&mut self, seq: u64, subject: Subject) {
+        if self.subjects.len() >= SUBJECTS_MAX {
+            self.subjects.clear();
+        }
+        self.subjects.insert(seq, subject);
+    }
+}
+
+/// For callers that must not block while nothing is there.
+#[cfg(feature = "manager")]
+impl Reader {
+    /// Resolves once [`Reader::take_some`] has something to say; false if nothing more will come.
+    pub(crate) async fn has_more(&self) -> Result<bool, Error> {
+        if !self.ready.is_empty() || self.failure.is_some() {
+            return Ok(true);
+        }
+        if self.ended {
+            return Ok(false);
+        }
+        self.shared.follow_async(self.cursor).await.map(|durable| durable.is_some())
+    }
+
+    /// Some of what comes next, possibly nothing. It reads files, but does not wait for any to be written.
+    pub(crate) fn take_some(&mut self) -> Result<Vec<LogItem>, Error> {
+        let mut items = Vec::new();
+        while let Some(item) = self.take(Some(Duration::ZERO))? {
+            items.push(item);
+            if self.ready.is_empty() {
+                break;
+            }
+        }
+        Ok(items)
     }
 }
 
@@ -285,12 +350,25 @@ fn shown(seq: u64, entry: &Entry<'_>) -> LogEntry {
     // These two have fields of their own.
     says.remove("at");
     says.remove("of");
-    let (id, data) = match entry {
-        Entry::Received(received) => {
-            (Some(received.id.to_owned()), std::str::from_utf8(received.body).ok().map(str::to_owned))
-        }
-        _ => (None, None),
+    let mut shown = LogEntry {
+        seq,
+        kind: entry.name(),
+        id: None,
+        of: entry.of().map(|of| of.seq),
+        event_type: None,
+        key: None,
+        status: entry.of().map(|_| status_after(entry)),
+        at: at_of(entry).map(Timestamp::from_unix_micros),
+        says,
+        data: None,
     };
-    let of = entry.of().map(|of| of.seq).or(id.is_some().then_some(seq));
-    LogEntry { seq, kind: entry.name(), id, of, at: at_of(entry).map(Timestamp::from_unix_micros), says, data }
+    if let Entry::Received(received) = entry {
+        shown.id = Some(received.id.to_owned());
+        shown.of = Some(seq);
+        shown.event_type = Some(received.event_type.to_owned());
+        shown.key = received.key.map(str::to_owned);
+        shown.status = Some(status_after(entry));
+        shown.data = std::str::from_utf8(received.body).ok().map(str::to_owned);
+    }
+    shown
 }

@@ -278,7 +278,7 @@ impl Visitor for Steps<'_> {
 }
 
 /// Where an event stands after an entry about it.
-fn status_after(entry: &Entry<'_>) -> Status {
+pub(super) fn status_after(entry: &Entry<'_>) -> Status {
     match entry {
         Entry::Started(_) | Entry::Handled(_) => Status::Processing,
         Entry::Snoozed(_) => Status::Retrying,

@@ -96,6 +96,50 @@ impl Future for Work<'_> {
     }
 }
 
+/// Resolves once the record `seq` is durable, and says how far the log is; none if it never will be, because the store was closed.
+pub(crate) struct Follow<'a> {
+    shared: &'a Shared,
+    seq: u64,
+    number: Option<u64>,
+}
+
+impl Shared {
+    /// See [`Follow`].
+    pub(crate) fn follow_async(&self, seq: u64) -> Follow<'_> {
+        Follow { shared: self, seq, number: None }
+    }
+}
+
+impl Future for Follow<'_> {
+    type Output = Result<Option<u64>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut desk = self.shared.desk();
+        if desk.core.durable() >= self.seq {
+            return Poll::Ready(Ok(Some(desk.core.durable())));
+        }
+        if desk.core.poison().is_some() {
+            return Poll::Ready(desk.core.check_open().map(|()| None));
+        }
+        if desk.has_ended() {
+            return Poll::Ready(Ok(None));
+        }
+        let number = desk.followers.leave(self.number, self.seq, context.waker().clone());
+        drop(desk);
+        self.number = Some(number);
+        Poll::Pending
+    }
+}
+
+impl Drop for Follow<'_> {
+    fn drop(&mut self) {
+        // After a panic under the lock there is nothing left to tidy up.
+        if let Some(number) = self.number.filter(|_| !std::thread::panicking()) {
+            self.shared.desk().followers.leave_off(number);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::pin::pin;

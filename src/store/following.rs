@@ -1,0 +1,89 @@
+//! Following the log without blocking a thread: whoever waits for the next durable record leaves a waker, and takes it back when it
+//! waits no more.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+/// Who waits for which seq. Unlike those who wait for an append, followers hurry nobody: the disk syncs as it would without them.
+#[derive(Debug, Default)]
+pub(crate) struct Followers {
+    waiting: BTreeMap<u64, (u64, Waker)>,
+    #[cfg(feature = "manager")]
+    last: u64,
+}
+
+impl Followers {
+    /// Has `waker` woken once `seq` is durable, or never will be; returns by what it is taken back.
+    #[cfg(feature = "manager")]
+    pub(super) fn leave(&mut self, number: Option<u64>, seq: u64, waker: Waker) -> u64 {
+        let number = number.unwrap_or_else(|| {
+            self.last += 1;
+            self.last
+        });
+        self.waiting.insert(number, (seq, waker));
+        number
+    }
+
+    /// Takes back a waker.
+    #[cfg(feature = "manager")]
+    pub(super) fn leave_off(&mut self, number: u64) {
+        self.waiting.remove(&number);
+    }
+
+    /// Takes the wakers of those who have what they wait for; of all, if nothing more will come.
+    pub(super) fn satisfied(&mut self, durable: u64, ended: bool, wakers: &mut Vec<Waker>) {
+        let satisfied = self.waiting.extract_if(.., |_, (seq, _)| *seq <= durable || ended);
+        wakers.extend(satisfied.map(|(_, (_, waker))| waker));
+    }
+}
+
+#[cfg(all(test, feature = "manager"))]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake};
+
+    use super::*;
+    use crate::store::commit::Level;
+    use crate::store::options::StoreOptions;
+    use crate::store::stories::{receive, store_with};
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Bell(AtomicUsize);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_follower_is_woken_when_its_record_is_durable_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut context = Context::from_waker(&waker);
+        let seq = shared.desk().core.last_seq() + 1;
+        {
+            let mut following = pin!(shared.follow_async(seq));
+            for _ in 0..10 {
+                assert!(following.as_mut().poll(&mut context).is_pending());
+            }
+            assert_eq!(shared.desk().followers.waiting.len(), 1, "asked again and again it waits once");
+            let received = receive(&shared, "a", 10).unwrap();
+            assert_eq!((received, bell.0.load(Ordering::SeqCst)), (seq, 0), "what is staged is nobody's");
+            shared.wait(received, Level::Durable).unwrap();
+            assert_eq!(bell.0.load(Ordering::SeqCst), 1);
+            assert!(matches!(following.as_mut().poll(&mut context), Poll::Ready(Ok(Some(durable))) if durable >= seq));
+        }
+        {
+            let mut never = pin!(shared.follow_async(u64::MAX));
+            assert!(never.as_mut().poll(&mut context).is_pending());
+        }
+        assert!(shared.desk().followers.waiting.is_empty(), "who is gone waits no more");
+    }
+}

@@ -1,0 +1,222 @@
+//! Whoever subscribes is told everything that is durable, once and in order, and nothing else; and whoever is slow, goes away or comes
+//! back misses nothing.
+#![cfg(feature = "manager")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what its own scaffolding cannot do fails a test")]
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use ledgerline::{
+    ErrorKind, Event, EventManager, LogEntry, LogItem, NewEvent, Outcome, Status, Store, StoreOptions, SubscribeFrom,
+    Subscription,
+};
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it comes within half a minute")
+}
+
+async fn open(dir: &Path) -> EventManager {
+    EventManager::builder(dir).open().await.unwrap()
+}
+
+async fn entry(subscription: &mut Subscription) -> LogEntry {
+    match within(subscription.next()).await.unwrap() {
+        LogItem::Entry(entry) => entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Everything up to the end, each as `kind id`; gaps as `from-to`.
+async fn rest(subscription: &mut Subscription) -> Vec<String> {
+    let mut told = Vec::new();
+    loop {
+        match within(subscription.next()).await {
+            Ok(LogItem::Entry(entry)) => told.push(format!("{} {}", entry.kind, entry.id.as_deref().unwrap_or("-"))),
+            Ok(LogItem::Compacted { from, to }) => told.push(format!("{from}-{to}")),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+                return told;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn from_the_start_it_catches_up_follows_and_ends_when_the_manager_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path()).await;
+    for id in 0..1_000 {
+        manager.emit("Issue", id).id(id.to_string()).await.unwrap();
+        if id == 500 {
+            manager.store().compact().unwrap();
+        }
+    }
+    let mut subscription = manager.subscribe(SubscribeFrom::Start);
+    let mut next = 1;
+    let mut received = 0;
+    while received < 1_000 {
+        let entry = entry(&mut subscription).await;
+        assert_eq!(entry.seq, next, "no number is left out, none comes twice");
+        next += 1;
+        assert_eq!(subscription.position(), next);
+        if entry.kind == "received" {
+            assert_eq!((entry.id, entry.data), (Some(received.to_string()), Some(received.to_string())));
+            assert_eq!((entry.event_type.as_deref(), entry.status), (Some("Issue"), Some(Status::Pending)));
+            received += 1;
+        }
+    }
+    let waiting = tokio::spawn(async move {
+        loop {
+            let entry = entry(&mut subscription).await;
+            if entry.kind == "cancelled" {
+                return (entry, subscription);
+            }
+        }
+    });
+    manager.cancel("7", "not wanted").await.unwrap();
+    let (cancelled, mut subscription) = within(waiting).await.unwrap();
+    assert_eq!((cancelled.id.as_deref(), cancelled.status), (Some("7"), Some(Status::Cancelled)));
+    manager.shutdown().await.unwrap();
+    assert_eq!(rest(&mut subscription).await.last().unwrap(), "mark -", "what was durable is told before the end");
+    assert_eq!(subscription.next().await.unwrap_err().kind(), ErrorKind::Closed, "and it stays ended");
+}
+
+#[tokio::test]
+async fn from_now_only_what_comes_is_told_and_from_a_position_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path()).await;
+    manager.emit("Issue", 1).id("before").await.unwrap();
+    let mut subscription = manager.subscribe(SubscribeFrom::Now);
+    for id in ["a", "b", "c"] {
+        manager.emit("Issue", 1).id(id).await.unwrap();
+    }
+    assert_eq!(entry(&mut subscription).await.id.as_deref(), Some("a"));
+    let position = subscription.position();
+    drop(subscription);
+    let mut subscription = manager.subscribe(SubscribeFrom::Seq(position)).event_type("Issue");
+    manager.shutdown().await.unwrap();
+    assert_eq!(rest(&mut subscription).await, ["received b", "received c"]);
+    let mut late = manager.subscribe(SubscribeFrom::Seq(u64::MAX));
+    assert_eq!(within(late.next()).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn type_key_and_status_narrow_receptions_and_transitions_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let handler =
+        |event: Event| async move { if event.id() == "b" { Outcome::Fail("no".to_owned()) } else { Outcome::Done } };
+    let manager = EventManager::builder(dir.path()).on("*", handler).start().await.unwrap();
+    let all = || manager.subscribe(SubscribeFrom::Start);
+    let mut everything = all().event_type("Issue");
+    for (id, event_type, key) in [("a", "Issue", "k"), ("b", "Issue", "l"), ("c", "Comment", "k")] {
+        manager.emit(event_type, 1).id(id).key(key).await.unwrap();
+    }
+    let mut seen = 0;
+    while seen < 2 {
+        let entry = entry(&mut everything).await;
+        assert!(entry.id.as_deref() != Some("c") && entry.event_type.as_deref() == Some("Issue"), "{entry:?}");
+        seen += usize::from(matches!(entry.kind, "completed" | "failed"));
+    }
+    let (mut keyed, mut failed, mut done) =
+        (all().key("k"), all().status(Status::Failed), all().status(Status::Completed).event_type("Comment"));
+    let mut neither = all().key("k").status(Status::Failed);
+    manager.shutdown().await.unwrap();
+    let mut told = rest(&mut keyed).await;
+    told.sort();
+    let expected = ["completed a", "completed c", "received a", "received c", "started a", "started c"];
+    assert_eq!(told, expected);
+    assert_eq!(rest(&mut failed).await, ["failed b"]);
+    assert_eq!(rest(&mut done).await, ["completed c"]);
+    assert_eq!(rest(&mut neither).await, Vec::<String>::new());
+    assert!(neither.position() > 6, "what is not wanted is passed by: {neither:?}");
+}
+
+#[tokio::test]
+async fn what_compaction_dropped_is_a_gap_and_entries_about_forgotten_events_are_nobodys() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions::default()
+        .segment_bytes(64 * 1024)
+        .max_event_age(Duration::from_secs(1))
+        .dedup_window(Duration::ZERO);
+    {
+        let store = Store::open(dir.path(), options.clone()).unwrap();
+        for number in 0..200 {
+            store.append(NewEvent::new("Issue", &"x".repeat(1_000)).unwrap().id(number.to_string())).unwrap();
+        }
+        for claim in store.claim(200).unwrap() {
+            store.settle(&claim, Outcome::Done).unwrap();
+        }
+        store.append(NewEvent::new("Issue", &1).unwrap().id("last")).unwrap();
+        std::thread::sleep(Duration::from_millis(1_100));
+        assert!(store.compact().unwrap().segments_deleted > 0);
+        store.close().unwrap();
+    }
+    let manager = EventManager::builder(dir.path()).store_options(options).open().await.unwrap();
+    let mut subscription = manager.subscribe(SubscribeFrom::Start).event_type("Issue");
+    let mut everything = manager.subscribe(SubscribeFrom::Start);
+    manager.shutdown().await.unwrap();
+    let told = rest(&mut subscription).await;
+    assert!(told.first().unwrap().starts_with("1-"), "{told:?}");
+    assert!(told.contains(&"received last".to_owned()), "{told:?}");
+    assert!(!told.iter().any(|told| told.ends_with(" -")), "of what type they were nobody knows: {told:?}");
+    let told = rest(&mut everything).await;
+    assert!(told.iter().any(|told| told == "completed -"), "without a filter they are told: {told:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path()).await;
+    let mut subscription = manager.subscribe(SubscribeFrom::Now);
+    let mut told = Vec::new();
+    for id in 0..100_u32 {
+        manager.emit("Issue", id).id(id.to_string()).await.unwrap();
+        // Polled once or a few times, then dropped, wherever it stands.
+        for _ in 0..id % 4 {
+            tokio::select! {
+                biased;
+                item = subscription.next() => told.push(item.unwrap()),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+    manager.shutdown().await.unwrap();
+    while let Ok(item) = within(subscription.next()).await {
+        told.push(item);
+    }
+    let ids = told.iter().filter_map(|item| match item {
+        LogItem::Entry(entry) => entry.id.clone(),
+        _ => None,
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), (0..100).map(|id: u32| id.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_subscription_keeps_no_store_open_and_is_woken_when_it_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path()).await;
+    let mut subscription = manager.subscribe(SubscribeFrom::Now);
+    let waiting = tokio::spawn(async move { rest(&mut subscription).await });
+    tokio::task::yield_now().await;
+    tokio::task::spawn_blocking(move || drop(manager)).await.unwrap();
+    assert_eq!(within(waiting).await.unwrap(), ["mark -"]);
+    open(dir.path()).await.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn types_and_keys_that_no_event_can_have_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path()).await;
+    let all = || manager.subscribe(SubscribeFrom::Start);
+    for (mut subscription, says) in [
+        (all().event_type(""), "event_type has 0 bytes; an event's has from 1 to 128"),
+        (all().event_type("x".repeat(129)), "event_type has 129 bytes"),
+        (all().key("x".repeat(257)), "key has 257 bytes; an event's has from 1 to 256"),
+    ] {
+        let error = subscription.next().await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains(says), "{error}");
+    }
+    manager.shutdown().await.unwrap();
+}
