@@ -56,10 +56,10 @@ pub use processor::{Context, Handler, IntoOutcome};
 pub use queue::Emit;
 pub use store::audit;
 pub use store::{
-    Acceptance, AsOf, Backup, Claim, CompactionReport, CutTail, Duplicate, EventAsOf, Filter, HistoryEntry, LogEntry,
-    LogItem, LostEvent, LostRange, ParsePointError, Point, Problem, Reader, Receipt, Recovery, Refusal, Replay,
-    Salvage, Selected, Selection, Stats, Store, StoreOptions, UncertainEvent, Unhandled, Verification, as_of, backup,
-    salvage, verify,
+    Acceptance, AsOf, AttemptStats, Backup, Claim, CompactionReport, CutTail, Duplicate, EventAsOf, Filter,
+    HistoryEntry, Latency, LogEntry, LogItem, LostEvent, LostRange, ParsePointError, Point, Problem, Reader, Receipt,
+    Recovery, Refusal, Replay, Salvage, Selected, Selection, Stats, Store, StoreOptions, TypeStats, UncertainEvent,
+    Unhandled, Verification, as_of, backup, salvage, verify,
 };
 
 /// The examples of the README.

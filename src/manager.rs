@@ -355,8 +355,13 @@ impl EventManager {
     /// Counts, over the store's whole life and as of now. `is_running` says whether the workers claim events.
     pub fn stats(&self) -> Stats {
         let mut stats = self.inner.store.stats();
-        stats.is_running = self.inner.workers.as_ref().is_some_and(Workers::are_running);
+        stats.is_running = self.is_running();
         stats
+    }
+
+    /// Whether the workers claim events.
+    pub(crate) fn is_running(&self) -> bool {
+        self.inner.workers.as_ref().is_some_and(Workers::are_running)
     }
 
     /// Whether [`EventManager::health`] finds nothing wrong.
@@ -369,7 +374,8 @@ impl EventManager {
     pub fn health(&self) -> Health {
         let stuck = self.inner.workers.as_ref().map_or(0, Workers::stuck);
         let unsettled = self.inner.workers.as_ref().map_or(0, Workers::unsettled);
-        let mut health = Health::judge(&self.stats(), stuck, &self.inner.options);
+        let stats = Stats { is_running: self.is_running(), ..self.inner.store.gauges() };
+        let mut health = Health::judge(&stats, stuck, &self.inner.options);
         if unsettled > 0 {
             let reason = format!("{unsettled} runs have ended, but there is no room to say so: free space");
             health = Health { healthy: false, reasons: health.reasons.into_iter().chain([reason]).collect() };

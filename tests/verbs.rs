@@ -162,7 +162,10 @@ fn replay_and_cancel_select_by_conditions_and_rehearse() {
     let none = verb("cancel", &["--status", "pending", "--since", "2999-01-01T00:00:00Z"]);
     assert_eq!(none, told("0 of 0 events cancelled\n"));
     for (arguments, says) in [
-        (&[][..], "required"),
+        (&[][..], "<ID>"),
+        (&["--dry-run"], "<ID>"),
+        (&["--rate", "5"], "<ID>"),
+        (&["a", "--failed"], "cannot be used with"),
         (&["--failed", "--status", "pending"], "cannot be used with"),
         (&["--since", "yesterday"], "is not an RFC 3339 time"),
         (&["--status", "asleep"], "is no status"),

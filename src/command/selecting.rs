@@ -18,10 +18,13 @@ pub(super) const FIELDS: &str = "JSON, one event a line: id, refused (null, or w
 
 /// Which events: all that match every condition.
 #[derive(Args)]
-#[group(id = "which", required = true, multiple = true, args = ["ids", "failed", "event_type", "key", "status", "since", "until"])]
 pub(super) struct Selecting {
-    /// The events' ids
-    #[arg(value_name = "ID", conflicts_with = "failed")]
+    /// The events' ids; needed unless a condition is given
+    #[arg(
+        value_name = "ID",
+        conflicts_with = "failed",
+        required_unless_present_any = ["failed", "event_type", "key", "status", "since", "until"]
+    )]
     pub(super) ids: Vec<String>,
     /// All events that have failed for good
     #[arg(long, conflicts_with = "status")]

@@ -6,7 +6,7 @@ use clap::Args;
 use ledgerline::service::{Operation, printable};
 use serde_json::{Map, Value};
 
-use super::output::Table;
+use super::output::{Output, Table};
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
@@ -25,10 +25,12 @@ fn fields() -> String {
 }
 
 const NOTES: &str = "The first four count over the store's whole life, across restarts and compaction. \
-    Times are RFC 3339 in UTC; what never happened is null.";
+    Times are RFC 3339 in UTC; what never happened is null. attempts: done, retried, failed, cancelled, released, and of the retried and \
+    failed ones timed_out and panicked. handling and end_to_end: count, p50_ms, p99_ms (give or take 6.25 %). types: event_type, \
+    pending, processing, retrying, completed, failed, cancelled, held, oldest_waiting_seconds, attempts, handling, end_to_end.";
 
 /// What the numbers are, in the order in which they are printed.
-const MEANINGS: [(&str, &str); 21] = [
+const MEANINGS: [(&str, &str); 26] = [
     ("events_processed", "events completed, ever"),
     ("events_failed", "attempts that failed, ever"),
     ("events_retried", "retries scheduled, ever"),
@@ -50,12 +52,19 @@ const MEANINGS: [(&str, &str); 21] = [
     ("last_scrub", "when the log was last searched for rot"),
     ("is_running", "whether events are being processed"),
     ("poisoned", "why nothing more is taken"),
+    ("attempts", "how runs ended since the store was opened"),
+    ("handling", "from claim to settlement, of those runs"),
+    ("end_to_end", "from reception to completion, since then"),
+    ("types", "the same by type, below"),
+    ("other_types", "all types beyond the first 256"),
 ];
 
 impl Stats {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         self.store.print(&Operation::Stats {}, |mut stats: Map<String, Value>, output| {
             let mut table = Table::without_head();
+            let types = stats.remove("types").and_then(|types| types.as_array().cloned()).unwrap_or_default();
+            let others = stats.remove("other_types").filter(Value::is_object);
             for (name, meaning) in MEANINGS {
                 if let Some(value) = stats.remove(name) {
                     table.row([name.to_owned(), told(&value), meaning.to_owned()]);
@@ -66,13 +75,47 @@ impl Stats {
                 table.row([printable(&name), told(&value)]);
             }
             table.print(output);
+            print_types(types.iter().chain(&others), output);
         })?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
+/// One row a type, if there are any.
+fn print_types<'v>(types: impl Iterator<Item = &'v Value>, output: &mut Output) {
+    const COUNTS: [&str; 7] = ["pending", "processing", "retrying", "completed", "failed", "cancelled", "held"];
+    let mut types = types.peekable();
+    if types.peek().is_none() {
+        return;
+    }
+    let _ = output.line("");
+    let head: Vec<_> =
+        ["type"].iter().chain(&COUNTS).chain(&["oldest s", "handling ms", "end to end ms"]).copied().collect();
+    let mut table = Table::new(&head);
+    for of in types {
+        let name = of.get("event_type").and_then(Value::as_str).filter(|name| !name.is_empty());
+        let latency = |name: &str| of.get(name).map_or_else(|| "-".to_owned(), told);
+        let mut row = vec![name.map_or_else(|| "(all others)".to_owned(), printable)];
+        row.extend(
+            COUNTS.iter().chain(&["oldest_waiting_seconds"]).map(|name| of.get(*name).map_or("-".to_owned(), told)),
+        );
+        row.extend([latency("handling"), latency("end_to_end")]);
+        table.row(row);
+    }
+    table.print(output);
+}
+
 fn told(value: &Value) -> String {
     match value {
+        Value::Object(parts) if parts.contains_key("p50_ms") => {
+            let part = |name: &str| parts.get(name).map_or_else(|| "-".to_owned(), told);
+            format!("{} / {}", part("p50_ms"), part("p99_ms"))
+        }
+        Value::Object(parts) => {
+            let told: Vec<_> =
+                parts.iter().map(|(name, value)| format!("{} {}", told(value), printable(name))).collect();
+            told.join(", ")
+        }
         Value::Null => "-".to_owned(),
         Value::String(text) => printable(text),
         Value::Number(number) => {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::event::Outcome;
 use crate::processor::Context;
 use crate::processor::outcome::bounded;
-use crate::queue::Claim;
+use crate::queue::{Claim, Mishap};
 
 /// A run that has begun and whose task has not ended.
 pub(super) struct Attempt {
@@ -73,6 +73,15 @@ pub(super) fn verdict(standing: Standing, ending: Ending, timeout: Duration) -> 
         Outcome::Fail(error) => Outcome::Fail(bounded(error)),
         Outcome::Cancel(reason) => Outcome::Cancel(bounded(reason)),
         other => other,
+    }
+}
+
+/// What statistics tell of such a run beside its verdict.
+pub(super) fn mishap(standing: Standing, ending: &Ending) -> Option<Mishap> {
+    match (standing, ending) {
+        (Standing::Overdue | Standing::Stuck, _) => Some(Mishap::TimedOut),
+        (Standing::Running, Ending::Panicked(_)) => Some(Mishap::Panicked),
+        _ => None,
     }
 }
 

@@ -9,15 +9,17 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::event::Outcome;
-use crate::processor::attempt::{Attempt, Ending, Standing, verdict};
+use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
 use crate::processor::outcome::panic_text;
 use crate::processor::{AnyHandler, Context};
-use crate::queue::Claim;
+use crate::queue::{Claim, Mishap};
 
 /// A run that is over, and what becomes of its event.
 pub(super) struct Ended {
     pub(super) claim: Claim,
     pub(super) outcome: Outcome,
+    /// What statistics tell beside the outcome.
+    pub(super) mishap: Option<Mishap>,
 }
 
 /// The runs whose tasks have not ended.
@@ -104,7 +106,8 @@ impl Attempts {
     }
 
     fn judge(&self, attempt: &Attempt, ending: Ending) -> Ended {
-        Ended { claim: attempt.claim.clone(), outcome: verdict(attempt.standing, ending, self.timeout) }
+        let mishap = mishap(attempt.standing, &ending);
+        Ended { claim: attempt.claim.clone(), outcome: verdict(attempt.standing, ending, self.timeout), mishap }
     }
 
     /// When [`Attempts::expire`] has something to do.

@@ -246,13 +246,13 @@ impl Dispatcher {
 
     async fn begin(&mut self, claim: Claim) {
         if !self.is_running() {
-            return self.settle(Ended { claim, outcome: Outcome::Release }).await;
+            return self.settle(Ended { claim, outcome: Outcome::Release, mishap: None }).await;
         }
         if let Some(handler) = self.handlers.find(claim.event().event_type()) {
             self.attempts.begin(claim, handler, Instant::now());
         } else {
             let outcome = Outcome::Retry(format!("there is no handler for {:?}", claim.event().event_type()));
-            self.settle(Ended { claim, outcome }).await;
+            self.settle(Ended { claim, outcome, mishap: None }).await;
         }
     }
 
@@ -277,7 +277,12 @@ impl Dispatcher {
         }
         match self.queue.settle(&ended.claim, ended.outcome.clone()).await {
             // Its key may go on, and a retry has a due time that the lookout does not know.
-            Ok(()) => self.lookout.notice(),
+            Ok(()) => {
+                if let Some(mishap) = ended.mishap {
+                    self.queue.note_mishap(&ended.claim, mishap);
+                }
+                self.lookout.notice();
+            }
             Err(error) if error.kind() == ErrorKind::NotAllowed => {
                 tracing::info!(event_id, event_type, attempt, %error, "a run ended after its claim; its outcome is of no account");
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::event::{NewEvent, Outcome};
-use crate::store::{Claim, Handled, Receipt, Store};
+use crate::store::{Claim, Handled, Mishap, Receipt, Store};
 
 #[derive(Clone)]
 pub(crate) struct Embedded {
@@ -37,6 +37,10 @@ impl Embedded {
 
     pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
         self.store.record_handled_async(claim, handler).await
+    }
+
+    pub(crate) fn note_mishap(&self, claim: &Claim, mishap: Mishap) {
+        self.store.note_mishap(claim, mishap);
     }
 
     pub(crate) async fn work(&self) {

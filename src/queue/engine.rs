@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::event::{NewEvent, Outcome};
 use crate::queue::embedded::Embedded;
-use crate::store::{Claim, Handled, Receipt, Store};
+use crate::store::{Claim, Handled, Mishap, Receipt, Store};
 
 /// An engine, by the contract of [`crate::queue`]. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +60,13 @@ impl Queue {
     pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
         match self {
             Self::Embedded(engine) => engine.record_handled(claim, handler).await,
+        }
+    }
+
+    /// Counts a run that was settled for what else is to be said of it.
+    pub(crate) fn note_mishap(&self, claim: &Claim, mishap: Mishap) {
+        match self {
+            Self::Embedded(engine) => engine.note_mishap(claim, mishap),
         }
     }
 

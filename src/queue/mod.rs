@@ -52,4 +52,4 @@ pub use emit::Emit;
 pub(crate) use emit::Intake;
 pub(crate) use engine::Queue;
 
-pub(crate) use crate::store::{Claim, Handled};
+pub(crate) use crate::store::{Claim, Handled, Mishap};

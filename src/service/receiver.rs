@@ -59,7 +59,7 @@ pub(super) fn router(receiver: Receiver) -> Router {
 
 /// 200 while deliveries are taken. Recovery is over before anything is served.
 async fn ready(State(receiver): State<Arc<Receiver>>) -> Response<Body> {
-    answer::bare(code(receiver.manager.stats().is_running && receiver.manager.store().is_taking()))
+    answer::bare(code(receiver.manager.is_running() && receiver.manager.store().is_taking()))
 }
 
 async fn healthy(State(receiver): State<Arc<Receiver>>) -> Response<Body> {

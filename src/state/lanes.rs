@@ -10,6 +10,7 @@
 use crate::state::order::Order;
 use crate::state::slot::{Fact, Lane, ascending};
 use crate::state::slots::Slots;
+use crate::state::tally::Tally;
 
 /// Who is in which lane.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Lanes {
     pub(crate) held: Order,
     held_count: u64,
     by_status: [u64; 6],
+    pub(crate) tally: Tally,
 }
 
 impl Lanes {
@@ -40,6 +42,7 @@ impl Lanes {
             held: Order::new(),
             held_count: 0,
             by_status: [0; 6],
+            tally: Tally::new(),
         }
     }
 
@@ -58,6 +61,7 @@ impl Lanes {
             order.remove(number(slots, at, lane), at);
         }
         *self.count_mut(slots, at, lane) -= 1;
+        self.tally.leave(&slots[at], lane);
         if lane == Lane::InFlight && slots[at].is(Fact::ALONE) {
             self.alone -= 1;
         }
@@ -71,6 +75,7 @@ impl Lanes {
             order.insert(number(slots, at, lane), at);
         }
         *self.count_mut(slots, at, lane) += 1;
+        self.tally.enter(&slots[at], lane);
         if lane == Lane::InFlight && slots[at].is(Fact::ALONE) {
             self.alone += 1;
         }
@@ -129,6 +134,7 @@ impl Lanes {
             }
         }
         assert_eq!((held, by_status, alone), (self.held_count, self.by_status, self.alone), "events are counted");
+        self.tally.check(slots.iter().map(|(_, slot)| slot));
     }
 }
 

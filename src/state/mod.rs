@@ -46,6 +46,7 @@ mod slot;
 mod slots;
 mod space;
 mod table;
+mod tally;
 mod transition;
 mod types;
 mod verdict;
@@ -68,6 +69,7 @@ pub(crate) use machine::{Policy, State};
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
 pub(crate) use space::REMEMBERED_BYTES;
 pub(crate) use table::{Step, next};
+pub(crate) use tally::{HELD, Stands};
 #[cfg(any(test, feature = "manager"))]
 pub(crate) use types::Handled;
 pub(crate) use verdict::{Applied, Illegal, Known, Reception};

@@ -1,9 +1,16 @@
 //! What is true: events one by one and counted. Shown is what was applied; what of it is durable, the caller compares by seq.
 
+use std::sync::Arc;
+
 use crate::event::Status;
 use crate::event::entry::Token;
 use crate::state::machine::State;
+use crate::state::tally::{Stands, waits};
 use crate::state::view::{Counts, View};
+
+/// There is more to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct More;
 
 impl State {
     /// The event received as `seq`.
@@ -44,6 +51,35 @@ impl State {
         }
     }
 
+    /// How many types there were.
+    pub(crate) fn kind_count(&self) -> usize {
+        self.events.lanes.tally.len()
+    }
+
+    /// The name of the type with this number, and how many of its events stand where.
+    pub(crate) fn kind(&self, number: usize) -> Option<(Arc<str>, Stands)> {
+        let name = u32::try_from(number).ok().filter(|_| number < self.kind_count())?;
+        Some((self.events.types.name(name), self.events.lanes.tally.stands(number)))
+    }
+
+    /// When the event of this type was received that waits to run and has waited longest. It looks at no more than `count_max` events and
+    /// remembers how far it came: `Err` says that there are more to look at.
+    pub(crate) fn oldest_waiting(&mut self, number: usize, count_max: usize) -> Result<Option<i64>, More> {
+        let Some(from) = self.events.lanes.tally.waiting_from(number) else { return Ok(None) };
+        let slots = &self.events.slots;
+        let (mut next, mut count) = (from, 0);
+        for slot in slots.from(from).take(count_max).map(|at| &slots[at]) {
+            if slot.kind() as usize == number && waits(slot) {
+                let (seq, received_at) = (slot.seq, slot.received_at);
+                self.events.lanes.tally.note_waiting_from(number, seq);
+                return Ok(Some(received_at));
+            }
+            (next, count) = (slot.seq + 1, count + 1);
+        }
+        self.events.lanes.tally.note_waiting_from(number, next);
+        if count < count_max { Ok(None) } else { Err(More) }
+    }
+
     /// The next `remembered_before` on the way to `target`, or further to leave at most `count_max` remembered ids, and whether there is
     /// more of the way. It forgets about `step` of them, and costs a walk over those.
     pub(crate) fn next_remembered_horizon(&self, target: i64, count_max: usize, step: usize) -> (i64, bool) {
@@ -64,6 +100,7 @@ impl State {
             id_hash: slot.id(),
             place: slot.place(),
             event_type: self.events.types.name(slot.kind()),
+            kind: slot.kind(),
             key: slot.key,
             status,
             held: self.events.is_held(slot),

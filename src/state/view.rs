@@ -15,6 +15,8 @@ pub(crate) struct View {
     /// Where its reception lies.
     pub(crate) place: Place,
     pub(crate) event_type: Arc<str>,
+    /// Number of its type.
+    pub(crate) kind: u32,
     /// Hash of its key; 0: it has none.
     pub(crate) key: u64,
     pub(crate) status: Status,

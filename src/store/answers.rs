@@ -5,6 +5,8 @@ use serde::Serialize;
 use crate::event::entry::Token;
 use crate::event::{Event, Status, Timestamp};
 use crate::state::IdHasher;
+use crate::store::histogram::Latency;
+use crate::store::statistics::{AttemptStats, TypeStats};
 
 /// The answer to an append: the event is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,4 +230,14 @@ pub struct Stats {
     pub is_running: bool,
     /// Why the store takes nothing more, if a write or a sync failed.
     pub poisoned: Option<String>,
+    /// How attempts ended since the store was opened.
+    pub attempts: AttemptStats,
+    /// From claim to settlement, of attempts that were settled since the store was opened. By the wall clock.
+    pub handling: Latency,
+    /// From reception to completion, of events that were completed since the store was opened. By the wall clock.
+    pub end_to_end: Latency,
+    /// The same by type, of types that have events or attempts: the 256 that the store saw first, in that order.
+    pub types: Vec<TypeStats>,
+    /// All further types together, if there are any.
+    pub other_types: Option<TypeStats>,
 }

@@ -22,6 +22,7 @@ use crate::log::segment::Segment;
 use crate::log::writer::{Group, Room, SegmentEnd, Stage};
 use crate::state::{Applied, State};
 use crate::store::options::StoreOptions;
+use crate::store::statistics::Tallies;
 
 /// Staged bytes past which callers first wait for the disk.
 const STAGED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -85,6 +86,8 @@ pub(crate) struct Core {
     full: Option<Error>,
     last_is_mark: bool,
     active_first_seq: u64,
+    /// What is counted since the store was opened.
+    pub(crate) tallies: Tallies,
     /// Where records are encoded before they are staged; kept so that none of them allocates.
     scratch: Vec<u8>,
 }
@@ -147,6 +150,7 @@ impl Core {
             full: None,
             last_is_mark: true,
             active_first_seq: last_seq + 1,
+            tallies: Tallies::default(),
             scratch: Vec::new(),
         }
     }

@@ -19,6 +19,8 @@ use crate::store::reader::Reader;
 use crate::store::reception::{Decision, Fate, Ids, Prepared};
 use crate::store::runs::{Claimed, Settled};
 use crate::store::selection::Selection;
+#[cfg(feature = "manager")]
+use crate::store::statistics::Mishap;
 use crate::store::verify::{Verification, verify};
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
@@ -368,6 +370,22 @@ impl Store {
     /// How the store is doing.
     pub fn stats(&self) -> Stats {
         self.shared().stats()
+    }
+
+    /// As [`Store::stats`], without what is counted by type, and without attempts: it costs the same however many there are.
+    #[cfg(feature = "manager")]
+    pub(crate) fn gauges(&self) -> Stats {
+        self.shared().gauges()
+    }
+
+    /// Counts a run that has failed, and was settled, for what else is to be said of it.
+    #[cfg(feature = "manager")]
+    pub(crate) fn note_mishap(&self, claim: &Claim, mishap: Mishap) {
+        let mut desk = self.shared().desk();
+        let core = &mut desk.core;
+        if let Some(view) = core.state.view(claim.event.seq()) {
+            core.tallies.mishap(&view, mishap);
+        }
     }
 
     /// Applies retention now instead of within the hour: forgets finished events that are old enough, or too many for

@@ -4,7 +4,7 @@
 //! handle ── Store, what callers see
 //!   │ reception, runs, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
-//!   │ reading, census ── what can be asked
+//!   │ reading, census, statistics, histogram ── what can be asked
 //!   │ selection, pass ── many events at once
 //! commit ── many callers, one disk
 //! preparer ── the next segment, before anybody needs it
@@ -44,6 +44,7 @@ mod failure;
 mod fold;
 mod following;
 mod handle;
+mod histogram;
 mod mending;
 mod open;
 mod options;
@@ -64,6 +65,7 @@ mod runs;
 mod salvage;
 mod scrub;
 mod selection;
+mod statistics;
 #[cfg(test)]
 mod stories;
 mod target;
@@ -77,15 +79,19 @@ pub use answers::{Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Rece
 pub use as_of::{AsOf, EventAsOf, ParsePointError, Point, as_of};
 pub use backup::{Backup, backup};
 pub use handle::Store;
+pub use histogram::Latency;
 #[cfg(feature = "service")]
 pub(crate) use open::check_unlocked;
 pub use options::{StoreOptions, Unhandled};
 pub use reader::{LogEntry, LogItem, Reader};
 pub use salvage::{Acceptance, LostEvent, LostRange, Salvage, UncertainEvent, salvage};
 pub use selection::{Refusal, Selected, Selection};
+pub use statistics::{AttemptStats, TypeStats};
 pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;
 #[cfg(feature = "manager")]
 pub(crate) use pass::{Act, Pass};
+#[cfg(feature = "manager")]
+pub(crate) use statistics::Mishap;

@@ -79,6 +79,7 @@ impl Core {
             Outcome::Snooze(wait) => snoozed(&view, token, *wait, now),
         };
         let seq = self.append(&entry, Urgency::Transition, now)?;
+        self.tallies.settled(&view, &entry, now);
         Ok(Settled { seq })
     }
 
@@ -133,6 +134,7 @@ impl Core {
             // Whoever runs it does not know yet; a run that calls its own event off has ended and comes by `settle`.
             self.state.leave(seq, token);
         }
+        self.tallies.called_off(&view);
         Ok(cancelled)
     }
 
