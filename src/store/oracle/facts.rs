@@ -24,6 +24,16 @@ pub(super) enum Fact {
     Released {
         of: u64,
     },
+    /// Put off, at no cost.
+    Snoozed {
+        of: u64,
+        wait: Wait,
+    },
+    /// One of several handlers succeeded.
+    Handled {
+        of: u64,
+        handler: String,
+    },
     Replayed {
         of: u64,
     },

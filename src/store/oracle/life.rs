@@ -1,5 +1,6 @@
 //! One life of a store, and of the oracle beside it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use super::facts::{Arrival, Fact};
@@ -18,6 +19,7 @@ use crate::store::handle::Store;
 pub(super) type Done = Result<(), String>;
 
 const TYPES: [&str; 3] = ["Issue", "Comment", "Cycle"];
+const HANDLERS: [&str; 3] = ["notify", "index", "mirror"];
 /// Most retries of an event.
 const RETRIES_MAX: usize = 3;
 
@@ -93,7 +95,8 @@ impl Life {
         match self.pick(100) {
             0..26 => self.append(),
             26..50 => self.claim(),
-            50..74 => self.settle(),
+            50..71 => self.settle(),
+            71..74 => self.handle(),
             74..78 => self.cancel(),
             78..82 => self.replay(),
             82..86 => {
@@ -260,6 +263,11 @@ impl Life {
         if !same || text.as_ref() != Some(&case.arrival.text) {
             return Err(format!("{case:?} is claimed as {claim:?} with {text:?}"));
         }
+        let known = |name: &&&str| claim.is_handled_by(name);
+        let known: BTreeSet<String> = HANDLERS.iter().filter(known).map(|name| (*name).to_owned()).collect();
+        if known != case.handled {
+            return Err(format!("{case:?} is claimed as handled by {known:?}"));
+        }
         self.check_is_next(case, durable)?;
         self.note(token.started, Fact::Started { of, epoch: token.epoch, alone });
         Ok(())
@@ -309,7 +317,8 @@ impl Life {
             0..4 => Outcome::Done,
             4..7 => Outcome::Retry("later".to_owned()),
             7 => Outcome::Fail("never".to_owned()),
-            8 => Outcome::Cancel("no more".to_owned()),
+            8 => self.later(),
+            9 if self.pick(2) == 0 => Outcome::Cancel("no more".to_owned()),
             _ => Outcome::Release,
         };
         let runs = self.rules.cases.get(&of).and_then(|case| case.run);
@@ -320,7 +329,14 @@ impl Life {
         let in_force = runs == Some((claim.token.epoch, claim.token.started));
         match settled {
             Ok(settled) if in_force => self.note_settled(of, settled.seq, &outcome),
-            Err(error) if !in_force && error.kind() == ErrorKind::NotAllowed => Ok(()),
+            Err(error) if !in_force && error.kind() == ErrorKind::NotAllowed => {
+                // The run has ended all the same.
+                self.store().let_go(&claim);
+                if self.rules.leftovers.get(&of).is_some_and(|(_, started)| *started == claim.token.started) {
+                    self.rules.leftovers.remove(&of);
+                }
+                Ok(())
+            }
             settled => Err(format!("{claim:?}, in force: {in_force}, was settled as {outcome:?}: {settled:?}")),
         }
     }
@@ -330,6 +346,30 @@ impl Life {
         self.now().wall.max(self.rules.finished_before)
     }
 
+    /// One of several handlers of an event that runs succeeds.
+    fn handle(&mut self) -> Done {
+        if self.claims.is_empty() {
+            return Ok(());
+        }
+        let (at, handler) = (self.pick(self.claims.len()), HANDLERS[self.pick(HANDLERS.len())]);
+        let claim = self.claims[at].clone();
+        let of = claim.event().seq();
+        let case = self.rules.cases.get(&of).cloned();
+        let in_force = case.as_ref().and_then(|case| case.run) == Some((claim.token.epoch, claim.token.started));
+        let before = self.store().shared().desk().core.last_seq();
+        match self.store().record_handled(&claim, handler) {
+            Ok(()) if in_force => {
+                let last = self.store().shared().desk().core.last_seq();
+                if last > before {
+                    self.note(last, Fact::Handled { of, handler: handler.to_owned() });
+                }
+                Ok(())
+            }
+            Err(error) if !in_force && error.kind() == ErrorKind::NotAllowed => Ok(()),
+            answer => Err(format!("{case:?}, in force: {in_force}, was handled: {answer:?}")),
+        }
+    }
+
     fn note_settled(&mut self, of: u64, seq: u64, outcome: &Outcome) -> Done {
         self.settled += 1;
         let at = self.ending();
@@ -337,11 +377,35 @@ impl Life {
             Outcome::Done => Fact::Completed { of, at },
             Outcome::Fail(_) => Fact::Failed { of, at, wait: None },
             Outcome::Cancel(_) => Fact::Cancelled { of, at },
+            Outcome::Snooze(_) | Outcome::RetryAt(_) => Fact::Snoozed { of, wait: self.put_off(outcome) },
             Outcome::Release => Fact::Released { of },
             Outcome::Retry(_) => Fact::Failed { of, at, wait: self.retry(of)? },
         };
         self.note(seq, fact);
         Ok(())
+    }
+
+    /// An outcome that puts the event off: by a time, which may be past, or for a while, which may be too long.
+    fn later(&mut self) -> Outcome {
+        let by = Duration::from_millis([0, 1, 700, 5_000, 60_000, 40 * 24 * 3_600_000][self.pick(6)]);
+        match self.pick(3) {
+            0 => Outcome::RetryAt(Timestamp::from(self.wall + by)),
+            1 => Outcome::RetryAt(Timestamp::from(self.wall - by)),
+            _ => Outcome::Snooze(by),
+        }
+    }
+
+    /// How long that puts it off: at most 30 days.
+    fn put_off(&self, outcome: &Outcome) -> Wait {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap();
+        let wall = self.now().wall;
+        let delay = match outcome {
+            Outcome::Snooze(wait) => micros(*wait),
+            Outcome::RetryAt(time) => u64::try_from(time.unix_micros() - wall).unwrap_or(0),
+            _ => 0,
+        };
+        let delay = delay.min(micros(Duration::from_hours(30 * 24)));
+        Wait { due: wall + i64::try_from(delay).unwrap(), delay }
     }
 
     /// The wait that the store chose for the next run, if it is one it may choose: each twice as long as the one before, ± 20 %.
@@ -378,6 +442,9 @@ impl Life {
         if let Some(seq) = seq {
             let at = self.ending();
             self.note(seq, Fact::Cancelled { of: case.seq, at });
+            if let Some((_, started)) = case.run {
+                self.rules.leftovers.insert(case.seq, (case.arrival.key, started));
+            }
         }
         Ok(())
     }
@@ -502,6 +569,8 @@ impl Life {
             let same = view.status == case.status
                 && view.retry_count == case.retry_count
                 && view.attempt == case.attempt
+                && view.snoozes == case.snoozes
+                && view.handled.len() == case.handled.len()
                 && view.max_retries == case.arrival.max_retries
                 && *view.event_type == *case.arrival.event_type
                 && view.received_at == case.arrival.received_at

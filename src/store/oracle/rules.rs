@@ -1,6 +1,6 @@
 //! What is true after some facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Arrival, Fact};
 use crate::event::Status;
@@ -26,6 +26,9 @@ pub(super) struct Case {
     pub(super) due: Option<u64>,
     /// Epoch and seq of the start of its present run.
     pub(super) run: Option<(u64, u64)>,
+    pub(super) snoozes: u32,
+    /// The handlers that have succeeded.
+    pub(super) handled: BTreeSet<String>,
     alone: bool,
     deaths: u32,
     pub(super) alone_deaths: u32,
@@ -44,6 +47,8 @@ impl Case {
             wait: None,
             due: None,
             run: None,
+            snoozes: 0,
+            handled: BTreeSet::new(),
             alone: false,
             deaths: 0,
             alone_deaths: 0,
@@ -74,6 +79,13 @@ impl Case {
         (self.is_waiting() || self.status == Status::Processing) && !is_not_due
     }
 
+    /// It is over: what only matters to a further run is not remembered.
+    fn end(&mut self, status: Status, at: i64) {
+        self.finish(status, at);
+        self.handled.clear();
+        self.snoozes = 0;
+    }
+
     fn finish(&mut self, status: Status, at: i64) {
         (self.status, self.finished_at) = (status, Some(at));
         (self.wait, self.due, self.run, self.alone) = (None, None, None, false);
@@ -87,6 +99,8 @@ pub(super) struct Rules {
     /// Ids of forgotten events, and when those were received.
     pub(super) remembered: BTreeMap<String, (String, i64)>,
     pub(super) epoch: u64,
+    /// Runs of events that were called off meanwhile: by the event, its key and the run's start. The process that dies ends them.
+    pub(super) leftovers: BTreeMap<u64, (Option<String>, u64)>,
     /// Endings are not dated before this, whatever the clock says.
     pub(super) finished_before: i64,
     remembered_before: i64,
@@ -118,8 +132,8 @@ impl Rules {
                 case.attempt += 1;
                 (case.run, case.alone, case.wait, case.due) = (Some((*epoch, seq)), *alone, None, None);
             }
-            Fact::Completed { of, at } => self.case(*of).finish(Status::Completed, *at),
-            Fact::Cancelled { of, at } => self.case(*of).finish(Status::Cancelled, *at),
+            Fact::Completed { of, at } => self.case(*of).end(Status::Completed, *at),
+            Fact::Cancelled { of, at } => self.case(*of).end(Status::Cancelled, *at),
             Fact::Condemned { of, at } => self.case(*of).finish(Status::Failed, *at),
             Fact::Failed { of, at, wait } => {
                 let case = self.case(*of);
@@ -132,6 +146,13 @@ impl Rules {
                     }
                 }
             }
+            Fact::Snoozed { of, wait } => {
+                let case = self.case(*of);
+                case.finish(Status::Retrying, 0);
+                (case.finished_at, case.wait, case.due) = (None, Some(*wait), left(*wait, now));
+                case.snoozes += 1;
+            }
+            Fact::Handled { of, handler } => drop(self.case(*of).handled.insert(handler.clone())),
             Fact::Released { of } => {
                 let case = self.case(*of);
                 (case.status, case.run, case.alone) = (Status::Pending, None, false);
@@ -139,7 +160,7 @@ impl Rules {
             Fact::Replayed { of } => {
                 let case = self.case(*of);
                 case.finish(Status::Pending, 0);
-                (case.finished_at, case.rank, case.retry_count) = (None, seq, 0);
+                (case.finished_at, case.rank, case.retry_count, case.snoozes) = (None, seq, 0, 0);
                 (case.deaths, case.alone_deaths) = (0, 0);
             }
         }
@@ -151,6 +172,7 @@ impl Rules {
 
     fn begin(&mut self, epoch: u64, is_death: bool, now: Now) {
         self.epoch = epoch;
+        self.leftovers.clear();
         for case in self.cases.values_mut() {
             if case.status == Status::Processing {
                 case.status = Status::Pending;
@@ -209,9 +231,15 @@ impl Rules {
         self.cases.values().any(|case| case.is_waiting() && case.is_suspect())
     }
 
+    /// Whether a run that is left over must end before it may run: its own, or one of its key.
+    fn is_behind_a_leftover(&self, case: &Case) -> bool {
+        self.leftovers.iter().any(|(of, (key, _))| *of == case.seq || key.is_some() && *key == case.arrival.key)
+    }
+
     /// Whether it may run now, but for what is not durable yet; and whether alone.
     pub(super) fn may_run(&self, case: &Case) -> Option<bool> {
         let is_free = case.is_waiting() && case.due.is_none() && !case.is_condemned() && self.ahead_of(case).is_none();
+        let is_free = is_free && !self.is_behind_a_leftover(case);
         let alone = case.is_suspect();
         let is_let = if alone { self.running() == 0 } else { !self.runs_alone() };
         (is_free && is_let).then_some(alone)
