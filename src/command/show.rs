@@ -26,7 +26,7 @@ pub(super) struct Show {
 
 const FIELDS: &str = "JSON: the fields of `list`, and seq (number of the record that keeps it), stale (its sender's time was off), \
     headers [{name, value}], history [{seq, what, status (afterwards), at, attempt, message, retry_at}], where what is received, \
-    started, completed, failed, released, replayed, cancelled, condemned, or interrupted (a process began while it ran).";
+    started, handled, completed, failed, snoozed, released, replayed, cancelled, condemned, or interrupted (a process began while it ran).";
 
 #[derive(Deserialize)]
 struct Shown {

@@ -2,7 +2,7 @@
 
 use crate::event::entry::{
     Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released, Remembered,
-    RememberedId, Replayed, Started, Token, Totals, Wait,
+    RememberedId, Replayed, Snoozed, Started, Token, Totals, Wait,
 };
 use crate::event::{Moment, Place, Status, Timestamp};
 use crate::state::table::Step;
@@ -320,6 +320,38 @@ fn an_event_that_kills_the_process_runs_alone_and_is_condemned() {
 }
 
 #[test]
+fn nothing_runs_alone_beside_what_is_left_of_a_cancelled_run_and_nobody_else_waits_for_it() {
+    let mut book = Book::new();
+    let killer = book.receive("killer", None);
+    for epoch in [2, 3] {
+        book.claim();
+        book.begin(epoch, 1);
+    }
+    let hung = book.receive("hung", None);
+    assert_eq!(book.claim(), Some((hung, false)));
+    let (of, token) = (book.of(hung), book.token(hung));
+    book.put(Entry::Cancelled(Cancelled { of, reason: "", at: 0 }));
+    book.state.leave(hung, token);
+    assert_eq!(book.claim(), None, "what is left of it may be what kills the process");
+    for _ in 0..300 {
+        let id: &'static str = Box::leak(book.seq.to_string().into_boxed_str());
+        let next = book.receive(id, None);
+        assert_eq!(book.claim(), Some((next, false)), "it may never end, and others do not wait for it");
+        book.complete(next);
+    }
+    assert!(book.state.let_go(hung, token));
+    assert_eq!(book.claim(), Some((killer, true)));
+    let of = book.of(killer);
+    let token = book.token(killer);
+    book.put(Entry::Cancelled(Cancelled { of, reason: "", at: 0 }));
+    book.state.leave(killer, token);
+    book.put(Entry::Replayed(Replayed { of, at: 0 }));
+    assert_eq!(book.claim(), None);
+    book.begin(4, 1);
+    assert_eq!(book.claim(), Some((killer, false)), "with its process ended whatever it had left running");
+}
+
+#[test]
 fn a_suspect_has_its_turn_under_load() {
     let mut book = Book::new();
     let killer = book.receive("killer", None);
@@ -413,11 +445,23 @@ fn a_close_while_an_event_ran_is_never_taken_for_a_crash() {
 
 #[test]
 fn no_jump_of_the_clock_stretches_a_wait_and_none_ends_before_its_time_by_restart() {
+    for put_off in [false, true] {
+        check_wait(put_off);
+    }
+}
+
+/// A retry that waits for 600, because the run failed or because it put its event off.
+fn check_wait(put_off: bool) {
     let mut book = Book::new();
     book.wall = 1_000_000;
     let seq = book.receive("a", None);
     book.claim();
-    book.fail(seq, 600);
+    if put_off {
+        let (of, token, wait) = (book.of(seq), book.token(seq), Wait { due: book.wall + 600, delay: 600 });
+        book.put(Entry::Snoozed(Snoozed { of, token, at: book.wall, wait, count: 1 }));
+    } else {
+        book.fail(seq, 600);
+    }
     assert_eq!(book.state.view(seq).unwrap().due, Some(600));
     for (wall, left) in
         [(1_000_000, 600), (1_000_200, 400), (1_000_599, 1), (1_000_600, 0), (i64::MAX, 0), (0, 600), (i64::MIN, 600)]

@@ -275,7 +275,7 @@ impl<'l> Mending<'l> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::entry::{Completed, Flags, Received};
+    use crate::event::entry::{Completed, Flags, Handled, Received, Snoozed, Wait};
 
     const OF: Of = Of { seq: 3, id_hash: 7 };
 
@@ -341,6 +341,17 @@ mod tests {
             let survivors = [running.to_vec(), survivors].concat();
             let lost = [(if put_in.iter().any(|(seq, _)| *seq == 6) { 6 } else { 5 }, 9)];
             assert_eq!(mended(&lost, &survivors), (put_in, None), "{survivors:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_handler_did_proves_its_run_and_leaves_it_going_and_what_is_put_off_ends_it() {
+        let token = Token { epoch: 1, started: 7 };
+        let handled = Entry::Handled(Handled { of: OF, token, handler: "mail", at: 9 });
+        let snoozed = Entry::Snoozed(Snoozed { of: OF, token, at: 9, wait: Wait { due: 9, delay: 0 }, count: 1 });
+        let survivors = [(1, begun(1)), (3, received()), (12, handled), (13, snoozed), (14, started(1, 2))];
+        for last in 3..=survivors.len() {
+            assert_eq!(mended(&[(4, 9)], &survivors[..last]), (vec![(7, "started")], None), "{last} survive");
         }
     }
 

@@ -262,3 +262,105 @@ fn bounded(message: &str) -> &str {
 fn not_allowed(refused: &impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::NotAllowed, refused.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Status, Timestamp};
+    use crate::state::Handled as Types;
+    use crate::store::commit::Shared;
+    use crate::store::options::StoreOptions;
+    use crate::store::stories::{keep, store_with};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    /// What stands how, and why.
+    fn all(shared: &Shared) -> Vec<(String, Status, String)> {
+        let events = shared.list(&crate::store::Filter::all()).unwrap();
+        let told = |event: &crate::event::Event| {
+            let why = event.error_message().unwrap_or_default().to_owned();
+            (event.id().to_owned(), event.status(), why)
+        };
+        events.iter().map(told).collect()
+    }
+
+    fn held(shared: &Shared) -> u64 {
+        shared.desk().core.state.counts().held
+    }
+
+    fn settle(shared: &Shared, claimed: &Claimed, outcome: &Outcome, now: Moment) {
+        shared.step(|core, _| core.settle(claimed.view.seq, claimed.token, outcome, now)).unwrap();
+    }
+
+    fn after(shared: &Shared, time: Duration) -> Moment {
+        let now = shared.now();
+        let steady = now.steady + u64::try_from(time.as_micros()).unwrap();
+        Moment { wall: Timestamp::saturating_add(now.wall, time), steady }
+    }
+
+    #[test]
+    fn what_is_held_for_thirty_days_since_it_last_moved_fails_and_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        for id in ["ran later", "never ran", "done"] {
+            keep(&shared, id, 10).unwrap();
+        }
+        let later = after(&shared, 10 * DAY);
+        let claims = shared.step(|core, _| core.claim(3, later)).unwrap();
+        settle(&shared, &claims[0], &Outcome::Snooze(DAY), later);
+        settle(&shared, &claims[1], &Outcome::Release, later);
+        settle(&shared, &claims[2], &Outcome::Done, later);
+        keep(&shared, "untouched", 10).unwrap();
+        shared.desk().core.state.set_handled(Types::Only(vec!["Comment".to_owned()]));
+        assert_eq!(held(&shared), 3);
+        let expire = |time, count_max| {
+            let now = after(&shared, time);
+            let (count, seq) = shared.step(|core, _| core.expire_held(count_max, now)).unwrap();
+            shared.wait(seq, crate::store::commit::Level::Durable).unwrap();
+            count
+        };
+        assert_eq!(expire(29 * DAY, 9), 0);
+        assert_eq!(expire(31 * DAY, 9), 1, "the one that never ran");
+        assert_eq!(expire(41 * DAY, 1), 1, "no more at a time than asked for");
+        assert_eq!(expire(41 * DAY, 9), 1);
+        let why = "there is no handler for \"Issue\", and none came for 2592000s";
+        let failed = |id: &str| (id.to_owned(), Status::Failed, why.to_owned());
+        let expected = [
+            failed("ran later"),
+            failed("never ran"),
+            ("done".to_owned(), Status::Completed, String::new()),
+            failed("untouched"),
+        ];
+        assert_eq!(all(&shared), expected);
+    }
+
+    #[test]
+    fn claiming_ends_what_nobody_handles_some_at_a_time_and_says_that_there_is_more() {
+        for unhandled in [Unhandled::Hold, Unhandled::Complete, Unhandled::Fail] {
+            let dir = tempfile::tempdir().unwrap();
+            let shared = store_with(dir.path(), true, StoreOptions::default().unhandled(unhandled));
+            for number in 0..4 {
+                keep(&shared, &number.to_string(), 10).unwrap();
+            }
+            let now = shared.now();
+            assert!(!shared.step(|core, now| core.end_unhandled(9, now)).unwrap(), "all types are handled");
+            shared.desk().core.state.set_handled(Types::Only(Vec::new()));
+            let more = shared.step(|core, _| core.end_unhandled(3, now)).unwrap();
+            let ends = unhandled != Unhandled::Hold;
+            assert_eq!((more, held(&shared)), (ends, if ends { 1 } else { 4 }));
+            #[cfg(feature = "manager")]
+            assert_eq!(shared.desk().core.is_ready(now), ends, "{unhandled:?}");
+            assert_eq!(shared.step(|core, now| core.claim(9, now)).unwrap().len(), 0);
+            let totals = shared.desk().core.state.totals();
+            let counts = shared.desk().core.state.counts();
+            assert_eq!((counts.of(Status::Processing), totals.claims), (0, 0), "no batch was claimed");
+            let (held, completed, failed) = match unhandled {
+                Unhandled::Hold => (4, 0, 0),
+                Unhandled::Complete => (0, 4, 0),
+                Unhandled::Fail => (0, 0, 4),
+            };
+            let found = (counts.held, counts.of(Status::Completed), counts.of(Status::Failed));
+            assert_eq!((found, totals.completed), ((held, completed, failed), completed));
+        }
+    }
+}
