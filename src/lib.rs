@@ -47,7 +47,9 @@ mod store;
 pub mod webhook;
 
 pub use error::{Error, ErrorKind};
-pub use event::{Event, NewEvent, Outcome, ParseStatusError, ParseTimestampError, Status, Timestamp};
+pub use event::{
+    Event, NewEvent, Outcome, ParseStatusError, ParseTimestampError, Pause, Scope, Status, Timestamp, Waiting,
+};
 #[cfg(feature = "manager")]
 pub use manager::{EventManager, EventManagerBuilder, Health, SubscribeFrom, Subscription};
 #[cfg(feature = "manager")]

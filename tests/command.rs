@@ -285,6 +285,9 @@ fn every_command_answers(directory: &Path, status: &str) {
         "last_attempt",
         "error_message",
         "max_retries",
+        "priority",
+        "not_before",
+        "waiting",
     ];
     expected.sort_unstable();
     assert_eq!(names, expected);
@@ -517,7 +520,7 @@ fn help_names_every_setting_and_every_field() {
     for (verb, names) in [
         (
             "list",
-            "id, event_type, action, source, key, data, timestamp, status, retry_count, last_attempt, error_message, max_retries",
+            "id, event_type, action, source, key, data, timestamp, status, retry_count, last_attempt, error_message, max_retries, priority (0 first to 9), not_before, waiting",
         ),
         ("show", "seq"),
         ("health", "healthy, reasons"),

@@ -523,6 +523,8 @@ async fn the_control_socket_is_private_says_whom_it_has_reached_and_goes_with_th
 async fn operations_do_the_same_beside_a_service_and_without_one() {
     let service = Running::start().await;
     let emit = |id: &str| Operation::Emit {
+        not_before: None,
+        priority: 0,
         event_type: "Deploy".into(),
         data: "{\"n\":\n1}".into(),
         id: Some(id.into()),

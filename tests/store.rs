@@ -69,6 +69,9 @@ fn an_event_has_exactly_the_documented_json_fields() {
         "last_attempt",
         "error_message",
         "max_retries",
+        "priority",
+        "not_before",
+        "waiting",
     ];
     assert_eq!(names, BTreeSet::from(documented));
     assert_eq!(json["data"], serde_json::json!({ "title": "a" }));

@@ -4,6 +4,7 @@ use std::io::{self, Read as _};
 use std::process::ExitCode;
 
 use clap::Args;
+use ledgerline::Timestamp;
 use ledgerline::service::{Operation, printable};
 use serde::Deserialize;
 
@@ -29,6 +30,12 @@ pub(super) struct Emit {
     /// Events of one key run one at a time, in order
     #[arg(long)]
     key: Option<String>,
+    /// Not to be run earlier: an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    not_before: Option<Timestamp>,
+    /// Whether it runs before others: 0 (first) to 9 (last); it moves up one a minute
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    priority: u8,
     #[command(flatten)]
     store: StoreArguments,
 }
@@ -46,7 +53,8 @@ struct Emitted {
 impl Emit {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         let data = if self.body == "-" { from_stdin()? } else { self.body };
-        let operation = Operation::Emit { event_type: self.event_type, data, id: self.id, key: self.key };
+        let Self { event_type, id, key, not_before, priority, .. } = self;
+        let operation = Operation::Emit { event_type, data, id, key, not_before, priority };
         self.store.print(&operation, |Emitted { id, duplicate }, output| {
             let _ = output.line(format_args!("{} {}", if duplicate { "duplicate of" } else { "kept" }, printable(&id)));
         })?;

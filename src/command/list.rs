@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::Args;
-use ledgerline::Status;
 use ledgerline::service::{Operation, printable};
+use ledgerline::{Status, Waiting};
 use serde::Deserialize;
 
 use super::output::Table;
@@ -31,7 +31,9 @@ pub(super) struct List {
 }
 
 const FIELDS: &str = "JSON, one event a line: id, event_type, action, source, key, data, timestamp, status, retry_count, \
-    last_attempt, error_message, max_retries. Times are RFC 3339 in UTC; what an event lacks is null.";
+    last_attempt, error_message, max_retries, priority (0 first to 9), not_before, waiting (null, or why a pending or retrying event does \
+    not run now: {why}, one of handler, time {until}, pause {scope, until}, key {id, seq}, alone, limit {runs}, turn). Times are RFC 3339 in \
+    UTC; what an event lacks is null.";
 
 #[derive(Deserialize)]
 struct Row {
@@ -43,6 +45,8 @@ struct Row {
     retry_count: u32,
     max_retries: u32,
     error_message: Option<String>,
+    /// None from a service of an earlier version, too.
+    waiting: Option<Waiting>,
 }
 
 impl List {
@@ -73,7 +77,7 @@ impl List {
     }
 
     fn table(&self, operation: &Operation) -> Result<usize, Trouble> {
-        let mut table = Table::new(&["STATUS", "RECEIVED", "RETRIES", "TYPE", "ACTION", "ID", "ERROR"]);
+        let mut table = Table::new(&["STATUS", "RECEIVED", "RETRIES", "TYPE", "ACTION", "ID", "WAITS", "ERROR"]);
         let mut count = 0;
         let mut output = super::output::Output::new();
         self.store.print(operation, |row: Row, _| {
@@ -94,7 +98,7 @@ fn events(count: usize) -> String {
 }
 
 impl Row {
-    fn cells(self) -> [String; 7] {
+    fn cells(self) -> [String; 8] {
         let optional = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| printable(&text));
         [
             printable(&self.status),
@@ -103,6 +107,7 @@ impl Row {
             printable(&self.event_type),
             optional(self.action),
             printable(&self.id),
+            self.waiting.map_or_else(|| "-".to_owned(), |waiting| printable(&waiting.to_string())),
             optional(self.error_message),
         ]
     }

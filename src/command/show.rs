@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use ledgerline::Waiting;
 use ledgerline::service::{Operation, printable};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -42,6 +43,10 @@ struct Shown {
     last_attempt: Option<String>,
     error_message: Option<String>,
     max_retries: u32,
+    #[serde(default)]
+    priority: u8,
+    not_before: Option<String>,
+    waiting: Option<Waiting>,
     seq: u64,
     stale: bool,
     headers: Vec<Header>,
@@ -86,6 +91,9 @@ impl Shown {
             ("status", self.status.clone()),
             ("received", format!("{}{}", self.timestamp, if self.stale { " (stale)" } else { "" })),
             ("retries", format!("{} of {}", self.retry_count, self.max_retries)),
+            ("priority", self.priority.to_string()),
+            ("not before", optional(&self.not_before)),
+            ("waits", self.waiting.as_ref().map_or_else(|| "-".to_owned(), Waiting::to_string)),
             ("last attempt", optional(&self.last_attempt)),
             ("error", optional(&self.error_message)),
             ("seq", self.seq.to_string()),

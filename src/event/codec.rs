@@ -18,8 +18,8 @@ use bincode::enc::write::Writer;
 use bincode::{BorrowDecode, Encode};
 
 use crate::event::entry::{
-    Accepted, Begun, Cancelled, Completed, Condemned, Entry, Failed, Handled, Horizon, Mark, Received, Released,
-    Remembered, Replayed, Snoozed, Started, Totals,
+    Accepted, Begun, Cancelled, Completed, Condemned, Cursor, Entry, Failed, Handled, Horizon, Mark, Paused, Received,
+    Released, Remembered, Replayed, Resumed, Snoozed, Started, Summary, Totals,
 };
 
 /// No decoder reserves more than this, whatever a length says (R14): the record limit, and what bincode counts beyond it, which is 8
@@ -50,10 +50,16 @@ mod kind {
     pub(super) const ACCEPTED: u16 = 14;
     pub(super) const SNOOZED: u16 = 17;
     pub(super) const HANDLED: u16 = 18;
+    pub(super) const PAUSED: u16 = 15;
+    pub(super) const RESUMED: u16 = 16;
+    pub(super) const CURSOR: u16 = 19;
 }
 
-/// The version that is written; so far the only one of every kind.
+/// The version that is written, and the only one but of those kinds that have another below.
 const VERSION: u16 = 1;
+
+/// The version of `State` that is written. Version 1 held the totals alone.
+const STATE_VERSION: u16 = 2;
 
 /// Why a record's body is no entry. Its checksum held, so another version wrote it or we did wrong; it is never guessed at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +105,9 @@ impl Entry<'_> {
             Self::Horizon(_) => "horizon",
             Self::Remembered(_) => "remembered",
             Self::Accepted(_) => "accepted",
+            Self::Paused(_) => "paused",
+            Self::Resumed(_) => "resumed",
+            Self::Cursor(_) => "cursor",
         }
     }
 
@@ -106,7 +115,7 @@ impl Entry<'_> {
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
         match self {
             Self::Begun(body) => put(buffer, kind::BEGUN, body),
-            Self::State(body) => put(buffer, kind::STATE, body),
+            Self::State(body) => put_version(buffer, kind::STATE, STATE_VERSION, body),
             Self::Mark(body) => put(buffer, kind::MARK, body),
             Self::Received(body) => put(buffer, kind::RECEIVED, body),
             Self::Started(body) => put(buffer, kind::STARTED, body),
@@ -121,6 +130,9 @@ impl Entry<'_> {
             Self::Horizon(body) => put(buffer, kind::HORIZON, body),
             Self::Remembered(body) => put(buffer, kind::REMEMBERED, body),
             Self::Accepted(body) => put(buffer, kind::ACCEPTED, body),
+            Self::Paused(body) => put(buffer, kind::PAUSED, body),
+            Self::Resumed(body) => put(buffer, kind::RESUMED, body),
+            Self::Cursor(body) => put(buffer, kind::CURSOR, body),
         }
     }
 }
@@ -136,8 +148,12 @@ impl Writer for Append<'_> {
 }
 
 fn put(buffer: &mut Vec<u8>, kind: u16, body: &impl Encode) {
+    put_version(buffer, kind, VERSION, body);
+}
+
+fn put_version(buffer: &mut Vec<u8>, kind: u16, version: u16, body: &impl Encode) {
     buffer.extend_from_slice(&kind.to_le_bytes());
-    buffer.extend_from_slice(&VERSION.to_le_bytes());
+    buffer.extend_from_slice(&version.to_le_bytes());
     // Only the writer can fail, and a vector does not.
     bincode::encode_into_writer(body, Append(buffer), CONFIG).expect("entries have an encoding");
 }
@@ -158,7 +174,8 @@ pub(crate) fn decode(body: &[u8]) -> Result<Entry<'_>, Refusal> {
     let named = |name| Named { name, kind, version, rest };
     Ok(match kind {
         kind::BEGUN => Entry::Begun(named("begun").body()?),
-        kind::STATE => Entry::State(named("state").body()?),
+        kind::STATE if version == STATE_VERSION => Entry::State(named("state").body_of(STATE_VERSION)?),
+        kind::STATE => Entry::State(named("state").body::<Totals>()?.into()),
         kind::MARK => Entry::Mark(named("mark").body()?),
         kind::RECEIVED => Entry::Received(checked(named("received").body()?)?),
         kind::STARTED => Entry::Started(named("started").body()?),
@@ -173,6 +190,9 @@ pub(crate) fn decode(body: &[u8]) -> Result<Entry<'_>, Refusal> {
         kind::HORIZON => Entry::Horizon(named("horizon").body()?),
         kind::REMEMBERED => Entry::Remembered(named("remembered").body()?),
         kind::ACCEPTED => Entry::Accepted(named("accepted").body()?),
+        kind::PAUSED => Entry::Paused(named("paused").body()?),
+        kind::RESUMED => Entry::Resumed(named("resumed").body()?),
+        kind::CURSOR => Entry::Cursor(named("cursor").body()?),
         _ => return Err(Refusal::UnknownKind { kind }),
     })
 }
@@ -187,8 +207,12 @@ struct Named<'a> {
 
 impl<'a> Named<'a> {
     fn body<T: BorrowDecode<'a, ()>>(&self) -> Result<T, Refusal> {
+        self.body_of(VERSION)
+    }
+
+    fn body_of<T: BorrowDecode<'a, ()>>(&self, expected: u16) -> Result<T, Refusal> {
         let Self { name, kind, version, rest } = *self;
-        if version != VERSION {
+        if version != expected {
             return Err(Refusal::UnknownVersion { kind, name, version });
         }
         let (body, read) = bincode::borrow_decode_from_slice::<T, _>(rest, CONFIG)
@@ -208,6 +232,7 @@ const _: () = {
     // Every body that is put has a decoder; the list keeps the two in step.
     const fn both<'a, T: Encode + BorrowDecode<'a, ()>>() {}
     both::<Begun>();
+    both::<Summary<'static>>();
     both::<Totals>();
     both::<Mark>();
     both::<Received<'static>>();
@@ -223,15 +248,27 @@ const _: () = {
     both::<Horizon>();
     both::<Remembered>();
     both::<Accepted<'static>>();
+    both::<Paused<'static>>();
+    both::<Resumed<'static>>();
+    both::<Cursor<'static>>();
 };
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::entry::{Flags, Of, Predecessor, RememberedId, Token, Wait};
+    use crate::event::entry::{Flags, Of, Predecessor, RememberedId, Scoped, Token, Wait};
 
     const OF: Of = Of { seq: 300, id_hash: 0x0102_0304_0506_0708 };
     const TOKEN: Token = Token { epoch: 2, started: 301 };
+    const TOTALS: Totals = Totals {
+        received: 1,
+        completed: 2,
+        attempts_failed: 3,
+        retries_scheduled: 4,
+        claims: 5,
+        horizon: Horizon { finished_before: 6, remembered_before: -7 },
+    };
+    const PAUSED: Paused<'static> = Paused { scope: Scoped::Key("x"), at: 5, until: Some(4), reason: "no" };
 
     /// One entry of every kind with its golden bytes: what was once released decodes for ever.
     fn golden() -> Vec<(Entry<'static>, String)> {
@@ -248,16 +285,13 @@ mod tests {
                 "010001000a020701010109fb0010fcefbeadde".to_owned(),
             ),
             (
-                Entry::State(Totals {
-                    received: 1,
-                    completed: 2,
-                    attempts_failed: 3,
-                    retries_scheduled: 4,
-                    claims: 5,
-                    horizon: Horizon { finished_before: 6, remembered_before: -7 },
-                }),
-                "0200010001020304050c0d".to_owned(),
+                Entry::State(Summary { totals: TOTALS, pauses: vec![PAUSED], cursors: vec![("c", 300)] }),
+                "0200020001020304050c0d010101780a0108026e6f010163fb2c01".to_owned(),
             ),
+            (Entry::Paused(PAUSED), "0f0001000101780a0108026e6f".to_owned()),
+            (Entry::Resumed(Resumed { scope: Scoped::Type("I"), at: 5 }), "100001000001490a".to_owned()),
+            (Entry::Cursor(Cursor { name: "c", seq: Some(9), at: 5 }), "13000100016301090a".to_owned()),
+            (Entry::Cursor(Cursor { name: "c", seq: None, at: 5 }), "130001000163000a".to_owned()),
             (Entry::Mark(Mark::Idle), "0300010000".to_owned()),
             (Entry::Mark(Mark::Close), "0300010001".to_owned()),
             (Entry::Horizon(Horizon { finished_before: 6, remembered_before: -7 }), "0c0001000c0d".to_owned()),
@@ -350,6 +384,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn versions_that_are_no_longer_written_are_decoded_for_ever() {
+        let state = Entry::State(Summary::from(TOTALS));
+        assert_eq!(decode(&bytes("0200010001020304050c0d")), Ok(state));
+    }
+
     /// Whatever the quick decoder takes, bincode takes for the same.
     #[test]
     fn the_quick_decoder_agrees_wherever_it_decides() {
@@ -401,6 +441,8 @@ mod tests {
             (bytes("0100"), "too short"),
             (bytes("ff7f0100"), "unknown record kind 32767"),
             (bytes("0300020000"), "unknown version 2 of record kind 3 (mark)"),
+            (bytes("0200030000"), "unknown version 3 of record kind 2 (state)"),
+            (bytes("0f0001000201780a0108026e6f"), "does not decode"),
             (bytes("0300010002"), "does not decode"),
             (bytes("030001000000"), "1 bytes remain"),
             (bytes("0d000100fd00000000000000ff"), "does not decode"),

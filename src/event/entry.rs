@@ -10,7 +10,7 @@ use bincode::{BorrowDecode, Encode};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Entry<'a> {
     Begun(Begun),
-    State(Totals),
+    State(Summary<'a>),
     Mark(Mark),
     Received(Received<'a>),
     Started(Started),
@@ -25,6 +25,9 @@ pub(crate) enum Entry<'a> {
     Horizon(Horizon),
     Remembered(Remembered),
     Accepted(Accepted<'a>),
+    Paused(Paused<'a>),
+    Resumed(Resumed<'a>),
+    Cursor(Cursor<'a>),
 }
 
 impl Entry<'_> {
@@ -46,7 +49,10 @@ impl Entry<'_> {
             | Self::Received(_)
             | Self::Horizon(_)
             | Self::Remembered(_)
-            | Self::Accepted(_) => None,
+            | Self::Accepted(_)
+            | Self::Paused(_)
+            | Self::Resumed(_)
+            | Self::Cursor(_) => None,
         }
     }
 }
@@ -97,6 +103,23 @@ pub(crate) struct Predecessor {
 }
 
 /// All that belongs to no single event, written after each [`Begun`] so that older copies are dead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct Summary<'a> {
+    pub(crate) totals: Totals,
+    /// The pauses in force: these and no others.
+    pub(crate) pauses: Vec<Paused<'a>>,
+    /// Names and seqs of the cursors: these and no others.
+    pub(crate) cursors: Vec<(&'a str, u64)>,
+}
+
+impl From<Totals> for Summary<'_> {
+    /// What version 1 said, which knew neither pauses nor cursors.
+    fn from(totals: Totals) -> Self {
+        Self { totals, ..Self::default() }
+    }
+}
+
+/// What is counted over the whole life of a store, and the horizons in force.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, BorrowDecode)]
 pub(crate) struct Totals {
     /// Receptions, ever.
@@ -312,5 +335,39 @@ pub(crate) struct Accepted<'a> {
     /// The last lost seq.
     pub(crate) last_seq: u64,
     pub(crate) reason: &'a str,
+    pub(crate) at: i64,
+}
+
+/// What a pause is for: the events of a type, or those of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) enum Scoped<'a> {
+    Type(&'a str),
+    Key(&'a str),
+}
+
+/// A person stopped the events of a type or of a key from being run. It replaces an earlier pause of the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct Paused<'a> {
+    pub(crate) scope: Scoped<'a>,
+    pub(crate) at: i64,
+    /// When it ends by itself; none: somebody must end it. Microseconds since 1970. After a restart the rest of it is
+    /// `clamp(until − now, 0, until − at)`.
+    pub(crate) until: Option<i64>,
+    pub(crate) reason: &'a str,
+}
+
+/// A person ended a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct Resumed<'a> {
+    pub(crate) scope: Scoped<'a>,
+    pub(crate) at: i64,
+}
+
+/// Somebody who reads the log keeps their place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct Cursor<'a> {
+    pub(crate) name: &'a str,
+    /// The last record that is done with; none: the cursor is removed.
+    pub(crate) seq: Option<u64>,
     pub(crate) at: i64,
 }

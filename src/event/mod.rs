@@ -21,16 +21,20 @@ pub(crate) mod entry;
 pub(crate) mod hex;
 mod new_event;
 mod outcome;
+mod pause;
 mod place;
 mod status;
 mod stored;
 mod timestamp;
+mod waiting;
 
 pub use new_event::NewEvent;
 pub use outcome::Outcome;
+pub use pause::{Pause, Scope};
 pub use status::{ParseStatusError, Status};
 pub use stored::Event;
 pub use timestamp::{ParseTimestampError, Timestamp};
+pub use waiting::Waiting;
 
 pub(crate) use new_event::limits;
 pub(crate) use place::{Moment, Place};

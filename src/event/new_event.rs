@@ -34,6 +34,10 @@ pub(crate) mod limits {
     pub(crate) const HANDLER_BYTES_MAX: usize = 128;
     /// Most named handlers of one event that are kept as having succeeded.
     pub(crate) const HANDLERS_MAX: usize = 64;
+    /// The last priority.
+    pub(crate) const PRIORITY_MAX: u8 = 9;
+    /// Longest name of a cursor, in bytes.
+    pub(crate) const CURSOR_BYTES_MAX: usize = 128;
 }
 
 /// An event to be kept: its type, its data as JSON, and what else its sender knows about it.
@@ -48,6 +52,8 @@ pub struct NewEvent {
     pub(crate) source: String,
     pub(crate) key: Option<String>,
     pub(crate) received_at: Option<Timestamp>,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) priority: u8,
     pub(crate) max_retries: Option<u32>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
@@ -89,6 +95,8 @@ impl NewEvent {
             source: "emit".to_owned(),
             key: None,
             received_at: None,
+            not_before: None,
+            priority: 0,
             max_retries: None,
             headers: Vec::new(),
             body,
@@ -128,6 +136,24 @@ impl NewEvent {
         self
     }
 
+    /// Not to be run earlier. Until then it holds up no other event of its key. Default: none; a time that is past is the same.
+    ///
+    /// However the clock is set meanwhile, the event waits no longer than this time was away when it was received.
+    #[must_use]
+    pub fn not_before(mut self, time: Timestamp) -> Self {
+        self.not_before = Some(time);
+        self
+    }
+
+    /// Whether it runs before others that may run now: 0 (first, the default) to 9 (last). With each whole minute that an event has
+    /// waited since its reception or its last replay it counts as one step further to the front, so none waits more than nine
+    /// minutes longer for its priority. Events of one key keep their order whatever their priorities.
+    #[must_use]
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
     /// Runs after the first counted failure: 0 to 1,000. Default: the store's `max_retries`.
     #[must_use]
     pub fn max_retries(mut self, retries: u32) -> Self {
@@ -160,6 +186,10 @@ impl NewEvent {
                 "max_retries is {retries}; at most {} are allowed",
                 limits::RETRIES_MAX
             )));
+        }
+        if self.priority > limits::PRIORITY_MAX {
+            let (priority, last) = (self.priority, limits::PRIORITY_MAX);
+            return Err(Error::invalid(format!("priority is {priority}; it must be from 0 (first) to {last} (last)")));
         }
         let header_bytes: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         if self.headers.len() > limits::HEADER_COUNT_MAX || header_bytes > limits::HEADER_BYTES_MAX {
@@ -194,6 +224,7 @@ mod tests {
             (event().id("x".repeat(257)), "id has 257 bytes"),
             (event().key(""), "key is empty"),
             (event().max_retries(1_001), "max_retries is 1001"),
+            (event().priority(10), "priority is 10; it must be from 0 (first) to 9 (last)"),
             (event().header("a", "x".repeat(9_000)), "headers of 9001 bytes"),
             (NewEvent::new("", &1).unwrap(), "event_type is empty"),
         ] {
@@ -201,7 +232,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(name), "{error}");
         }
-        event().id("x".repeat(256)).max_retries(1_000).validate().unwrap();
+        event().id("x".repeat(256)).max_retries(1_000).priority(9).validate().unwrap();
         assert!(NewEvent::from_json("Issue", "{").is_err());
     }
 }

@@ -8,12 +8,12 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::event::{Status, Timestamp};
+use crate::event::{Status, Timestamp, Waiting};
 
 /// An event that is kept, with where it stood when it was read. Cheap to clone; it does not change when the store does.
 ///
 /// As JSON it has exactly the fields `id`, `event_type`, `action`, `source`, `key`, `data`, `timestamp`, `status`, `retry_count`,
-/// `last_attempt`, `error_message` and `max_retries`.
+/// `last_attempt`, `error_message`, `max_retries`, `priority`, `not_before` and `waiting`.
 #[derive(Clone)]
 pub struct Event {
     parts: Arc<EventParts>,
@@ -38,6 +38,10 @@ pub(crate) struct EventParts {
     pub(crate) max_retries: u32,
     pub(crate) last_attempt: Option<Timestamp>,
     pub(crate) error_message: Option<String>,
+    pub(crate) priority: u8,
+    pub(crate) not_before: Option<Timestamp>,
+    /// None also where nobody asked.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 impl Event {
@@ -115,6 +119,24 @@ impl Event {
         self.parts.error_message.as_deref()
     }
 
+    /// Whether it runs before others: 0 (first) to 9 (last).
+    pub fn priority(&self) -> u8 {
+        self.parts.priority
+    }
+
+    /// When it was not to be run before, if its sender said so.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.parts.not_before
+    }
+
+    /// Why it did not run when it was read; none if it ran, was over, or was handed to a handler.
+    ///
+    /// Where the store was opened for reading, beside a process that runs events, what is known to that process alone is not told: which
+    /// types have a handler, how many may run at once.
+    pub fn waiting(&self) -> Option<&Waiting> {
+        self.parts.waiting.as_ref()
+    }
+
     /// The data: one JSON value, byte for byte as it was received. For a webhook this is the whole body.
     pub fn data(&self) -> &str {
         &self.parts.data
@@ -154,7 +176,7 @@ impl fmt::Debug for Event {
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let parts = &*self.parts;
-        let mut event = serializer.serialize_struct("Event", 12)?;
+        let mut event = serializer.serialize_struct("Event", 15)?;
         event.serialize_field("id", &parts.id)?;
         event.serialize_field("event_type", &parts.event_type)?;
         event.serialize_field("action", &parts.action)?;
@@ -168,6 +190,9 @@ impl Serialize for Event {
         event.serialize_field("last_attempt", &parts.last_attempt)?;
         event.serialize_field("error_message", &parts.error_message)?;
         event.serialize_field("max_retries", &parts.max_retries)?;
+        event.serialize_field("priority", &parts.priority)?;
+        event.serialize_field("not_before", &parts.not_before)?;
+        event.serialize_field("waiting", &parts.waiting)?;
         event.end()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, ErrorKind};
-use crate::event::NewEvent;
+use crate::event::{NewEvent, Timestamp};
 use crate::queue::Queue;
 use crate::store::Receipt;
 
@@ -85,6 +85,16 @@ impl Emit {
     /// Events of one key run one at a time, in the order of their arrival. Default: none.
     pub fn key(self, key: impl Into<String>) -> Self {
         self.with(|event| event.key(key))
+    }
+
+    /// Not to be run earlier, and holding up no other event of its key until then. Default: none.
+    pub fn not_before(self, time: Timestamp) -> Self {
+        self.with(|event| event.not_before(time))
+    }
+
+    /// Whether it runs before others that may run now: 0 (first, the default) to 9 (last). See [`NewEvent::priority`].
+    pub fn priority(self, priority: u8) -> Self {
+        self.with(|event| event.priority(priority))
     }
 
     /// Says what happened to the thing that the type names. Default: nothing is said.

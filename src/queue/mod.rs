@@ -26,7 +26,8 @@
 //! **Several handlers.** Which of them have succeeded is kept by name with the event, and told in its later claims, until it is completed
 //! or cancelled; a replay of an event that has failed leaves it so.
 //!
-//! **Order.** Claims hand out the oldest first. Events of one key run one at a time, in the order of their arrival; while one waits for
+//! **Order.** Claims hand out the most urgent first: by priority, less one for each minute that the event has waited. Among equals types
+//! take turns, so that a flood of one type starves no other, and of one type the oldest goes first. Events of one key run one at a time, in the order of their arrival; while one waits for
 //! its retry the later ones wait too. An event that is cancelled while it runs keeps its key until the run has ended, which
 //! settling says though it is refused, and is in no claim before that, even if it is replayed. Events of different keys, and those without one, promise no order among each other.
 //!
@@ -36,8 +37,12 @@
 //! **Held.** The engine is told which types have a handler. Events of other types are never claimed and hold up nobody:
 //! they wait, for 30 days by default, then they have failed; or are ended at once, completed or failed, as the engine was told.
 //!
+//! **Paused and limited.** Events of a type or a key that a person has paused are not claimed until the pause ends; those of a type of
+//! which as many run as may, not until one of them has ended. Neither holds up others, but for those of the same key.
+//!
 //! **Wake-ups.** `work` resolves when something may have become claimable since the last claim came back with less than it was asked
-//! for; nothing that happens between that claim and the call is missed. What will become claimable by time alone is told by `next_due`.
+//! for; nothing that happens between that claim and the call is missed. What will become claimable by time alone is told by `next_due`; what is
+//! due earlier than it told resolves `work` too.
 //! Waking too often costs a claim that comes back empty; waking too seldom is bounded by the workers' own interval. An engine that was
 //! closed or takes nothing more resolves `work` at once, and says why at the next claim, even if there is nothing to claim.
 //!

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::printable::json_line;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, NewEvent, Status};
+use crate::event::{Event, NewEvent, Status, Timestamp};
 use crate::manager::EventManager;
 use crate::store::{Act, Filter, HistoryEntry, Pass, Replay, Selected, Selection, Store};
 
@@ -71,6 +71,12 @@ pub enum Operation {
         id: Option<String>,
         /// The key whose events run one at a time.
         key: Option<String>,
+        /// Not to be run earlier.
+        #[serde(default)]
+        not_before: Option<Timestamp>,
+        /// 0 (first) to 9 (last).
+        #[serde(default)]
+        priority: u8,
     },
 }
 
@@ -195,7 +201,13 @@ impl Operations {
             Operation::ReplayAll { selection } => self.go_through(selection, Act::Replay, line),
             Operation::CancelAll { selection, reason } => self.go_through(selection, Act::Cancel(reason), line),
             Operation::Compact {} => one(&self.store.compact()?, line),
-            Operation::Emit { event_type, data, id, key } => self.emit(event_type, data, id, key, line),
+            Operation::Emit { event_type, data, id, key, not_before, priority } => {
+                let mut event = NewEvent::from_json(event_type, data)?.priority(priority);
+                event = id.into_iter().fold(event, NewEvent::id);
+                event = key.into_iter().fold(event, NewEvent::key);
+                event = not_before.into_iter().fold(event, NewEvent::not_before);
+                self.emit(event, line)
+            }
         }
     }
 
@@ -254,17 +266,7 @@ impl Operations {
         one(&Shown { event: &event, seq: event.seq(), stale: event.is_stale(), headers, history }, line)
     }
 
-    fn emit(
-        &self,
-        event_type: String,
-        data: String,
-        id: Option<String>,
-        key: Option<String>,
-        line: &mut Line<'_>,
-    ) -> Result<(), Error> {
-        let mut event = NewEvent::from_json(event_type, data)?;
-        event = id.into_iter().fold(event, NewEvent::id);
-        event = key.into_iter().fold(event, NewEvent::key);
+    fn emit(&self, event: NewEvent, line: &mut Line<'_>) -> Result<(), Error> {
         let receipt = self.store.append(event)?;
         one(&Emitted { id: &receipt.id, duplicate: receipt.duplicate.is_some(), seq: receipt.seq }, line)
     }
@@ -297,7 +299,14 @@ mod tests {
             Operation::Stats {},
             Operation::CancelAll { selection: Selection::failed().rate(5), reason: "r".into() },
             Operation::ReplayAll { selection: Selection::ids(["a"]).until(Timestamp::default()).dry_run() },
-            Operation::Emit { event_type: "Issue".into(), data: "{\n}".into(), id: None, key: Some("k".into()) },
+            Operation::Emit {
+                event_type: "Issue".into(),
+                data: "{\n}".into(),
+                id: None,
+                key: Some("k".into()),
+                not_before: Some(Timestamp::from_unix_micros(1)),
+                priority: 9,
+            },
         ] {
             let line = serde_json::to_string(&operation).unwrap();
             assert!(!line.contains('\n'), "{line}");

@@ -1,14 +1,17 @@
 //! What may run next.
 //!
-//! Offered is what is ready, by rank: first come, first served over all types together, whatever is behind its key, waits or is
-//! held not being among it. Suspects (events during which the process died twice) run alone: offered when nothing runs, not even what
-//! is left of a cancelled run, and while one runs nothing is offered. So that they come at all under load, but cannot starve the rest
-//! by killing the process again and again, ordinary events go first 256 times; then no more are offered until all have settled and a
-//! suspect has run.
+//! Offered is what is ready: the most urgent first, types in turn, and of each type first come, first served ([`Ready`]); whatever is
+//! behind its key, waits, is held or paused is not among it. Suspects (events during which the process died twice) run alone: offered
+//! when nothing runs, not even what is left of a cancelled run, and while one runs nothing is offered. So that they come at all under
+//! load, but cannot starve the rest by killing the process again and again, ordinary events go first 256 times; then no more are
+//! offered until all have settled and a suspect has run.
 
 use crate::event::Moment;
 use crate::event::entry::{Of, Token};
+use crate::state::events::Events;
 use crate::state::machine::State;
+#[cfg(doc)]
+use crate::state::ready::Ready;
 use crate::state::slot::descending;
 use crate::state::verdict::Offer;
 
@@ -18,12 +21,19 @@ const SUSPECT_PATIENCE: u32 = 256;
 /// Waits that are ended at a time: they cost a fraction of a microsecond each, under the lock.
 const WAKE_COUNT_MAX: usize = 1_024;
 
+/// Lines that go on to their next level at a time: more are late by a claim.
+const STEP_COUNT_MAX: usize = 1_024;
+
 impl State {
     /// The event to run next, of those that are durable up to seq `durable`; none if there is none now. Append and apply its
     /// `Started`, then ask again.
     pub(crate) fn next_claim(&mut self, now: Moment, durable: u64) -> Option<Offer> {
         loop {
+            self.events.end_pauses(now.steady);
             let woken = self.events.wake(now.steady, WAKE_COUNT_MAX);
+            let Events { slots, lanes, .. } = &mut self.events;
+            lanes.ready.admit(slots, durable);
+            lanes.ready.step(slots, now.wall.unix_micros(), STEP_COUNT_MAX);
             if let Some((at, alone)) = self.choose(durable) {
                 let slot = &self.events.slots[at];
                 return Some(Offer { of: slot.of(), place: slot.place(), attempt: u32::from(slot.attempt) + 1, alone });
@@ -40,9 +50,17 @@ impl State {
         self.next_due().is_some_and(|due| due <= now.steady) || self.choose(durable).is_some()
     }
 
-    /// When the first wait ends, by the steady clock.
+    /// When the first wait or the first pause ends, by the steady clock.
     pub(crate) fn next_due(&self) -> Option<u64> {
-        self.events.lanes.waiting.first().map(|(due, _)| due)
+        let wait = self.events.lanes.waiting.first().map(|(due, _)| due);
+        let pause = self.events.pauses.first_end().map(|(ends, _)| ends);
+        wait.into_iter().chain(pause).min()
+    }
+
+    /// Whether ordinary events must let a suspect run alone first, or one does.
+    pub(super) fn is_for_suspects(&self) -> bool {
+        let lanes = &self.events.lanes;
+        lanes.alone > 0 || !lanes.suspects.is_empty() && self.passed_over >= SUSPECT_PATIENCE
     }
 
     /// The event received as `seq` was cancelled just now, but the run that `token` names goes on: until [`State::let_go`], or until
@@ -76,7 +94,7 @@ impl State {
             return None;
         }
         let is_durable = |(rank, _): &(u64, u32)| *rank <= durable;
-        let ready = lanes.ready.first().filter(is_durable).map(|(_, at)| (at, false));
+        let ready = lanes.ready.first(durable).map(|at| (at, false));
         let suspect = lanes.suspects.first().filter(is_durable).map(|(_, at)| (at, true));
         let is_left = !self.events.leftovers.is_empty();
         let idle = lanes.in_flight.is_empty() && !is_left;

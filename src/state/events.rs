@@ -6,11 +6,15 @@
 //! Because it follows from the fields, it need not be followed step by step while a log is replayed: until [`Events::arrange_all`]
 //! only those in flight and those finished are in their lanes, which is what entries ask about, and nobody is in a row.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::event::Status;
 use crate::state::index::Gap;
 use crate::state::keys::{self, Keys};
 use crate::state::lanes::Lanes;
 use crate::state::leftovers::Leftovers;
+use crate::state::pauses::Pauses;
 use crate::state::slab::NONE;
 use crate::state::slot::{Arrival, Fact, Lane, Slot};
 use crate::state::slots::Slots;
@@ -28,26 +32,38 @@ pub(crate) struct Events {
     pub(crate) slots: Slots,
     pub(crate) lanes: Lanes,
     pub(crate) types: Types,
-    keys: Keys,
+    pub(super) pauses: Pauses,
+    pub(super) keys: Keys,
     /// Runs of cancelled events that go on. They are of this process and no entry tells of them.
     pub(crate) leftovers: Leftovers,
     /// So many deaths alone condemn; 0: none do.
     deaths_max: u8,
     /// Whether those that wait are still to be put where they belong.
-    is_deferring: bool,
+    pub(super) is_deferring: bool,
 }
 
 impl Events {
     pub(crate) fn new(process_deaths_max: u32) -> Self {
         let deaths_max = u8::try_from(process_deaths_max.min(PROCESS_DEATHS_MAX)).expect("15 fits into a byte");
         let (slots, lanes, types, keys) = (Slots::new(), Lanes::new(), Types::new(), Keys::new());
-        Self { slots, lanes, types, keys, leftovers: Leftovers::new(), deaths_max, is_deferring: false }
+        let (pauses, leftovers) = (Pauses::new(), Leftovers::new());
+        Self { slots, lanes, types, pauses, keys, leftovers, deaths_max, is_deferring: false }
     }
 
     /// From now on, until [`Events::arrange_all`], only who is in flight or finished is put where he belongs. Nothing was added yet.
     pub(crate) fn defer(&mut self) {
         assert!(self.slots.iter().next().is_none(), "who is in a row would have to leave it");
         self.is_deferring = true;
+    }
+
+    /// The number of a type, a new one if need be; there is room.
+    pub(crate) fn number(&mut self, name: &str) -> u32 {
+        let (known, number) = (self.types.len(), self.types.number(name));
+        if self.types.len() > known {
+            let name: Arc<str> = self.types.name(number);
+            self.lanes.ready.add_kind(self.types.limit(&name), self.pauses.has_type(&name));
+        }
+        number
     }
 
     /// Adds an event whose id was not found, and led to `gap`.
@@ -68,6 +84,19 @@ impl Events {
         self.lanes.leave(&mut self.slots, at);
         debug_assert!(!self.slots[at].is_linked(), "a finished event holds no key");
         self.slots.remove(at)
+    }
+
+    /// Sets how many of a type may run at once; others are not bounded.
+    pub(crate) fn set_limits(&mut self, limits: BTreeMap<String, u32>) {
+        self.types.set_limits(limits);
+        for (kind, name) in self.types.iter() {
+            self.lanes.ready.set_limit(&self.slots, kind, self.types.limit(name));
+        }
+    }
+
+    /// The first in the row of a key.
+    pub(crate) fn first_of_key(&self, key: u64) -> Option<u32> {
+        self.keys.first(&self.slots, key)
     }
 
     /// Ends the waits that are over, at most `count_max` of them; returns how many.
@@ -181,10 +210,15 @@ impl Events {
         };
         // Whoever came to the front of the row, or was displaced from it, may now be offered, or no more.
         for at in [other, Some(at)].into_iter().flatten() {
-            self.lanes.leave(&mut self.slots, at);
-            let lane = self.lane(at);
-            self.lanes.enter(&mut self.slots, at, lane);
+            self.put_in_lane(at);
         }
+    }
+
+    /// Puts an event into the lane where it belongs.
+    pub(super) fn put_in_lane(&mut self, at: u32) {
+        self.lanes.leave(&mut self.slots, at);
+        let lane = self.lane(at);
+        self.lanes.enter(&mut self.slots, at, lane);
     }
 
     /// Live events hold their key, except those that are held, and those that never ran and are not due.
@@ -204,8 +238,10 @@ impl Events {
             Status::Pending | Status::Retrying if slot.is(Fact::WAITS) => Lane::Waiting,
             Status::Pending | Status::Retrying if self.is_condemned(slot) => Lane::Condemned,
             Status::Pending | Status::Retrying if self.is_behind(at) => Lane::Behind,
-            Status::Pending | Status::Retrying if slot.deaths() >= SUSPECT_DEATHS => Lane::Suspect,
-            Status::Pending | Status::Retrying => Lane::Ready,
+            Status::Pending | Status::Retrying if slot.key != 0 && self.pauses.has_key(slot.key) => Lane::Paused,
+            Status::Pending | Status::Retrying if slot.deaths() < SUSPECT_DEATHS => Lane::Ready,
+            Status::Pending | Status::Retrying if self.lanes.ready.is_paused(slot.kind()) => Lane::Shelved,
+            Status::Pending | Status::Retrying => Lane::Suspect,
         }
     }
 
@@ -217,6 +253,10 @@ impl Events {
     #[cfg(test)]
     pub(crate) fn check(&self) {
         self.slots.check();
+        self.pauses.check();
+        for (kind, name) in self.types.iter() {
+            assert_eq!(self.lanes.ready.is_paused(kind), self.pauses.has_type(name), "type {name} knows its pause");
+        }
         self.lanes.check(&self.slots);
         let (mut linked, mut walked, mut firsts) = (0, 0, 0);
         for (at, slot) in self.slots.iter() {

@@ -1,8 +1,8 @@
 //! Entries that nobody here wrote: in any order, about anything. None panics, and what is refused has changed nothing (R14).
 
 use crate::event::entry::{
-    Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Handled, Horizon, Mark, Of, Received, Released,
-    Remembered, RememberedId, Replayed, Snoozed, Started, Token, Totals, Wait,
+    Begun, Cancelled, Completed, Condemned, Cursor, Entry, Failed, Flags, Handled, Horizon, Mark, Of, Paused, Received,
+    Released, Remembered, RememberedId, Replayed, Resumed, Scoped, Snoozed, Started, Summary, Token, Totals, Wait,
 };
 use crate::event::{Moment, Place, Timestamp};
 use crate::state::chance::Chance;
@@ -22,9 +22,16 @@ fn foreign(chance: &mut Chance) -> Entry<'static> {
     let retry = Some(Wait { due: number(100).cast_signed(), delay: number(100) }).filter(|_| at % 2 == 0);
     let narrow = |number: u64| u32::try_from(number & 0xffff_ffff).unwrap();
     let horizon = Horizon { finished_before: number(9).cast_signed(), remembered_before: number(9).cast_signed() };
-    match number(28) {
+    let scope = [Scoped::Type("Issue"), Scoped::Key("k"), Scoped::Key("")][usize::try_from(number(3) % 3).unwrap()];
+    let paused = Paused { scope, at, until: retry.map(|wait| wait.due), reason: "" };
+    let cursor = Cursor { name: id, seq: Some(number(9)).filter(|seq| seq % 2 == 0), at };
+    match number(31) {
         0 => Entry::Begun(Begun { first_seq: 0, epoch: number(4) & 0xff, boot: number(2), at, predecessor: None }),
-        1 => Entry::State(Totals { received: number(9), claims: u64::MAX, horizon, ..Totals::default() }),
+        1 => Entry::State(Summary {
+            totals: Totals { received: number(9), claims: u64::MAX, horizon, ..Totals::default() },
+            pauses: vec![paused, paused],
+            cursors: vec![("a", number(9)), ("a", 7)],
+        }),
         2 => Entry::Horizon(horizon),
         3 => {
             let ghost = RememberedId { seq: number(60), id_hash: hasher.id(id), body_hash: None, ..GHOST };
@@ -36,6 +43,7 @@ fn foreign(chance: &mut Chance) -> Entry<'static> {
             key: Some("k").filter(|_| at % 3 > 0),
             received_at: at,
             not_before: retry.map(|wait| wait.due),
+            priority: u8::try_from(number(20) & 0xff).unwrap(),
             max_retries: narrow(number(9)),
             flags: Flags(narrow(number(16) % 16)),
             body_hash: Some([7; 32]),
@@ -59,6 +67,9 @@ fn foreign(chance: &mut Chance) -> Entry<'static> {
             let wait = Wait { due: at, delay: number(100) };
             Entry::Snoozed(Snoozed { of, token, at, wait, count: narrow(number(9)) })
         }
+        26 => Entry::Paused(paused),
+        27 => Entry::Resumed(Resumed { scope, at }),
+        28 => Entry::Cursor(cursor),
         _ => Entry::Handled(Handled { of, token, handler: id, at }),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Gist {
     pub(crate) key: Option<u64>,
     pub(crate) received_at: i64,
     pub(crate) not_before: Option<i64>,
+    pub(crate) priority: u8,
     pub(crate) max_retries: u32,
     pub(crate) flags: Flags,
 }
@@ -25,6 +26,7 @@ impl IdHasher {
             key: received.key.map(|key| self.key(key)),
             received_at: received.received_at,
             not_before: received.not_before,
+            priority: received.priority,
             max_retries: received.max_retries,
             flags: received.flags,
         }

@@ -1,13 +1,15 @@
 //! The sets that events are in, each in its own order.
 //!
 //! ```text
-//! ready, suspect   by rank: what may be offered       waiting    by the moment it waits for
-//! condemned        by seq                             in flight  by seq
-//! finished         by the moment it finished          held       by the moment of its arrival or last run
-//! behind, failed: in none, merely counted
+//! ready       by type, priority and rank: what may be offered (see [`Ready`])      waiting    by the moment it waits for
+//! suspect     by rank: the same, alone                                             in flight  by seq
+//! condemned   by seq                                                               shelved    by seq
+//! finished    by the moment it finished        held    by the moment of its arrival or last run
+//! behind, paused, failed: in none, merely counted
 //! ```
 
 use crate::state::order::Order;
+use crate::state::ready::Ready;
 use crate::state::slot::{Fact, Lane, ascending};
 use crate::state::slots::Slots;
 use crate::state::tally::Tally;
@@ -15,8 +17,9 @@ use crate::state::tally::Tally;
 /// Who is in which lane.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    pub(crate) ready: Order,
+    pub(crate) ready: Ready,
     pub(crate) suspects: Order,
+    shelved: Order,
     pub(crate) condemned: Order,
     pub(crate) waiting: Order,
     pub(crate) in_flight: Order,
@@ -32,8 +35,9 @@ pub(crate) struct Lanes {
 impl Lanes {
     pub(crate) const fn new() -> Self {
         Self {
-            ready: Order::new(),
+            ready: Ready::new(),
             suspects: Order::new(),
+            shelved: Order::new(),
             condemned: Order::new(),
             waiting: Order::new(),
             in_flight: Order::new(),
@@ -57,13 +61,16 @@ impl Lanes {
         if lane == Lane::Out {
             return;
         }
-        if let Some(order) = self.order_mut(lane) {
+        if lane == Lane::Ready {
+            self.ready.remove(slots, at);
+        } else if let Some(order) = self.order_mut(lane) {
             order.remove(number(slots, at, lane), at);
         }
         *self.count_mut(slots, at, lane) -= 1;
         self.tally.leave(&slots[at], lane);
-        if lane == Lane::InFlight && slots[at].is(Fact::ALONE) {
-            self.alone -= 1;
+        if lane == Lane::InFlight {
+            self.ready.ended(slots, slots[at].kind());
+            self.alone -= u64::from(slots[at].is(Fact::ALONE));
         }
         slots[at].set_lane(Lane::Out);
     }
@@ -71,27 +78,36 @@ impl Lanes {
     /// Puts the event, which is in none, into a lane.
     pub(crate) fn enter(&mut self, slots: &mut Slots, at: u32, lane: Lane) {
         debug_assert!(slots[at].lane() == Lane::Out && lane != Lane::Out, "an event is in one lane");
-        if let Some(order) = self.order_mut(lane) {
+        if lane == Lane::Ready {
+            self.ready.insert(slots, at);
+        } else if let Some(order) = self.order_mut(lane) {
             order.insert(number(slots, at, lane), at);
         }
         *self.count_mut(slots, at, lane) += 1;
         self.tally.enter(&slots[at], lane);
-        if lane == Lane::InFlight && slots[at].is(Fact::ALONE) {
-            self.alone += 1;
+        if lane == Lane::InFlight {
+            self.ready.began(slots, slots[at].kind());
+            self.alone += u64::from(slots[at].is(Fact::ALONE));
         }
         slots[at].set_lane(lane);
     }
 
+    /// Those of a type that are suspects, or shelved: there are few of either.
+    pub(crate) fn of_kind(&self, slots: &Slots, lane: Lane, kind: u32) -> Vec<u32> {
+        let order = if lane == Lane::Suspect { &self.suspects } else { &self.shelved };
+        order.from(0).map(|(_, at)| at).filter(|at| slots[*at].kind() == kind).collect()
+    }
+
     fn order_mut(&mut self, lane: Lane) -> Option<&mut Order> {
         match lane {
-            Lane::Ready => Some(&mut self.ready),
             Lane::Suspect => Some(&mut self.suspects),
+            Lane::Shelved => Some(&mut self.shelved),
             Lane::Condemned => Some(&mut self.condemned),
             Lane::Waiting => Some(&mut self.waiting),
             Lane::InFlight => Some(&mut self.in_flight),
             Lane::Finished => Some(&mut self.finished),
             Lane::Held => Some(&mut self.held),
-            Lane::Out | Lane::Behind | Lane::Failed => None,
+            Lane::Out | Lane::Ready | Lane::Behind | Lane::Paused | Lane::Failed => None,
         }
     }
 
@@ -106,14 +122,15 @@ impl Lanes {
     #[cfg(test)]
     pub(crate) fn check(&self, slots: &Slots) {
         let orders = [
-            (Lane::Ready, &self.ready),
             (Lane::Suspect, &self.suspects),
+            (Lane::Shelved, &self.shelved),
             (Lane::Condemned, &self.condemned),
             (Lane::Waiting, &self.waiting),
             (Lane::InFlight, &self.in_flight),
             (Lane::Finished, &self.finished),
             (Lane::Held, &self.held),
         ];
+        self.ready.check(slots);
         for (lane, order) in orders {
             order.check();
             for (found, at) in order.from(0) {
@@ -141,7 +158,7 @@ impl Lanes {
 /// The number by which an event stands in the order of a lane.
 fn number(slots: &Slots, at: u32, lane: Lane) -> u64 {
     match lane {
-        Lane::Ready | Lane::Suspect => slots.rank(at),
+        Lane::Suspect => slots.rank(at),
         Lane::Waiting | Lane::Finished => slots[at].when,
         Lane::Held => ascending(slots[at].last_moved()),
         _ => slots[at].seq,

@@ -60,6 +60,12 @@ impl Leftovers {
         self.runs.contains_key(&seq)
     }
 
+    /// The event whose run, being left over, must end before this event runs: itself, or one of its key.
+    pub(crate) fn before(&self, seq: u64, key: u64) -> Option<u64> {
+        let of_key = || self.keys.range((key, 0)..=(key, u64::MAX)).next().map(|(_, seq)| *seq);
+        if self.has(seq) { Some(seq) } else { of_key() }
+    }
+
     /// Whether a run of any event of this key is.
     pub(crate) fn has_key(&self, key: u64) -> bool {
         self.keys.range((key, 0)..=(key, u64::MAX)).next().is_some()

@@ -1,6 +1,8 @@
 //! The state, and the one way to change it.
 
-use crate::event::entry::{Begun, Entry, Horizon, Mark, Remembered, Started, Totals};
+use std::collections::BTreeMap;
+
+use crate::event::entry::{Begun, Entry, Horizon, Mark, Remembered, Started, Summary, Totals};
 use crate::event::{Moment, Place};
 use crate::state::events::Events;
 use crate::state::gist::Gist;
@@ -34,6 +36,8 @@ pub(crate) struct State {
     pub(super) memory: Memory,
     pub(super) segments: Segments,
     pub(super) totals: Totals,
+    /// The last record that each reader is done with, by the reader's name.
+    pub(super) cursors: BTreeMap<Box<str>, u64>,
     /// Seq of the last entry that was applied.
     pub(super) last_seq: u64,
     /// The process start that writes.
@@ -69,6 +73,7 @@ impl State {
             memory: Memory::new(),
             segments: Segments::new(),
             totals: Totals::default(),
+            cursors: BTreeMap::new(),
             last_seq: 0,
             epoch: 0,
             boot: None,
@@ -99,7 +104,7 @@ impl State {
         let stamp = self.stamp(seq, place, now)?;
         let applied = match entry {
             Entry::Begun(begun) => self.begin(stamp, *begun)?,
-            Entry::State(totals) => self.resume(*totals),
+            Entry::State(summary) => self.resume(stamp, summary),
             Entry::Mark(mark) => self.mark(stamp, *mark),
             Entry::Accepted(_) => {
                 self.segments.accept(place, seq);
@@ -119,6 +124,7 @@ impl State {
             Entry::Condemned(condemned) => self.condemn(stamp, condemned)?,
             Entry::Snoozed(snoozed) => self.snooze(stamp, *snoozed)?,
             Entry::Handled(handled) => self.handle(stamp, *handled)?,
+            Entry::Paused(_) | Entry::Resumed(_) | Entry::Cursor(_) => self.post(stamp, entry),
         };
         self.count(entry);
         self.closed = matches!(entry, Entry::Mark(Mark::Close));
@@ -216,9 +222,10 @@ impl State {
         self.segments.end_runs(stamp.place, receptions, stamp.seq);
     }
 
-    /// Goes on from totals that were written. Live they are those already in force; at replay they know of segments that are gone.
-    fn resume(&mut self, totals: Totals) -> Applied {
-        let horizon = self.totals.horizon;
+    /// Goes on from what was written. Live it is what is already in force; at replay it knows of segments that are gone.
+    fn resume(&mut self, stamp: Stamp, summary: &Summary<'_>) -> Applied {
+        self.stand(stamp, summary);
+        let (totals, horizon) = (summary.totals, self.totals.horizon);
         self.totals = Totals { horizon, ..totals };
         self.forget(totals.horizon)
     }
@@ -254,7 +261,7 @@ impl State {
         Ok(Applied::Done)
     }
 
-    /// What a `State` entry is to say now.
+    /// What is counted, and the horizons in force.
     pub(crate) const fn totals(&self) -> Totals {
         self.totals
     }
@@ -281,6 +288,11 @@ impl State {
     /// anything for them.
     pub(crate) fn set_handled(&mut self, handled: Handled) {
         self.events.set_handled(handled);
+    }
+
+    /// Sets how many events of a type may run at once: 1 or more. Types that are not named are not bounded.
+    pub(crate) fn set_limits(&mut self, limits: BTreeMap<String, u32>) {
+        self.events.set_limits(limits);
     }
 
     /// Panics if anything disagrees with anything else. Costs a walk over everything.

@@ -3,9 +3,10 @@
 //! ```text
 //!                    ┌────────────── State ──────────────┐
 //! (seq, entry) ─apply─► table ─► events ─┬─ slots   one per event, 112 bytes; by seq, id, body
-//!                    │                   ├─ lanes   ready, waiting, in flight, finished, …
+//!                    │                   ├─ lanes   ready (by type and priority), waiting, in flight, finished, …
 //!                    │                   ├─ keys    rows of events that run one after another
 //!                    │                   └─ leftovers   runs that go on although their events were cancelled
+//!                    ├─ standing  pauses, cursors
 //!                    ├─ memory    ids of forgotten events
 //!                    ├─ segments  which files are still needed, and how much of them
 //!                    └─ totals, epoch
@@ -22,7 +23,7 @@
 //! one; time alone changes nothing but whether an event is due (R13). Nor is it known here what is durable: [`State::next_claim`]
 //! is told.
 //!
-//! Read next: [`table`], then [`machine`], [`transition`] and [`claim`].
+//! Read next: [`table`], then [`machine`], [`transition`], [`claim`] and [`ready`].
 
 #![expect(clippy::expect_used, reason = "what is expected are our own invariants; bytes of others are judged before")]
 
@@ -35,22 +36,27 @@ mod judgement;
 mod keys;
 mod lanes;
 mod leftovers;
+mod line;
 mod machine;
 mod memory;
 mod order;
+mod pauses;
 mod reading;
+mod ready;
 mod segments;
 mod sieve;
 mod slab;
 mod slot;
 mod slots;
 mod space;
+mod standing;
 mod table;
 mod tally;
 mod transition;
 mod types;
 mod verdict;
 mod view;
+mod why;
 
 #[cfg(test)]
 mod chance;
@@ -58,6 +64,8 @@ mod chance;
 mod foreign;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod offers;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -68,6 +76,7 @@ pub(crate) use hash::{IdHasher, body as body_hash, low};
 pub(crate) use machine::{Policy, State};
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
 pub(crate) use space::REMEMBERED_BYTES;
+pub(crate) use standing::{CURSOR_COUNT_MAX, PAUSE_COUNT_MAX};
 pub(crate) use table::{Step, next};
 pub(crate) use tally::{HELD, Stands};
 #[cfg(any(test, feature = "manager"))]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::entry::{Entry, Flags, Received, Token};
-use crate::event::{Moment, Place, Status};
+use crate::event::entry::{Entry, Flags, Paused, Received, Token};
+use crate::event::{Moment, Place, Scope, Status, Timestamp, Waiting};
+use crate::state::ready::STEP_MICROS;
 use crate::state::{Handled, Known, Reception};
 
 #[derive(Debug, Clone)]
@@ -16,6 +17,9 @@ pub(super) struct Toy {
     pub(super) body: Option<u128>,
     pub(super) flags: Flags,
     pub(super) received_at: i64,
+    pub(super) priority: u8,
+    /// Since when it waits: its reception or its last replay.
+    since: i64,
     pub(super) status: Status,
     pub(super) rank: u64,
     pub(super) due: Option<u64>,
@@ -50,12 +54,22 @@ pub(super) struct Ghost {
     received_at: i64,
 }
 
+/// When a pause ends, if ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Until(pub(super) Option<i64>);
+
 #[derive(Debug)]
 pub(super) struct Model {
     pub(super) toys: Vec<Toy>,
     pub(super) ghosts: Vec<Ghost>,
     pub(super) handled: Handled,
     pub(super) left: Vec<Left>,
+    /// Types in the order in which they came, each with the seq of its last `Started`.
+    pub(super) types: Vec<(String, u64)>,
+    pub(super) limits: BTreeMap<String, u32>,
+    /// Until when by both clocks, where there is an end.
+    pub(super) pauses: BTreeMap<Scope, Option<(i64, u64)>>,
+    pub(super) cursors: BTreeMap<String, u64>,
     pub(super) epoch: u64,
     boot: Option<u64>,
     closed: bool,
@@ -81,6 +95,10 @@ impl Model {
             ghosts: Vec::new(),
             handled: Handled::All,
             left: Vec::new(),
+            types: Vec::new(),
+            limits: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            cursors: BTreeMap::new(),
             epoch: 0,
             boot: None,
             closed: false,
@@ -107,6 +125,12 @@ impl Model {
                 self.left.clear();
             }
             Entry::Begun(_) | Entry::State(_) | Entry::Mark(_) | Entry::Remembered(_) | Entry::Accepted(_) => {}
+            Entry::Paused(paused) => self.pause(paused, now),
+            Entry::Resumed(resumed) => drop(self.pauses.remove(&resumed.scope.into())),
+            Entry::Cursor(cursor) => {
+                self.cursors.remove(cursor.name);
+                self.cursors.extend(cursor.seq.map(|seq| (cursor.name.to_owned(), seq)));
+            }
             Entry::Horizon(horizon) => self.forget(horizon.finished_before, horizon.remembered_before),
             Entry::Received(received) => self.receive(seq, place, id, received, now),
             _ => self.change(seq, place, entry, now),
@@ -114,7 +138,32 @@ impl Model {
         self.closed = matches!(entry, Entry::Mark(crate::event::entry::Mark::Close));
     }
 
+    fn pause(&mut self, paused: &Paused<'_>, now: Moment) {
+        let left = |until: i64| u64::try_from((until - now.wall.unix_micros()).min(until - paused.at)).unwrap_or(0);
+        let ends = paused.until.map(|until| (until, now.steady + left(until)));
+        self.pauses.insert(paused.scope.into(), ends);
+    }
+
+    /// The pause of this scope, if it is in force, and until when.
+    pub(super) fn pause_of(&self, scope: &Scope, now: Moment) -> Option<Until> {
+        let ends = self.pauses.get(scope)?;
+        ends.is_none_or(|(_, steady)| steady > now.steady).then(|| Until(ends.map(|(until, _)| until)))
+    }
+
+    /// The pause that concerns an event: that of its key, or of its type.
+    fn pause_over(&self, toy: &Toy, now: Moment) -> Option<Waiting> {
+        let key = toy.key.clone().map(Scope::Key);
+        let mut scopes = key.into_iter().chain([Scope::Type(toy.event_type.clone())]);
+        scopes.find_map(|scope| {
+            let until = self.pause_of(&scope, now)?.0.map(Timestamp::from_unix_micros);
+            Some(Waiting::Pause { scope, until })
+        })
+    }
+
     fn receive(&mut self, seq: u64, place: Place, id: u128, received: &Received<'_>, now: Moment) {
+        if self.types.iter().all(|(name, _)| name != received.event_type) {
+            self.types.push((received.event_type.to_owned(), 0));
+        }
         let due = received.not_before.filter(|due| *due > now.wall.unix_micros());
         let left = due.map(|due| (due - now.wall.unix_micros()).min((due - received.received_at).max(0)));
         self.toys.push(Toy {
@@ -126,6 +175,8 @@ impl Model {
             body: received.body_hash.map(|hash| crate::state::body_hash(&hash)),
             flags: received.flags,
             received_at: received.received_at,
+            priority: received.priority,
+            since: received.received_at,
             status: Status::Pending,
             rank: seq,
             due: left.filter(|left| *left > 0).map(|left| now.steady + u64::try_from(left).unwrap()),
@@ -173,6 +224,8 @@ impl Model {
             Entry::Started(started) => {
                 (toy.status, toy.started, toy.attempt) = (Status::Processing, seq, started.attempt);
                 toy.alone = started.alone;
+                let event_type = toy.event_type.clone();
+                self.types.iter_mut().find(|(name, _)| *name == event_type).unwrap().1 = seq;
                 self.passed_over = if suspects && !started.alone { self.passed_over + 1 } else { 0 };
             }
             Entry::Completed(completed) => {
@@ -187,7 +240,8 @@ impl Model {
                 toy.due = left.filter(|left| *left > 0).map(|left| now.steady + left);
             }
             Entry::Released(_) => toy.status = Status::Pending,
-            Entry::Replayed(_) => {
+            Entry::Replayed(replayed) => {
+                toy.since = replayed.at;
                 (toy.status, toy.finished_at, toy.error_at) = (Status::Pending, None, None);
                 (toy.rank, toy.retry_count, toy.deaths, toy.alone_deaths) = (seq, 0, 0, 0);
                 toy.snoozes = 0;
@@ -256,6 +310,7 @@ impl Model {
                 && toy.due <= Some(now.steady)
                 && !self.is_condemned(toy)
                 && !self.is_behind(toy, now)
+                && self.pause_over(toy, now).is_none()
                 && (toy.deaths >= 2) == suspects
         };
         self.toys.iter().filter(may).map(|toy| (toy.rank, toy)).collect()
@@ -267,15 +322,85 @@ impl Model {
         if in_flight().any(|toy| toy.alone) {
             return None;
         }
-        let first = |suspects| self.offerable(now, suspects).range(..=durable).next().map(|(_, toy)| toy.seq);
+        let suspect = self.offerable(now, true).range(..=durable).next().map(|(_, toy)| toy.seq);
         let is_left = !self.left.is_empty();
         let idle = in_flight().next().is_none() && !is_left;
-        match (first(false), first(true)) {
+        match (self.next_ready(now, durable), suspect) {
             (Some(ready), None) => Some((ready, false)),
             (Some(ready), Some(_)) if is_left || self.passed_over < 256 => Some((ready, false)),
             (_, Some(suspect)) if idle => Some((suspect, true)),
             _ => None,
         }
+    }
+
+    /// How many of a type may run at once, if so many run.
+    fn limit_reached(&self, event_type: &str) -> Option<u32> {
+        let runs = |toy: &&Toy| toy.status == Status::Processing && toy.event_type == event_type;
+        let count = self.toys.iter().filter(runs).count();
+        self.limits.get(event_type).copied().filter(|limit| count >= *limit as usize)
+    }
+
+    /// The ordinary event to offer: of the first of each type and priority one at the least level, of the type that ran longest ago.
+    fn next_ready(&self, now: Moment, durable: u64) -> Option<u64> {
+        let offerable = self.offerable(now, false);
+        let mut firsts = BTreeMap::new();
+        for toy in offerable.values() {
+            firsts.entry((&toy.event_type, toy.priority)).or_insert(*toy);
+        }
+        let level = |toy: &Toy| {
+            let minutes = (now.wall.unix_micros() - toy.since).max(0) / STEP_MICROS;
+            (i64::from(toy.priority) - minutes).max(0)
+        };
+        let turn = |toy: &Toy| {
+            let number = self.types.iter().position(|(name, _)| *name == toy.event_type).unwrap();
+            (level(toy), self.types[number].1, number, toy.rank)
+        };
+        let may = |toy: &&Toy| toy.rank <= durable && self.limit_reached(&toy.event_type).is_none();
+        firsts.into_values().filter(may).min_by_key(|toy| turn(toy)).map(|toy| toy.seq)
+    }
+
+    /// Why an event does not run.
+    pub(super) fn why_waiting(&self, toy: &Toy, now: Moment) -> Option<Waiting> {
+        if !matches!(toy.status, Status::Pending | Status::Retrying) {
+            return None;
+        }
+        if self.is_held(toy) {
+            return Some(Waiting::Handler);
+        }
+        if let Some(due) = toy.due.filter(|due| *due > now.steady) {
+            let left = std::time::Duration::from_micros(due - now.steady);
+            return Some(Waiting::Time { until: now.wall.saturating_add(left) });
+        }
+        if let Some(pause) = self.pause_over(toy, now) {
+            return Some(pause);
+        }
+        if self.is_condemned(toy) {
+            return Some(Waiting::Turn);
+        }
+        let left_before = |left: &&Left| left.key.is_some() && left.key == toy.key && self.holds_key(toy, now);
+        let own = self.left.iter().find(|left| left.seq == toy.seq);
+        if let Some(left) = own.or_else(|| self.left.iter().filter(left_before).min_by_key(|left| left.seq)) {
+            return Some(Waiting::Run { seq: left.seq });
+        }
+        if self.is_behind(toy, now) {
+            let row = self.toys.iter().filter(|other| other.key == toy.key && self.holds_key(other, now));
+            let first = row.min_by_key(|other| (other.status != Status::Processing, other.rank)).unwrap();
+            return Some(Waiting::Key { id: None, seq: first.seq });
+        }
+        let mut running = self.toys.iter().filter(|toy| toy.status == Status::Processing);
+        if toy.deaths >= 2 {
+            return Some(if running.next().is_some() || !self.left.is_empty() {
+                Waiting::Alone
+            } else {
+                Waiting::Turn
+            });
+        }
+        let suspects_first = self.passed_over >= 256 && !self.offerable(now, true).is_empty();
+        if suspects_first || running.any(|toy| toy.alone) {
+            return Some(Waiting::Alone);
+        }
+        let reached = self.limit_reached(&toy.event_type);
+        Some(reached.map_or(Waiting::Turn, |runs| Waiting::Limit { runs }))
     }
 
     pub(super) fn judge_reception(&self, id: u128, body: Option<u128>, identity: bool) -> Reception {

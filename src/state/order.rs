@@ -71,7 +71,6 @@ impl Order {
         Self { runs: BTreeMap::new(), last: None, len: 0 }
     }
 
-    #[cfg(test)]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

@@ -42,7 +42,7 @@ impl State {
     pub(crate) fn counts(&self) -> Counts {
         let lanes = &self.events.lanes;
         let (held, by_status) = lanes.counts();
-        let oldest = [lanes.ready.first(), lanes.suspects.first()].into_iter().flatten().min();
+        let oldest = [lanes.ready.oldest(), lanes.suspects.first()].into_iter().flatten().min();
         Counts {
             by_status,
             held,

@@ -8,6 +8,7 @@
 //! horizon, state   the last before anything that is kept, unless one before it went further
 //! mark (idle)      gone
 //! accepted         kept: it says for ever that something was lost
+//! paused, resumed, cursor   gone: the `State` of a later segment says what is left of them
 //! ```
 //!
 //! Replaying what is kept gives the same state as replaying all, the deaths of the process while each event ran included. Four things
@@ -127,6 +128,8 @@ impl Sieve {
             }
             Entry::Received(received) => self.sift_reception(state, grain, received, kept),
             Entry::Remembered(remembered) => self.sift_remembered(state, grain, remembered, kept),
+            // Only segments that have a successor are looked at.
+            Entry::Paused(_) | Entry::Resumed(_) | Entry::Cursor(_) => {}
             Entry::Accepted(_) => {
                 self.sifted.accepted += 1;
                 self.keep(grain, kept);
@@ -233,7 +236,7 @@ impl Held {
                 self.change = Some(record());
             }
             (Entry::Begun(_), Some(_)) => self.last = Some(record()),
-            (Entry::State(totals), _) => self.hold_horizon(totals.horizon, record()),
+            (Entry::State(summary), _) => self.hold_horizon(summary.totals.horizon, record()),
             (Entry::Horizon(horizon), _) => self.hold_horizon(*horizon, record()),
             _ => {}
         }

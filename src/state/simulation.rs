@@ -1,15 +1,17 @@
 //! Some thousand random operations, on the state and on the plain [`Model`] of it: after each they agree, and all invariants hold.
 //! Every now and then segments are compacted away and what is left of the log is replayed: it gives the same state.
 
+use std::collections::BTreeMap;
+
 use crate::event::codec;
 use crate::event::entry::{
-    Accepted, Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Handled as HandledBy, Horizon, Mark, Of,
-    Received, Released, Remembered, Replayed, Snoozed, Started, Token, Wait,
+    Accepted, Begun, Cancelled, Completed, Condemned, Cursor, Entry, Failed, Flags, Handled as HandledBy, Horizon,
+    Mark, Of, Paused, Received, Released, Remembered, Replayed, Resumed, Scoped, Snoozed, Started, Token, Wait,
 };
-use crate::event::{Moment, Place, Status, Timestamp};
+use crate::event::{Moment, Pause, Place, Scope, Status, Timestamp};
 use crate::state::chance::Chance;
 use crate::state::hash::low;
-use crate::state::model::Model;
+use crate::state::model::{Model, Until};
 use crate::state::verdict::Reason;
 use crate::state::{Applied, Grain, Handled, Kept, Policy, Reception, Sieve, State, View};
 
@@ -94,27 +96,34 @@ impl World {
         let epoch = self.model.epoch + u64::from(process);
         let begun = Begun { first_seq: self.seq + 1, epoch, boot: self.boot, at: self.wall(), predecessor: None };
         self.put(&Entry::Begun(begun));
+        // Pauses that are over end with the next look, or with this.
+        assert_eq!(self.state.next_claim(self.now(), 0), None);
         let (before, counts) = (self.state.totals(), self.state.counts());
-        self.put(&Entry::State(before));
+        let mut said = Vec::new();
+        Entry::State(self.state.summary(self.now())).encode(&mut said);
+        self.put(&codec::decode(&said).unwrap());
         assert_eq!((self.state.totals(), self.state.counts()), (before, counts), "live, a state entry changes nothing");
     }
 
     fn step(&mut self) {
         self.steady += self.chance.below(20);
-        match self.chance.below(100) {
+        match self.chance.below(110) {
             0..30 => self.receive(),
             30..55 => self.claim(),
             55..78 => self.settle(),
-            78..84 => self.replay_or_cancel(),
-            98 => self.let_go(),
+            78..84 | 102..110 => self.replay_or_cancel(),
             84..87 => self.forget(),
             87..90 => self.roll(false),
             90..92 => self.restart(),
-            92..93 => self.set_handled(),
-            93..95 => self.compact(),
-            95..97 => self.condemn(),
-            97 => self.accept(),
-            _ => self.refuse(),
+            92 if self.chance.below(2) == 0 => self.set_handled(),
+            92 => self.set_limits(),
+            93 => self.compact(),
+            94..96 => self.condemn(),
+            96 => self.accept(),
+            97 => self.refuse(),
+            98..100 => self.let_go(),
+            100 => self.pause(),
+            _ => self.place_cursor(),
         }
     }
 
@@ -135,7 +144,7 @@ impl World {
             key: Some(key.as_str()).filter(|_| self.chance.below(3) > 0),
             received_at: wall - i64::try_from(self.chance.below(50)).unwrap(),
             not_before: Some(not_before).filter(|_| self.chance.below(4) == 0),
-            priority: 0,
+            priority: u8::try_from(self.chance.below(14).saturating_sub(4)).unwrap(),
             max_retries: 3,
             flags: Flags::default().with(Flags::OWN_ID, own).with(Flags::BODY_IS_IDENTITY, identity),
             body_hash,
@@ -281,6 +290,35 @@ impl World {
         let handled = if self.chance.below(2) == 0 { Handled::All } else { Handled::Only(only) };
         self.model.handled = handled.clone();
         self.state.set_handled(handled);
+    }
+
+    fn set_limits(&mut self) {
+        let limited = TYPES.iter().filter(|_| self.chance.below(3) == 0).copied().collect::<Vec<_>>();
+        let limit = |name: &str| (name.to_owned(), 1 + u32::try_from(self.chance.below(3)).unwrap());
+        let limits: BTreeMap<String, u32> = limited.into_iter().map(limit).collect();
+        self.model.limits.clone_from(&limits);
+        self.state.set_limits(limits);
+    }
+
+    /// A person pauses a type or a key, for a while or for good, or ends a pause.
+    fn pause(&mut self) {
+        let number = self.chance.below(9);
+        let key = format!("key {number}");
+        let name = TYPES.get(usize::try_from(number).unwrap()).filter(|_| self.chance.below(2) == 0);
+        let scope = name.map_or(Scoped::Key(&key), |name| Scoped::Type(name));
+        let at = self.wall();
+        if self.state.is_paused(scope, self.now()) && self.chance.below(4) > 0 {
+            self.put(&Entry::Resumed(Resumed { scope, at }));
+        } else {
+            let until = Some(at + i64::try_from(self.chance.below(300)).unwrap()).filter(|_| self.chance.below(4) > 0);
+            self.put(&Entry::Paused(Paused { scope, at, until, reason: "why not" }));
+        }
+    }
+
+    fn place_cursor(&mut self) {
+        let name = ["a", "b", "c"][usize::try_from(self.chance.below(3)).unwrap()];
+        let seq = Some(self.chance.below(self.seq)).filter(|_| self.chance.below(4) > 0);
+        self.put(&Entry::Cursor(Cursor { name, seq, at: self.wall() }));
     }
 
     /// Deletes what is dead, then rewrites some neighbours while other things go on.
@@ -430,7 +468,15 @@ impl World {
             assert_eq!(self.state.find(toy.id), Some(toy.seq));
             let handled: Vec<u64> = toy.handled.iter().map(|name| self.state.handler(name)).collect();
             assert_eq!((view.snoozes, view.handled), (toy.snoozes, handled), "{toy:?}");
+            assert_eq!(self.state.why_waiting(toy.seq, now), self.model.why_waiting(toy, now), "{toy:?}");
         }
+        let in_force = |(scope, _): (&Scope, _)| Some((scope.clone(), self.model.pause_of(scope, now)?));
+        let pauses: BTreeMap<_, _> = self.model.pauses.iter().filter_map(in_force).collect();
+        let until = |pause: &Pause| Until(pause.until.map(Timestamp::unix_micros));
+        let shown = self.state.pauses(now).map(|pause| (pause.scope.clone(), until(&pause)));
+        assert_eq!(shown.collect::<BTreeMap<_, _>>(), pauses);
+        let cursors = self.state.cursors().map(|(name, seq)| (name.to_owned(), seq));
+        assert_eq!(cursors.collect::<BTreeMap<_, _>>(), self.model.cursors);
         let counts = self.state.counts();
         let remembered = self.model.ghosts.len() as u64;
         assert_eq!((counts.by_status, counts.held, counts.remembered), (by_status, held, remembered));
@@ -466,6 +512,7 @@ impl World {
             again.arrange();
         }
         again.set_handled(self.model.handled.clone());
+        again.set_limits(self.model.limits.clone());
         again.check();
         assert_eq!(again.next_claim(now, 0), None);
         let views = |state: &State| -> Vec<View> {
@@ -479,7 +526,7 @@ impl World {
         let is_accepted = |bytes: &[u8]| matches!(codec::decode(bytes), Ok(Entry::Accepted(_)));
         let accepted = self.log.iter().filter(|(_, _, bytes)| is_accepted(bytes)).map(|(seq, ..)| *seq);
         assert!(accepted.eq(self.accepted.iter().copied()), "what was accepted is kept for ever");
-        assert_eq!(again.totals(), self.state.totals());
+        assert_eq!(again.summary(now), self.state.summary(now));
         assert!(again.condemned().eq(self.state.condemned()));
         let ghosts = |state: &State| {
             let mut ghosts: Vec<_> = state.memory.iter().map(|(id, segment)| (id.seq, id, segment)).collect();

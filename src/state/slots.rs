@@ -26,8 +26,8 @@ pub(crate) struct Slots {
     by_id: Index,
     /// Only those whose body is identity.
     by_body: Index,
-    /// Ranks of those that were replayed.
-    ranks: BTreeMap<u32, u64>,
+    /// Ranks of those that were replayed, and when that was.
+    ranks: BTreeMap<u32, (u64, i64)>,
     errors: BTreeMap<u32, Place>,
     /// What is known of those that were put off, or of whose handlers some have succeeded.
     extras: BTreeMap<u32, Extras>,
@@ -137,11 +137,18 @@ impl Slots {
     /// Its place in the order of what is offered: the seq of its reception or of its last replay.
     pub(crate) fn rank(&self, at: u32) -> u64 {
         let slot = &self[at];
-        if slot.is(Fact::RERANKED) { self.ranks.get(&at).copied().unwrap_or(slot.seq) } else { slot.seq }
+        if slot.is(Fact::RERANKED) { self.ranks.get(&at).map_or(slot.seq, |(rank, _)| *rank) } else { slot.seq }
     }
 
-    pub(crate) fn set_rank(&mut self, at: u32, rank: u64) {
-        self.ranks.insert(at, rank);
+    /// Since when it has waited: its reception or its last replay.
+    pub(crate) fn since(&self, at: u32) -> i64 {
+        let slot = &self[at];
+        let replayed = if slot.is(Fact::RERANKED) { self.ranks.get(&at) } else { None };
+        replayed.map_or(slot.received_at, |(_, since)| *since)
+    }
+
+    pub(crate) fn set_rank(&mut self, at: u32, rank: u64, since: i64) {
+        self.ranks.insert(at, (rank, since));
         self[at].set(Fact::RERANKED, true);
     }
 

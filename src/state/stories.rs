@@ -4,7 +4,7 @@ use crate::event::entry::{
     Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released, Remembered,
     RememberedId, Replayed, Snoozed, Started, Token, Totals, Wait,
 };
-use crate::event::{Moment, Place, Status, Timestamp};
+use crate::event::{Moment, Place, Status, Timestamp, codec};
 use crate::state::table::Step;
 use crate::state::verdict::{Illegal, Refused};
 use crate::state::{Applied, Handled, Known, Policy, Reception, State, body_hash};
@@ -26,24 +26,24 @@ pub(super) const EVENT: Received<'static> = Received {
 };
 
 /// A state that is written to as a store would.
-struct Book {
-    state: State,
+pub(super) struct Book {
+    pub(super) state: State,
     seq: u64,
     segment: u32,
-    wall: i64,
-    steady: u64,
+    pub(super) wall: i64,
+    pub(super) steady: u64,
     pages: Vec<(u64, Place, Entry<'static>)>,
 }
 
 impl Book {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let state = State::new([1; 16], Policy::default());
         let mut book = Self { state, seq: 0, segment: 0, wall: 0, steady: 0, pages: Vec::new() };
         book.begin(1, 1);
         book
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         Moment { wall: Timestamp::from_unix_micros(self.wall), steady: self.steady }
     }
 
@@ -56,27 +56,29 @@ impl Book {
         Ok(applied)
     }
 
-    fn put(&mut self, entry: Entry<'static>) -> u64 {
+    pub(super) fn put(&mut self, entry: Entry<'static>) -> u64 {
         assert_eq!(self.try_put(entry), Ok(Applied::Done));
         self.seq
     }
 
-    fn begin(&mut self, epoch: u64, boot: u64) {
+    pub(super) fn begin(&mut self, epoch: u64, boot: u64) {
         self.segment += 1;
         self.put(Entry::Begun(Begun { first_seq: self.seq + 1, epoch, boot, at: 0, predecessor: None }));
-        self.put(Entry::State(self.state.totals()));
+        let mut said = Vec::new();
+        Entry::State(self.state.summary(self.now())).encode(&mut said);
+        self.put(codec::decode(said.leak()).unwrap());
     }
 
-    fn receive(&mut self, id: &'static str, key: Option<&'static str>) -> u64 {
+    pub(super) fn receive(&mut self, id: &'static str, key: Option<&'static str>) -> u64 {
         self.put(Entry::Received(Received { id, key, received_at: self.wall, ..EVENT }))
     }
 
-    fn of(&self, seq: u64) -> Of {
+    pub(super) fn of(&self, seq: u64) -> Of {
         self.state.view(seq).unwrap().of()
     }
 
     /// Starts what is offered, and returns what and whether alone.
-    fn claim(&mut self) -> Option<(u64, bool)> {
+    pub(super) fn claim(&mut self) -> Option<(u64, bool)> {
         let offer = self.state.next_claim(self.now(), u64::MAX)?;
         let epoch = self.state.epoch();
         let started =
@@ -89,12 +91,12 @@ impl Book {
         self.state.view(seq).unwrap().token.unwrap()
     }
 
-    fn complete(&mut self, seq: u64) {
+    pub(super) fn complete(&mut self, seq: u64) {
         let (of, token) = (self.of(seq), self.token(seq));
         self.put(Entry::Completed(Completed { of, token, at: self.wall }));
     }
 
-    fn fail(&mut self, seq: u64, delay: u64) {
+    pub(super) fn fail(&mut self, seq: u64, delay: u64) {
         let retry = Some(Wait { due: self.wall + i64::try_from(delay).unwrap(), delay });
         let (of, token) = (self.of(seq), self.token(seq));
         self.put(Entry::Failed(Failed { of, token, error: "no", at: self.wall, retry }));
@@ -105,7 +107,7 @@ impl Book {
     }
 
     /// The state that the entries outside of `gone` give at a moment.
-    fn replayed(&self, gone: &[u32], now: Moment) -> State {
+    pub(super) fn replayed(&self, gone: &[u32], now: Moment) -> State {
         let mut state = State::new([1; 16], Policy::default());
         for (seq, place, entry) in self.pages.iter().filter(|(_, place, _)| !gone.contains(&place.segment)) {
             let _ = state.apply(*seq, *place, entry, now).unwrap();
@@ -486,7 +488,7 @@ fn totals_go_on_from_a_state_entry() {
     let begun = Begun { first_seq: 10, epoch: 4, boot: 1, at: 0, predecessor: None };
     let completed = Entry::Completed(Completed { of, token, at: 0 });
     assert_eq!(state.apply(10, place, &Entry::Begun(begun), now), Ok(Applied::Done));
-    assert_eq!(state.apply(11, place, &Entry::State(totals), now), Ok(Applied::Done));
+    assert_eq!(state.apply(11, place, &Entry::State(totals.into()), now), Ok(Applied::Done));
     assert_eq!(state.apply(12, place, &completed, now), Ok(Applied::Orphan { of_seq: 1 }));
     assert_eq!(state.totals(), Totals { completed: 9, ..totals });
     assert!(state.apply(12, place, &completed, now).is_err(), "seqs ascend");

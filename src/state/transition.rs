@@ -6,9 +6,11 @@ use crate::event::entry::{
     Cancelled, Completed, Condemned, Failed, Handled, Of, Released, Replayed, Snoozed, Started, Token,
 };
 use crate::event::{Status, limits};
+use crate::state::events::Events;
 use crate::state::gist::Gist;
 use crate::state::hash::low;
 use crate::state::machine::{Stamp, State};
+use crate::state::ready::PRIORITY_MAX;
 use crate::state::slot::{Arrival, Fact};
 use crate::state::slots::Slots;
 use crate::state::table::{self, Step};
@@ -33,7 +35,7 @@ impl State {
             let delay = u64::try_from(due.saturating_sub(gist.received_at)).unwrap_or(0);
             due_by(stamp, due, delay)
         });
-        let kind = self.events.types.number(event_type);
+        let kind = self.events.number(event_type);
         let arrival = Arrival {
             seq: stamp.seq,
             place: stamp.place,
@@ -41,6 +43,8 @@ impl State {
             body: gist.body,
             key: gist.key,
             kind,
+            // A log that was not written here may have others.
+            priority: gist.priority.min(PRIORITY_MAX),
             received_at: gist.received_at,
             max_retries: gist.max_retries,
             flags: gist.flags,
@@ -64,6 +68,10 @@ impl State {
             slot.set_due(None);
             slot.set(Fact::ALONE, started.alone);
         })?;
+        if let Some(at) = self.events.slots.by_seq(started.of.seq) {
+            let Events { slots, lanes, .. } = &mut self.events;
+            lanes.ready.took_turn(slots, slots[at].kind(), stamp.seq);
+        }
         self.passed_over = if was_suspect && !started.alone { self.passed_over.saturating_add(1) } else { 0 };
         Ok(applied)
     }
@@ -100,7 +108,7 @@ impl State {
             slot.forget_deaths();
             slot.set_due(None);
             slots.set_error_at(at, None);
-            slots.set_rank(at, stamp.seq);
+            slots.set_rank(at, stamp.seq, replayed.at);
             slots.set_snoozes(at, 0);
         })
     }
@@ -212,7 +220,7 @@ impl State {
 
 /// Until when to wait, by the steady clock, for a moment of the wall clock that was `delay` away when it was decided; none if it is
 /// here. One formula, live and at replay: a clock that went back stretches no wait beyond its delay.
-fn due_by(stamp: Stamp, due: i64, delay: u64) -> Option<u64> {
+pub(super) fn due_by(stamp: Stamp, due: i64, delay: u64) -> Option<u64> {
     let left = u64::try_from(due.saturating_sub(stamp.now.wall.unix_micros())).unwrap_or(0).min(delay);
     (left > 0).then(|| stamp.now.steady.saturating_add(left))
 }

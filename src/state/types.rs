@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// Most distinct types that receptions may bring. They are never forgotten while the store is open.
 pub(crate) const TYPE_COUNT_MAX: usize = 65_536;
 
-/// A slot has three bytes for the number of a type; more come only from a log that was not written here.
-const NUMBER_COUNT_MAX: usize = 1 << 24;
+/// A slot has twenty bits for the number of a type; more come only from a log that was not written here.
+const NUMBER_COUNT_MAX: usize = 1 << 20;
 
 /// The types for which a handler is there. Events of others are held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,11 +33,13 @@ pub(crate) struct Types {
     /// The number that was given out last.
     last: u32,
     handled: Handled,
+    /// How many of a type may run at once, where that is bounded.
+    limits: BTreeMap<String, u32>,
 }
 
 impl Types {
     pub(crate) const fn new() -> Self {
-        Self { names: Vec::new(), numbers: BTreeMap::new(), last: 0, handled: Handled::All }
+        Self { names: Vec::new(), numbers: BTreeMap::new(), last: 0, handled: Handled::All, limits: BTreeMap::new() }
     }
 
     /// Whether a reception of this type may be appended.
@@ -67,6 +69,30 @@ impl Types {
         self.numbers.insert(name, number);
         self.last = number;
         number
+    }
+
+    /// The number of a type that has one.
+    pub(crate) fn get(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    /// All, by number.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Arc<str>)> {
+        (0..).zip(self.names.iter().map(|(name, _)| name))
+    }
+
+    /// How many have a number: the next one.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// How many of a type may run at once.
+    pub(crate) fn limit(&self, name: &str) -> u32 {
+        self.limits.get(name).map_or(u32::MAX, |limit| (*limit).max(1))
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: BTreeMap<String, u32>) {
+        self.limits = limits;
     }
 
     pub(crate) fn name(&self, number: u32) -> Arc<str> {

@@ -64,7 +64,7 @@ pub(crate) struct Counts {
     pub(crate) held: u64,
     /// Forgotten, but their ids are still refused.
     pub(crate) remembered: u64,
-    /// Reception of the first event that may be offered now, if one may: its age is how far the workers are behind.
+    /// Reception of the first event that is ready and not paused, if there is one: its age is how far the workers are behind.
     pub(crate) oldest_ready: Option<i64>,
 }
 

@@ -146,7 +146,7 @@ impl Witness for Folding {
         if self.is_past {
             let horizon = match entry {
                 Entry::Horizon(horizon) => Some(*horizon),
-                Entry::State(totals) => Some(totals.horizon),
+                Entry::State(summary) => Some(summary.totals.horizon),
                 _ => None,
             };
             let in_force = self.state.totals().horizon.finished_before;

@@ -13,7 +13,7 @@ use crate::env::Dir;
 use crate::error::{Error, ErrorKind};
 use crate::event::Timestamp;
 use crate::event::codec::{self, Refusal};
-use crate::event::entry::{Entry, Mark, Received};
+use crate::event::entry::{Cancelled, Condemned, Entry, Mark, Received, Scoped};
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::Manifest;
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
@@ -474,12 +474,15 @@ pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
                 say("predecessor_length", end.length.into());
             }
         }
-        Entry::State(totals) => {
+        Entry::State(summary) => {
+            let totals = &summary.totals;
             say("received", totals.received.into());
             say("completed", totals.completed.into());
             say("attempts_failed", totals.attempts_failed.into());
             say("retries_scheduled", totals.retries_scheduled.into());
             say("claims", totals.claims.into());
+            say("pauses", summary.pauses.len().into());
+            say("cursors", summary.cursors.len().into());
         }
         Entry::Mark(mark) => {
             say("mark", if *mark == Mark::Close { "close" } else { "idle" }.into());
@@ -494,11 +497,8 @@ pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
             say("error", failed.error.into());
             say("retry_at", failed.retry.map_or(Value::Null, |wait| time(wait.due)));
         }
-        Entry::Cancelled(cancelled) => {
-            say("reason", cancelled.reason.into());
-        }
-        Entry::Condemned(condemned) => {
-            say("reason", condemned.reason.into());
+        Entry::Cancelled(Cancelled { reason, .. }) | Entry::Condemned(Condemned { reason, .. }) => {
+            say("reason", (*reason).into());
         }
         Entry::Horizon(horizon) => {
             say("finished_before", time(horizon.finished_before));
@@ -519,8 +519,26 @@ pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
         Entry::Handled(handled) => {
             say("handler", handled.handler.into());
         }
+        Entry::Paused(paused) => {
+            describe_scope(paused.scope, says);
+            says.insert("until".to_owned(), paused.until.map_or(Value::Null, time));
+            says.insert("reason".to_owned(), paused.reason.into());
+        }
+        Entry::Resumed(resumed) => describe_scope(resumed.scope, says),
+        Entry::Cursor(cursor) => {
+            say("name", cursor.name.into());
+            say("seq", cursor.seq.into());
+        }
         Entry::Completed(_) | Entry::Released(_) | Entry::Replayed(_) => {}
     }
+}
+
+fn describe_scope(scope: Scoped<'_>, says: &mut Map<String, Value>) {
+    let (name, value) = match scope {
+        Scoped::Type(name) => ("event_type", name),
+        Scoped::Key(name) => ("key", name),
+    };
+    says.insert(name.to_owned(), value.into());
 }
 
 fn describe_reception(received: &Received<'_>, says: &mut Map<String, Value>) {
@@ -529,6 +547,8 @@ fn describe_reception(received: &Received<'_>, says: &mut Map<String, Value>) {
     say("action", received.action.into());
     say("source", received.source.into());
     say("key", received.key.into());
+    say("not_before", received.not_before.map_or(Value::Null, time));
+    say("priority", received.priority.into());
     say("max_retries", received.max_retries.into());
     say("flags", received.flags.0.into());
     say("headers", received.headers.len().into());

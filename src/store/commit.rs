@@ -11,7 +11,7 @@
 //!
 //! The leader owns the [`Tail`], so one system call is in flight, and no file is touched under the lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Waker;
 use std::time::Duration;
@@ -26,16 +26,12 @@ use crate::state::IdHasher;
 use crate::store::core::{Core, Refused};
 use crate::store::failure;
 use crate::store::following::Followers;
+use crate::store::notes::Notes;
 use crate::store::options::StoreOptions;
 use crate::store::preparer::Preparation;
 
 /// How long nothing must happen before the idle mark is written.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// A clock that goes on by more than this at once is not acted on.
-pub(crate) const CLOCK_GAP: Duration = Duration::from_hours(24);
-/// For so much running time retention rests then.
-pub(crate) const RETENTION_REST: Duration = Duration::from_hours(1);
 
 /// What all handles of one store share.
 pub(crate) struct Shared {
@@ -60,36 +56,6 @@ pub(crate) struct Shared {
     pub(super) resting: Condvar,
 }
 
-/// What statistics tell beside the state.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Notes {
-    pub(crate) last_persistence: Option<Timestamp>,
-    pub(crate) last_cleanup: Option<Timestamp>,
-    pub(crate) last_scrub: Option<Timestamp>,
-    /// Receptions that were found damaged.
-    pub(crate) damaged: BTreeSet<u64>,
-    /// Segments, by key, that were found damaged elsewhere, and where.
-    pub(crate) damaged_places: BTreeSet<(u32, u64)>,
-    /// Retention rests until this much running time has passed, in microseconds.
-    pub(crate) retention_rests_until: u64,
-    /// The clocks as they stood when that was last asked.
-    pub(crate) seen: Option<Moment>,
-}
-
-impl Notes {
-    /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:
-    /// whoever sets it right has an hour.
-    pub(crate) fn rests_until(&mut self, now: Moment) -> u64 {
-        if let Some(seen) = self.seen.replace(now) {
-            let passed = Duration::from_micros(now.steady.saturating_sub(seen.steady));
-            if now.wall.saturating_since(seen.wall.saturating_add(passed)) > CLOCK_GAP {
-                self.retention_rests_until = now.steady.saturating_add(micros(RETENTION_REST));
-            }
-        }
-        self.retention_rests_until
-    }
-}
-
 /// What runs again and again beside the keeper, for whom others wait: `run` only starts it.
 pub(crate) struct Chore<'a> {
     /// When it runs next, in running time.
@@ -109,6 +75,9 @@ pub(crate) struct Desk {
     durable_wakers: Vec<(u64, Level, Waker)>,
     work_wakers: Vec<Waker>,
     pub(super) followers: Followers,
+    /// When the first wait ends, as whoever waits for work was last told, in microseconds of running time: what ends earlier wakes them.
+    #[cfg(feature = "manager")]
+    told_due: u64,
     /// Running time, in microseconds, since which something is staged or written but not durable.
     unsynced_since: Option<u64>,
     last_change: u64,
@@ -182,6 +151,20 @@ impl Desk {
         }
     }
 
+    /// When the first wait ends, by running time. Whoever waits for work knows it from here on.
+    #[cfg(feature = "manager")]
+    pub(crate) fn tell_due(&mut self) -> Option<u64> {
+        let due = self.core.state.next_due();
+        self.told_due = due.unwrap_or(u64::MAX);
+        due
+    }
+
+    /// Whether a wait ends before anybody was told.
+    #[cfg(feature = "manager")]
+    pub(crate) fn has_untold_due(&self) -> bool {
+        self.core.state.next_due().is_some_and(|due| due < self.told_due)
+    }
+
     /// Whether the store's threads are to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping
@@ -233,6 +216,8 @@ impl Shared {
             durable_wakers: Vec::new(),
             work_wakers: Vec::new(),
             followers: Followers::default(),
+            #[cfg(feature = "manager")]
+            told_due: u64::MAX,
             unsynced_since: None,
             last_change: 0,
             commits: 0,

@@ -92,12 +92,11 @@ pub(crate) struct Freed {
 impl Core {
     /// The next neighbours to write anew, oldest first, but for those with a key in `spared`.
     pub(crate) fn plan_rewriting(&mut self, thrift: Thrift, spared: &BTreeSet<u32>) -> Option<Plan> {
-        let durable = self.durable();
         let segment_bytes = self.options.segment_bytes;
         let mut cleaned = BTreeSet::new();
         let mut run = Run::default();
         let mut chosen = None;
-        for (&key, extent) in self.sealed.iter().filter(|(_, extent)| extent.last_seq <= durable) {
+        for (&key, extent) in self.sealed.iter().filter(|(_, extent)| self.is_superseded(extent)) {
             // What is cleaned is what goes with this very run: a run that was given up cleans nothing.
             let judge = |cleaned: &BTreeSet<u32>| {
                 let needed = self.state.bytes_needed(key, cleaned);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Begun, Entry, Mark, Predecessor};
-use crate::event::{Moment, Place};
+use crate::event::{Moment, Place, codec};
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::segment::Segment;
@@ -26,6 +26,9 @@ use crate::store::statistics::Tallies;
 
 /// Staged bytes past which callers first wait for the disk.
 const STAGED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Records that every segment of the log begins with: `Begun` and `State`.
+const BEGINNING_COUNT: u64 = 2;
 
 /// Why a step was not taken, or not to its end. What it was about did not change.
 #[derive(Debug)]
@@ -187,7 +190,11 @@ impl Core {
         });
         let at = now.wall.unix_micros();
         self.put(&Entry::Begun(Begun { first_seq, epoch: self.epoch, boot: self.boot, at, predecessor }), now);
-        self.put(&Entry::State(self.state.totals()), now);
+        // What is said borrows from the state that it is applied to.
+        let mut said = Vec::new();
+        Entry::State(self.state.summary(now)).encode(&mut said);
+        let entry = codec::decode(&said).expect("what was just encoded decodes");
+        self.put_encoded(&entry, &said, now);
     }
 
     /// Makes sure that records with bodies of these lengths can be staged together, as one group.
@@ -343,6 +350,11 @@ impl Core {
         let sealed = sealed.map(|(key, extent)| (*key, Some(extent.length)));
         // Where compaction left nothing of the end of a segment, what comes next is in the one after.
         sealed.or_else(|| self.active().map(|active| (active.key(), None)))
+    }
+
+    /// Whether all of a sealed segment is durable, and so is what the next one begins with: that says anew what it held of no event.
+    pub(crate) fn is_superseded(&self, extent: &Extent) -> bool {
+        extent.last_seq + BEGINNING_COUNT <= self.durable
     }
 
     /// Where the active segment's last record ends.

@@ -25,9 +25,15 @@ impl Fold {
     pub(super) fn entry(&mut self, seq: u64, entry: &Entry<'_>) {
         match entry {
             Entry::Begun(begun) => self.begin(begun.epoch),
-            Entry::State(totals) => self.forget(totals.horizon.finished_before),
+            Entry::State(summary) => self.forget(summary.totals.horizon.finished_before),
             Entry::Horizon(horizon) => self.forget(horizon.finished_before),
-            Entry::Mark(_) | Entry::Remembered(_) | Entry::Accepted(_) | Entry::Handled(_) => {}
+            Entry::Mark(_)
+            | Entry::Remembered(_)
+            | Entry::Accepted(_)
+            | Entry::Handled(_)
+            | Entry::Paused(_)
+            | Entry::Resumed(_)
+            | Entry::Cursor(_) => {}
             Entry::Received(_) => {
                 self.events.insert(seq, Status::Pending);
             }

@@ -199,8 +199,7 @@ impl Store {
     /// [`ErrorKind::Corrupt`]: its bytes are damaged. [`ErrorKind::OutcomeUnknown`]: the store failed before its last step was
     /// durable. [`ErrorKind::Io`].
     pub fn get(&self, id: &str) -> Result<Option<Event>, Error> {
-        let view = self.shared().view_durable(id)?;
-        view.map(|view| self.shared().read_event(&view)).transpose()
+        self.shared().get(id)
     }
 
     /// Every step of the event's life that the log still has, oldest first; empty if there is no such event. It reads the log from

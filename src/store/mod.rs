@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! handle ── Store, what callers see
-//!   │ reception, runs, retention ── steps that judge, stage and apply
+//!   │ reception, runs, standing, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census, statistics, histogram ── what can be asked
 //!   │ selection, pass ── many events at once
@@ -46,6 +46,7 @@ mod following;
 mod handle;
 mod histogram;
 mod mending;
+mod notes;
 mod open;
 mod options;
 #[cfg(test)]
@@ -65,6 +66,7 @@ mod runs;
 mod salvage;
 mod scrub;
 mod selection;
+mod standing;
 mod statistics;
 #[cfg(test)]
 mod stories;

@@ -29,6 +29,7 @@ use crate::store::core::{Core, Replayed, Salts};
 use crate::store::failure::{of_env, of_log};
 use crate::store::options::StoreOptions;
 use crate::store::replay::{Ending, Replay, Rigour};
+use crate::store::standing::check_room;
 
 /// The file whose lock makes one writer (R12).
 const LOCK: &str = "LOCK";
@@ -350,6 +351,7 @@ impl Ground {
     /// Begins the next epoch in a new segment, gives up the events that killed the process too often, and makes that durable.
     /// Returns how many those are, too.
     fn begin(mut self, replayed: Replayed, mut files: BTreeMap<u32, Arc<Segment>>) -> Result<(Shared, u64), Error> {
+        check_room(&replayed.state, &self.options, self.now)?;
         let ordinal = next_name(&replayed).ordinal;
         let store_id = replayed.manifest.store_id;
         let header = SegmentHeader { store_id, ordinal, generation: 0, salt: self.salts.next() };

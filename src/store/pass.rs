@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::Status;
-use crate::state::View;
+use crate::state::{State, View};
 use crate::store::answers::Replay;
 use crate::store::commit::{Level, Shared};
 use crate::store::handle::Store;
@@ -188,7 +188,7 @@ impl Pass {
     /// Looks at one page more; false if there is none.
     fn look(&mut self) -> bool {
         let Some((Some(from), to)) = self.range else { return false };
-        let wanted = |view: View| self.selection.matches(&view, self.key_hash).then_some(view.seq);
+        let wanted = |_: &State, view: View| self.selection.matches(&view, self.key_hash).then_some(view.seq);
         let (found, next) = self.store.shared().page((from, to), wanted);
         self.found.extend(found);
         self.range = Some((next, to));
@@ -272,13 +272,13 @@ impl Shared {
     pub(super) fn page<T>(
         &self,
         (from, to): (u64, u64),
-        mut wanted: impl FnMut(View) -> Option<T>,
+        mut wanted: impl FnMut(&State, View) -> Option<T>,
     ) -> (Vec<T>, Option<u64>) {
         let (mut found, mut next, mut count) = (Vec::new(), from, 0);
         let desk = self.desk();
         for view in desk.core.state.list(from).take(PAGE_COUNT).take_while(|view| view.seq <= to) {
             (next, count) = (view.seq.saturating_add(1), count + 1);
-            found.extend(wanted(view));
+            found.extend(wanted(&desk.core.state, view));
         }
         (found, (count == PAGE_COUNT && next <= to).then_some(next))
     }

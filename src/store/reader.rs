@@ -62,7 +62,8 @@ pub struct LogEntry {
     /// The number of its record.
     pub seq: u64,
     /// What happened: to an event `received`, `started`, `handled`, `completed`, `failed`, `snoozed`, `released`, `replayed`,
-    /// `cancelled`, `condemned`; to the store `begun`, `state`, `mark`, `horizon`, `remembered`, `accepted`.
+    /// `cancelled`, `condemned`; to the store `begun`, `state`, `mark`, `horizon`, `remembered`, `accepted`, `paused`, `resumed`,
+    /// `cursor`.
     pub kind: &'static str,
     /// The event it is about; none if it is about none, or about one that is forgotten.
     pub id: Option<String>,

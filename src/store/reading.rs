@@ -1,17 +1,18 @@
 //! Reading events back: the record of the reception, joined with what the state says of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::codec;
 use crate::event::entry::{Entry, Flags, Received};
-use crate::event::{Event, EventParts, Place, Status, Timestamp};
+use crate::event::{Event, EventParts, Place, Status, Timestamp, Waiting};
 use crate::log::reader::read_record;
 use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Segment;
 use crate::log::source::Source;
-use crate::state::View;
+use crate::state::{State, View};
 use crate::store::answers::{Filter, HistoryEntry};
 use crate::store::commit::{Level, Shared};
 use crate::store::failure::{of_env, of_log, of_refusal};
@@ -22,7 +23,12 @@ impl Shared {
     ///
     /// One that is damaged is noted, so that health says so (R11).
     pub(crate) fn read_event(&self, view: &View) -> Result<Event, Error> {
-        let read = self.read_reception(view);
+        self.read_waiting(view, None)
+    }
+
+    /// The same, with why it waits.
+    fn read_waiting(&self, view: &View, waiting: Option<Waiting>) -> Result<Event, Error> {
+        let read = self.read_reception(view, waiting);
         if let Err(error) = &read
             && error.kind() == ErrorKind::Corrupt
         {
@@ -35,14 +41,14 @@ impl Shared {
         read
     }
 
-    fn read_reception(&self, view: &View) -> Result<Event, Error> {
+    fn read_reception(&self, view: &View, waiting: Option<Waiting>) -> Result<Event, Error> {
         let bytes = self.read_where_it_is(view, |view| Some(view.place), Some(view.seq))?;
         let entry = codec::decode(&bytes).map_err(|refusal| of_refusal(refusal).at_seq(view.seq))?;
         let Entry::Received(received) = entry else { return Err(no_reception(view.seq)) };
         // A text that rotted is no reason to give up the event that it is about.
         let message = |_| self.read_message(view).unwrap_or_else(|error| format!("(the message is damaged: {error})"));
         let error_message = view.error_at.map(message);
-        event(view, &received, error_message)
+        event(view, &received, error_message, waiting)
     }
 
     /// The id of the reception `seq`, where it is still kept.
@@ -93,36 +99,61 @@ impl Shared {
 
     /// What the state says of the event `id`, once that is durable.
     pub(crate) fn view_durable(&self, id: &str) -> Result<Option<View>, Error> {
-        let view = {
+        self.standing_of(id).map(|found| found.map(|(view, _)| view))
+    }
+
+    /// The same, and why the event waits.
+    fn standing_of(&self, id: &str) -> Result<Option<(View, Option<Waiting>)>, Error> {
+        let now = self.now();
+        let found = {
             let desk = self.desk();
             let state = &desk.core.state;
-            state.find(self.hasher.id(id)).and_then(|seq| state.view(seq))
+            let seq = state.find(self.hasher.id(id));
+            seq.and_then(|seq| Some((state.view(seq)?, state.why_waiting(seq, now))))
         };
-        if let Some(view) = &view {
+        if let Some((view, _)) = &found {
             self.wait(view.last_seq, Level::Durable)?;
         }
-        Ok(view)
+        Ok(found)
+    }
+
+    /// The event `id` as it stands, once that is durable.
+    pub(crate) fn get(&self, id: &str) -> Result<Option<Event>, Error> {
+        let Some((view, waiting)) = self.standing_of(id)? else { return Ok(None) };
+        let waiting = waiting.map(|waiting| self.named(waiting, &mut BTreeMap::new()));
+        self.read_waiting(&view, waiting).map(Some)
+    }
+
+    /// With the id of the event that it waits for, if it waits for one; `ids` are those that were read.
+    fn named(&self, waiting: Waiting, ids: &mut BTreeMap<u64, Option<String>>) -> Waiting {
+        let Waiting::Key { id: None, seq } = waiting else { return waiting };
+        let id = ids.entry(seq).or_insert_with(|| self.read_id(seq).ok().flatten()).clone();
+        Waiting::Key { id, seq }
     }
 
     /// Every event that matches `filter`, oldest first, once all that is shown is durable. Each is as it stood when its page was looked
     /// at; the lock is held for a page at a time.
     pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<Event>, Error> {
-        let limit = filter.limit.unwrap_or(usize::MAX);
+        let (now, limit) = (self.now(), filter.limit.unwrap_or(usize::MAX));
         let (to, shown) = {
             let desk = self.desk();
             // After poison, what is above `durable` is unknown and is not shown.
             (desk.core.last_seq(), if desk.core.poison().is_some() { desk.core.durable() } else { u64::MAX })
         };
-        let (mut events, mut from) = (Vec::new(), Some(1));
+        let (mut events, mut from, mut ids) = (Vec::new(), Some(1), BTreeMap::new());
         while let Some(next) = from.filter(|_| events.len() < limit) {
-            let wanted = |view: View| (matches(filter, &view) && view.last_seq <= shown).then_some(view);
+            let wanted = |state: &State, view: View| {
+                let is_wanted = matches(filter, &view) && view.last_seq <= shown;
+                is_wanted.then(|| (state.why_waiting(view.seq, now), view))
+            };
             let (mut views, after) = self.page((next, to), wanted);
             views.truncate(limit - events.len());
-            if let Some(last_seq) = views.iter().map(|view| view.last_seq).max() {
+            if let Some(last_seq) = views.iter().map(|(_, view)| view.last_seq).max() {
                 self.wait(last_seq, Level::Durable)?;
             }
-            for read in views.iter().map(|view| self.read_event(view)) {
-                match read {
+            for (waiting, view) in views {
+                let waiting = waiting.map(|waiting| self.named(waiting, &mut ids));
+                match self.read_waiting(&view, waiting) {
                     // One damaged event hides no other: it was noted, and is left out; so is one that was forgotten meanwhile.
                     Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
                     read => events.push(read?),
@@ -191,7 +222,12 @@ fn no_reception(seq: u64) -> Error {
     Error::new(ErrorKind::Corrupt, "the record is no reception").at_seq(seq)
 }
 
-fn event(view: &View, received: &Received<'_>, error_message: Option<String>) -> Result<Event, Error> {
+fn event(
+    view: &View,
+    received: &Received<'_>,
+    error_message: Option<String>,
+    waiting: Option<Waiting>,
+) -> Result<Event, Error> {
     let not_text =
         |cause| Error::new(ErrorKind::Corrupt, "the event's data is no text").at_seq(view.seq).caused_by(cause);
     let data = std::str::from_utf8(received.body).map_err(not_text)?.to_owned();
@@ -212,6 +248,9 @@ fn event(view: &View, received: &Received<'_>, error_message: Option<String>) ->
         max_retries: view.max_retries,
         last_attempt: view.last_attempt.map(Timestamp::from_unix_micros),
         error_message,
+        priority: received.priority,
+        not_before: received.not_before.map(Timestamp::from_unix_micros),
+        waiting,
     }))
 }
 

@@ -396,6 +396,9 @@ pub(crate) fn at_of(entry: &Entry<'_>) -> Option<i64> {
         Entry::Snoozed(snoozed) => Some(snoozed.at),
         Entry::Handled(handled) => Some(handled.at),
         Entry::Accepted(accepted) => Some(accepted.at),
+        Entry::Paused(paused) => Some(paused.at),
+        Entry::Resumed(resumed) => Some(resumed.at),
+        Entry::Cursor(cursor) => Some(cursor.at),
         Entry::State(_) | Entry::Mark(_) | Entry::Horizon(_) | Entry::Remembered(_) => None,
     }
 }

@@ -286,9 +286,8 @@ impl Core {
 
     /// The sealed segments that are dead but for as many remembered ids as `may_go` lets go, given with the segment's length.
     fn dead(&self, may_go: impl Fn(u64, u64) -> bool) -> Vec<u32> {
-        let durable = self.durable();
         let goes = |(key, extent): &(&u32, &Extent)| {
-            extent.last_seq <= durable && may_go(self.state.remembered_count_in(**key), extent.length)
+            self.is_superseded(extent) && may_go(self.state.remembered_count_in(**key), extent.length)
         };
         self.state.dead_segments(self.sealed.iter().filter(goes).map(|(key, _)| *key))
     }

@@ -254,7 +254,7 @@ fn length(entry: &Entry<'_>) -> usize {
 }
 
 /// A message as far as it is kept.
-fn bounded(message: &str) -> &str {
+pub(super) fn bounded(message: &str) -> &str {
     let end = message.floor_char_boundary(limits::MESSAGE_BYTES_MAX);
     message.get(..end).unwrap_or_default()
 }

@@ -56,7 +56,7 @@ impl Store {
     /// How long it takes until the earliest wait is over, if anything waits for its time.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         let now = self.shared().now().steady;
-        let due = self.shared().desk().core.state.next_due()?;
+        let due = self.shared().desk().tell_due()?;
         Some(Duration::from_micros(due.saturating_sub(now)))
     }
 

@@ -30,7 +30,8 @@ impl Shared {
         Reached { shared: self, seq, level }
     }
 
-    /// Resolves when an event may be claimed, or the store was closed or poisoned.
+    /// Resolves when an event may be claimed, when one waits for a time that [`Desk::tell_due`](crate::store::commit::Desk::tell_due) has
+    /// not told, or when the store was closed or poisoned.
     pub(crate) fn work(&self) -> Work<'_> {
         Work { shared: self }
     }
@@ -88,7 +89,8 @@ impl Future for Work<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let now = self.shared.now();
         let mut desk = self.shared.desk();
-        if desk.core.poison().is_some() || desk.core.is_closed() || desk.core.is_ready(now) {
+        let is_over = desk.core.poison().is_some() || desk.core.is_closed();
+        if is_over || desk.core.is_ready(now) || desk.has_untold_due() {
             return Poll::Ready(());
         }
         desk.leave_work_waker(context.waker().clone());
@@ -142,13 +144,19 @@ impl Drop for Follow<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
+    use std::time::Duration;
 
     use super::*;
+    use crate::event::{NewEvent, Scope, Timestamp};
+    use crate::store::answers::Recovery;
+    use crate::store::handle::Store;
     use crate::store::options::StoreOptions;
+    use crate::store::reception::Ids;
     use crate::store::stories::{keep, receive, store_with};
 
     /// Counts how often it is woken.
@@ -201,15 +209,57 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_for_work_wakes_once_for_each_time_that_was_not_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(store(dir.path()));
+        let store = Store::of(Arc::clone(&shared), Recovery::default(), Ids::new([2; 16]), None);
+        let bell = Arc::new(Bell::default());
+        let waker = Waker::from(Arc::clone(&bell));
+        let is_ready = || pin!(shared.work()).poll(&mut Context::from_waker(&waker)).is_ready();
+        assert_eq!((store.next_due(), is_ready()), (None, false));
+        let later = |hours| Timestamp::saturating_add(shared.now().wall, Duration::from_hours(hours));
+        store.append(NewEvent::new("Issue", &1).unwrap().not_before(later(2))).unwrap();
+        assert!(bell.0.load(Ordering::SeqCst) > 0 && is_ready(), "an event waits for its time");
+        assert!(store.next_due() > Some(Duration::from_hours(1)) && !is_ready(), "it was told when");
+        let before = bell.0.load(Ordering::SeqCst);
+        store.pause(Scope::Type("Issue".to_owned()), Some(later(1)), "").unwrap();
+        assert!(bell.0.load(Ordering::SeqCst) > before && is_ready(), "a pause ends before that");
+        assert!(store.next_due() < Some(Duration::from_hours(1)) && !is_ready());
+        let at_once = Scope::Key("k".to_owned());
+        store.pause(at_once.clone(), None, "").unwrap();
+        assert!(!is_ready(), "nobody knows when this one ends");
+        store.append(NewEvent::new("Other", &1).unwrap().key("k")).unwrap();
+        assert!(!is_ready(), "it is paused");
+        assert!(store.resume(&at_once).unwrap() && is_ready());
+    }
+
+    #[test]
+    fn a_limit_holds_a_type_until_one_of_its_runs_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+        store.set_limits(BTreeMap::from([("Issue".to_owned(), 2)]));
+        for event_type in ["Issue", "Issue", "Issue", "Comment"] {
+            store.append(NewEvent::new(event_type, &1).unwrap()).unwrap();
+        }
+        let claims = store.claim(10).unwrap();
+        let types: Vec<_> = claims.iter().map(|claim| claim.event().event_type()).collect();
+        assert_eq!(types, ["Issue", "Comment", "Issue"]);
+        let left = store.list(&crate::store::Filter::all().status(crate::event::Status::Pending)).unwrap();
+        assert_eq!(left[0].waiting(), Some(&crate::event::Waiting::Limit { runs: 2 }));
+        store.settle(&claims[0], crate::event::Outcome::Done).unwrap();
+        assert_eq!(store.claim(10).unwrap().len(), 1);
+    }
+
+    #[test]
     fn callers_that_must_not_block_go_on_across_segments_with_nobody_but_the_keeper() {
         let dir = tempfile::tempdir().unwrap();
-        let store = crate::store::Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let store = store.clone();
                 scope.spawn(move || {
                     for number in 0..100 {
-                        let event = crate::event::NewEvent::new("Issue", &"x".repeat(3_000)).unwrap();
+                        let event = NewEvent::new("Issue", &"x".repeat(3_000)).unwrap();
                         block_on(store.append_async(event.id(format!("{thread}-{number}")))).unwrap();
                     }
                 });

@@ -1,5 +1,10 @@
 //! Bodies of records, decoded from FORMAT.md alone: only what the fold and the ledger ask of them.
 
+use std::collections::BTreeMap;
+
+/// Pauses and cursors, each under its kind and name, with what is said of it.
+pub(super) type Posts = BTreeMap<String, String>;
+
 /// One record's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
@@ -11,6 +16,7 @@ pub(super) enum Entry {
     State {
         finished_before: i64,
         remembered_before: i64,
+        posts: Posts,
     },
     Mark,
     Received {
@@ -58,6 +64,11 @@ pub(super) enum Entry {
         /// Hash of the id, and when it was received.
         ids: Vec<(u128, i64)>,
     },
+    /// A pause or a cursor is set; none: it is over.
+    Posted {
+        name: String,
+        value: Option<String>,
+    },
 }
 
 impl Entry {
@@ -82,20 +93,17 @@ impl Entry {
 pub(super) fn decode(body: &[u8]) -> Result<Entry, String> {
     let mut fields = Fields(body);
     let (kind, version) = (fields.short()?, fields.short()?);
-    if version != 1 {
-        return Err(format!("kind {kind} has version {version}"));
-    }
-    let entry = of_kind(kind, &mut fields)?;
+    let entry = match (kind, version) {
+        (2, 1 | 2) => state(version, &mut fields)?,
+        (_, 1) => of_kind(kind, &mut fields)?,
+        _ => return Err(format!("kind {kind} has version {version}")),
+    };
     if fields.0.is_empty() { Ok(entry) } else { Err(format!("{} bytes remain after {entry:?}", fields.0.len())) }
 }
 
 fn of_kind(kind: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
     Ok(match kind {
         1 => begun(fields)?,
-        2 => {
-            fields.skip("uuuuu")?;
-            Entry::State { finished_before: fields.i()?, remembered_before: fields.i()? }
-        }
         3 => {
             fields.u()?;
             Entry::Mark
@@ -148,8 +156,54 @@ fn of_kind(kind: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
             fields.i()?;
             Entry::Handled { of, handler }
         }
+        15 => {
+            let (name, value) = paused(fields)?;
+            Entry::Posted { name, value: Some(value) }
+        }
+        16 => {
+            let name = scope(fields)?;
+            fields.i()?;
+            Entry::Posted { name, value: None }
+        }
+        19 => {
+            let name = format!("cursor {}", fields.text()?);
+            let value = if fields.byte()? == 1 { Some(fields.u()?.to_string()) } else { None };
+            fields.i()?;
+            Entry::Posted { name, value }
+        }
         _ => return Err(format!("unknown kind {kind}")),
     })
+}
+
+fn state(version: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
+    fields.skip("uuuuu")?;
+    let (finished_before, remembered_before) = (fields.i()?, fields.i()?);
+    let mut posts = Posts::new();
+    if version == 2 {
+        for _ in 0..fields.u()? {
+            posts.extend([paused(fields)?]);
+        }
+        for _ in 0..fields.u()? {
+            posts.insert(format!("cursor {}", fields.text()?), fields.u()?.to_string());
+        }
+    }
+    Ok(Entry::State { finished_before, remembered_before, posts })
+}
+
+fn scope(fields: &mut Fields<'_>) -> Result<String, String> {
+    let what = match fields.u()? {
+        0 => "type",
+        1 => "key",
+        other => return Err(format!("there is no scope {other}")),
+    };
+    Ok(format!("{what} {}", fields.text()?))
+}
+
+fn paused(fields: &mut Fields<'_>) -> Result<(String, String), String> {
+    let name = scope(fields)?;
+    let since = fields.i()?;
+    let until = if fields.byte()? == 1 { Some(fields.i()?) } else { None };
+    Ok((name, format!("since {since} until {until:?}: {}", fields.text()?)))
 }
 
 fn begun(fields: &mut Fields<'_>) -> Result<Entry, String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use siphasher::sip128::SipHasher24;
 
-use super::entry::Entry;
+use super::entry::{Entry, Posts};
 use super::format::Log;
 use crate::event::Status;
 
@@ -28,6 +28,7 @@ pub(super) struct Fold {
     pub(super) remembered: BTreeMap<u128, i64>,
     pub(super) finished_before: i64,
     pub(super) remembered_before: i64,
+    pub(super) posts: Posts,
     epoch: u64,
     store_id: [u8; 16],
 }
@@ -40,6 +41,7 @@ impl Fold {
             remembered: BTreeMap::new(),
             finished_before: i64::MIN,
             remembered_before: i64::MIN,
+            posts: Posts::new(),
             epoch: 0,
             store_id: log.store_id.unwrap_or_default(),
         };
@@ -59,8 +61,15 @@ impl Fold {
             }
             Entry::Begun { epoch, .. } if *epoch < self.epoch => return Err("an epoch went back".into()),
             Entry::Begun { .. } | Entry::Mark => {}
-            Entry::State { finished_before, remembered_before }
-            | Entry::Horizon { finished_before, remembered_before } => {
+            Entry::State { finished_before, remembered_before, posts } => {
+                self.posts.clone_from(posts);
+                self.forget(*finished_before, *remembered_before);
+            }
+            Entry::Posted { name, value } => {
+                self.posts.remove(name);
+                self.posts.extend(value.clone().map(|value| (name.clone(), value)));
+            }
+            Entry::Horizon { finished_before, remembered_before } => {
                 self.forget(*finished_before, *remembered_before);
             }
             Entry::Received { .. } => self.receive(seq, entry)?,

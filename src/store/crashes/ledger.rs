@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entry::Entry;
+use super::entry::{Entry, Posts};
 use super::fold::Fold;
 use super::format::Log;
 use crate::event::Status;
@@ -40,12 +40,17 @@ pub(super) enum Fact {
         of: u64,
         handler: String,
     },
+    /// A pause or a cursor was set, or was over.
+    Posted {
+        name: String,
+        value: Option<String>,
+    },
 }
 
 impl Fact {
     fn of(&self) -> Option<u64> {
         match self {
-            Self::Received { .. } => None,
+            Self::Received { .. } | Self::Posted { .. } => None,
             Self::Started { of }
             | Self::Completed { of, .. }
             | Self::Failed { of, .. }
@@ -69,6 +74,9 @@ impl Fact {
             (Self::Completed { of, at }, Entry::Completed { of: of_2, at: at_2 })
             | (Self::Cancelled { of, at }, Entry::Cancelled { of: of_2, at: at_2 }) => of == of_2 && at == at_2,
             (Self::Failed { of, again }, Entry::Failed { of: of_2, again: again_2 }) => of == of_2 && again == again_2,
+            (Self::Posted { name, value }, Entry::Posted { name: name_2, value: value_2 }) => {
+                name == name_2 && value == value_2
+            }
             _ => false,
         }
     }
@@ -163,6 +171,7 @@ impl Ledger {
         }
         self.judge_entries(left)?;
         self.judge_batches(last_seq)?;
+        self.judge_posts(last_seq, fold)?;
         self.judge_events(left, fold)?;
         let forgotten: BTreeSet<u64> = kept.iter().flat_map(|promise| promise.forgotten.iter().copied()).collect();
         match forgotten.iter().find(|seq| fold.events.contains_key(seq)) {
@@ -191,6 +200,20 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Pauses and cursors are those that were asked for last, whatever became of the records that said so.
+    fn judge_posts(&self, last_seq: u64, fold: &Fold) -> Result<(), String> {
+        let mut expected = Posts::new();
+        for (_, fact) in self.facts.range(..=last_seq) {
+            let Fact::Posted { name, value } = fact else { continue };
+            expected.remove(name);
+            expected.extend(value.clone().map(|value| (name.clone(), value)));
+        }
+        if fold.posts == expected || self.loose {
+            return Ok(());
+        }
+        Err(format!("in force is {:?}, and should be {expected:?}", fold.posts))
     }
 
     /// Whether a record may be there of which nobody was told.
@@ -260,7 +283,9 @@ impl Ledger {
             Some((_, Fact::Failed { again: true, .. } | Fact::Snoozed { .. })) => Status::Retrying,
             Some((_, Fact::Failed { .. })) => Status::Failed,
             Some((_, Fact::Cancelled { .. })) => Status::Cancelled,
-            Some((_, Fact::Received { .. } | Fact::Handled { .. })) => unreachable!("neither moves an event"),
+            Some((_, Fact::Received { .. } | Fact::Handled { .. } | Fact::Posted { .. })) => {
+                unreachable!("none of them moves an event")
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Is what a loss of power left all that was promised, and does the store answer just that?
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use super::fold::Fold;
@@ -7,7 +8,7 @@ use super::format::{self, Log};
 use super::ledger::Ledger;
 use super::opening::open;
 use crate::env::simulated::{Choices, Disk};
-use crate::event::{NewEvent, Status};
+use crate::event::{NewEvent, Scope, Status};
 use crate::store::answers::Filter;
 use crate::store::audit::audit_in;
 use crate::store::handle::Store;
@@ -98,6 +99,14 @@ fn compare(disk: &Disk, left: &Log, store: &Store) -> Result<(Answers, Fold), St
         .collect();
     let found = fold.events.iter().map(|(seq, event)| (*seq, event.id.clone(), event.status, event.text.clone()));
     let found: Answers = found.collect();
+    let pauses = store.pauses().into_iter().map(|pause| match pause.scope {
+        Scope::Type(name) => format!("type {name}"),
+        Scope::Key(name) => format!("key {name}"),
+    });
+    let posts: BTreeSet<String> = pauses.chain(store.cursors().keys().map(|name| format!("cursor {name}"))).collect();
+    if !posts.iter().eq(fold.posts.keys()) {
+        return Err(format!("the store answers {posts:?}, the disk says {:?}", fold.posts));
+    }
     if answers == found {
         Ok((answers, fold))
     } else {

@@ -7,7 +7,7 @@ use super::ledger::{Fact, Ledger, Promise};
 use super::opening::{AGE, MEMORY, open};
 use crate::env::Clock;
 use crate::env::simulated::Disk;
-use crate::event::{NewEvent, Outcome, Timestamp};
+use crate::event::{NewEvent, Outcome, Scope, Timestamp};
 use crate::store::answers::Claim;
 use crate::store::commit::Level;
 use crate::store::handle::Store;
@@ -229,7 +229,38 @@ impl World {
 
     fn append(&mut self) -> Done {
         self.arrive(&[40 + self.arrived * 97 % 300])?;
+        if self.arrived % 5 == 1 {
+            self.post()?;
+        }
         if self.arrived.is_multiple_of(2) { self.run(1, any).map(drop) } else { Ok(()) }
+    }
+
+    /// A pause that concerns no event begins or ends, or a reader keeps its place.
+    fn post(&mut self) -> Done {
+        let (number, at) = (self.arrived / 5, self.now());
+        let key = format!("nobody's {}", number % 2);
+        let shared = self.store().shared();
+        let (name, value, seq) = match number % 3 {
+            0 => {
+                let scope = Scope::Key(key.clone());
+                let seq = shared.step(|core, now| core.pause(&scope, None, "why not", now));
+                (format!("key {key}"), Some(format!("since {at} until None: why not")), seq.map(Some))
+            }
+            1 => {
+                let place = shared.desk().core.durable();
+                let seq = shared.step(|core, now| core.save_cursor("reader", place, now));
+                ("cursor reader".to_owned(), Some(place.to_string()), seq.map(Some))
+            }
+            _ => {
+                let scope = Scope::Key(key.clone());
+                (format!("key {key}"), None, shared.step(|core, now| core.resume(&scope, now)))
+            }
+        };
+        let Some(seq) = seq.map_err(|error| format!("posting: {error:?}"))? else { return Ok(()) };
+        shared.wait(seq, Level::Durable).map_err(|error| format!("posting: {error:?}"))?;
+        self.ledger.facts.insert(seq, Fact::Posted { name, value });
+        self.promise(seq);
+        Ok(())
     }
 
     fn batch(&mut self) -> Done {

@@ -1,0 +1,42 @@
+//! What a store notes beside its state: when it last did what, what it found damaged, and whether the clock is to be believed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::event::{Moment, Timestamp};
+
+/// A clock that goes on by more than this at once is not acted on.
+pub(crate) const CLOCK_GAP: Duration = Duration::from_hours(24);
+/// For so much running time retention rests then.
+pub(crate) const RETENTION_REST: Duration = Duration::from_hours(1);
+
+/// What statistics tell beside the state.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notes {
+    pub(crate) last_persistence: Option<Timestamp>,
+    pub(crate) last_cleanup: Option<Timestamp>,
+    pub(crate) last_scrub: Option<Timestamp>,
+    /// Receptions that were found damaged.
+    pub(crate) damaged: BTreeSet<u64>,
+    /// Segments, by key, that were found damaged elsewhere, and where.
+    pub(crate) damaged_places: BTreeSet<(u32, u64)>,
+    /// Retention rests until this much running time has passed, in microseconds.
+    pub(crate) retention_rests_until: u64,
+    /// The clocks as they stood when that was last asked.
+    pub(crate) seen: Option<Moment>,
+}
+
+impl Notes {
+    /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:
+    /// whoever sets it right has an hour.
+    pub(crate) fn rests_until(&mut self, now: Moment) -> u64 {
+        if let Some(seen) = self.seen.replace(now) {
+            let passed = Duration::from_micros(now.steady.saturating_sub(seen.steady));
+            if now.wall.saturating_since(seen.wall.saturating_add(passed)) > CLOCK_GAP {
+                self.retention_rests_until =
+                    now.steady.saturating_add(u64::try_from(RETENTION_REST.as_micros()).unwrap_or(u64::MAX));
+            }
+        }
+        self.retention_rests_until
+    }
+}

@@ -1,0 +1,211 @@
+//! Pauses and cursors: what is kept of no single event.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::entry::{Cursor, Entry, Paused, Resumed};
+use crate::event::{Moment, Pause, Scope, Timestamp, limits};
+use crate::state::{CURSOR_COUNT_MAX, PAUSE_COUNT_MAX, State};
+use crate::store::commit::Level;
+use crate::store::core::{Core, Refused, Urgency};
+use crate::store::handle::Store;
+use crate::store::options::StoreOptions;
+use crate::store::runs::bounded;
+
+/// All pauses and cursors are said anew at the beginning of each segment: together they take no more of it than one part of so many.
+const SEGMENT_PARTS: u64 = 8;
+/// Nor more than this, in bytes.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+impl Store {
+    /// Has no run of these events begin until somebody ends the pause ([`Store::resume`]) or, if there is one, until that time; an earlier
+    /// pause of the same scope is replaced. Events are kept meanwhile, what runs already goes on, and a paused key stays with the
+    /// event that comes first in it. Durable once this returns: the pause outlives the process.
+    ///
+    /// Of `reason` the first 4 KiB are kept. There are at most 10,000 pauses, and they and the cursors together take at most an eighth
+    /// of a segment, or 4 MiB. However the clock is set meanwhile, the pause lasts no longer than `until` was away now.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`]: the scope names nothing an event can have, or `until` is not in the future. [`ErrorKind::TooLarge`]: there
+    /// are too many pauses; end some. [`ErrorKind::Full`], [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`],
+    /// [`ErrorKind::NotAllowed`] (opened for reading only).
+    pub fn pause(&self, scope: Scope, until: Option<Timestamp>, reason: &str) -> Result<(), Error> {
+        scope.validate()?;
+        let seq = self.shared().step(|core, now| core.pause(&scope, until, reason, now))?;
+        self.shared().wait(seq, Level::Durable)?;
+        // Whoever waits for work must now also wake when the pause ends.
+        self.shared().wake_workers();
+        Ok(())
+    }
+
+    /// Ends a pause; false if there is none. Durable once this returns.
+    ///
+    /// # Errors
+    /// As [`Store::pause`].
+    pub fn resume(&self, scope: &Scope) -> Result<bool, Error> {
+        scope.validate()?;
+        let Some(seq) = self.shared().step(|core, now| core.resume(scope, now))? else { return Ok(false) };
+        self.shared().wake_workers();
+        self.shared().wait(seq, Level::Durable)?;
+        Ok(true)
+    }
+
+    /// The pauses in force: those of types first, by name. In a store that was opened for reading, those of that moment.
+    pub fn pauses(&self) -> Vec<Pause> {
+        let now = self.shared().now();
+        self.shared().desk().core.state.pauses(now).collect()
+    }
+
+    /// Keeps a place in the log under a name: `seq` is the last record that its reader is done with, 0 that it is done with none, so it
+    /// goes on with [`Store::read_from`] one later. Setting it back is allowed: somebody reads again. Durable once this returns.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`]: the name is empty or has more than 128 bytes, or `seq` lies behind the last durable record.
+    /// [`ErrorKind::TooLarge`]: there are 1,000 cursors already, or they and the pauses take too much; remove some. Otherwise as
+    /// [`Store::append`].
+    pub fn save_cursor(&self, name: &str, seq: u64) -> Result<(), Error> {
+        validate_name(name)?;
+        let seq = self.shared().step(|core, now| core.save_cursor(name, seq, now))?;
+        self.shared().wait(seq, Level::Durable)
+    }
+
+    /// The place that is kept under this name; none if there is no such cursor.
+    pub fn cursor(&self, name: &str) -> Option<u64> {
+        self.shared().desk().core.state.cursor(name)
+    }
+
+    /// All cursors, by name.
+    pub fn cursors(&self) -> BTreeMap<String, u64> {
+        self.shared().desk().core.state.cursors().map(|(name, seq)| (name.to_owned(), seq)).collect()
+    }
+
+    /// Forgets a cursor; false if there is none. Durable once this returns.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn remove_cursor(&self, name: &str) -> Result<bool, Error> {
+        let Some(seq) = self.shared().step(|core, now| core.remove_cursor(name, now))? else { return Ok(false) };
+        self.shared().wait(seq, Level::Durable)?;
+        Ok(true)
+    }
+
+    /// Sets how many events of a type may run at once, for each type that is named: 1 or more (0 counts as 1). Others are not bounded.
+    /// It is not kept: whoever opens the store says so anew.
+    #[cfg(feature = "manager")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the workers' options do not name limits yet"))]
+    pub(crate) fn set_limits(&self, limits: BTreeMap<String, u32>) {
+        self.shared().desk().core.state.set_limits(limits);
+        self.shared().wake_workers();
+    }
+}
+
+impl Core {
+    /// Pauses a scope; returns the seq to wait for.
+    pub(crate) fn pause(
+        &mut self,
+        scope: &Scope,
+        until: Option<Timestamp>,
+        reason: &str,
+        now: Moment,
+    ) -> Result<u64, Refused> {
+        if let Some(until) = until.filter(|until| *until <= now.wall) {
+            return Err(Error::invalid(format!("the pause would be over at {until}; it is {} now", now.wall)).into());
+        }
+        let until = until.map(Timestamp::unix_micros);
+        let paused = Paused { scope: scope.borrowed(), at: now.wall.unix_micros(), until, reason: bounded(reason) };
+        let is_new = !self.state.is_paused(paused.scope, now);
+        if is_new && self.state.pauses(now).count() >= PAUSE_COUNT_MAX {
+            return Err(too_many(format!("there are {PAUSE_COUNT_MAX} pauses already; end some first")).into());
+        }
+        let entry = Entry::Paused(paused);
+        self.check_standing(&entry, now)?;
+        self.append(&entry, Urgency::Transition, now)
+    }
+
+    /// Ends a pause; returns the seq to wait for, or nothing if there is none.
+    pub(crate) fn resume(&mut self, scope: &Scope, now: Moment) -> Result<Option<u64>, Refused> {
+        self.check_open()?;
+        if !self.state.is_paused(scope.borrowed(), now) {
+            return Ok(None);
+        }
+        let entry = Entry::Resumed(Resumed { scope: scope.borrowed(), at: now.wall.unix_micros() });
+        self.append(&entry, Urgency::Transition, now).map(Some)
+    }
+
+    /// Keeps a place in the log; returns the seq to wait for.
+    pub(crate) fn save_cursor(&mut self, name: &str, seq: u64, now: Moment) -> Result<u64, Refused> {
+        let durable = self.durable();
+        if seq > durable {
+            let text = format!("the cursor {name:?} cannot be at {seq}: the last durable record is {durable}");
+            return Err(Error::invalid(text).into());
+        }
+        let entry = Entry::Cursor(Cursor { name, seq: Some(seq), at: now.wall.unix_micros() });
+        if self.state.cursor(name).is_none() {
+            if self.state.cursors().len() >= CURSOR_COUNT_MAX {
+                let text = format!("there are {CURSOR_COUNT_MAX} cursors already; remove some first");
+                return Err(too_many(text).into());
+            }
+            self.check_standing(&entry, now)?;
+        }
+        self.append(&entry, Urgency::Reception, now)
+    }
+
+    /// Forgets a cursor; returns the seq to wait for, or nothing if there is none.
+    pub(crate) fn remove_cursor(&mut self, name: &str, now: Moment) -> Result<Option<u64>, Refused> {
+        self.check_open()?;
+        if self.state.cursor(name).is_none() {
+            return Ok(None);
+        }
+        let entry = Entry::Cursor(Cursor { name, seq: None, at: now.wall.unix_micros() });
+        self.append(&entry, Urgency::Transition, now).map(Some)
+    }
+
+    /// Refuses what the beginning of a segment would have no room for.
+    fn check_standing(&self, entry: &Entry<'_>, now: Moment) -> Result<(), Error> {
+        let mut added = Vec::new();
+        entry.encode(&mut added);
+        let bytes = summary_bytes(&self.state, now) + added.len() as u64;
+        let most = (self.options.segment_bytes / SEGMENT_PARTS).min(BYTES_MAX);
+        if bytes > most {
+            return Err(too_many(format!(
+                "pauses and cursors would take {bytes} bytes; at most {most} are kept: end or remove some, or give shorter reasons"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses to go on with segments in which what is in force would leave no room for events: they are shorter than they were.
+pub(super) fn check_room(state: &State, options: &StoreOptions, now: Moment) -> Result<(), Error> {
+    let bytes = summary_bytes(state, now);
+    if bytes > options.segment_bytes / 2 {
+        let least = 2 * bytes;
+        return Err(Error::invalid(format!(
+            "segment_bytes is {}; the pauses and cursors of this store need at least {least}",
+            options.segment_bytes
+        )));
+    }
+    Ok(())
+}
+
+/// How long the entry is that says everything in force.
+fn summary_bytes(state: &State, now: Moment) -> u64 {
+    let mut said = Vec::new();
+    Entry::State(state.summary(now)).encode(&mut said);
+    said.len() as u64
+}
+
+fn validate_name(name: &str) -> Result<(), Error> {
+    let most = limits::CURSOR_BYTES_MAX;
+    match name.len() {
+        0 => Err(Error::invalid("the cursor's name is empty")),
+        len if len > most => {
+            Err(Error::invalid(format!("the cursor's name has {len} bytes; at most {most} are allowed")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn too_many(text: String) -> Error {
+    Error::new(ErrorKind::TooLarge, text)
+}
