@@ -1,5 +1,6 @@
 //! What happens, as the oracle notes it.
 
+use crate::event::Scope;
 use crate::event::entry::Wait;
 
 /// One thing that happened to an event, or to the store.
@@ -28,6 +29,14 @@ pub(super) enum Fact {
     Snoozed {
         of: u64,
         wait: Wait,
+    },
+    Paused {
+        scope: Scope,
+        /// With an end it is over by itself after this wait.
+        wait: Option<Wait>,
+    },
+    Resumed {
+        scope: Scope,
     },
     /// One of several handlers succeeded.
     Handled {
@@ -64,5 +73,6 @@ pub(super) struct Arrival {
     pub(super) event_type: String,
     pub(super) key: Option<String>,
     pub(super) received_at: i64,
+    pub(super) not_before: Option<i64>,
     pub(super) max_retries: u32,
 }

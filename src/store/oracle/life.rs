@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use super::facts::{Arrival, Fact};
+use super::facts::Fact;
 use super::rules::{Case, Now, Rules};
 use crate::env::Clock;
 use crate::env::simulated::{Choices, Disk};
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Token, Wait};
-use crate::event::{NewEvent, Outcome, Status, Timestamp};
+use crate::event::{Outcome, Scope, Status, Timestamp};
 use crate::store::answers::Claim;
 use crate::store::commit::Level;
 use crate::store::crashes::opening::{AGE, MEMORY, RETRY_INTERVAL, first_day, open};
@@ -18,10 +18,8 @@ use crate::store::handle::Store;
 /// What contradicts the oracle.
 pub(super) type Done = Result<(), String>;
 
-const TYPES: [&str; 3] = ["Issue", "Comment", "Cycle"];
+pub(super) const TYPES: [&str; 3] = ["Issue", "Comment", "Cycle"];
 const HANDLERS: [&str; 3] = ["notify", "index", "mirror"];
-/// Most retries of an event.
-const RETRIES_MAX: usize = 3;
 
 /// The store, the oracle, and everything that happened.
 pub(super) struct Life {
@@ -32,7 +30,7 @@ pub(super) struct Life {
     boot: u64,
     store: Option<(Store, Clock)>,
     facts: Vec<(u64, Fact)>,
-    rules: Rules,
+    pub(super) rules: Rules,
     /// Claims whose runs go on, as far as this process knows.
     claims: Vec<Claim>,
     /// All up to this seq was promised to be durable.
@@ -87,7 +85,7 @@ impl Life {
         self.compare()
     }
 
-    fn pick(&mut self, bound: usize) -> usize {
+    pub(super) fn pick(&mut self, bound: usize) -> usize {
         self.chance.pick(bound)
     }
 
@@ -104,12 +102,17 @@ impl Life {
                 self.pass(Duration::from_secs(seconds));
                 Ok(())
             }
-            86..88 => {
+            86 => self.pause(),
+            87 => {
                 self.jump();
                 Ok(())
             }
             88..92 => self.compact(),
-            92..95 => self.die(),
+            92 => {
+                self.limit();
+                Ok(())
+            }
+            93..95 => self.die(),
             95..97 => self.lose_power(),
             97..98 => {
                 self.close()?;
@@ -119,11 +122,11 @@ impl Life {
         }
     }
 
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         &self.store.as_ref().unwrap().0
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         let reading = self.store.as_ref().unwrap().1.read();
         let steady = u64::try_from(reading.steady.as_micros()).unwrap();
         Now { wall: Timestamp::from(reading.wall).unix_micros(), steady }
@@ -144,69 +147,20 @@ impl Life {
         self.store.as_ref().unwrap().1.set_wall(self.wall);
     }
 
-    fn tell(&mut self, what: String) {
+    pub(super) fn tell(&mut self, what: String) {
         self.told.push(what);
     }
 
     /// Notes that it happened, as the record `seq`.
-    fn note(&mut self, seq: u64, fact: Fact) {
+    pub(super) fn note(&mut self, seq: u64, fact: Fact) {
         let now = self.now();
         self.rules.take(seq, &fact, now);
         self.tell(format!("{seq}: {fact:?}"));
         self.facts.push((seq, fact));
     }
 
-    fn promise(&mut self, seq: u64) {
+    pub(super) fn promise(&mut self, seq: u64) {
         self.promised = self.promised.max(seq);
-    }
-
-    fn append(&mut self) -> Done {
-        let arrivals: Vec<Arrival> = (0..=self.pick(3)).map(|_| self.arrival()).collect();
-        for arrival in arrivals {
-            self.append_one(arrival)?;
-        }
-        Ok(())
-    }
-
-    fn arrival(&mut self) -> Arrival {
-        let id = format!("e{}", self.pick(60));
-        // Now and then the same id comes with other data.
-        let text = if self.pick(12) == 0 { "other".to_owned() } else { "x".repeat(self.pick(300)) };
-        let key = self.pick(5);
-        Arrival {
-            text: format!("{id} {}", if text == "other" { &text } else { "one" }),
-            id,
-            event_type: TYPES[self.pick(TYPES.len())].to_owned(),
-            key: (key < 4).then(|| format!("k{key}")),
-            received_at: self.now().wall,
-            max_retries: u32::try_from(self.pick(RETRIES_MAX + 1)).unwrap(),
-        }
-    }
-
-    fn append_one(&mut self, arrival: Arrival) -> Done {
-        let mut event = NewEvent::new(arrival.event_type.as_str(), &arrival.text).map_err(|error| error.to_string())?;
-        event = event.id(arrival.id.as_str()).max_retries(arrival.max_retries);
-        if let Some(key) = &arrival.key {
-            event = event.key(key.as_str());
-        }
-        let known = self.rules.cases.values().find(|case| case.arrival.id == arrival.id);
-        let known = known.map(|case| (case.arrival.text.clone(), Some(case.seq)));
-        let known = known.or_else(|| self.rules.remembered.get(&arrival.id).map(|(text, _)| (text.clone(), None)));
-        match (self.store().append(event), known) {
-            (Ok(receipt), None) if receipt.duplicate.is_none() && receipt.id == arrival.id => {
-                self.note(receipt.seq, Fact::Received(arrival));
-                self.promise(receipt.seq);
-                Ok(())
-            }
-            (Ok(receipt), Some((text, seq))) if receipt.duplicate.is_some() && text == arrival.text => {
-                let same = seq.is_none_or(|seq| receipt.seq == seq);
-                // What is answered with is durable.
-                self.promise(seq.unwrap_or(0));
-                if same { Ok(()) } else { Err(format!("{arrival:?} was answered with {receipt:?}")) }
-            }
-            (Err(error), Some((text, _))) if error.kind() == ErrorKind::IdConflict && text != arrival.text => Ok(()),
-            (answer, known) => Err(format!("{arrival:?}, of which {known:?} is known, was answered with {answer:?}")),
-        }
     }
 
     /// Waits until all is durable.
@@ -273,10 +227,14 @@ impl Life {
         Ok(())
     }
 
-    /// Whether no other that may run comes before it.
+    /// Whether no other of its type that may run comes before it. Types take turns.
     fn check_is_next(&self, case: &Case, durable: u64) -> Done {
-        let is_before =
-            |other: &&Case| other.rank < case.rank && other.rank <= durable && self.rules.may_run(other) == Some(false);
+        let is_before = |other: &&Case| {
+            other.rank < case.rank
+                && other.arrival.event_type == case.arrival.event_type
+                && other.rank <= durable
+                && self.rules.may_run(other) == Some(false)
+        };
         match self.rules.cases.values().find(is_before) {
             Some(other) if !self.rules.has_suspect() => Err(format!("{case:?} is claimed before {other:?}")),
             _ => Ok(()),
@@ -550,8 +508,23 @@ impl Life {
         let is_death = self.unclosed.replace(self.boot) == Some(self.boot);
         self.note(kept + 1, Fact::Begun { epoch, is_death });
         self.promise(durable);
+        self.check_pauses()?;
         self.note_condemned();
         self.check_condemned()
+    }
+
+    /// After a restart: what is paused without an end is so still; what ended by itself may be again, if the clock went back.
+    fn check_pauses(&mut self) -> Done {
+        let shown: BTreeSet<Scope> = self.store().pauses().into_iter().map(|pause| pause.scope).collect();
+        let now = self.now();
+        self.rules.wake(now);
+        let pauses = &mut self.rules.pauses;
+        let is_lost = pauses.iter().any(|(scope, (wait, _))| wait.is_none() && !shown.contains(scope));
+        if is_lost || shown.iter().any(|scope| !pauses.contains_key(scope)) {
+            return Err(format!("{shown:?} are paused; there were {pauses:?}"));
+        }
+        pauses.retain(|scope, _| shown.contains(scope));
+        Ok(())
     }
 
     /// Compares all that the state tells of each event.

@@ -2,15 +2,17 @@
 //! plainly as they can be.
 //!
 //! ```text
-//! life    random operations on a store of a simulated disk; what each answers is compared with what the rules expect
-//! facts   what happened, one by one, with its seq: after a crash the first of them, as many as the disk kept, are all that did
-//! rules   what is true after these facts: a list of events, walked for every question
-//! trial   thousands of such lives
+//! life      random operations on a store of a simulated disk; what each answers is compared with what the rules expect
+//! arrivals  what comes from outside
+//! facts     what happened, one by one, with its seq: after a crash the first of them, as many as the disk kept, are all that did
+//! rules     what is true after these facts: a list of events, walked for every question
+//! trial     thousands of such lives
 //! ```
 //!
 //! The oracle shares nothing with the state but words: no index, no lane, no order. Times and texts that the store may choose
 //! (jitter, a generated reason) are checked for being within their bounds and then taken over.
 
+mod arrivals;
 mod facts;
 mod life;
 mod rules;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Arrival, Fact};
-use crate::event::Status;
 use crate::event::entry::Wait;
+use crate::event::{Scope, Status};
 
 /// From so many deaths on an event runs alone.
 const SUSPECT_DEATHS: u32 = 2;
@@ -98,6 +98,10 @@ pub(super) struct Rules {
     pub(super) cases: BTreeMap<u64, Case>,
     /// Ids of forgotten events, and when those were received.
     pub(super) remembered: BTreeMap<String, (String, i64)>,
+    /// What is paused: with an end, that of the wait and that by the steady clock.
+    pub(super) pauses: BTreeMap<Scope, (Option<Wait>, Option<u64>)>,
+    /// How many of a type may run at once; the process that dies forgets it.
+    pub(super) limits: BTreeMap<String, u32>,
     pub(super) epoch: u64,
     /// Runs of events that were called off meanwhile: by the event, its key and the run's start. The process that dies ends them.
     pub(super) leftovers: BTreeMap<u64, (Option<String>, u64)>,
@@ -122,8 +126,19 @@ impl Rules {
     pub(super) fn take(&mut self, seq: u64, fact: &Fact, now: Now) {
         match fact {
             Fact::Received(arrival) => {
-                self.cases.insert(seq, Case::new(seq, arrival.clone()));
+                let mut case = Case::new(seq, arrival.clone());
+                case.wait = arrival.not_before.map(|due| {
+                    let delay = u64::try_from(due.saturating_sub(arrival.received_at)).unwrap_or(0);
+                    Wait { due, delay }
+                });
+                case.due = case.wait.and_then(|wait| left(wait, now));
+                self.cases.insert(seq, case);
             }
+            Fact::Paused { scope, wait } => {
+                let ends = wait.map(|wait| left(wait, now).unwrap_or(0));
+                self.pauses.insert(scope.clone(), (*wait, ends));
+            }
+            Fact::Resumed { scope } => drop(self.pauses.remove(scope)),
             Fact::Begun { epoch, is_death } => self.begin(*epoch, *is_death, now),
             Fact::Horizon { finished_before, remembered_before } => self.forget(*finished_before, *remembered_before),
             Fact::Started { of, epoch, alone } => {
@@ -173,6 +188,10 @@ impl Rules {
     fn begin(&mut self, epoch: u64, is_death: bool, now: Now) {
         self.epoch = epoch;
         self.leftovers.clear();
+        self.limits.clear();
+        for (wait, ends) in self.pauses.values_mut() {
+            *ends = wait.map(|wait| left(wait, now).unwrap_or(0));
+        }
         for case in self.cases.values_mut() {
             if case.status == Status::Processing {
                 case.status = Status::Pending;
@@ -198,6 +217,7 @@ impl Rules {
 
     /// Ends the waits that are over.
     pub(super) fn wake(&mut self, now: Now) {
+        self.pauses.retain(|_, (_, ends)| ends.is_none_or(|ends| ends > now.steady));
         for case in self.cases.values_mut() {
             if case.due.is_some_and(|due| due <= now.steady) {
                 (case.due, case.wait) = (None, None);
@@ -236,11 +256,26 @@ impl Rules {
         self.leftovers.iter().any(|(of, (key, _))| *of == case.seq || key.is_some() && *key == case.arrival.key)
     }
 
+    fn is_paused(&self, case: &Case) -> bool {
+        let of_key = case.arrival.key.clone().map(Scope::Key);
+        let scopes = [Some(Scope::Type(case.arrival.event_type.clone())), of_key];
+        scopes.into_iter().flatten().any(|scope| self.pauses.contains_key(&scope))
+    }
+
+    /// Whether as many of its type run as may.
+    fn is_at_its_limit(&self, case: &Case) -> bool {
+        let event_type = &case.arrival.event_type;
+        let is_running = |case: &&Case| case.status == Status::Processing && case.arrival.event_type == *event_type;
+        let running = self.cases.values().filter(is_running).count();
+        self.limits.get(event_type).is_some_and(|limit| running >= *limit as usize)
+    }
+
     /// Whether it may run now, but for what is not durable yet; and whether alone.
     pub(super) fn may_run(&self, case: &Case) -> Option<bool> {
         let is_free = case.is_waiting() && case.due.is_none() && !case.is_condemned() && self.ahead_of(case).is_none();
-        let is_free = is_free && !self.is_behind_a_leftover(case);
         let alone = case.is_suspect();
+        let is_free = is_free && !self.is_behind_a_leftover(case) && !self.is_paused(case);
+        let is_free = is_free && (alone || !self.is_at_its_limit(case));
         let is_let = if alone { self.running() == 0 } else { !self.runs_alone() };
         (is_free && is_let).then_some(alone)
     }
