@@ -1,17 +1,18 @@
 //! The contract between workers and an engine, held against every engine there is.
 //!
 //! Each test states one sentence of the contract and runs it on a fresh queue of each engine. Workers look again only after an hour,
-//! so whatever runs was noticed by the engine's own wake-ups. Nothing waits for a time to pass.
+//! so whatever runs was noticed by the engine's own wake-ups. Nothing waits for a time to pass but events that are for later.
 #![cfg(feature = "manager")]
+#![expect(clippy::disallowed_methods, reason = "a time to wait for lies behind the one that it is")]
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a failing test says which engine it was, and why")]
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ledgerline::{Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status};
+use ledgerline::{Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, Timestamp, Waiting};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -311,6 +312,52 @@ fn held_events_are_never_claimed_and_hold_up_nobody() {
         let id = manager.emit("T", "x").key("a").await.unwrap();
         assert_eq!(ids(&mut told, 1).await, [id]);
         assert_eq!(manager.stats().held_events, 1);
+        manager.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn types_take_turns_and_priorities_go_first() {
+    check(async |bench: Bench| {
+        let manager = bench.builder().open().await.unwrap();
+        for number in 0..20 {
+            manager.emit("T", "x").id(format!("t{number}")).await.unwrap();
+        }
+        for number in 0..3 {
+            manager.emit("Other", "x").id(format!("o{number}")).await.unwrap();
+        }
+        manager.emit("T", "x").id("patient").priority(9).await.unwrap();
+        manager.shutdown().await.unwrap();
+        let (handler, mut told) = gated(&open_gate());
+        let handler: Arc<dyn Fn(Event, Context) -> Run + Send + Sync> = Arc::new(handler);
+        let same = || {
+            let handler = Arc::clone(&handler);
+            move |event: Event, context: Context| handler(event, context)
+        };
+        let builder = bench.builder().concurrency(1).on("T", same()).on("Other", same());
+        let manager = builder.start().await.unwrap();
+        let ran = ids(&mut told, 24).await;
+        assert_eq!(ran[..7], ["t0", "o0", "t1", "o1", "t2", "o2", "t3"]);
+        assert_eq!(ran[23], "patient");
+        manager.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn an_event_for_later_wakes_idle_workers_when_it_is_due_and_holds_up_nobody() {
+    check(async |bench: Bench| {
+        let (handler, mut told) = gated(&open_gate());
+        let manager = bench.builder().on("T", handler).start().await.unwrap();
+        manager.emit("T", "x").id("now").await.unwrap();
+        assert_eq!(ids(&mut told, 1).await, ["now"]);
+        for (id, millis) in [("never", 3_600_000), ("soon", 600), ("later", 700)] {
+            let due = Timestamp::from(SystemTime::now()).saturating_add(Duration::from_millis(millis));
+            manager.emit("T", "x").id(id).key("k").not_before(due).await.unwrap();
+        }
+        manager.emit("T", "x").id("at once").key("k").await.unwrap();
+        assert_eq!(ids(&mut told, 3).await, ["at once", "soon", "later"]);
+        let never = manager.get("never").await.unwrap().unwrap();
+        assert!(matches!(never.waiting(), Some(Waiting::Time { .. })), "{never:?}");
         manager.shutdown().await.unwrap();
     });
 }

@@ -46,6 +46,35 @@ fn fixture(at: Option<usize>) -> tempfile::TempDir {
 }
 
 #[test]
+fn an_event_says_why_it_does_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let emit = |id: &str, more: &[&str]| {
+        let arguments = [&["emit", "Deploy", "1", "--data", "store", "--id", id], more].concat();
+        run(dir.path(), &arguments)
+    };
+    assert_eq!(emit("first", &["--key", "k"]).0, 0);
+    assert_eq!(emit("second", &["--key", "k", "--priority", "7"]).0, 0);
+    assert_eq!(emit("later", &["--not-before", "2999-01-01T00:00:00Z"]).0, 0);
+    let (code, _, stderr) = emit("odd", &["--priority", "10"]);
+    assert!(code == 2 && stderr.contains("priority is 10; it must be from 0 (first) to 9 (last)"), "{stderr}");
+    let (code, _, stderr) = emit("odd", &["--not-before", "tomorrow"]);
+    assert!(code == 2 && stderr.contains("is not an RFC 3339 time"), "{stderr}");
+    let (_, listed, _) = run(dir.path(), &["list", "--data", "store"]);
+    for (id, waits) in
+        [("first", "for its turn"), ("second", "for event \"first\" of its key"), ("later", "until 2999-01-01")]
+    {
+        assert!(listed.lines().any(|line| line.contains(&format!(" {id} ")) && line.contains(waits)), "{id}: {listed}");
+    }
+    let (_, shown, _) = run(dir.path(), &["show", "second", "--data", "store"]);
+    for part in ["priority      7\n", "not before    -\n", "waits         for event \"first\" of its key\n"] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    let shown = json(dir.path(), &["show", "later", "--json", "--data", "store"]);
+    assert_eq!((&shown["waiting"]["why"], &shown["priority"]), (&"time".into(), &0.into()));
+    assert_eq!(shown["not_before"], "2999-01-01T00:00:00.000000Z");
+}
+
+#[test]
 fn verify_tells_what_it_covered_and_its_exit_code_tells_sound_from_damaged() {
     let dir = fixture(None);
     let (code, stdout, stderr) = run(dir.path(), &["verify", "store"]);

@@ -233,7 +233,8 @@ impl Store {
         self.shared().list(filter)
     }
 
-    /// Claims up to `count` events to be run, oldest first; of one key at most one at a time. Each must be settled; if this process
+    /// Claims up to `count` events to be run: the most urgent first ([`NewEvent::priority`]), among equals types in turn, and of a type the
+    /// oldest first; of one key at most one at a time, and none that is paused ([`Store::pause`]). Each must be settled; if this process
     /// dies first, the next one to open the store runs it again.
     ///
     /// An event whose bytes turn out to be damaged is not handed out: it has failed for good, and [`Stats::damaged_events`] counts it.
