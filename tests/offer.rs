@@ -72,7 +72,7 @@ fn priority_and_not_before_are_kept_shown_and_obeyed() {
     assert_eq!(shown("last"), (9, None, Some(Waiting::Turn)));
     let (priority, not_before, waiting) = shown("later");
     assert_eq!((priority, not_before), (0, Some(until)));
-    assert!(matches!(waiting, Some(Waiting::Time { .. })), "{waiting:?}");
+    assert_eq!(waiting, Some(Waiting::Time { until }));
     let json = serde_json::to_value(store.get("last").unwrap().unwrap()).unwrap();
     assert_eq!(
         (&json["priority"], &json["not_before"], &json["waiting"]["why"]),

@@ -60,9 +60,11 @@ fn an_event_says_why_it_does_not_run() {
     let (code, _, stderr) = emit("odd", &["--not-before", "tomorrow"]);
     assert!(code == 2 && stderr.contains("is not an RFC 3339 time"), "{stderr}");
     let (_, listed, _) = run(dir.path(), &["list", "--data", "store"]);
-    for (id, waits) in
-        [("first", "for its turn"), ("second", "for event \"first\" of its key"), ("later", "until 2999-01-01")]
-    {
+    for (id, waits) in [
+        ("first", "for its turn"),
+        ("second", "for event \"first\" of its key"),
+        ("later", "until 2999-01-01T00:00:00.000000Z"),
+    ] {
         assert!(listed.lines().any(|line| line.contains(&format!(" {id} ")) && line.contains(waits)), "{id}: {listed}");
     }
     let (_, shown, _) = run(dir.path(), &["show", "second", "--data", "store"]);

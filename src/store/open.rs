@@ -24,7 +24,7 @@ use crate::log::survey::{SegmentFile, Survey, count_written};
 use crate::log::verdict::Role;
 use crate::state::{Policy, State};
 use crate::store::answers::Recovery;
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::{Level, Shared, micros};
 use crate::store::core::{Core, Replayed, Salts};
 use crate::store::failure::{of_env, of_log};
 use crate::store::options::StoreOptions;
@@ -88,7 +88,7 @@ pub(crate) fn open_in(
     let (shared, condemned) = ground.begin(replayed, open_segments(survey, &kept))?;
     recovery.events_condemned = condemned;
     shared.note(|notes, _| {
-        notes.seen = Some(Moment { wall: seen, steady: 0 });
+        notes.seen = Some(Moment { wall: seen, ..now });
         notes.rests_until(now);
     });
     recovery.elapsed_ms = shared.now().steady / 1_000;
@@ -120,7 +120,8 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
 }
 
 fn moment(clock: &Clock) -> Moment {
-    Moment { wall: clock.read().wall.into(), steady: 0 }
+    let reading = clock.read();
+    Moment { wall: reading.wall.into(), steady: micros(reading.steady) }
 }
 
 fn no_store(path: &Path) -> Error {

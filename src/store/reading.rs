@@ -231,6 +231,7 @@ fn event(
     let not_text =
         |cause| Error::new(ErrorKind::Corrupt, "the event's data is no text").at_seq(view.seq).caused_by(cause);
     let data = std::str::from_utf8(received.body).map_err(not_text)?.to_owned();
+    let not_before = received.not_before.map(Timestamp::from_unix_micros);
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Ok(Event::new(EventParts {
         seq: view.seq,
@@ -249,9 +250,16 @@ fn event(
         last_attempt: view.last_attempt.map(Timestamp::from_unix_micros),
         error_message,
         priority: received.priority,
-        not_before: received.not_before.map(Timestamp::from_unix_micros),
-        waiting,
+        not_before,
+        waiting: waiting.map(|waiting| exactly(waiting, not_before)),
     }))
+}
+
+/// What waits for its time waits for just the time that was asked for, unless a clock was set: two clocks are not read in one moment.
+fn exactly(waiting: Waiting, not_before: Option<Timestamp>) -> Waiting {
+    let Waiting::Time { until } = waiting else { return waiting };
+    let is_near = |time: &Timestamp| time.unix_micros().abs_diff(until.unix_micros()) < 1_000;
+    Waiting::Time { until: not_before.filter(is_near).unwrap_or(until) }
 }
 
 /// The error, the reason or the name that an entry carries.
