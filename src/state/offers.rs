@@ -247,6 +247,21 @@ fn a_later_segment_says_all_that_is_in_force() {
 }
 
 #[test]
+fn a_pause_that_a_later_segment_does_not_list_is_over() {
+    // Compaction may keep an older `State` for its horizon, and drops what ended the pause.
+    let mut book = Book::new();
+    pause(&mut book, ISSUE, None);
+    book.begin(1, 1);
+    book.begin(1, 1);
+    resume(&mut book, ISSUE);
+    book.begin(1, 1);
+    let again = book.replayed(&[1, 3], book.now());
+    assert_eq!((again.pauses(book.now()).count(), again.summary(book.now())), (0, book.state.summary(book.now())));
+    let [a] = receive(&mut book, [("a", "Issue", None, 0)]);
+    assert_eq!(book.claim(), Some((a, false)));
+}
+
+#[test]
 fn a_suspect_of_a_paused_type_keeps_nobody_waiting() {
     let mut book = Book::new();
     let [killer] = receive(&mut book, [("killer", "Issue", None, 0)]);

@@ -209,3 +209,26 @@ fn validate_name(name: &str) -> Result<(), Error> {
 fn too_many(text: String) -> Error {
     Error::new(ErrorKind::TooLarge, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::log::manifest::Extent;
+    use crate::store::StoreOptions;
+    use crate::store::core::summary;
+    use crate::store::stories::{keep, store_with};
+
+    #[test]
+    fn a_segment_is_not_touched_before_the_state_after_it_is_durable() {
+        // R6: compaction drops what was said of pauses and cursors, because the next `Begun` and `State` say it anew.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        for id in ["a", "b", "c"] {
+            keep(&shared, id, 10).unwrap();
+        }
+        let desk = shared.desk();
+        let durable = desk.core.durable();
+        let end = crate::log::writer::SegmentEnd { ordinal: 1, last_seq: 0, length: 0, digest: 0 };
+        let superseded = |last_seq| desk.core.is_superseded(&Extent { last_seq, ..summary(end, 1) });
+        assert_eq!([durable, durable - 1, durable - 2].map(superseded), [false, false, true]);
+    }
+}
