@@ -350,6 +350,12 @@ fn an_event_for_later_wakes_idle_workers_when_it_is_due_and_holds_up_nobody() {
         let manager = bench.builder().on("T", handler).start().await.unwrap();
         manager.emit("T", "x").id("now").await.unwrap();
         assert_eq!(ids(&mut told, 1).await, ["now"]);
+        // The workers have looked once more by then, and found nothing to wait for.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // An engine that marks its idleness wakes everybody once more, after a second; then nothing does.
+        let due = Timestamp::from(SystemTime::now()).saturating_add(Duration::from_millis(1_500));
+        manager.emit("T", "x").id("alone").not_before(due).await.unwrap();
+        assert_eq!(ids(&mut told, 1).await, ["alone"]);
         for (id, millis) in [("never", 3_600_000), ("soon", 600), ("later", 700)] {
             let due = Timestamp::from(SystemTime::now()).saturating_add(Duration::from_millis(millis));
             manager.emit("T", "x").id(id).key("k").not_before(due).await.unwrap();
