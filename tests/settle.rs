@@ -72,6 +72,7 @@ fn an_event_that_is_put_off_spends_no_retry_keeps_its_key_and_waits() {
     let last = history.last().unwrap();
     assert_eq!((last.what.as_str(), last.status, last.attempt), ("snoozed", Status::Retrying, Some(1)));
     assert_eq!(last.retry_at.unwrap().saturating_since(last.at), DAY);
+    assert!(store.verify().unwrap().is_sound(), "two ways of reading it agree");
 }
 
 #[test]
@@ -391,6 +392,24 @@ mod managed {
                 assert_eq!((counts.held_events, counts.processing_events), (held, 0));
                 manager.shutdown().await.unwrap();
             }
+        });
+    }
+
+    #[test]
+    fn what_is_held_for_too_long_fails_at_the_next_compaction() {
+        check(async |builder: EventManagerBuilder| {
+            let options = StoreOptions::default().held_age_max(Duration::from_secs(1));
+            let manager = builder.store_options(options).on("T", |_: Event| async {}).start().await.unwrap();
+            manager.emit("Other", 1).id("old").await.unwrap();
+            // It must be a second old, and only the clock can make it so.
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            manager.emit("Other", 1).id("young").await.unwrap();
+            assert_eq!(manager.compact().await.unwrap().events_expired, 1);
+            let old = manager.get("old").await.unwrap().unwrap();
+            let says = "there is no handler for \"Other\", and none came for 1s";
+            assert_eq!((old.status(), old.error_message()), (Status::Failed, Some(says)));
+            assert_eq!(manager.stats().held_events, 1);
+            manager.shutdown().await.unwrap();
         });
     }
 
