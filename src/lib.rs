@@ -53,7 +53,7 @@ pub use event::{
 #[cfg(feature = "manager")]
 pub use manager::{EventManager, EventManagerBuilder, Health, SubscribeFrom, Subscription};
 #[cfg(feature = "manager")]
-pub use processor::{Context, Handler, IntoOutcome};
+pub use processor::{Context, Handler, IntoOutcome, Processed};
 #[cfg(feature = "manager")]
 pub use queue::Emit;
 pub use store::audit;

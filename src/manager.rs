@@ -6,6 +6,7 @@
 //! Deliberately absent: HTTP, signals, configuration files, logs' destinations. Read next: [`crate::queue`] for what is promised
 //! about running events, then [`crate::processor`] for how they run.
 
+mod rounds;
 mod selecting;
 mod subscription;
 
@@ -113,6 +114,19 @@ impl EventManagerBuilder {
     /// How long [`EventManager::shutdown`] lets handlers run before it calls them off: 0 to 1 hour, 25 s by default.
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.options.drain_timeout = timeout;
+        self
+    }
+
+    /// Whether several events may be claimed at once: on by default. Off, events are claimed one by one as slots become free, as if
+    /// `batch_size` were 1, except that health still judges by `batch_size`.
+    pub fn batch_processing(mut self, on: bool) -> Self {
+        self.options.batch_processing = on;
+        self
+    }
+
+    /// Whether events run when they arrive: on by default. Off, they wait for [`EventManager::process_pending`].
+    pub fn background_processing(mut self, on: bool) -> Self {
+        self.options.background_processing = on;
         self
     }
 

@@ -437,7 +437,7 @@ fn wrong_values_and_unknown_keys_are_refused_by_name_before_anything_is_created(
         (vec!["serve", "--log", "=="], None, "log filter"),
         (vec!["serve"], Some(("LINEAR_EVENT_QUEUE_SIZE", "0")), "LINEAR_EVENT_QUEUE_SIZE is \"0\""),
         (vec!["serve"], Some(("LINEAR_WEBHOOK_SECRET", "short")), "LINEAR_WEBHOOK_SECRET: a signing secret of 5 bytes"),
-        (vec!["serve"], Some(("LINEAR_BACKGROUND_PROCESSING", "false")), "LINEAR_BACKGROUND_PROCESSING is false"),
+        (vec!["serve"], Some(("LINEAR_BACKGROUND_PROCESSING", "maybe")), "LINEAR_BACKGROUND_PROCESSING is maybe"),
         (
             vec!["emit", "D", "1"],
             Some(("LINEAR_EVENT_PERSISTENCE_ENABLED", "false")),

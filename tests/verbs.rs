@@ -8,8 +8,9 @@
 )]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use ledgerline::{NewEvent, Outcome, Store, StoreOptions};
 use serde_json::Value;
@@ -207,4 +208,55 @@ fn replay_and_cancel_select_by_conditions_and_rehearse() {
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
         assert!(stderr.contains(says), "{arguments:?}: {stderr}");
     }
+}
+
+/// A service of its own process, killed when this is dropped.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_service_that_runs_nothing_by_itself_is_told_when_to_and_calls_off_what_is_selected() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ledgerline"));
+    command.current_dir(dir.path()).args(["serve", "--listen", "127.0.0.1:0", "--data", "store"]).env_clear();
+    command.envs([("LINEAR_BACKGROUND_PROCESSING", "false"), ("LINEAR_EVENT_BATCHSIZE", "5")]);
+    let mut serving = Serving(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut stderr = BufReader::new(serving.0.stderr.take().unwrap());
+    let mut banner = String::new();
+    while !banner.contains("Linear needs") {
+        assert!(stderr.read_line(&mut banner).unwrap() > 0, "the service ended early: {banner}");
+    }
+    assert_eq!(banner.matches("LINEAR_EVENT_BATCHSIZE in the environment is no setting").count(), 1, "{banner}");
+    // Emptied, so that no log line blocks the service.
+    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    let verb = |verb: &str, arguments: &[&str]| run(dir.path(), &[&[verb, "--data", "store"], arguments].concat());
+    for id in ["a", "b", "c"] {
+        assert_eq!(verb("emit", &["D", "1", "--id", id]).0, 0);
+    }
+    assert_eq!(verb("emit", &["E", "1", "--id", "e"]).0, 0);
+    let (code, stdout, _) = verb("cancel", &["--type", "E", "--status", "pending", "--rate", "100"]);
+    assert_eq!((code, stdout.as_str()), (0, "cancelled e\n1 of 1 events cancelled\n"));
+    let (code, stdout, stderr) = verb("process", &[]);
+    assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "3 runs: 3 done, 0 failed\n", ""));
+    let mut lines = BufReader::new(serving.0.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("\"event_type\":\"D\""));
+    let stats = json(dir.path(), &["stats", "--data", "store", "--json"]);
+    let done = &stats["types"][0];
+    assert_eq!(
+        (&done["event_type"], &done["completed"], &done["attempts"]["done"]),
+        (&"D".into(), &3.into(), &3.into())
+    );
+    assert!(done["end_to_end"]["p99_ms"].as_f64().unwrap() >= done["handling"]["p50_ms"].as_f64().unwrap());
+    let (_, stdout, _) = verb("stats", &[]);
+    assert!(stdout.contains("\nD     0        0           0         3 "), "{stdout}");
+    assert!(stdout.contains("3 done, 0 failed, 0 panicked"), "{stdout}");
+    drop(serving);
+    let (code, _, stderr) = verb("process", &[]);
+    assert!(code == 2 && stderr.contains("not running: no service answers"), "{stderr}");
 }

@@ -6,7 +6,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use super::trouble::Trouble;
-use super::{backup, cancel, compact, emit, health, list, replay, salvage, send, serve, show, stats, status, verify};
+use super::{
+    backup, cancel, compact, emit, health, list, process, replay, salvage, send, serve, show, stats, status, verify,
+};
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
 #[derive(Parser)]
@@ -33,6 +35,7 @@ enum Verb {
     Health(health::Health),
     Replay(replay::Replay),
     Cancel(cancel::Cancel),
+    Process(process::Process),
     Compact(compact::Compact),
     Verify(verify::Verify),
     Salvage(salvage::Salvage),
@@ -75,6 +78,7 @@ impl Verb {
             Self::Health(verb) => verb.run(),
             Self::Replay(verb) => verb.run(),
             Self::Cancel(verb) => verb.run(),
+            Self::Process(verb) => verb.run(),
             Self::Compact(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),
             Self::Salvage(verb) => verb.run(),

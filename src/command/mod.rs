@@ -3,7 +3,7 @@
 //! ```text
 //! arguments ──► serve ──► the service, until a signal
 //!           ├─► send ───► one signed delivery a file, over HTTP
-//!           ├─► emit, list, show, stats, health, replay, cancel, compact ──► the running service, or the directory
+//!           ├─► emit, list, show, stats, health, replay, cancel, process, compact ──► the running service, or the directory
 //!           └─► verify, salvage, backup, status ──► the directory's files
 //! ```
 //!
@@ -21,6 +21,7 @@ mod emit;
 mod health;
 mod list;
 mod output;
+mod process;
 mod replay;
 mod salvage;
 mod selecting;

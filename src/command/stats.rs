@@ -64,15 +64,24 @@ impl Stats {
         self.store.print(&Operation::Stats {}, |mut stats: Map<String, Value>, output| {
             let mut table = Table::without_head();
             let types = stats.remove("types").and_then(|types| types.as_array().cloned()).unwrap_or_default();
+            let mut wide = Vec::new();
             let others = stats.remove("other_types").filter(Value::is_object);
             for (name, meaning) in MEANINGS {
-                if let Some(value) = stats.remove(name) {
-                    table.row([name.to_owned(), told(&value), meaning.to_owned()]);
+                match stats.remove(name) {
+                    Some(parts @ Value::Object(_)) => wide.push([name.to_owned(), told(&parts)]),
+                    Some(value) => table.row([name.to_owned(), told(&value), meaning.to_owned()]),
+                    None => {}
                 }
             }
             // A newer service may count more than this command can explain.
             for (name, value) in stats {
                 table.row([printable(&name), told(&value)]);
+            }
+            table.print(output);
+            // Their cells would make that table too wide.
+            let mut table = Table::without_head();
+            for row in wide {
+                table.row(row);
             }
             table.print(output);
             print_types(types.iter().chain(&others), output);
@@ -90,11 +99,14 @@ fn print_types<'v>(types: impl Iterator<Item = &'v Value>, output: &mut Output) 
     }
     let _ = output.line("");
     let head: Vec<_> =
-        ["type"].iter().chain(&COUNTS).chain(&["oldest s", "handling ms", "end to end ms"]).copied().collect();
+        ["type"].iter().chain(&COUNTS).chain(&["oldest s", "handling p50 / p99 ms", "end to end"]).copied().collect();
     let mut table = Table::new(&head);
     for of in types {
         let name = of.get("event_type").and_then(Value::as_str).filter(|name| !name.is_empty());
-        let latency = |name: &str| of.get(name).map_or_else(|| "-".to_owned(), told);
+        let latency = |name: &str| {
+            let part = |part: &str| of.get(name).and_then(|of| of.get(part)).map_or_else(|| "-".to_owned(), told);
+            format!("{} / {}", part("p50_ms"), part("p99_ms"))
+        };
         let mut row = vec![name.map_or_else(|| "(all others)".to_owned(), printable)];
         row.extend(
             COUNTS.iter().chain(&["oldest_waiting_seconds"]).map(|name| of.get(*name).map_or("-".to_owned(), told)),
@@ -107,10 +119,6 @@ fn print_types<'v>(types: impl Iterator<Item = &'v Value>, output: &mut Output) 
 
 fn told(value: &Value) -> String {
     match value {
-        Value::Object(parts) if parts.contains_key("p50_ms") => {
-            let part = |name: &str| parts.get(name).map_or_else(|| "-".to_owned(), told);
-            format!("{} / {}", part("p50_ms"), part("p99_ms"))
-        }
         Value::Object(parts) => {
             let told: Vec<_> =
                 parts.iter().map(|(name, value)| format!("{} {}", told(value), printable(name))).collect();

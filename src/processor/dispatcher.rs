@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Outcome;
 use crate::processor::attempts::{Attempts, Ended};
 use crate::processor::lookout::Lookout;
+use crate::processor::round::Round;
 use crate::processor::workers::{Command, Gauges};
 use crate::processor::{Handlers, Options};
 use crate::queue::{Claim, Queue};
@@ -33,6 +34,7 @@ pub(super) struct Dispatcher {
     lookout: Lookout,
     claiming: Option<Claiming>,
     phase: Phase,
+    round: Round,
     /// Runs that have ended, but whose end the engine had no room for.
     unsettled: Vec<Ended>,
     settle_again_at: Instant,
@@ -93,6 +95,7 @@ impl Dispatcher {
             lookout,
             claiming: None,
             phase: Phase::Running,
+            round: Round::default(),
             unsettled: Vec::new(),
             settle_again_at: now,
             alarm,
@@ -102,10 +105,11 @@ impl Dispatcher {
     /// Works until it is stopped, and everything that was claimed is settled.
     pub(super) async fn run(mut self) {
         while !self.is_over() {
+            self.round.let_go();
             self.begin_claim();
             self.set_alarm();
             match self.next().await {
-                Happening::Told(command) => self.obey(command.as_ref()),
+                Happening::Told(command) => self.obey(command),
                 Happening::Rang => self.tick(Instant::now()).await,
                 Happening::Claimed(claims) => self.take(claims).await,
                 Happening::Ended(ended) => self.settle_all(ended).await,
@@ -137,10 +141,12 @@ impl Dispatcher {
     /// How many may be claimed now.
     fn room(&self) -> usize {
         let is_stuck = self.attempts.stuck() > self.options.concurrency || !self.unsettled.is_empty();
-        if !self.is_running() || self.claiming.is_some() || is_stuck {
+        let is_wanted = self.options.background_processing || self.round.is_under_way();
+        if !self.is_running() || self.claiming.is_some() || is_stuck || !is_wanted {
             return 0;
         }
-        self.options.concurrency.saturating_sub(self.attempts.slots_taken()).min(self.options.batch_size)
+        let batch_size = if self.options.batch_processing { self.options.batch_size } else { 1 };
+        self.options.concurrency.saturating_sub(self.attempts.slots_taken()).min(batch_size)
     }
 
     fn begin_claim(&mut self) {
@@ -184,19 +190,24 @@ impl Dispatcher {
         }
     }
 
-    fn obey(&mut self, command: Option<&Command>) {
+    fn obey(&mut self, command: Option<Command>) {
         match command {
-            Some(Command::Cancelled(event_id)) => self.attempts.cancel(event_id),
+            Some(Command::Cancelled(event_id)) => self.attempts.cancel(&event_id),
+            Some(Command::Process(reply)) if self.is_running() => {
+                self.round.join(reply, self.claiming.is_some());
+                self.lookout.demand();
+            }
             Some(Command::Stop) if self.is_running() => {
                 self.enter(Phase::Draining(Instant::now() + self.options.drain_timeout));
             }
-            Some(Command::Stop) => {}
+            Some(Command::Process(_) | Command::Stop) => {}
             None => self.enter(Phase::Aborting(Instant::now() + LEAVE_GRACE)),
         }
     }
 
     fn enter(&mut self, phase: Phase) {
         self.gauges.set_running(false);
+        self.round.abandon();
         match phase {
             Phase::Running | Phase::Over | Phase::Draining(_) => {}
             Phase::Leaving(_) => self.attempts.cancel_all(),
@@ -229,16 +240,20 @@ impl Dispatcher {
                 if claims.len() < asked {
                     self.lookout.found_few(Instant::now(), self.queue.next_due());
                 }
+                if claims.is_empty() && self.attempts.slots_taken() == 0 && self.round.end() {
+                    self.lookout.demand();
+                }
                 for claim in claims {
                     self.begin(claim).await;
                 }
             }
             Err(error) if error.kind() == ErrorKind::Closed => {
                 tracing::info!("the store was closed; the workers stop");
-                self.obey(Some(&Command::Stop));
+                self.obey(Some(Command::Stop));
             }
             Err(error) => {
                 tracing::error!(?error, "claiming events failed; it is tried again after the processing interval");
+                self.round.fail(&error);
                 self.lookout.rest(Instant::now());
             }
         }
@@ -278,6 +293,7 @@ impl Dispatcher {
         match self.queue.settle(&ended.claim, ended.outcome.clone()).await {
             // Its key may go on, and a retry has a due time that the lookout does not know.
             Ok(()) => {
+                self.round.count(&ended.outcome);
                 if let Some(mishap) = ended.mishap {
                     self.queue.note_mishap(&ended.claim, mishap);
                 }

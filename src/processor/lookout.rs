@@ -56,6 +56,12 @@ impl Lookout {
         }
     }
 
+    /// Somebody wants to know.
+    pub(super) fn demand(&mut self) {
+        self.hungry = true;
+        self.resting = false;
+    }
+
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant) {
         if now >= self.at {

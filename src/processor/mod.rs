@@ -32,11 +32,13 @@ mod handlers;
 mod lookout;
 mod options;
 mod outcome;
+mod round;
 mod workers;
 
 pub use context::Context;
 pub use handler::Handler;
 pub use outcome::IntoOutcome;
+pub use round::Processed;
 
 pub(crate) use handler::{AnyHandler, any};
 pub(crate) use handlers::Handlers;

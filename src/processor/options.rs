@@ -13,6 +13,10 @@ pub(crate) struct Options {
     pub(crate) handler_timeout: Duration,
     pub(crate) handler_grace: Duration,
     pub(crate) drain_timeout: Duration,
+    /// Whether more than one event may be claimed at once.
+    pub(crate) batch_processing: bool,
+    /// Whether events run without being asked for.
+    pub(crate) background_processing: bool,
 }
 
 impl Default for Options {
@@ -24,6 +28,8 @@ impl Default for Options {
             handler_timeout: Duration::from_mins(1),
             handler_grace: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
+            batch_processing: true,
+            background_processing: true,
         }
     }
 }

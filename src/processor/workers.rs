@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::processor::dispatcher::Dispatcher;
+use crate::processor::round::{Processed, Reply};
 use crate::processor::{AnyHandler, Handlers, Options};
 use crate::queue::Queue;
 
@@ -20,6 +21,8 @@ pub(super) enum Command {
     Stop,
     /// The event of this id was cancelled.
     Cancelled(String),
+    /// Run what is claimable until nothing is, then reply.
+    Process(Reply),
 }
 
 /// What the dispatcher shows.
@@ -76,6 +79,14 @@ impl Workers {
     pub(crate) async fn cancelled(&self, event_id: String) {
         // Refused only when they have stopped: then nothing runs.
         let _ = self.commands.send(Command::Cancelled(event_id)).await;
+    }
+
+    /// Has them run what is claimable until nothing is.
+    pub(crate) async fn process(&self) -> Result<Processed, Error> {
+        let stopped = || Error::new(ErrorKind::Closed, "the manager was shut down");
+        let (reply, processed) = oneshot::channel();
+        self.commands.send(Command::Process(reply)).await.map_err(|_| stopped())?;
+        processed.await.map_err(|_| stopped())?
     }
 
     /// Stops them, and returns when everything that was claimed is settled. Whoever calls it again waits for the same end.

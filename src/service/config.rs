@@ -16,6 +16,8 @@ pub struct Config {
     pub(super) store: StoreOptions,
     pub(super) queue_size: usize,
     pub(super) batch_size: usize,
+    pub(super) batch_processing: bool,
+    pub(super) background_processing: bool,
     pub(super) processing_interval: Duration,
     pub(super) concurrency: usize,
     pub(super) handler_timeout: Duration,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::named_file;
-use super::setting::{Kind, Setting};
+use super::setting::{Kind, Meaning, Setting};
 use crate::error::Error;
 
 /// A configuration file is a page, not a book.
@@ -32,7 +32,7 @@ impl ConfigFile {
                 Error::invalid(format!("{} has the unknown key {key:?}: use {}", path.display(), known.join(", ")))
             })?;
             let texts = texts(&value, setting).ok_or_else(|| {
-                let (path, sort, must_be) = (path.display(), value.type_str(), setting.must_be());
+                let (path, sort, must_be) = (path.display(), value.type_str(), setting.must_be(Meaning::Same));
                 Error::invalid(format!("{key} in {path} is of the sort {sort:?}, but {must_be}"))
             })?;
             values.insert(setting.key, texts);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::config::Config;
 use super::config_file::ConfigFile;
 use super::setting::Setting;
-use super::settings;
+use super::settings::{self, Switch};
 use super::values::Values;
 use crate::error::Error;
 use crate::store::StoreOptions;
@@ -69,7 +69,8 @@ impl Given {
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] names the flag, variable or key whose value does not fit, or the key that is unknown.
     pub fn resolve(self) -> Result<Config, Error> {
-        self.refuse_switches()?;
+        self.is_on(&settings::PERSISTENCE)?;
+        let (batches, background) = (self.is_on(&settings::BATCHES)?, self.is_on(&settings::BACKGROUND)?);
         let path = self.file.clone().or_else(|| self.environment.get(settings::CONFIG_VARIABLE).map(PathBuf::from));
         let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
         let values = Values { given: &self, file };
@@ -89,6 +90,8 @@ impl Given {
                 .log_bytes_max(count(&settings::LOG_BYTES_MAX)?)
                 .process_deaths_max(bounded(count(&settings::PROCESS_DEATHS_MAX)?)),
             queue_size: bounded(count(&settings::QUEUE_SIZE)?),
+            batch_processing: batches,
+            background_processing: background,
             batch_size: bounded(count(&settings::BATCH_SIZE)?),
             processing_interval: values.time(&settings::PROCESSING_INTERVAL)?,
             concurrency: bounded(count(&settings::CONCURRENCY)?),
@@ -100,33 +103,29 @@ impl Given {
         })
     }
 
-    fn refuse_switches(&self) -> Result<(), Error> {
-        for switch in &settings::SWITCHES {
-            let Some(value) = self.environment.get(switch.name) else { continue };
-            match value.to_str().map(str::to_ascii_lowercase).as_deref() {
-                Some("true" | "1" | "yes" | "on") => {}
-                Some("false" | "0" | "no" | "off") => {
-                    let (name, part, value) = (switch.name, switch.part, value.display());
-                    return Err(Error::invalid(format!(
-                        "{name} is {value}, but {part} is not built yet: set it to true, or unset it"
-                    )));
-                }
-                _ => {
-                    let (name, value) = (switch.name, value.display());
-                    return Err(Error::invalid(format!("{name} is {value}; it must be true or false")));
-                }
-            }
+    /// Whether a part is on, as it is unless the environment says otherwise.
+    fn is_on(&self, switch: &Switch) -> Result<bool, Error> {
+        let Some(value) = self.environment.get(switch.name) else { return Ok(true) };
+        let (name, shown) = (switch.name, value.display());
+        match (value.to_str().map(str::to_ascii_lowercase).as_deref(), switch.missing) {
+            (Some("true" | "1" | "yes" | "on"), _) => Ok(true),
+            (Some("false" | "0" | "no" | "off"), None) => Ok(false),
+            (Some("false" | "0" | "no" | "off"), Some(missing)) => Err(Error::invalid(format!(
+                "{name} is {shown}, but {missing} is not built yet: set it to true, or unset it"
+            ))),
+            _ => Err(Error::invalid(format!("{name} is {shown}; it must be true or false"))),
         }
-        Ok(())
     }
 
     /// Ours by their prefix, but no setting's. They are told and not refused: orchestrators set such names for a service of this name.
     fn unknown_variables(&self) -> Vec<String> {
         let known = |name: &str| {
             name == settings::CONFIG_VARIABLE
+                || settings::SWITCHES.iter().any(|switch| switch.name == name)
                 || Setting::all().iter().flat_map(|setting| setting.environment).any(|variable| variable.name == name)
         };
-        let ours = self.environment.keys().filter(|name| name.starts_with("LEDGERLINE_"));
+        let ours = ["LEDGERLINE_", "LINEAR_EVENT_"];
+        let ours = self.environment.keys().filter(|name| ours.iter().any(|prefix| name.starts_with(prefix)));
         ours.filter(|name| !known(name)).cloned().collect()
     }
 }
@@ -201,14 +200,23 @@ mod tests {
                 "LINEAR_EVENT_BATCH_SIZE is \"many\", but the batch size must be a whole number of events from 1 to 10,000",
             ),
             (environment(&[("LINEAR_EVENT_BATCH_SIZE", "")]), "LINEAR_EVENT_BATCH_SIZE is \"\""),
-            (environment(&[("LINEAR_MAX_EVENT_AGE", "0.5")]), "LINEAR_MAX_EVENT_AGE is \"0.5\""),
+            (
+                environment(&[("LINEAR_MAX_EVENT_AGE", "0.5")]),
+                "LINEAR_MAX_EVENT_AGE is \"0.5\", but the max age must be a number of seconds from 1 s to 3,660 days",
+            ),
+            (
+                environment(&[("LINEAR_EVENT_MAX_AGE_HOURS", "0")]),
+                "LINEAR_EVENT_MAX_AGE_HOURS is \"0\", but the max age must be a number of hours from 1 s to 3,660 days",
+            ),
             (environment(&[("LINEAR_EVENT_RETRY_INTERVAL", "NaN")]), "LINEAR_EVENT_RETRY_INTERVAL is \"NaN\""),
             (
                 environment(&[("LINEAR_EVENT_PERSISTENCE_ENABLED", "False")]),
                 "LINEAR_EVENT_PERSISTENCE_ENABLED is False, but",
             ),
-            (environment(&[("LINEAR_BATCH_PROCESSING_ENABLED", "0")]), "LINEAR_BATCH_PROCESSING_ENABLED is 0, but"),
-            (environment(&[("LINEAR_BACKGROUND_PROCESSING", "off")]), "LINEAR_BACKGROUND_PROCESSING is off, but"),
+            (
+                environment(&[("LINEAR_BATCH_PROCESSING_ENABLED", "")]),
+                "LINEAR_BATCH_PROCESSING_ENABLED is ; it must be",
+            ),
             (environment(&[("LINEAR_BACKGROUND_PROCESSING", "maybe")]), "it must be true or false"),
             (Given::new().flag(&settings::LISTEN, "8787"), "--listen is \"8787\"; it must be an address and a port"),
             (Given::new().flag(&settings::LISTEN, ":8787"), "--listen"),
@@ -265,8 +273,28 @@ mod tests {
 
     #[test]
     fn names_of_ours_that_are_no_setting_are_told_and_passed_over() {
-        let pairs = [("LEDGERLINE_DAAT", "x"), ("LEDGERLINE_DATA", "d"), ("LINEAR_API_KEY", "x"), ("PATH", "x")];
+        let pairs = [
+            ("LEDGERLINE_DAAT", "x"),
+            ("LEDGERLINE_DATA", "d"),
+            ("LINEAR_API_KEY", "x"),
+            ("LINEAR_EVENT_BATCHSIZE", "5"),
+            ("LINEAR_EVENT_BATCH_SIZE", "5"),
+            ("LINEAR_EVENT_PERSISTENCE_ENABLED", "true"),
+            ("PATH", "x"),
+        ];
         let config = environment(&pairs).resolve().unwrap();
-        assert_eq!(config.unknown_variables(), ["LEDGERLINE_DAAT"]);
+        assert_eq!(config.unknown_variables(), ["LEDGERLINE_DAAT", "LINEAR_EVENT_BATCHSIZE"]);
+    }
+
+    #[test]
+    fn switches_are_on_unless_they_are_switched_off() {
+        let switched = |pairs: &[(&str, &str)]| {
+            let config = environment(pairs).resolve().unwrap();
+            (config.batch_processing, config.background_processing)
+        };
+        assert_eq!(switched(&[]), (true, true));
+        assert_eq!(switched(&[("LINEAR_BATCH_PROCESSING_ENABLED", "0")]), (false, true));
+        assert_eq!(switched(&[("LINEAR_BACKGROUND_PROCESSING", "False")]), (true, false));
+        assert_eq!(switched(&[("LINEAR_BACKGROUND_PROCESSING", "yes")]), (true, true));
     }
 }

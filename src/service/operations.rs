@@ -61,6 +61,8 @@ pub enum Operation {
     },
     /// Forgets what is old enough, and frees the space: one line.
     Compact {},
+    /// Has the service run what is claimable until nothing is: one line, with `runs`, `done` and `failed`.
+    Process {},
     /// Keeps an event: one line, with `id`, `duplicate` and `seq`.
     Emit {
         /// Its type.
@@ -100,7 +102,7 @@ impl Operation {
 
     pub(super) fn access(&self) -> Access {
         match self {
-            Self::List { .. } | Self::Show { .. } | Self::Stats {} | Self::Health {} => Access::Read,
+            Self::List { .. } | Self::Show { .. } | Self::Stats {} | Self::Health {} | Self::Process {} => Access::Read,
             Self::ReplayAll { selection } | Self::CancelAll { selection, .. } if selection.is_dry_run() => Access::Read,
             Self::ReplayAll { .. }
             | Self::CancelAll { .. }
@@ -208,6 +210,7 @@ impl Operations {
                 event = not_before.into_iter().fold(event, NewEvent::not_before);
                 self.emit(event, line)
             }
+            Operation::Process {} => self.process(line),
         }
     }
 
@@ -234,6 +237,12 @@ impl Operations {
             None if wanted.is_break() => Ok(()),
             None => one(&Totalled { selected: Totals::from(&selected) }, line),
         }
+    }
+
+    fn process(&self, line: &mut Line<'_>) -> Result<(), Error> {
+        let manager = self.manager.as_ref().ok_or_else(|| Error::new(ErrorKind::NotAllowed, NOT_RUNNING))?;
+        // A service performs on a thread that may block.
+        one(&tokio::runtime::Handle::current().block_on(manager.process_pending())?, line)
     }
 
     fn list(

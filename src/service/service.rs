@@ -170,6 +170,8 @@ async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager
         .store_options(config.store.clone())
         .queue_size(config.queue_size)
         .batch_size(config.batch_size)
+        .batch_processing(config.batch_processing)
+        .background_processing(config.background_processing)
         .processing_interval(config.processing_interval)
         .concurrency(config.concurrency)
         .handler_timeout(config.handler_timeout)

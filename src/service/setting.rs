@@ -141,13 +141,16 @@ impl Setting {
         table
     }
 
-    /// What a value must be, as the end of a sentence.
-    pub(super) fn must_be(&self) -> String {
+    /// What a value must be, as the end of a sentence, where it was given under a name of this meaning.
+    pub(super) fn must_be(&self, meaning: Meaning) -> String {
         let bounds = self.bounds().map(|bounds| format!(" from {bounds}")).unwrap_or_default();
         match self.kind {
             Kind::Text(_) | Kind::Files => format!("the {} must be text", self.name),
             Kind::Whole { unit, .. } => format!("the {} must be a whole number of {unit}{bounds}", self.name),
-            Kind::Time { unit, .. } => format!("the {} must be a number of {}{bounds}", self.name, unit.as_str()),
+            Kind::Time { unit, .. } => {
+                let unit = if meaning == Meaning::Seconds { Unit::Seconds } else { unit };
+                format!("the {} must be a number of {}{bounds}", self.name, unit.as_str())
+            }
         }
     }
 

@@ -10,18 +10,24 @@ use std::time::Duration;
 
 use super::setting::{Kind, Meaning, Setting, Unit, Variable};
 
-/// A variable of the former program that says whether a part runs at all. What it would switch off cannot be, so far.
+/// A variable of the former program that says whether a part runs at all.
 #[derive(Debug)]
 pub(super) struct Switch {
     pub(super) name: &'static str,
-    pub(super) part: &'static str,
+    /// What cannot be had, if it cannot be switched off.
+    pub(super) missing: Option<&'static str>,
 }
 
-pub(super) const SWITCHES: [Switch; 3] = [
-    Switch { name: "LINEAR_EVENT_PERSISTENCE_ENABLED", part: "running without keeping events on disk" },
-    Switch { name: "LINEAR_BATCH_PROCESSING_ENABLED", part: "running without batches" },
-    Switch { name: "LINEAR_BACKGROUND_PROCESSING", part: "receiving without processing" },
-];
+pub(super) const PERSISTENCE: Switch =
+    Switch { name: "LINEAR_EVENT_PERSISTENCE_ENABLED", missing: Some("running without keeping events on disk") };
+
+/// Off: events are claimed one by one.
+pub(super) const BATCHES: Switch = Switch { name: "LINEAR_BATCH_PROCESSING_ENABLED", missing: None };
+
+/// Off: events wait for `ledgerline process`.
+pub(super) const BACKGROUND: Switch = Switch { name: "LINEAR_BACKGROUND_PROCESSING", missing: None };
+
+pub(super) const SWITCHES: [Switch; 3] = [PERSISTENCE, BATCHES, BACKGROUND];
 
 /// Names the configuration file in the environment.
 pub(super) const CONFIG_VARIABLE: &str = "LEDGERLINE_CONFIG";

@@ -29,7 +29,7 @@ impl Chosen {
 
     fn refused(&self, setting: &Setting) -> Error {
         let value = self.last();
-        Error::invalid(format!("{} is {:?}, but {}", self.from, value.to_string_lossy(), setting.must_be()))
+        Error::invalid(format!("{} is {:?}, but {}", self.from, value.to_string_lossy(), setting.must_be(self.meaning)))
     }
 }
 

@@ -1,0 +1,145 @@
+//! Running on demand: where nothing runs in the background, `process_pending` runs what can run now, and says when nothing is left.
+#![cfg(feature = "manager")]
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ledgerline::{ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Status};
+use tokio::sync::Semaphore;
+
+fn builder(dir: &Path) -> EventManagerBuilder {
+    EventManager::builder(dir).processing_interval(Duration::from_millis(1)).background_processing(false)
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it comes within half a minute")
+}
+
+fn counts(processed: Processed) -> (u64, u64, u64) {
+    (processed.runs, processed.done, processed.failed)
+}
+
+#[tokio::test]
+async fn events_wait_for_the_call_which_runs_all_that_can_run_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let handler = |event: Event| async move {
+        if event.id().starts_with("bad") { Outcome::Retry("no".to_owned()) } else { Outcome::Done }
+    };
+    let manager =
+        builder(dir.path()).retry_interval(Duration::from_hours(1)).on("Issue", handler).start().await.unwrap();
+    for number in 0..50 {
+        manager.emit("Issue", number).key(format!("k{}", number % 3)).await.unwrap();
+    }
+    manager.emit("Issue", 1).id("bad").await.unwrap();
+    manager.emit("Unknown", 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let stats = manager.stats();
+    assert_eq!(
+        (stats.pending_events, stats.events_processed, stats.is_running),
+        (51, 0, true),
+        "nothing runs by itself"
+    );
+    assert_eq!(counts(within(manager.process_pending()).await.unwrap()), (51, 50, 1));
+    let stats = manager.stats();
+    assert_eq!((stats.completed_events, stats.retrying_events, stats.held_events), (50, 1, 1));
+    assert_eq!(counts(within(manager.process_pending()).await.unwrap()), (0, 0, 0), "the retry is not due");
+    manager.replay(["bad"]).await.unwrap();
+    assert_eq!(counts(within(manager.process_pending()).await.unwrap()), (1, 0, 1));
+    manager.emit("Issue", 1).id("late").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(manager.get("late").await.unwrap().unwrap().status(), Status::Pending, "the round is over");
+    manager.shutdown().await.unwrap();
+    assert_eq!(manager.process_pending().await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn several_calls_share_the_runs_and_a_dropped_one_claims_nothing_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Semaphore::new(0));
+    let passing = Arc::clone(&gate);
+    let handler = move |_: Event| {
+        let gate = Arc::clone(&passing);
+        async move { gate.acquire().await.unwrap().forget() }
+    };
+    let manager = builder(dir.path()).concurrency(1).on("Issue", handler).start().await.unwrap();
+    for number in 0..4 {
+        manager.emit("Issue", number).await.unwrap();
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(50), manager.process_pending()).await.is_err());
+    assert_eq!(manager.stats().processing_events, 1);
+    gate.add_permits(1);
+    within(async {
+        while manager.stats().completed_events < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(manager.stats().processing_events, 0, "who asked has gone away");
+    gate.add_permits(3);
+    let (one, other) = within(async { tokio::join!(manager.process_pending(), manager.process_pending()) }).await;
+    assert_eq!((counts(one.unwrap()), counts(other.unwrap())), ((3, 3, 0), (3, 3, 0)));
+    manager.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_the_background_it_waits_until_all_is_run_and_without_handlers_it_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ran);
+    let handler = move |_: Event| {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(())
+    };
+    let manager = builder(dir.path()).background_processing(true).on("Issue", handler).start().await.unwrap();
+    for number in 1..=100 {
+        manager.emit("Issue", number).await.unwrap();
+        within(manager.process_pending()).await.unwrap();
+        assert_eq!(ran.load(Ordering::SeqCst), number);
+    }
+    manager.shutdown().await.unwrap();
+    let manager = EventManager::builder(dir.path()).open().await.unwrap();
+    let error = manager.process_pending().await.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::NotAllowed && error.to_string().contains("background_processing(false)"),
+        "{error}"
+    );
+    manager.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let handler = |_: Event| std::future::pending::<()>();
+    let manager = builder(dir.path()).drain_timeout(Duration::ZERO).on("Issue", handler).start().await.unwrap();
+    manager.emit("Issue", 1).id("a").await.unwrap();
+    let asking = manager.clone();
+    let asked = tokio::spawn(async move { asking.process_pending().await });
+    within(async {
+        while manager.stats().processing_events < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    manager.shutdown().await.unwrap();
+    assert_eq!(within(asked).await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn without_batches_each_claim_is_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for (batches, claims) in [(false, 8), (true, 1)] {
+        let manager =
+            builder(dir.path()).batch_processing(batches).on("Issue", |_: Event| async {}).start().await.unwrap();
+        for number in 0..8 {
+            manager.emit("Issue", number).await.unwrap();
+        }
+        let before = manager.stats().batch_operations;
+        assert_eq!(within(manager.process_pending()).await.unwrap().done, 8);
+        assert_eq!(manager.stats().batch_operations - before, claims);
+        manager.shutdown().await.unwrap();
+    }
+}
