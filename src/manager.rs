@@ -475,8 +475,9 @@ impl Health {
         ];
         let poisoned =
             stats.poisoned.iter().map(|why| format!("the store takes nothing more until it is reopened: {why}"));
+        let full = stats.full.iter().map(|why| format!("new events are refused, or soon will be: {why}"));
         let reasons: Vec<String> =
-            judged.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why).chain(poisoned).collect();
+            judged.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why).chain(poisoned).chain(full).collect();
         Self { healthy: reasons.is_empty(), reasons }
     }
 }
@@ -510,6 +511,11 @@ mod tests {
             (Stats { damaged_events: 1, ..well() }, 0, "the bytes of 1 events are damaged"),
             (Stats { damaged_places: 1, ..well() }, 0, "1 segments are damaged"),
             (Stats { poisoned: Some("a sync failed".to_owned()), ..well() }, 0, "until it is reopened: a sync failed"),
+            (
+                Stats { full: Some("no space left".to_owned()), ..well() },
+                0,
+                "new events are refused, or soon will be: no space left",
+            ),
             (well(), 3, "3 handlers neither end nor stop"),
         ] {
             let health = Health::judge(&stats, stuck, &options);

@@ -30,7 +30,7 @@ const NOTES: &str = "The first four count over the store's whole life, across re
     pending, processing, retrying, completed, failed, cancelled, held, oldest_waiting_seconds, attempts, handling, end_to_end.";
 
 /// What the numbers are, in the order in which they are printed.
-const MEANINGS: [(&str, &str); 26] = [
+const MEANINGS: [(&str, &str); 27] = [
     ("events_processed", "events completed, ever"),
     ("events_failed", "attempts that failed, ever"),
     ("events_retried", "retries scheduled, ever"),
@@ -52,6 +52,7 @@ const MEANINGS: [(&str, &str); 26] = [
     ("last_scrub", "when the log was last searched for rot"),
     ("is_running", "whether events are being processed"),
     ("poisoned", "why nothing more is taken"),
+    ("full", "why there is no room for a new segment"),
     ("attempts", "how runs ended since the store was opened"),
     ("handling", "from claim to settlement, of those runs"),
     ("end_to_end", "from reception to completion, since then"),

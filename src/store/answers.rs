@@ -230,6 +230,9 @@ pub struct Stats {
     pub is_running: bool,
     /// Why the store takes nothing more, if a write or a sync failed.
     pub poisoned: Option<String>,
+    /// Why no further segment can be prepared, while that is so: new events are refused once three quarters of the present one are used,
+    /// and what runs is still settled.
+    pub full: Option<String>,
     /// How attempts ended since the store was opened.
     pub attempts: AttemptStats,
     /// From claim to settlement, of attempts that were settled since the store was opened. By the wall clock.

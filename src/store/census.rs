@@ -103,6 +103,7 @@ impl Shared {
             last_scrub: notes.last_scrub,
             is_running: false,
             poisoned: core.poison().map(str::to_owned),
+            full: core.no_room().map(|error| error.to_string()),
             ..Stats::default()
         }
     }

@@ -451,6 +451,11 @@ impl Core {
         self.check_open().is_ok() && (self.full.is_none() || room)
     }
 
+    /// Why no segment can be prepared, while that is so.
+    pub(crate) fn no_room(&self) -> Option<Error> {
+        self.full.as_ref().map(again)
+    }
+
     /// Whether preparation failed, and waits to be tried again.
     pub(crate) fn is_full(&self) -> bool {
         self.full.is_some()

@@ -133,6 +133,7 @@ fn a_disk_without_room_refuses_receptions_settles_what_runs_and_goes_on_by_itsel
     };
     assert_eq!(refused.kind(), ErrorKind::Full);
     assert!(refused.to_string().contains("goes on by itself"), "{refused}");
+    assert_eq!(shared.gauges().full, Some(refused.to_string()), "health says so");
     assert!((10..14).contains(&kept), "a quarter of the segment is left: {kept} of 4,000 bytes are kept");
     let claims = shared.step(|core, now| core.claim(100, now)).unwrap();
     assert_eq!(claims.len(), kept + 1);
@@ -147,5 +148,5 @@ fn a_disk_without_room_refuses_receptions_settles_what_runs_and_goes_on_by_itsel
         durable(receive(&shared, &format!("later{number}"), 4_000).unwrap());
     }
     assert_eq!(shared.desk().core.active().unwrap().ordinal(), 2);
-    assert_eq!(shared.stats().poisoned, None);
+    assert_eq!((shared.stats().poisoned, shared.stats().full), (None, None));
 }
