@@ -83,3 +83,24 @@ impl Round {
         self.waiting.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_was_under_way_before_ends_no_round() {
+        let mut round = Round::default();
+        let ((early, mut told), (late, mut told_late)) = (oneshot::channel(), oneshot::channel());
+        round.join(early, true);
+        round.join(late, false);
+        round.count(&Outcome::Done);
+        assert!(round.end(), "another claim is wanted");
+        let done = Processed { runs: 1, done: 1, failed: 0 };
+        assert!(told.try_recv().is_err());
+        assert_eq!(told_late.try_recv().unwrap().unwrap(), done);
+        round.count(&Outcome::Retry("no".to_owned()));
+        assert!(!round.end());
+        assert_eq!(told.try_recv().unwrap().unwrap(), Processed { runs: 2, failed: 1, ..done });
+    }
+}
