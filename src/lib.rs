@@ -16,7 +16,7 @@
 //!
 //! All are on by default, so that `cargo run` and `cargo install` give the command.
 //!
-//! * **`manager`** adds `EventManager`: handlers, retries, timeouts and concurrency. It brings tokio.
+//! * **`manager`** adds `EventManager`: handlers, retries, timeouts and concurrency; and the module `testing`. It brings tokio.
 //! * **`webhook`** adds the module `webhook`: proving and reading Linear's deliveries, for those who bring their own HTTP server.
 //! * **`service`** adds the module `service`: the receiver, the control socket and the configuration. It brings axum.
 //! * **`cli`** adds the commands `ledgerline` and `ledgerline-dump`.
@@ -43,6 +43,8 @@ pub mod service;
 )]
 mod state;
 mod store;
+#[cfg(feature = "manager")]
+pub mod testing;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

@@ -22,7 +22,8 @@ use crate::event::{Event, NewEvent, Status};
 use crate::processor::{AnyHandler, Handler, Handlers, Options, Workers, any};
 use crate::queue::{Emit, Intake, Queue};
 use crate::store::{
-    CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats, Store, StoreOptions, Unhandled,
+    CompactionReport, Filter, HistoryEntry, MemoryDisk, Place, Receipt, Recovery, Replay, Stats, Store, StoreOptions,
+    Unhandled,
 };
 
 pub use subscription::{SubscribeFrom, Subscription};
@@ -70,7 +71,7 @@ struct Inner {
 /// [`EventManagerBuilder::start`] or [`EventManagerBuilder::open`].
 #[must_use = "nothing exists until start() or open()"]
 pub struct EventManagerBuilder {
-    path: PathBuf,
+    place: Place,
     store: StoreOptions,
     queue_size: usize,
     options: Options,
@@ -78,6 +79,13 @@ pub struct EventManagerBuilder {
 }
 
 impl EventManagerBuilder {
+    /// Keeps the events in memory instead of the directory, which is neither read nor created: nothing survives the process, and
+    /// everything else holds. See [`Store::in_memory`] for what that does to the options.
+    pub fn in_memory(mut self) -> Self {
+        self.place = Place::Memory(MemoryDisk::new());
+        self
+    }
+
     /// Most events that are claimed at once: 1 to 10,000, 10 by default. A manager with ten times as many pending is not healthy.
     pub fn batch_size(mut self, events: usize) -> Self {
         self.options.batch_size = events;
@@ -189,7 +197,7 @@ impl EventManagerBuilder {
     pub async fn start(self) -> Result<EventManager, Error> {
         self.validate()?;
         let handlers = Handlers::new(self.handlers)?;
-        open(self.path, self.store, self.queue_size, self.options, Some(handlers)).await
+        open(self.place, self.store, self.queue_size, self.options, Some(handlers)).await
     }
 
     /// Opens the store, creating it if there is none, without running anything: to emit, to look, to replay.
@@ -203,24 +211,24 @@ impl EventManagerBuilder {
                 "open() runs nothing, but {event_type:?} was given a handler: use start()"
             )));
         }
-        open(self.path, self.store, self.queue_size, self.options, None).await
+        open(self.place, self.store, self.queue_size, self.options, None).await
     }
 
     fn validate(&self) -> Result<(), Error> {
-        self.store.validate()?;
+        self.place.options(self.store.clone()).validate()?;
         self.options.validate()?;
         Intake::validate(self.queue_size)
     }
 }
 
 async fn open(
-    path: PathBuf,
+    place: Place,
     store: StoreOptions,
     queue_size: usize,
     options: Options,
     handlers: Option<Handlers>,
 ) -> Result<EventManager, Error> {
-    let store = blocking(move || Store::open(path, store)).await?;
+    let store = blocking(move || place.open(store)).await?;
     let queue = Queue::embedded(store.clone());
     let intake = Intake::new(queue.clone(), queue_size);
     let workers = handlers.map(|handlers| Workers::start(queue, handlers, options.clone()));
@@ -231,7 +239,7 @@ impl fmt::Debug for EventManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let types: Vec<_> = self.handlers.iter().map(|(event_type, _)| event_type).collect();
         f.debug_struct("EventManagerBuilder")
-            .field("path", &self.path)
+            .field("path", &self.place.path())
             .field("store", &self.store)
             .field("queue_size", &self.queue_size)
             .field("options", &self.options)
@@ -243,8 +251,13 @@ impl fmt::Debug for EventManagerBuilder {
 impl EventManager {
     /// Begins to describe a manager of the store in the directory `path`, which is created by `start` or `open` if it is missing.
     pub fn builder(path: impl Into<PathBuf>) -> EventManagerBuilder {
+        Self::builder_at(Place::Directory(path.into()))
+    }
+
+    /// As [`EventManager::builder`], of a store that is kept at `place`.
+    pub(crate) fn builder_at(place: Place) -> EventManagerBuilder {
         EventManagerBuilder {
-            path: path.into(),
+            place,
             store: StoreOptions::default(),
             queue_size: 1_000,
             options: Options::default(),
@@ -421,6 +434,13 @@ impl EventManager {
             workers.stop().await;
         }
         self.call(Store::close).await
+    }
+
+    /// Ends the workers where they stand, as the death of the process would.
+    pub(crate) async fn kill(&self) {
+        if let Some(workers) = &self.inner.workers {
+            workers.kill().await;
+        }
     }
 
     /// Runs a call of the store that may wait for the disk.

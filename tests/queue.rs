@@ -8,25 +8,37 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ledgerline::testing::MemoryDisk;
 use ledgerline::{Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, Timestamp, Waiting};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// An engine: how a manager on top of it is described, given a directory of its own.
-type Engine = fn(&Path) -> EventManagerBuilder;
+/// Describes a manager on top of an engine, again and again with the same events.
+type Describe = Box<dyn Fn() -> EventManagerBuilder>;
 
-const ENGINES: &[(&str, Engine)] = &[("embedded on disk", |path| EventManager::builder(path))];
+/// An engine: gives its events a place of their own.
+type Engine = fn() -> Describe;
+
+const ENGINES: &[(&str, Engine)] = &[("embedded on disk", on_disk), ("embedded in memory", in_memory)];
+
+fn on_disk() -> Describe {
+    let dir = tempfile::tempdir().unwrap();
+    Box::new(move || EventManager::builder(dir.path()))
+}
+
+fn in_memory() -> Describe {
+    let disk = MemoryDisk::new();
+    Box::new(move || disk.builder())
+}
 
 /// Runs one sentence of the contract on each engine.
 fn check<F: Future<Output = ()>>(sentence: impl Fn(Bench) -> F) {
     for (name, engine) in ENGINES {
         println!("engine: {name}");
-        let dir = tempfile::tempdir().unwrap();
-        let bench = Bench { dir: Arc::new(dir), engine: *engine };
+        let bench = Bench { describe: engine() };
         runtime().block_on(within(sentence(bench)));
     }
 }
@@ -40,16 +52,13 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// An engine with a place for its events, which outlives managers.
-#[derive(Clone)]
 struct Bench {
-    dir: Arc<tempfile::TempDir>,
-    engine: Engine,
+    describe: Describe,
 }
 
 impl Bench {
     fn builder(&self) -> EventManagerBuilder {
-        let builder = (self.engine)(self.dir.path());
-        builder.retry_interval(Duration::from_millis(1)).processing_interval(Duration::from_hours(1))
+        (self.describe)().retry_interval(Duration::from_millis(1)).processing_interval(Duration::from_hours(1))
     }
 }
 
@@ -280,7 +289,7 @@ fn a_claim_that_was_ended_by_others_settles_nothing_and_its_event_runs_again_onc
 fn a_claim_that_was_never_settled_is_claimable_at_the_next_opening_and_was_counted() {
     for (name, engine) in ENGINES {
         println!("engine: {name}");
-        let bench = Bench { dir: Arc::new(tempfile::tempdir().unwrap()), engine: *engine };
+        let bench = Bench { describe: engine() };
         let (handler, mut told) = gated(&closed_gate());
         let runtime_that_dies = runtime();
         let manager = runtime_that_dies.block_on(within(async {

@@ -33,7 +33,6 @@ pub(crate) fn process_id() -> u32 {
 pub(crate) enum Chance {
     Machine,
     /// The same for the same seed; each draw differs.
-    #[cfg(test)]
     Seeded {
         seed: u64,
         drawn: u64,
@@ -43,7 +42,6 @@ pub(crate) enum Chance {
 }
 
 impl Chance {
-    #[cfg(test)]
     pub(crate) const fn seeded(seed: u64, boot: u64) -> Self {
         Self::Seeded { seed, drawn: 0, boot }
     }
@@ -52,7 +50,6 @@ impl Chance {
     pub(crate) fn random(&mut self) -> Result<[u8; 16], Error> {
         match self {
             Self::Machine => random(),
-            #[cfg(test)]
             Self::Seeded { seed, drawn, .. } => {
                 *drawn += 1;
                 let mut bytes = [0; 16];
@@ -69,7 +66,6 @@ impl Chance {
     pub(crate) fn boot_id(&self) -> Vec<u8> {
         match self {
             Self::Machine => boot_id(),
-            #[cfg(test)]
             Self::Seeded { boot, .. } => boot.to_le_bytes().to_vec(),
         }
     }
@@ -78,7 +74,6 @@ impl Chance {
     pub(crate) fn process_id(&self) -> u32 {
         match self {
             Self::Machine => process_id(),
-            #[cfg(test)]
             Self::Seeded { .. } => 1,
         }
     }

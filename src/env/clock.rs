@@ -1,13 +1,5 @@
 //! What time it is, and how much of it has passed.
 
-/// The processor's time that this thread has used: unlike time itself, it does not go on while others run.
-#[cfg(test)]
-pub(crate) fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.try_into().unwrap()
-}
-
-#[cfg(test)]
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -23,10 +15,7 @@ pub(crate) struct Reading {
 /// The clocks of the machine, or some that only go when they are told to.
 #[derive(Debug, Clone)]
 pub(crate) enum Clock {
-    System {
-        made: std::time::Instant,
-    },
-    #[cfg(test)]
+    System { made: std::time::Instant },
     Manual(Arc<Mutex<Reading>>),
 }
 
@@ -37,13 +26,11 @@ impl Clock {
     }
 
     /// A clock that was made now, when the wall clock says `wall`, and stands still until it is moved. Its copies move with it.
-    #[cfg(test)]
     pub(crate) fn manual(wall: SystemTime) -> Self {
         Self::Manual(Arc::new(Mutex::new(Reading { wall, steady: Duration::ZERO })))
     }
 
     /// Moves a manual clock: both of what it tells go on by so much.
-    #[cfg(test)]
     pub(crate) fn advance(&self, by: Duration) {
         if let Self::Manual(reading) = self {
             let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,17 +40,20 @@ impl Clock {
     }
 
     /// Sets the wall clock of a manual clock.
-    #[cfg(test)]
     pub(crate) fn set_wall(&self, wall: SystemTime) {
         if let Self::Manual(reading) = self {
             reading.lock().unwrap_or_else(PoisonError::into_inner).wall = wall;
         }
     }
 
+    /// Whether it goes by itself: whoever waits for another one's time to pass waits for ever.
+    pub(crate) fn goes(&self) -> bool {
+        matches!(self, Self::System { .. })
+    }
+
     pub(crate) fn read(&self) -> Reading {
         match self {
             Self::System { made } => Reading { wall: SystemTime::now(), steady: made.elapsed() },
-            #[cfg(test)]
             Self::Manual(reading) => *reading.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -71,8 +61,14 @@ impl Clock {
     pub(crate) fn steady(&self) -> Duration {
         match self {
             Self::System { made } => made.elapsed(),
-            #[cfg(test)]
             Self::Manual(_) => self.read().steady,
         }
     }
+}
+
+/// The processor's time that this thread has used: unlike time itself, it does not go on while others run.
+#[cfg(test)]
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.try_into().unwrap()
 }

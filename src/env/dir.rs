@@ -3,7 +3,6 @@
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-#[cfg(test)]
 use crate::env::simulated;
 use crate::env::{Error, File};
 
@@ -17,7 +16,6 @@ pub(crate) struct Dir {
 #[derive(Debug)]
 enum Handle {
     System(std::fs::File),
-    #[cfg(test)]
     Simulated(simulated::FolderHandle),
 }
 
@@ -34,7 +32,6 @@ impl Dir {
     }
 
     /// A directory of a simulated disk, known by `path`.
-    #[cfg(test)]
     pub(in crate::env) fn simulated(path: &Path, handle: simulated::FolderHandle) -> Self {
         Self { path: path.to_owned(), handle: Handle::Simulated(handle) }
     }
@@ -72,11 +69,32 @@ impl Dir {
 
     /// Removes the directory, which must be empty.
     pub(crate) fn remove_itself(&self) -> Result<(), Error> {
-        std::fs::remove_dir(&self.path).map_err(|source| Error::new("remove directory", &self.path, source))
+        let removed = match &self.handle {
+            Handle::System(_) => std::fs::remove_dir(&self.path),
+            Handle::Simulated(_) => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        removed.map_err(|source| Error::new("remove directory", &self.path, source))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is on a disk in memory, which ends with the process: waiting for such a disk costs nothing, and the system knows no
+    /// file by its path.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.handle, Handle::Simulated(_))
+    }
+
+    /// Tells a simulated disk that the code passes a place at which its power may have been told to fail: an error if it does, or has
+    /// done so. The machine's is not told.
+    pub(crate) fn pass(&self, place: &'static str) -> Result<(), Error> {
+        match &self.handle {
+            Handle::System(_) => Ok(()),
+            Handle::Simulated(handle) => {
+                handle.pass(place).map_err(|source| Error::new("go on in", &self.path, source))
+            }
+        }
     }
 
     /// The directory `name` within this one, created if need be.
@@ -84,7 +102,6 @@ impl Dir {
         let path = self.path.join(name);
         match &self.handle {
             Handle::System(_) => Self::create(&path),
-            #[cfg(test)]
             Handle::Simulated(handle) => {
                 let made = handle.make_dir(name).map_err(|source| Error::new("create directory", &path, source));
                 let (made, new) = made?;
@@ -96,11 +113,22 @@ impl Dir {
         }
     }
 
+    /// The directory `name` within this one, which must be there.
+    pub(crate) fn open_dir(&self, name: &str) -> Result<Self, Error> {
+        let path = self.path.join(name);
+        match &self.handle {
+            Handle::System(_) => Self::open(&path),
+            Handle::Simulated(handle) => match handle.open_dir(name) {
+                Ok(opened) => Ok(Self::simulated(&path, opened)),
+                Err(source) => Err(Error::new("open directory", &path, source)),
+            },
+        }
+    }
+
     /// Makes the names in this directory durable.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         let synced = match &self.handle {
             Handle::System(handle) => handle.sync_all(),
-            #[cfg(test)]
             Handle::Simulated(handle) => handle.sync(),
         };
         synced.map_err(|source| Error::new("sync directory", &self.path, source))
@@ -109,7 +137,6 @@ impl Dir {
     /// The names of all entries that are valid UTF-8, sorted.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
         let error = |source| Error::new("list directory", &self.path, source);
-        #[cfg(test)]
         if let Handle::Simulated(handle) = &self.handle {
             return handle.names().map_err(error);
         }
@@ -126,7 +153,6 @@ impl Dir {
     pub(crate) fn has(&self, name: &str) -> bool {
         match &self.handle {
             Handle::System(_) => std::fs::symlink_metadata(self.path.join(name)).is_ok(),
-            #[cfg(test)]
             Handle::Simulated(handle) => handle.has(name),
         }
     }
@@ -164,7 +190,6 @@ impl Dir {
                 .open(&path)
                 .and_then(|file| if pipe || file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
                 .map(|file| File::new(path.clone(), file)),
-            #[cfg(test)]
             Handle::Simulated(handle) => {
                 handle.open(name, writable, create, exclusive).map(|file| File::simulated(path.clone(), file))
             }
@@ -221,7 +246,6 @@ impl Dir {
         let path = self.path.join(from);
         let renamed = match &self.handle {
             Handle::System(_) => std::fs::rename(&path, self.path.join(to)),
-            #[cfg(test)]
             Handle::Simulated(handle) => handle.rename(from, to),
         };
         renamed.map_err(|source| Error::new("rename", &path, source))
@@ -232,7 +256,6 @@ impl Dir {
         let path = self.path.join(name);
         let removed = match &self.handle {
             Handle::System(_) => std::fs::remove_file(&path),
-            #[cfg(test)]
             Handle::Simulated(handle) => handle.remove(name),
         };
         match removed {

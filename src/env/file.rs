@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::env::Error;
-#[cfg(test)]
 use crate::env::simulated;
 
 /// One open file. Reads and writes name their offset, so a shared handle needs no lock.
@@ -18,7 +17,6 @@ pub(crate) struct File {
 #[derive(Debug)]
 pub(super) enum Handle {
     System(std::fs::File),
-    #[cfg(test)]
     Simulated(simulated::FileHandle),
 }
 
@@ -28,7 +26,6 @@ impl File {
     }
 
     /// A file of a simulated disk, known by `path`.
-    #[cfg(test)]
     pub(super) fn simulated(path: PathBuf, file: simulated::FileHandle) -> Self {
         Self { path, handle: Handle::Simulated(file) }
     }
@@ -50,7 +47,6 @@ impl File {
     pub(crate) fn len(&self) -> Result<u64, Error> {
         let measured = match &self.handle {
             Handle::System(file) => file.metadata().map(|meta| meta.len()),
-            #[cfg(test)]
             Handle::Simulated(file) => file.len(),
         };
         measured.map_err(|source| self.error("measure", source))
@@ -62,7 +58,6 @@ impl File {
         while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
             let count = match &self.handle {
                 Handle::System(file) => file.read_at(rest, offset + read as u64),
-                #[cfg(test)]
                 Handle::Simulated(file) => file.read_at(rest, offset + read as u64),
             };
             match count {
@@ -82,7 +77,6 @@ impl File {
             Handle::System(file) => {
                 file.take(bytes_max).read_to_end(&mut bytes).map_err(|source| self.error("read", source))?;
             }
-            #[cfg(test)]
             Handle::Simulated(file) => {
                 let length = file.len().map_err(|source| self.error("read", source))?.min(bytes_max);
                 bytes.resize(usize::try_from(length).expect("it is in memory"), 0);
@@ -96,7 +90,6 @@ impl File {
     pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
         let done = match &self.handle {
             Handle::System(file) => file.write_all_at(bytes, offset),
-            #[cfg(test)]
             Handle::Simulated(file) => file.write_all_at(bytes, offset),
         };
         done.map_err(|source| self.error("write", source))
@@ -107,7 +100,6 @@ impl File {
     pub(crate) fn sync_data(&self) -> Result<(), Error> {
         let done = match &self.handle {
             Handle::System(file) => file.sync_data(),
-            #[cfg(test)]
             Handle::Simulated(file) => file.sync(),
         };
         done.map_err(|source| self.error("sync", source))
@@ -117,7 +109,6 @@ impl File {
     pub(crate) fn sync_all(&self) -> Result<(), Error> {
         let done = match &self.handle {
             Handle::System(file) => file.sync_all(),
-            #[cfg(test)]
             Handle::Simulated(file) => file.sync(),
         };
         done.map_err(|source| self.error("sync", source))
@@ -126,7 +117,6 @@ impl File {
     pub(crate) fn truncate(&self, len: u64) -> Result<(), Error> {
         let done = match &self.handle {
             Handle::System(file) => file.set_len(len),
-            #[cfg(test)]
             Handle::Simulated(file) => file.truncate(len),
         };
         done.map_err(|source| self.error("truncate", source))
@@ -144,7 +134,6 @@ impl File {
                 Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
                 Err(source) => Err(source.into()),
             },
-            #[cfg(test)]
             Handle::Simulated(file) => file.reserve(len),
         };
         done.map_err(|source| self.error("reserve space for", source))
@@ -164,7 +153,6 @@ impl File {
             Handle::System(file) => {
                 rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).map_err(io::Error::from)
             }
-            #[cfg(test)]
             Handle::Simulated(file) => file.drop_cache(),
         };
         done.map_err(|source| self.error("drop the cached pages of", source))
@@ -185,7 +173,6 @@ impl File {
                 Err(std::fs::TryLockError::WouldBlock) => Ok(false),
                 Err(std::fs::TryLockError::Error(source)) => Err(source),
             },
-            #[cfg(test)]
             Handle::Simulated(file) => file.try_lock(),
         };
         locked.map_err(|source| self.error("lock", source))
@@ -196,7 +183,6 @@ impl File {
     pub(crate) fn unlock(&self) -> Result<(), Error> {
         match &self.handle {
             Handle::System(file) => file.unlock().map_err(|source| self.error("unlock", source)),
-            #[cfg(test)]
             Handle::Simulated(file) => {
                 file.unlock();
                 Ok(())
@@ -208,7 +194,6 @@ impl File {
     pub(crate) fn is_still_at_its_path(&self) -> Result<bool, Error> {
         let same = match &self.handle {
             Handle::System(file) => is_at(file, &self.path),
-            #[cfg(test)]
             Handle::Simulated(file) => file.is_named(&self.path.file_name().unwrap_or_default().to_string_lossy()),
         };
         same.map_err(|source| self.error("look at", source))

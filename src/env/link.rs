@@ -7,6 +7,11 @@ impl Dir {
     /// systems differ or do not offer it, this is an error.
     pub(crate) fn link(&self, name: &str, to: &Self) -> Result<(), Error> {
         let path = self.path().join(name);
-        std::fs::hard_link(&path, to.path().join(name)).map_err(|source| Error::new("link", &path, source))
+        let linked = if self.is_in_memory() || to.is_in_memory() {
+            Err(std::io::ErrorKind::Unsupported.into())
+        } else {
+            std::fs::hard_link(&path, to.path().join(name))
+        };
+        linked.map_err(|source: std::io::Error| Error::new("link", &path, source))
     }
 }

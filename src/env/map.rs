@@ -9,7 +9,6 @@ use crate::env::{Error, File};
 pub(crate) enum Map {
     System(memmap2::Mmap),
     /// A copy: what is in memory cannot be mapped.
-    #[cfg(test)]
     Simulated(Vec<u8>),
 }
 
@@ -28,7 +27,6 @@ impl Map {
                 let mapped = unsafe { memmap2::Mmap::map(mappable) };
                 mapped.map(Self::System).map_err(|source| Error::new("map", file.path(), source))
             }
-            #[cfg(test)]
             Handle::Simulated(_) => file.read_to_end(u64::MAX).map(Self::Simulated),
         }
     }
@@ -41,7 +39,6 @@ impl Map {
             Self::System(bytes) => drop(bytes.advise_range(memmap2::Advice::PopulateRead, part.start, part.len())),
             #[cfg(not(target_os = "linux"))]
             Self::System(_) => {}
-            #[cfg(test)]
             Self::Simulated(_) => {}
         }
     }
@@ -49,7 +46,6 @@ impl Map {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::System(bytes) => bytes,
-            #[cfg(test)]
             Self::Simulated(bytes) => bytes,
         }
     }

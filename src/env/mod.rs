@@ -4,18 +4,26 @@
 //! links followed, 0600; directories 0700); what is replaced is replaced whole (R5). An interrupted or short write is continued; any
 //! other failure is reported once and never retried here, because a second `fdatasync` after a failed one lies (R2).
 //!
-//! Each of them is the machine's own or, in tests, a simulated one that fails on purpose and shows what a loss of power leaves.
+//! Each of them is the machine's own or a simulated one: a disk in memory, for stores that outlive nobody, which can be told to fail
+//! and shows what a loss of power leaves; clocks that go only when they are told to; chance from a seed.
 //!
 //! Deliberately absent: what the files mean. Read next: [`Dir`], then [`File`].
 
+#[cfg_attr(
+    not(any(test, feature = "manager")),
+    expect(dead_code, reason = "only the kit for tests simulates machines")
+)]
 mod chance;
+#[cfg_attr(
+    not(any(test, feature = "manager")),
+    expect(dead_code, reason = "only the kit for tests simulates machines")
+)]
 mod clock;
 mod dir;
 mod error;
 mod file;
 mod link;
 mod map;
-#[cfg(test)]
 pub(crate) mod simulated;
 
 pub(crate) use chance::Chance;

@@ -102,7 +102,8 @@ impl Segment {
         start.resize(start.len().max(usize::try_from(filled).unwrap_or(0)), 0);
         file.write_all_at(&start, 0)?;
         file.sync_all()?;
-        if filled >= bytes {
+        // In memory zeros would gain nothing.
+        if filled >= bytes || dir.is_in_memory() {
             return Ok(Self { header, file, fill: Fill::over() });
         }
         let handle = dir.open_file(temporary, true)?.renamed(&header.name().to_string());

@@ -250,9 +250,14 @@ impl Tail {
         Self { segment, unsynced: false }
     }
 
+    /// Whether the last group was written into this segment.
+    pub(crate) fn is_in(&self, segment: &Arc<Segment>) -> bool {
+        Arc::ptr_eq(&self.segment, segment)
+    }
+
     /// Writes a group. If it is the first of its segment, what the segment before holds is synced first (R9).
     pub(crate) fn write(&mut self, group: &Group) -> Result<(), env::Error> {
-        if !Arc::ptr_eq(&self.segment, &group.segment) {
+        if !self.is_in(&group.segment) {
             self.sync()?;
             self.segment.fill.stop();
             self.segment = Arc::clone(&group.segment);

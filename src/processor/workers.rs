@@ -101,6 +101,15 @@ impl Workers {
         }
     }
 
+    /// Ends them where they stand, as the death of the process would: what runs is aborted, and nothing is settled.
+    pub(crate) async fn kill(&self) {
+        if let Some(task) = self.dispatcher.lock().await.take() {
+            task.abort();
+            // It was aborted, or had ended before.
+            let _ = task.await;
+        }
+    }
+
     /// Whether they claim events.
     pub(crate) fn are_running(&self) -> bool {
         self.gauges.running.load(Ordering::Relaxed)

@@ -61,11 +61,19 @@ pub struct Backup {
 /// [`ErrorKind::UnsupportedFormat`]. After an error `to` is as it was before, unless the error says
 /// otherwise; in any case it holds no manifest, and no store opens there.
 pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>) -> Result<Backup, Error> {
-    let (from, to) = (from.as_ref(), to.as_ref());
-    check_target(from, to)?;
-    let dir = audit::enter(from)?;
-    let survey = Survey::of(&dir, false).map_err(of_log)?;
-    let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(from, &survey))?;
+    check_target(from.as_ref(), to.as_ref())?;
+    copy_dir(&audit::enter(from.as_ref())?, to.as_ref(), to_seq)
+}
+
+/// As [`backup`], of a directory that is open.
+pub(super) fn backup_dir(dir: &Dir, to: &Path) -> Result<Backup, Error> {
+    check_target(dir.path(), to)?;
+    copy_dir(dir, to, None)
+}
+
+fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>) -> Result<Backup, Error> {
+    let survey = Survey::of(dir, false).map_err(of_log)?;
+    let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(dir.path(), &survey))?;
     let mut extents = Extents { cut: to_seq.unwrap_or(u64::MAX), found: BTreeMap::new(), closed_at: None };
     examine(&survey.files, manifest, &mut extents)?;
     let last = extents.last(manifest)?;
@@ -73,7 +81,7 @@ pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>)
     for file in files.iter().rev().take(2) {
         file.file.sync_all().map_err(of_env)?;
     }
-    fill_target(to, |to| extents.copy(&dir, to, &files, manifest, last))
+    fill_target(to, |to| extents.copy(dir, to, &files, manifest, last))
 }
 
 /// Reads everything; what is damaged is not copied as if it were sound.

@@ -24,6 +24,7 @@ use crate::log::segment::Segment;
 use crate::log::writer::Tail;
 use crate::state::IdHasher;
 use crate::store::core::{Core, Refused};
+use crate::store::crash_point::CrashPoint;
 use crate::store::failure;
 use crate::store::following::Followers;
 use crate::store::notes::Notes;
@@ -83,6 +84,8 @@ pub(crate) struct Desk {
     last_change: u64,
     /// Counts commits, so that whoever was refused can tell whether one has ended since.
     commits: u64,
+    /// Whether there is a keeper.
+    kept: bool,
     /// When the keeper looks again by itself, in microseconds of running time: whoever needs it earlier wakes it.
     keeper_looks_at: u64,
     stopping: bool,
@@ -120,12 +123,22 @@ impl Desk {
         .at_seq(seq)))
     }
 
-    /// Has `waker` woken once `seq` has come as far as `level`.
-    #[cfg(feature = "manager")]
-    pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) {
+    /// Has the next commit bring `seq` as far as `level`.
+    pub(super) fn want(&mut self, seq: u64, level: Level) {
         if level == Level::Durable {
             self.sync_wanted = self.sync_wanted.max(seq);
         }
+    }
+
+    /// Whether somebody waits for a commit that nobody will make.
+    pub(super) fn is_forsaken(&self) -> bool {
+        !self.kept && self.tail.is_some() && !self.durable_wakers.is_empty() && self.core.poison().is_none()
+    }
+
+    /// Has `waker` woken once `seq` has come as far as `level`.
+    #[cfg(feature = "manager")]
+    pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) {
+        self.want(seq, level);
         self.durable_wakers.push((seq, level, waker));
     }
 
@@ -221,6 +234,7 @@ impl Shared {
             unsynced_since: None,
             last_change: 0,
             commits: 0,
+            kept: false,
             keeper_looks_at: 0,
             stopping: false,
         };
@@ -320,9 +334,7 @@ impl Shared {
     /// Blocks until `seq` has come as far as `level`.
     pub(crate) fn wait(&self, seq: u64, level: Level) -> Result<(), Error> {
         let mut desk = self.desk();
-        if level == Level::Durable {
-            desk.sync_wanted = desk.sync_wanted.max(seq);
-        }
+        desk.want(seq, level);
         loop {
             if let Some(outcome) = desk.outcome(seq, level) {
                 return outcome;
@@ -351,7 +363,7 @@ impl Shared {
                 return Ok(None);
             }
             let left = until.map_or(Duration::MAX, |until| until.saturating_sub(self.clock.steady()));
-            if left.is_zero() {
+            if left.is_zero() || timeout.is_some() && !self.clock.goes() {
                 return Ok(None);
             }
             desk = self.progress.wait_timeout(desk, left.min(IDLE)).expect("no step of the core panics").0;
@@ -366,14 +378,16 @@ impl Shared {
 
     /// Commits once: writes every staged group, syncs if somebody waits for that, creates a segment if somebody waits
     /// for one.
-    fn lead<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+    pub(super) fn lead_once<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
         let Some(mut tail) = desk.tail.take() else { return desk };
         // What is staged from here on is for the next commit: somebody waits for this one's sync.
         let target = desk.core.last_seq();
         while desk.core.written() < target {
             let Some(group) = desk.core.take() else { break };
             drop(desk);
-            let written = tail.write(&group);
+            let rolls = !tail.is_in(&group.segment);
+            let passed = if rolls { self.pass(CrashPoint::SegmentRolled) } else { Ok(()) };
+            let written = passed.and_then(|()| tail.write(&group));
             desk = self.desk();
             match written {
                 Ok(()) => desk.core.wrote(group),
@@ -383,7 +397,8 @@ impl Shared {
         if desk.core.poison().is_none() && desk.sync_wanted > desk.core.durable() {
             let written = desk.core.written();
             drop(desk);
-            let synced = tail.sync();
+            let synced = self.pass(CrashPoint::Written).and_then(|()| tail.sync());
+            let synced = synced.and_then(|()| self.pass(CrashPoint::Synced));
             if synced.is_ok() {
                 self.note(|notes, now| notes.last_persistence = Some(now));
             }
@@ -469,6 +484,8 @@ impl Shared {
 
     /// Rests for so long, unless the store is being closed: then it says no.
     pub(super) fn pause(&self, rest: Duration) -> bool {
+        // Where time stands still, nobody would ever have rested enough.
+        let rest = if self.clock.goes() { rest } else { Duration::ZERO };
         let desk = self.desk();
         let rested = self.resting.wait_timeout_while(desk, rest, |desk| !desk.stopping);
         !rested.expect("no step of the core panics").0.stopping
@@ -477,6 +494,7 @@ impl Shared {
     /// The keeper's life; each of the `chores` runs once per its interval.
     pub(crate) fn keep(&self, chores: &mut [Chore<'_>]) {
         let mut desk = self.desk();
+        desk.kept = true;
         while !desk.stopping {
             let now = self.clock.steady();
             if let Some(chore) = chores.iter_mut().find(|chore| chore.due <= now) {
@@ -504,7 +522,7 @@ impl Shared {
     }
 
     /// What the keeper would do now; false if nothing is due. For stores that have no keeper, so that time stands still in them.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "manager"))]
     pub(crate) fn tend(&self) -> bool {
         let mut desk = self.desk();
         match desk.duty(micros(self.clock.steady()), &self.options) {

@@ -9,9 +9,10 @@ use crate::env::Chance;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent, Outcome, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
-use crate::store::backup::{Backup, backup};
+use crate::store::backup::{Backup, backup_dir};
 use crate::store::commit::{Chore, Level, Shared};
 use crate::store::core::Salts;
+use crate::store::crash_point::CrashPoint;
 use crate::store::failure::of_env;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
@@ -21,7 +22,7 @@ use crate::store::runs::{Claimed, Settled};
 use crate::store::selection::Selection;
 #[cfg(feature = "manager")]
 use crate::store::statistics::Mishap;
-use crate::store::verify::{Verification, verify};
+use crate::store::verify::{Verification, verify_dir};
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
 ///
@@ -81,7 +82,7 @@ impl Store {
         Ok(Self::of(Arc::new(shared), recovery, Ids::new([0; 16]), None))
     }
 
-    fn start((shared, recovery): (Shared, Recovery)) -> Result<Self, Error> {
+    pub(super) fn start((shared, recovery): (Shared, Recovery)) -> Result<Self, Error> {
         let shared = Arc::new(shared);
         let ids = Ids::new(Chance::Machine.random().map_err(of_env)?);
         // From here on whatever fails closes the store, and with that ends the threads that were started.
@@ -89,7 +90,9 @@ impl Store {
         let keeper = Arc::clone(&shared);
         let seed = Chance::Machine.random().map_err(of_env)?;
         store.run("ledgerline-keeper", move || keeper.keep(&mut chores(&keeper, seed)))?;
-        store.run("ledgerline-preparer", move || shared.prepare())?;
+        if !shared.dir.is_in_memory() {
+            store.run("ledgerline-preparer", move || shared.prepare())?;
+        }
         Ok(store)
     }
 
@@ -119,7 +122,7 @@ impl Store {
         self.shared().desk().core.is_taking()
     }
 
-    /// The store's directory.
+    /// The store's directory; `(memory)` if it is in none.
     pub fn path(&self) -> &Path {
         self.shared().dir.path()
     }
@@ -162,6 +165,7 @@ impl Store {
                 Decision::Conflict { index } => self.resolve(&mut batch, index)?,
             }
         };
+        drop(self.shared().pass(CrashPoint::AppendStaged));
         if let Some(seq) = fates.iter().filter_map(Fate::seq).max() {
             self.shared().wait(seq, Level::Durable)?;
         }
@@ -246,6 +250,7 @@ impl Store {
         let claimed = self.shared().step(|core, now| core.claim(count, now))?;
         if let Some(last) = claimed.last() {
             self.shared().wait(last.token.started, Level::Written)?;
+            drop(self.shared().pass(CrashPoint::Started));
         }
         Ok(self.read_claims(claimed))
     }
@@ -279,6 +284,7 @@ impl Store {
     /// process start claimed it. Otherwise as [`Store::claim`].
     pub fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
         let waits = matches!(outcome, Outcome::Cancel(_));
+        drop(self.shared().pass(CrashPoint::Settling));
         let settled = self.shared().step(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now));
         let settled = self.settled(claim, settled)?;
         if waits { self.shared().wait(settled.seq, Level::Durable) } else { Ok(()) }
@@ -287,7 +293,10 @@ impl Store {
     /// Tells those who wait for work that a run has ended, also where its outcome is of no account any more.
     pub(super) fn settled(&self, claim: &Claim, settled: Result<Settled, Error>) -> Result<Settled, Error> {
         match &settled {
-            Ok(_) => self.shared().wake_workers(),
+            Ok(_) => {
+                drop(self.shared().pass(CrashPoint::SettleStaged));
+                self.shared().wake_workers();
+            }
             Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(claim),
             Err(_) => {}
         }
@@ -353,7 +362,7 @@ impl Store {
     /// # Errors
     /// As [`verify`](crate::verify()).
     pub fn verify(&self) -> Result<Verification, Error> {
-        verify(self.path())
+        verify_dir(&self.shared().dir)
     }
 
     /// Copies the store into `to`, which must not exist or be empty, while it is in use; everything that was acknowledged before is in
@@ -364,7 +373,7 @@ impl Store {
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<Backup, Error> {
         let last_seq = self.shared().desk().core.last_seq();
         self.shared().wait(last_seq, Level::Durable)?;
-        backup(self.path(), to, None)
+        backup_dir(&self.shared().dir, to.as_ref())
     }
 
     /// How the store is doing.
@@ -410,12 +419,12 @@ impl Store {
 }
 
 /// What the keeper starts from time to time.
-fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> [Chore<'_>; 2] {
+fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> Vec<Chore<'_>> {
     let (retention, scrub) = (shared.options.compaction_interval, shared.options.scrub_interval);
     // A process that is started again and again comes to every part of the log only if each begins at another.
     let first = Duration::from_secs(Salts::at(&seed, 0) % scrub.as_secs().max(1));
     let mut count = 0;
-    [
+    let mut chores = vec![
         Chore { due: retention, interval: retention, run: Box::new(|| beside(shared, "ledgerline-retention", retain)) },
         Chore {
             due: first,
@@ -426,7 +435,12 @@ fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> [Chore<'_>; 2] {
                 beside(shared, "ledgerline-scrub", move |shared| shared.scrub_paced(start));
             }),
         },
-    ]
+    ];
+    if shared.dir.is_in_memory() {
+        // There is no disk that could rot.
+        chores.truncate(1);
+    }
+    chores
 }
 
 /// Runs `work` on a thread of its own.

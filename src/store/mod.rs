@@ -8,6 +8,7 @@
 //!   │ selection, pass ── many events at once
 //! commit ── many callers, one disk
 //! preparer ── the next segment, before anybody needs it
+//! in_memory ── the same on a disk that ends with the process; crash_point ── where simulated processes die
 //! core ── the store as explicit steps, without clock, file or thread
 //! scrub ── reading the log in search of rot
 //! open, replay, ahead ── from a directory to a core, with a thread that verifies ahead of the one that applies
@@ -38,6 +39,11 @@ mod closing;
 mod commit;
 mod compaction;
 mod core;
+#[cfg_attr(
+    not(feature = "manager"),
+    expect(dead_code, unreachable_pub, reason = "only the kit for tests tells them to anybody")
+)]
+mod crash_point;
 #[cfg(test)]
 mod crashes;
 mod failure;
@@ -45,6 +51,9 @@ mod fold;
 mod following;
 mod handle;
 mod histogram;
+mod in_memory;
+#[cfg(feature = "manager")]
+mod machine;
 mod mending;
 mod notes;
 mod open;
@@ -53,6 +62,8 @@ mod options;
 mod oracle;
 mod parsed;
 mod pass;
+#[cfg(feature = "manager")]
+mod place;
 mod preparer;
 mod reader;
 mod reading;
@@ -80,8 +91,12 @@ mod waiting;
 pub use answers::{Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 pub use as_of::{AsOf, EventAsOf, ParsePointError, Point, as_of};
 pub use backup::{Backup, backup};
+#[cfg(feature = "manager")]
+pub use crash_point::CrashPoint;
 pub use handle::Store;
 pub use histogram::Latency;
+#[cfg(feature = "manager")]
+pub use machine::Unsynced;
 #[cfg(feature = "service")]
 pub(crate) use open::check_unlocked;
 pub use options::{StoreOptions, Unhandled};
@@ -93,7 +108,10 @@ pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;
+pub(crate) use machine::Machine;
 #[cfg(feature = "manager")]
 pub(crate) use pass::{Act, Pass};
+#[cfg(feature = "manager")]
+pub(crate) use place::{MemoryDisk, Place};
 #[cfg(feature = "manager")]
 pub(crate) use statistics::Mishap;

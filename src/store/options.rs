@@ -9,6 +9,8 @@ use crate::log::writer::Stage;
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub(crate) segment_bytes: u64,
+    /// Whether that was said.
+    segment_bytes_given: bool,
     pub(crate) max_retries: u32,
     pub(crate) retry_interval: Duration,
     pub(crate) max_event_age: Duration,
@@ -41,6 +43,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 64 * 1024 * 1024,
+            segment_bytes_given: false,
             max_retries: 3,
             retry_interval: Duration::from_mins(1),
             max_event_age: Duration::from_hours(24),
@@ -58,10 +61,11 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// Bytes of one segment file: 64 KiB to 1 GiB, 64 MiB by default. An event takes at most a quarter of it.
+    /// Bytes of one segment file: 64 KiB to 1 GiB, 64 MiB by default (8 MiB in memory). An event takes at most a quarter of it.
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;
+        self.segment_bytes_given = true;
         self
     }
 
@@ -139,6 +143,16 @@ impl StoreOptions {
     #[must_use]
     pub fn scrub_interval(mut self, interval: Duration) -> Self {
         self.scrub_interval = interval;
+        self
+    }
+
+    /// The same for a store in memory: memory is given back a segment at a time, and what is forgotten takes some until then. An event
+    /// of two mebibytes still fits.
+    pub(crate) fn for_memory(mut self) -> Self {
+        if !self.segment_bytes_given {
+            self.segment_bytes = 8 * 1024 * 1024;
+        }
+        self.compaction_interval = Duration::from_secs(5);
         self
     }
 

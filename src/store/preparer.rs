@@ -20,6 +20,7 @@ use crate::log::fill::{Failed, Step};
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::segment::{NotCreated, Segment};
 use crate::store::commit::{Desk, Shared, micros};
+use crate::store::crash_point::CrashPoint;
 use crate::store::failure::{of_env, of_log};
 
 /// How long to wait before a failed preparation is tried again.
@@ -175,7 +176,11 @@ impl Shared {
     fn create_segment<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, header: SegmentHeader) -> MutexGuard<'a, Desk> {
         desk.preparation.creating = true;
         drop(desk);
-        let created = Segment::create(&self.dir, header, self.options.segment_bytes);
+        let nothing = |error: crate::env::Error| NotCreated::Nothing(error.into());
+        let created = self.pass(CrashPoint::SegmentWanted).map_err(nothing);
+        let created = created.and_then(|()| Segment::create(&self.dir, header, self.options.segment_bytes));
+        let created =
+            created.and_then(|created| self.pass(CrashPoint::SegmentCreated).map(|()| created).map_err(nothing));
         if let Ok(segment) = &created {
             self.files.write().unwrap_or_else(PoisonError::into_inner).insert(segment.key(), Arc::clone(segment));
         }

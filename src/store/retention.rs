@@ -22,6 +22,7 @@ use crate::store::answers::CompactionReport;
 use crate::store::commit::{Level, Shared};
 use crate::store::compaction::Thrift;
 use crate::store::core::{Core, Refused, Urgency};
+use crate::store::crash_point::CrashPoint;
 use crate::store::failure::{of_env, of_log};
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
@@ -191,11 +192,13 @@ impl Shared {
     /// Replaces the manifest in the directory.
     pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
         self.desk().core.check_open()?;
+        self.pass(CrashPoint::CompactionCopied).map_err(of_env)?;
         manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
             // Which manifest is in force is unknown now, so nothing may be built on either (R2).
             self.poison(&error.to_string());
             of_env(error)
-        })
+        })?;
+        self.pass(CrashPoint::CompactionInForce).map_err(of_env)
     }
 
     /// Removes the files of segments that the manifest names no more.

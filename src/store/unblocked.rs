@@ -7,6 +7,7 @@ use crate::event::{NewEvent, Outcome};
 use crate::state::Handled;
 use crate::store::answers::{Claim, Receipt};
 use crate::store::commit::Level;
+use crate::store::crash_point::CrashPoint;
 use crate::store::handle::Store;
 use crate::store::reception::{Decision, Fate};
 
@@ -20,6 +21,7 @@ impl Store {
                 Decision::Conflict { index } => self.resolve(&mut batch, index)?,
             }
         };
+        drop(self.shared().pass(CrashPoint::AppendStaged));
         if let Some(seq) = fates.iter().filter_map(Fate::seq).max() {
             self.shared().reached(seq, Level::Durable).await?;
         }
@@ -32,12 +34,17 @@ impl Store {
         let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
         if let Some(last) = claimed.last() {
             self.shared().reached(last.token.started, Level::Written).await?;
+            drop(self.shared().pass(CrashPoint::Started));
+        } else if self.shared().dir.is_in_memory() {
+            // Whoever waits for quiet is not woken by a commit when there is none.
+            self.shared().wake_workers();
         }
         Ok(self.read_claims(claimed))
     }
 
     /// As [`Store::settle`], for callers that must not block: it never waits for the disk to sync.
     pub(crate) async fn settle_async(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+        drop(self.shared().pass(CrashPoint::Settling));
         let settled =
             self.shared().step_async(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now)).await;
         self.settled(claim, settled).map(drop)
@@ -51,6 +58,27 @@ impl Store {
     /// Resolves when an event may be claimed, or nothing will come any more.
     pub(crate) async fn work(&self) {
         self.shared().work().await;
+    }
+
+    /// Resolves when nothing may be claimed and nothing that was claimed is unsettled, or nothing will come any more.
+    pub(crate) async fn quiet(&self) {
+        self.shared().quiet().await;
+    }
+
+    /// Makes durable whatever was taken.
+    pub(crate) fn settle_down(&self) -> Result<(), Error> {
+        let last_seq = self.shared().desk().core.last_seq();
+        self.shared().wait(last_seq, Level::Durable)
+    }
+
+    /// Seq of the next record.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.shared().desk().core.next_seq()
+    }
+
+    /// See [`Shared::clock_moved`](crate::store::commit::Shared::clock_moved).
+    pub(crate) fn clock_moved(&self) {
+        self.shared().clock_moved();
     }
 
     /// How long it takes until the earliest wait is over, if anything waits for its time.

@@ -124,9 +124,13 @@ impl Problem {
 /// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::UnsupportedFormat`]: a newer version wrote it. [`ErrorKind::Io`]: it cannot
 /// be read. Damage is no error: [`Verification::damage`] lists it.
 pub fn verify(path: impl AsRef<Path>) -> Result<Verification, Error> {
-    let path = path.as_ref();
-    let dir = audit::enter(path)?;
-    let surveyed = Survey::of(&dir, false).map_err(of_log);
+    verify_dir(&audit::enter(path.as_ref())?)
+}
+
+/// As [`verify`], in a directory that is open.
+pub(super) fn verify_dir(dir: &Dir) -> Result<Verification, Error> {
+    let path = dir.path();
+    let surveyed = Survey::of(dir, false).map_err(of_log);
     let survey = match surveyed.and_then(|survey| match &survey.manifest {
         Some(_) => Ok(survey),
         None => Err(audit::no_manifest(path, &survey)),
@@ -134,14 +138,14 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification, Error> {
         Ok(survey) => survey,
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             let damage = vec![Problem::of_error(path, &error)];
-            return Ok(Verification { damage, cut: cut_tails(&dir)?, ..Verification::default() });
+            return Ok(Verification { damage, cut: cut_tails(dir)?, ..Verification::default() });
         }
         Err(error) => return Err(error),
     };
     let manifest = survey.manifest.clone().ok_or_else(|| audit::no_manifest(path, &survey))?;
-    let mut verification = Verification { cut: cut_tails(&dir)?, debris: survey.debris, ..Verification::default() };
+    let mut verification = Verification { cut: cut_tails(dir)?, debris: survey.debris, ..Verification::default() };
     let mut folds = Folds::new(&manifest);
-    read_all(&dir, &survey.files, &manifest, &mut folds, &mut verification)?;
+    read_all(dir, &survey.files, &manifest, &mut folds, &mut verification)?;
     folds.compare(path, &mut verification);
     folds.read_bodies(&survey.files, &mut verification)?;
     if folds.last_seq > 0 && !folds.ends_with_mark {
@@ -189,7 +193,7 @@ fn read_all(
 
 /// What was cut off torn tails. Nothing is said of what is in it: nobody was promised anything about it.
 fn cut_tails(dir: &Dir) -> Result<Vec<CutTail>, Error> {
-    let cut = match Dir::open(&dir.path().join(CUT_DIR)) {
+    let cut = match dir.open_dir(CUT_DIR) {
         Ok(cut) => cut,
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(of_env(error)),

@@ -20,9 +20,23 @@ pub(super) struct Bytes {
     unsynced: BTreeMap<u64, Vec<Content>>,
     /// What a failed sync lost and the cache still shows.
     ghosts: BTreeMap<u64, Content>,
+    /// Whether everything is durable at once: nobody asks what a loss of power leaves, and nothing is kept twice.
+    settled: bool,
 }
 
 impl Bytes {
+    /// A file that has no bytes; of a `settled` one everything is durable at once.
+    pub(super) fn new(settled: bool) -> Self {
+        Self { settled, ..Self::default() }
+    }
+
+    /// The memory that its sectors take.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        let unsynced: usize = self.unsynced.values().map(Vec::len).sum();
+        (self.durable.len() + self.ghosts.len() + unsynced) * size_of::<Sector>()
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.length
     }
@@ -70,6 +84,9 @@ impl Bytes {
     }
 
     fn put(&mut self, index: u64, content: Content) {
+        if self.settled {
+            return self.harden(index, content);
+        }
         self.ghosts.remove(&index);
         self.unsynced.entry(index).or_default().push(content);
     }
@@ -77,8 +94,7 @@ impl Bytes {
     /// Makes the file at least so long.
     pub(super) fn extend(&mut self, length: u64) {
         if length > self.length {
-            self.length = length;
-            self.lengths.push(length);
+            self.set_length(length);
         }
     }
 
@@ -92,8 +108,16 @@ impl Bytes {
             bytes[kept..].fill(0);
             self.put(index, content(&bytes));
         }
+        self.set_length(length);
+    }
+
+    fn set_length(&mut self, length: u64) {
         self.length = length;
-        self.lengths.push(length);
+        if self.settled {
+            self.durable_length = length;
+        } else {
+            self.lengths.push(length);
+        }
     }
 
     /// Sectors that hold anything past `length`, and how much of each lies before it.
@@ -191,7 +215,7 @@ impl Bytes {
         for index in indexes {
             if let Some(sector) = self.sector(index) {
                 tell(index);
-                tell(sector.hash);
+                tell(sector.hash());
             }
         }
     }

@@ -11,6 +11,9 @@ use super::handle::FolderHandle;
 use super::image::{Image, ROOT, span};
 use crate::env::Dir;
 
+/// What its root directory is called: no path of the system's.
+const IN_MEMORY: &str = "(memory)";
+
 /// A disk in memory. Clones are handles of the same one.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
@@ -24,6 +27,8 @@ pub(super) struct Machine {
     /// Who holds the lock of an inode.
     pub(super) locks: BTreeMap<u64, u64>,
     next_handle: u64,
+    /// How many handles of an inode are open.
+    open: BTreeMap<u64, usize>,
     faults: Vec<Fault>,
     counts: BTreeMap<Kind, u64>,
     capacity: Option<u64>,
@@ -31,6 +36,8 @@ pub(super) struct Machine {
     /// Calls that change something until the power fails; none: it does not.
     power: Option<u64>,
     dead: bool,
+    /// The place in the code at which the power fails, and how often it is passed before.
+    trap: Option<(&'static str, u64)>,
     film: Option<Film>,
 }
 
@@ -45,7 +52,12 @@ struct Film {
 impl Disk {
     /// An empty disk.
     pub(crate) fn new() -> Self {
-        Self::of(Image::new())
+        Self::of(Image::new(false))
+    }
+
+    /// An empty disk that nobody will ask what a loss of power leaves: everything is durable at once, and a sync costs next to nothing.
+    pub(crate) fn settled() -> Self {
+        Self::of(Image::new(true))
     }
 
     fn of(image: Image) -> Self {
@@ -53,12 +65,14 @@ impl Disk {
             image,
             locks: BTreeMap::new(),
             next_handle: 0,
+            open: BTreeMap::new(),
             faults: Vec::new(),
             counts: BTreeMap::new(),
             capacity: None,
             lies: false,
             power: None,
             dead: false,
+            trap: None,
             film: None,
         };
         Self { machine: Arc::new(Mutex::new(machine)) }
@@ -70,7 +84,7 @@ impl Disk {
 
     /// Its one directory, open.
     pub(crate) fn root(&self) -> Dir {
-        Dir::simulated(Path::new("/disk"), FolderHandle::new(self.clone(), ROOT))
+        Dir::simulated(Path::new(IN_MEMORY), FolderHandle::new(self.clone(), ROOT))
     }
 
     /// Another disk that stands where this one does now, what is not durable included. Nothing fails on it, and nobody holds a lock.
@@ -159,10 +173,35 @@ impl Disk {
         self.machine().image.used()
     }
 
+    /// The memory that its files take, named or not.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.machine().image.memory()
+    }
+
     /// The power fails at the call after so many that change something: that one may have done anything or nothing, and every later
     /// call fails, reads too.
     pub(crate) fn cut_power_after(&self, calls: u64) {
         self.machine().power = Some(calls);
+    }
+
+    /// The power fails where the code passes the place of this name, after it has done so `spared` times: nothing is under way then, and
+    /// every later call fails.
+    #[cfg(feature = "manager")]
+    pub(crate) fn cut_power_at(&self, place: &'static str, spared: u64) {
+        self.machine().trap = Some((place, spared));
+    }
+
+    /// The power fails now.
+    #[cfg(feature = "manager")]
+    pub(crate) fn cut_power(&self) {
+        self.machine().dead = true;
+    }
+
+    /// Whether the power has failed.
+    #[cfg(feature = "manager")]
+    pub(crate) fn is_without_power(&self) -> bool {
+        self.machine().dead
     }
 
     /// Of the bytes under this name a loss of power leaves the newest: nobody relies on them.
@@ -199,9 +238,38 @@ impl Machine {
         if self.dead { Err(error(rustix::io::Errno::IO)) } else { Ok(()) }
     }
 
-    pub(super) fn new_handle(&mut self) -> u64 {
+    /// Notes that a file is opened once more; returns what tells this handle apart.
+    pub(super) fn open(&mut self, inode: u64) -> u64 {
+        *self.open.entry(inode).or_default() += 1;
         self.next_handle += 1;
         self.next_handle
+    }
+
+    /// Notes that a handle is closed: bytes that nothing leads to any more take no memory.
+    pub(super) fn close(&mut self, folder: u64, inode: u64) {
+        let Some(count) = self.open.get_mut(&inode) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.open.remove(&inode);
+            self.image.let_go(folder, inode);
+        }
+    }
+
+    /// Forgets the bytes of files that nothing leads to.
+    pub(super) fn sweep(&mut self) {
+        let open = &self.open;
+        self.image.sweep(|inode| open.contains_key(&inode));
+    }
+
+    /// The code passes a place: an error where the power fails, or has failed.
+    pub(super) fn pass(&mut self, place: &'static str) -> io::Result<()> {
+        if let Some((trap, spared)) = &mut self.trap
+            && *trap == place
+        {
+            self.dead |= *spared == 0;
+            *spared = spared.saturating_sub(1);
+        }
+        self.check_power()
     }
 
     /// Takes a call that changes something: `change` does all of it, or as much as it is told.

@@ -98,6 +98,20 @@ impl Folder {
         names
     }
 
+    /// Whether `inode` has a name, or may have one after a loss of power.
+    pub(super) fn refers_to(&self, inode: u64) -> bool {
+        self.inodes().any(|named| named == inode)
+    }
+
+    /// Every inode that has a name, or may have one after a loss of power; some more than once.
+    pub(super) fn inodes(&self) -> impl Iterator<Item = u64> {
+        let pending = self.pending.iter().filter_map(|change| match change {
+            Change::Add { inode, .. } | Change::Rename { inode, .. } => Some(*inode),
+            Change::Remove { .. } => None,
+        });
+        self.names.values().chain(self.durable.values()).copied().chain(pending)
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.pending.is_empty()
     }

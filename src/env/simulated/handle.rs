@@ -4,7 +4,6 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::bytes::Bytes;
 use super::choices::Choices;
 use super::disk::{Disk, error};
 use super::fault::{Effect, Kind};
@@ -38,7 +37,8 @@ impl FolderHandle {
 
     pub(in crate::env) fn sync(&self) -> io::Result<()> {
         let inode = self.inode;
-        self.disk.machine().change(Kind::SyncDir, "", |image, effect| {
+        let mut machine = self.disk.machine();
+        machine.change(Kind::SyncDir, "", |image, effect| {
             match effect {
                 Effect::Nothing => {}
                 Effect::Loss(choices) => image.folder_mut(inode).fail_sync(&mut choices.clone()),
@@ -46,7 +46,13 @@ impl FolderHandle {
                 Effect::All => image.folder_mut(inode).sync(),
             }
             Ok(())
-        })
+        })?;
+        machine.sweep();
+        Ok(())
+    }
+
+    pub(in crate::env) fn pass(&self, place: &'static str) -> io::Result<()> {
+        self.disk.machine().pass(place)
     }
 
     pub(in crate::env) fn names(&self) -> io::Result<Vec<String>> {
@@ -75,15 +81,23 @@ impl FolderHandle {
             Some(_) if exclusive => return Err(error(Errno::EXIST)),
             Some(inode) => inode,
             None if create => machine.change(Kind::Create, name, |image, _| {
-                let inode = image.add(Node::File(Bytes::default()));
+                let inode = image.add_file();
                 image.folder_mut(folder).add(name, inode);
                 Ok(inode)
             })?,
             None => return Err(error(Errno::NOENT)),
         };
-        let id = machine.new_handle();
+        let id = machine.open(inode);
         drop(machine);
         Ok(FileHandle { disk, folder, inode, id, name: name.to_owned(), writable })
+    }
+
+    /// Opens the directory `name`, which must be there.
+    pub(in crate::env) fn open_dir(&self, name: &str) -> io::Result<Self> {
+        let machine = self.disk.machine();
+        machine.check_power()?;
+        let found = machine.image.folder(self.inode).get(name).filter(|inode| machine.image.is_folder(*inode));
+        found.map(|inode| Self::new(self.disk.clone(), inode)).ok_or_else(|| error(Errno::NOENT))
     }
 
     /// Opens the directory `name`, creating it if need be; says whether it did.
@@ -217,5 +231,6 @@ impl FileHandle {
 impl Drop for FileHandle {
     fn drop(&mut self) {
         self.unlock();
+        self.disk.machine().close(self.folder, self.inode);
     }
 }

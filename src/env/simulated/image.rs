@@ -1,6 +1,6 @@
 //! Everything that a disk holds, durable or not. Copies share what they have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher as _;
 use std::sync::Arc;
 
@@ -28,12 +28,46 @@ pub(super) struct Image {
     pub(super) indifferent: &'static str,
     /// Whether space cannot be reserved, so that files grow as they are written.
     pub(super) grows: bool,
+    /// Whether everything is durable at once.
+    settled: bool,
 }
 
 impl Image {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(settled: bool) -> Self {
         let root = Arc::new(Node::Folder(Folder::default()));
-        Self { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, indifferent: "", grows: false }
+        Self { nodes: BTreeMap::from([(ROOT, root)]), next: ROOT + 1, indifferent: "", grows: false, settled }
+    }
+
+    /// The memory that all files take.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        let memory = |node: &Arc<Node>| match &**node {
+            Node::File(bytes) => bytes.memory(),
+            Node::Folder(_) => 0,
+        };
+        self.nodes.values().map(memory).sum()
+    }
+
+    /// A file without bytes or a name.
+    pub(super) fn add_file(&mut self) -> u64 {
+        self.add(Node::File(Bytes::new(self.settled)))
+    }
+
+    /// Forgets the bytes of a file that nobody has open, unless a name leads to it or may do so again.
+    pub(super) fn let_go(&mut self, folder: u64, inode: u64) {
+        if !self.folder(folder).refers_to(inode) {
+            self.nodes.remove(&inode);
+        }
+    }
+
+    /// Forgets the bytes of all files that no name leads to, and none may lead to again, unless they are open.
+    pub(super) fn sweep(&mut self, is_open: impl Fn(u64) -> bool) {
+        let folders = self.nodes.values().filter_map(|node| match &**node {
+            Node::Folder(folder) => Some(folder),
+            Node::File(_) => None,
+        });
+        let named: BTreeSet<u64> = folders.flat_map(Folder::inodes).collect();
+        self.nodes.retain(|inode, node| matches!(**node, Node::Folder(_)) || named.contains(inode) || is_open(*inode));
     }
 
     pub(super) fn add(&mut self, node: Node) -> u64 {

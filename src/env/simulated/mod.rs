@@ -20,7 +20,17 @@
 //! anything, each with all that a process which died there would have left; [`Disk::crashes`] lists what a power cut makes of it.
 //! Nothing here is random: the same calls, faults and seeds give the same disks.
 //!
+//! A [`Disk::settled`] keeps none of that: its calls succeed, and everything is durable at once. It is what stores in memory stand on,
+//! and takes memory for what is written and not zero.
+//!
 //! Deliberately absent: times, owners, links, and everything else of which a store knows nothing.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what it indexes it has counted itself; it reads no foreign bytes"
+)]
+#![cfg_attr(not(test), expect(dead_code, reason = "faults, films and the like are for tests of this crate"))]
 
 mod bytes;
 mod choices;
@@ -33,7 +43,9 @@ mod sector;
 #[cfg(test)]
 mod table;
 
+#[cfg(any(test, feature = "manager"))]
 pub(crate) use choices::Choices;
 pub(crate) use disk::Disk;
+#[cfg(test)]
 pub(crate) use fault::{Effect, Fault, Kind};
 pub(in crate::env) use handle::{FileHandle, FolderHandle};

@@ -1,16 +1,26 @@
 //! A sector: what a disk writes whole, or, at worst, torn in the middle.
 
 use std::hash::Hasher as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of a sector.
 pub(super) const SECTOR_BYTES: usize = 512;
 
-/// The bytes of a sector that holds anything but zeros, with their hash, so that whole disks are compared cheaply.
+/// The bytes of a sector that holds anything but zeros, with their hash once somebody asks, so that whole disks are compared cheaply.
 #[derive(Debug)]
 pub(super) struct Sector {
     pub(super) bytes: [u8; SECTOR_BYTES],
-    pub(super) hash: u64,
+    hash: OnceLock<u64>,
+}
+
+impl Sector {
+    pub(super) fn hash(&self) -> u64 {
+        *self.hash.get_or_init(|| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            hasher.write(&self.bytes);
+            hasher.finish()
+        })
+    }
 }
 
 /// What stands in a sector; none: zeros.
@@ -21,9 +31,7 @@ pub(super) fn content(bytes: &[u8; SECTOR_BYTES]) -> Content {
     if *bytes == [0; SECTOR_BYTES] {
         return None;
     }
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write(bytes);
-    Some(Arc::new(Sector { bytes: *bytes, hash: hasher.finish() }))
+    Some(Arc::new(Sector { bytes: *bytes, hash: OnceLock::new() }))
 }
 
 /// The bytes of a sector.
