@@ -33,8 +33,9 @@ pub(super) struct Serve {
 }
 
 const SETTINGS: &str = "Flags win over the environment, the environment over the file, the file over the defaults. \
-    LINEAR_EVENT_PERSISTENCE_ENABLED may only be true; LINEAR_BATCH_PROCESSING_ENABLED=false claims events one by one, \
-    LINEAR_BACKGROUND_PROCESSING=false has them wait for `ledgerline process`.
+    LINEAR_EVENT_PERSISTENCE_ENABLED=false keeps events in memory: nothing survives the end of the process. \
+    LINEAR_BATCH_PROCESSING_ENABLED=false claims events one by one, LINEAR_BACKGROUND_PROCESSING=false has them wait for \
+    `ledgerline process`.
 Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT or SIGTERM, at once (exit 130) \
     if asked again a second later, or (exit 2) when stdout is closed.";
 

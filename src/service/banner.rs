@@ -33,7 +33,14 @@ impl fmt::Display for Banner<'_> {
         let version = env!("CARGO_PKG_VERSION");
         writeln!(f, "ledgerline {version} listens on {}", Sample::url(&self.address.to_string()))?;
         let data = printable(&self.config.data.display().to_string());
-        writeln!(f, "  data      {data} (store {}, start {})", self.store, self.epoch)?;
+        if self.config.in_memory {
+            writeln!(
+                f,
+                "  data      in memory: nothing survives the end of this process ({data} holds the control socket)"
+            )?;
+        } else {
+            writeln!(f, "  data      {data} (store {}, start {})", self.store, self.epoch)?;
+        }
         writeln!(f, "  recovery  {}", Recovered(self.recovery))?;
         for secret in self.secrets {
             writeln!(f, "  secret    {}", printable(&secret.source().to_string()))?;

@@ -10,6 +10,8 @@ use crate::store::StoreOptions;
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(super) data: PathBuf,
+    /// Whether events end with the process; then the directory has the lock, the socket and the generated secret in it, and no store.
+    pub(super) in_memory: bool,
     pub(super) listen: String,
     pub(super) secret: SecretFrom,
     pub(super) log: String,

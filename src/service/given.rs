@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::config::Config;
 use super::config_file::ConfigFile;
 use super::setting::Setting;
-use super::settings::{self, Switch};
+use super::settings;
 use super::values::Values;
 use crate::error::Error;
 use crate::store::StoreOptions;
@@ -69,19 +69,24 @@ impl Given {
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] names the flag, variable or key whose value does not fit, or the key that is unknown.
     pub fn resolve(self) -> Result<Config, Error> {
-        self.is_on(&settings::PERSISTENCE)?;
         let (batches, background) = (self.is_on(&settings::BATCHES)?, self.is_on(&settings::BACKGROUND)?);
         let path = self.file.clone().or_else(|| self.environment.get(settings::CONFIG_VARIABLE).map(PathBuf::from));
         let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
         let values = Values { given: &self, file };
         let count = |setting| values.whole(setting);
+        let in_memory = !self.is_on(&settings::PERSISTENCE)?;
+        let segment_bytes = count(&settings::SEGMENT_BYTES)?;
+        let store = StoreOptions::default();
+        // The store's own default depends on where it is kept.
+        let is_default = values.is_default(&settings::SEGMENT_BYTES);
+        let store = if is_default { store } else { store.segment_bytes(segment_bytes) };
         Ok(Config {
             data: values.data()?,
+            in_memory,
             listen: values.listen()?,
             secret: values.secret()?,
             log: values.text(&settings::LOG)?,
-            store: StoreOptions::default()
-                .segment_bytes(count(&settings::SEGMENT_BYTES)?)
+            store: store
                 .max_retries(bounded(count(&settings::MAX_RETRIES)?))
                 .retry_interval(values.time(&settings::RETRY_INTERVAL)?)
                 .max_event_age(values.time(&settings::MAX_AGE)?)
@@ -104,16 +109,12 @@ impl Given {
     }
 
     /// Whether a part is on, as it is unless the environment says otherwise.
-    fn is_on(&self, switch: &Switch) -> Result<bool, Error> {
+    fn is_on(&self, switch: &settings::Switch) -> Result<bool, Error> {
         let Some(value) = self.environment.get(switch.name) else { return Ok(true) };
-        let (name, shown) = (switch.name, value.display());
-        match (value.to_str().map(str::to_ascii_lowercase).as_deref(), switch.missing) {
-            (Some("true" | "1" | "yes" | "on"), _) => Ok(true),
-            (Some("false" | "0" | "no" | "off"), None) => Ok(false),
-            (Some("false" | "0" | "no" | "off"), Some(missing)) => Err(Error::invalid(format!(
-                "{name} is {shown}, but {missing} is not built yet: set it to true, or unset it"
-            ))),
-            _ => Err(Error::invalid(format!("{name} is {shown}; it must be true or false"))),
+        match value.to_str().map(str::to_ascii_lowercase).as_deref() {
+            Some("true" | "1" | "yes" | "on") => Ok(true),
+            Some("false" | "0" | "no" | "off") => Ok(false),
+            _ => Err(Error::invalid(format!("{} is {}; it must be true or false", switch.name, value.display()))),
         }
     }
 
@@ -193,6 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn without_persistence_events_are_in_memory_in_segments_as_long_as_was_said() {
+        for (value, in_memory) in [("False", true), ("0", true), ("true", false)] {
+            let config = environment(&[("LINEAR_EVENT_PERSISTENCE_ENABLED", value)]).resolve().unwrap();
+            assert_eq!(config.in_memory, in_memory, "{value}");
+            assert_eq!((config.store.segment_bytes, config.store.for_memory().segment_bytes), (64 << 20, 8 << 20));
+        }
+        let off = [("LINEAR_EVENT_PERSISTENCE_ENABLED", "off"), ("LEDGERLINE_SEGMENT_BYTES", "67108864")];
+        assert_eq!(environment(&off).resolve().unwrap().store.for_memory().segment_bytes, 64 << 20);
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_by_the_name_it_came_under() {
         for (given, says) in [
             (
@@ -210,8 +222,8 @@ mod tests {
             ),
             (environment(&[("LINEAR_EVENT_RETRY_INTERVAL", "NaN")]), "LINEAR_EVENT_RETRY_INTERVAL is \"NaN\""),
             (
-                environment(&[("LINEAR_EVENT_PERSISTENCE_ENABLED", "False")]),
-                "LINEAR_EVENT_PERSISTENCE_ENABLED is False, but",
+                environment(&[("LINEAR_EVENT_PERSISTENCE_ENABLED", "never")]),
+                "LINEAR_EVENT_PERSISTENCE_ENABLED is never; it must be true or false",
             ),
             (
                 environment(&[("LINEAR_BATCH_PROCESSING_ENABLED", "")]),

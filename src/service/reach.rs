@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use super::config::Config;
 use super::control::Client;
 use super::operations::{Access, Operation, Operations};
+use super::settings;
 use crate::error::{Error, ErrorKind};
 use crate::store::Store;
 
@@ -47,6 +48,12 @@ pub fn perform(
 }
 
 fn open(config: &Config, access: Access) -> Result<Store, Error> {
+    if config.in_memory && access != Access::Read {
+        let switch = settings::PERSISTENCE.name;
+        let message =
+            format!("no service runs, and {switch} is false, so nothing could be kept: start one, or unset it");
+        return Err(Error::new(ErrorKind::NotAllowed, message));
+    }
     let opened = match access {
         Access::Read => Store::open_read_only(config.data()),
         Access::Write => Store::open_existing(config.data(), config.store.clone()),

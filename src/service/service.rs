@@ -17,11 +17,12 @@ use super::printer::Printer;
 use super::receiver::{self, Receiver};
 use super::secret::SigningSecret;
 use super::server::{self, Limits};
-use crate::env::{Clock, Dir};
+use super::settings;
+use crate::env::{Clock, Dir, File};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::manager::EventManager;
-use crate::store::{Store, check_unlocked};
+use crate::store::{Store, check_unlocked, lock_without_store};
 
 /// A service that has recovered its store and is about to take deliveries.
 pub struct Service {
@@ -33,6 +34,8 @@ pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     socket: Socket,
+    /// The directory's lock, where no store in it has taken it.
+    lock: Option<File>,
 }
 
 /// Why a service ended.
@@ -57,9 +60,16 @@ impl Service {
         let configured = SigningSecret::configured(&config)?;
         // Before workers run: a start that fails processes nothing.
         let bound = bind(&config).await?;
+        let lock = if config.in_memory { Some(lock_without_store(&config.data)?) } else { None };
+        if config.in_memory {
+            let switch = settings::PERSISTENCE.name;
+            tracing::warn!(
+                "{switch} is false: events are in memory only, and nothing survives the end of this process"
+            );
+        }
         let printer = Printer::new(output, config.handler_timeout);
         let manager = manager(&config, &printer).await?;
-        match Self::assemble(config, configured, printer, manager.clone(), bound) {
+        match Self::assemble(config, configured, printer, manager.clone(), bound, lock) {
             Ok(service) => Ok(service),
             Err(error) => {
                 if let Err(also) = manager.shutdown().await {
@@ -76,8 +86,9 @@ impl Service {
         printer: Arc<Printer>,
         manager: EventManager,
         (listener, address): (TcpListener, SocketAddr),
+        lock: Option<File>,
     ) -> Result<Self, Error> {
-        // The manager holds the directory's lock from here on, so the secret and the socket are ours to make.
+        // The manager or the service holds the directory's lock from here on, so the secret and the socket are ours to make.
         let secrets = if configured.is_empty() {
             let dir = Dir::open(&config.data).map_err(refused)?;
             vec![SigningSecret::generated(&dir)?]
@@ -86,7 +97,7 @@ impl Service {
         };
         let socket = Socket::bind(&config.data)?;
         let store = manager.store();
-        Ok(Self { config, manager, store, printer, secrets, listener, address, socket })
+        Ok(Self { config, manager, store, printer, secrets, listener, address, socket, lock })
     }
 
     /// Where the receiver listens.
@@ -144,6 +155,7 @@ impl Service {
         };
         let (ended, (), ()) = tokio::join!(ended, received, controlled);
         self.manager.shutdown().await?;
+        drop(self.lock);
         Ok(ended)
     }
 }
@@ -166,7 +178,9 @@ async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
 
 async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager, Error> {
     let printer = Arc::clone(printer);
-    EventManager::builder(&config.data)
+    let builder = EventManager::builder(&config.data);
+    let builder = if config.in_memory { builder.in_memory() } else { builder };
+    builder
         .store_options(config.store.clone())
         .queue_size(config.queue_size)
         .batch_size(config.batch_size)
@@ -178,4 +192,60 @@ async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager
         .on("*", move |event: Event| Arc::clone(&printer).print(event))
         .start()
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::reach::perform;
+    use crate::service::{Given, Operation, Setting};
+
+    /// A service that keeps its events in memory, or not.
+    fn config(directory: &std::path::Path, in_memory: bool) -> Config {
+        let listen = Setting::all().iter().find(|setting| setting.flag() == "listen").unwrap();
+        let switch = [(settings::PERSISTENCE.name.into(), (!in_memory).to_string().into())];
+        Given::new().environment(switch).data(directory).flag(listen, "127.0.0.1:0").resolve().unwrap()
+    }
+
+    async fn start(directory: &std::path::Path, in_memory: bool) -> Result<Service, Error> {
+        Service::start(config(directory, in_memory), Box::new(std::io::sink())).await
+    }
+
+    fn names(directory: &std::path::Path) -> Vec<String> {
+        Dir::open(directory).unwrap().names().unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_persistence_nothing_but_lock_socket_and_secret_is_in_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let service = start(directory.path(), true).await.unwrap();
+        assert!(service.banner("ledgerline").contains("in memory: nothing survives"));
+        let manager = service.manager.clone();
+        let id = manager.emit("T", 1).await.unwrap();
+        assert!(manager.get(&id).await.unwrap().is_some());
+        assert_eq!(names(directory.path()), ["LOCK", "control.sock", "secret"]);
+        for in_memory in [true, false] {
+            let error = start(directory.path(), in_memory).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        }
+        service.run(std::future::ready(())).await.unwrap();
+        assert_eq!(names(directory.path()), ["LOCK", "secret"]);
+        assert_eq!(manager.emit("T", 1).await.unwrap_err().kind(), ErrorKind::Closed);
+
+        let refused = perform(&config(directory.path(), true), &Operation::ReplayFailed {}, &mut |_| {
+            std::ops::ControlFlow::Continue(())
+        });
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotAllowed);
+        assert!(error.to_string().contains("LINEAR_EVENT_PERSISTENCE_ENABLED is false"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_store_in_the_directory_is_not_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        start(directory.path(), false).await.unwrap().run(std::future::ready(())).await.unwrap();
+        let error = start(directory.path(), true).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::NotAllowed);
+        assert!(error.to_string().contains("a store is in the directory"), "{error}");
+    }
 }

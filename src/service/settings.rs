@@ -14,18 +14,16 @@ use super::setting::{Kind, Meaning, Setting, Unit, Variable};
 #[derive(Debug)]
 pub(super) struct Switch {
     pub(super) name: &'static str,
-    /// What cannot be had, if it cannot be switched off.
-    pub(super) missing: Option<&'static str>,
 }
 
-pub(super) const PERSISTENCE: Switch =
-    Switch { name: "LINEAR_EVENT_PERSISTENCE_ENABLED", missing: Some("running without keeping events on disk") };
+/// Off: events are kept in memory, and do not outlive the process.
+pub(super) const PERSISTENCE: Switch = Switch { name: "LINEAR_EVENT_PERSISTENCE_ENABLED" };
 
 /// Off: events are claimed one by one.
-pub(super) const BATCHES: Switch = Switch { name: "LINEAR_BATCH_PROCESSING_ENABLED", missing: None };
+pub(super) const BATCHES: Switch = Switch { name: "LINEAR_BATCH_PROCESSING_ENABLED" };
 
 /// Off: events wait for `ledgerline process`.
-pub(super) const BACKGROUND: Switch = Switch { name: "LINEAR_BACKGROUND_PROCESSING", missing: None };
+pub(super) const BACKGROUND: Switch = Switch { name: "LINEAR_BACKGROUND_PROCESSING" };
 
 pub(super) const SWITCHES: [Switch; 3] = [PERSISTENCE, BATCHES, BACKGROUND];
 

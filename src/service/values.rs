@@ -14,6 +14,9 @@ use super::settings;
 use crate::env::Dir;
 use crate::error::Error;
 
+/// What the place is called that a default comes from.
+const DEFAULT: &str = "the default";
+
 /// One setting's values, and what to call the place they came from.
 struct Chosen {
     values: Vec<OsString>,
@@ -57,7 +60,12 @@ impl Values<'_> {
             return Chosen { values: values.iter().map(OsString::from).collect(), from, meaning: Meaning::Same };
         }
         let values = if setting.default.is_empty() { Vec::new() } else { vec![setting.default.into()] };
-        Chosen { values, from: "the default".to_owned(), meaning: Meaning::Same }
+        Chosen { values, from: DEFAULT.to_owned(), meaning: Meaning::Same }
+    }
+
+    /// Whether nobody has said anything about it.
+    pub(super) fn is_default(&self, setting: &Setting) -> bool {
+        self.choose(setting).from == DEFAULT
     }
 
     pub(super) fn text(&self, setting: &Setting) -> Result<String, Error> {

@@ -100,7 +100,9 @@ mod tests {
             if claims.is_empty() {
                 return;
             }
-            claims.iter().for_each(|claim| store.settle(claim, Outcome::Done).unwrap());
+            for claim in &claims {
+                store.settle(claim, Outcome::Done).unwrap();
+            }
         }
     }
 

@@ -148,6 +148,18 @@ pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Takes the lock of a directory in which no store is to be opened, for as long as the file is open: it is created if it is not there.
+/// One that holds a store is refused, because that store would be passed over in silence.
+#[cfg(feature = "service")]
+pub(crate) fn lock_without_store(path: &Path) -> Result<File, Error> {
+    let dir = enter(path, Creation::Allowed)?;
+    if holds_files_of_a_store(&dir)? {
+        let text = "a store is in the directory, and would be passed over: name another directory, or move it away";
+        return Err(Error::new(ErrorKind::NotAllowed, text).at_path(path));
+    }
+    lock(&dir, &Chance::Machine)
+}
+
 /// Whether there is anything to open: if not, not even a lock is left behind.
 fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
     let names = dir.names().map_err(of_env)?;

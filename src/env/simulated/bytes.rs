@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::choices::Choices;
+use super::plain::Plain;
 use super::sector::{Content, SECTOR_BYTES, Sector, bytes_of, content, torn};
 
 const SECTOR: u64 = SECTOR_BYTES as u64;
@@ -20,25 +21,28 @@ pub(super) struct Bytes {
     unsynced: BTreeMap<u64, Vec<Content>>,
     /// What a failed sync lost and the cache still shows.
     ghosts: BTreeMap<u64, Content>,
-    /// Whether everything is durable at once: nobody asks what a loss of power leaves, and nothing is kept twice.
-    settled: bool,
+    /// Holds all of it where everything is durable at once: nobody asks what a loss of power leaves, and nothing is kept twice.
+    plain: Option<Plain>,
 }
 
 impl Bytes {
     /// A file that has no bytes; of a `settled` one everything is durable at once.
     pub(super) fn new(settled: bool) -> Self {
-        Self { settled, ..Self::default() }
+        Self { plain: settled.then(Plain::default), ..Self::default() }
     }
 
     /// The memory that its sectors take.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
+        if let Some(plain) = &self.plain {
+            return plain.memory();
+        }
         let unsynced: usize = self.unsynced.values().map(Vec::len).sum();
         (self.durable.len() + self.ghosts.len() + unsynced) * size_of::<Sector>()
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.length
+        self.plain.as_ref().map_or(self.length, Plain::len)
     }
 
     fn sector(&self, index: u64) -> Option<&Arc<Sector>> {
@@ -51,6 +55,9 @@ impl Bytes {
 
     /// Reads what the cache shows from `offset` on; returns how many bytes there were.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
+        if let Some(plain) = &self.plain {
+            return plain.read(buffer, offset);
+        }
         let left = self.length.saturating_sub(offset);
         let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut done = 0;
@@ -68,6 +75,9 @@ impl Bytes {
 
     /// Writes to the cache. What changes nothing is no version.
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
+        if let Some(plain) = &mut self.plain {
+            return plain.write(bytes, offset);
+        }
         let mut done = 0;
         while done < bytes.len() {
             let (index, skip) = place(offset + done as u64);
@@ -84,22 +94,25 @@ impl Bytes {
     }
 
     fn put(&mut self, index: u64, content: Content) {
-        if self.settled {
-            return self.harden(index, content);
-        }
         self.ghosts.remove(&index);
         self.unsynced.entry(index).or_default().push(content);
     }
 
     /// Makes the file at least so long.
     pub(super) fn extend(&mut self, length: u64) {
-        if length > self.length {
-            self.set_length(length);
+        if let Some(plain) = &mut self.plain {
+            plain.extend(length);
+        } else if length > self.length {
+            self.length = length;
+            self.lengths.push(length);
         }
     }
 
     /// Makes the file just so long; what it loses reads as zeros if it grows again.
     pub(super) fn truncate(&mut self, length: u64) {
+        if let Some(plain) = &mut self.plain {
+            return plain.truncate(length);
+        }
         if length >= self.length {
             return self.extend(length);
         }
@@ -108,16 +121,8 @@ impl Bytes {
             bytes[kept..].fill(0);
             self.put(index, content(&bytes));
         }
-        self.set_length(length);
-    }
-
-    fn set_length(&mut self, length: u64) {
         self.length = length;
-        if self.settled {
-            self.durable_length = length;
-        } else {
-            self.lengths.push(length);
-        }
+        self.lengths.push(length);
     }
 
     /// Sectors that hold anything past `length`, and how much of each lies before it.

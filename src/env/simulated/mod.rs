@@ -39,6 +39,7 @@ mod fault;
 mod folder;
 mod handle;
 mod image;
+mod plain;
 mod sector;
 #[cfg(test)]
 mod table;
