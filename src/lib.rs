@@ -55,7 +55,10 @@ pub use event::{
 #[cfg(feature = "manager")]
 pub use manager::{EventManager, EventManagerBuilder, Health, SubscribeFrom, Subscription};
 #[cfg(feature = "manager")]
-pub use processor::{Context, Handler, IntoOutcome, Processed};
+pub use processor::{
+    AnyHandler, BatchHandler, BatchOptions, BlockingHandler, Context, Handler, HandlerService, IntoOutcome,
+    IntoOutcomes, Processed, RetryPolicy, Run, TypeOptions, TypedHandler,
+};
 #[cfg(feature = "manager")]
 pub use queue::Emit;
 pub use store::audit;

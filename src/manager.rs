@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent, Status};
-use crate::processor::{AnyHandler, Handler, Handlers, Options, Workers, any};
+use crate::processor::{AnyHandler, Given, Handler, Handlers, Layers, Options, Workers};
 use crate::queue::{Emit, Intake, Queue};
 use crate::store::{
     CompactionReport, Filter, HistoryEntry, MemoryDisk, Place, Receipt, Recovery, Replay, Stats, Store, StoreOptions,
@@ -27,6 +27,8 @@ use crate::store::{
 };
 
 pub use subscription::{SubscribeFrom, Subscription};
+
+mod handlers;
 
 /// So many events may wait for each one of a batch.
 const BATCHES_PENDING_MAX: u64 = 10;
@@ -75,7 +77,8 @@ pub struct EventManagerBuilder {
     store: StoreOptions,
     queue_size: usize,
     options: Options,
-    handlers: Vec<(String, AnyHandler)>,
+    handlers: Vec<Given>,
+    layers: Layers,
 }
 
 impl EventManagerBuilder {
@@ -179,9 +182,11 @@ impl EventManagerBuilder {
 
     /// Runs events of `event_type` with `handler`; `"*"` stands for every type that has no handler of its own. Events of types
     /// without any handler are kept and held until one is there, unless [`EventManagerBuilder::unhandled`] says otherwise.
-    pub fn on<Args>(mut self, event_type: impl Into<String>, handler: impl Handler<Args>) -> Self {
-        self.handlers.push((event_type.into(), any(handler)));
-        self
+    ///
+    /// A type may have up to 64 handlers: see [`EventManagerBuilder::on_named`]. This one is named after its type and its number among
+    /// those of the type (`Issue#1`).
+    pub fn on<Args>(self, event_type: impl Into<String>, handler: impl Handler<Args>) -> Self {
+        self.with_handler(None, event_type.into(), AnyHandler::new(handler))
     }
 
     /// Opens the store, creating it if there is none, and starts the workers on the present tokio runtime.
@@ -189,14 +194,14 @@ impl EventManagerBuilder {
     /// Once this returns, events that were kept before run, and those that were being processed when the last process died run again.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] names a value out of bounds, or a type that was given two handlers; nothing was created then.
+    /// [`ErrorKind::InvalidInput`] names a value out of bounds, or a handler's name that is taken; nothing was created then.
     /// Else those of [`Store::open`]: [`ErrorKind::Locked`] names the process that has it open, [`ErrorKind::Corrupt`] the place.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<EventManager, Error> {
         self.validate()?;
-        let handlers = Handlers::new(self.handlers)?;
+        let handlers = Handlers::new(self.handlers, self.layers, self.options.clone())?;
         open(self.place, self.store, self.queue_size, self.options, Some(handlers)).await
     }
 
@@ -206,7 +211,7 @@ impl EventManagerBuilder {
     /// As [`EventManagerBuilder::start`]; also [`ErrorKind::InvalidInput`] if handlers were given, which nothing would run.
     pub async fn open(self) -> Result<EventManager, Error> {
         self.validate()?;
-        if let Some((event_type, _)) = self.handlers.first() {
+        if let Some(Given { event_type, .. }) = self.handlers.first() {
             return Err(Error::invalid(format!(
                 "open() runs nothing, but {event_type:?} was given a handler: use start()"
             )));
@@ -230,21 +235,22 @@ async fn open(
 ) -> Result<EventManager, Error> {
     let store = blocking(move || place.open(store)).await?;
     let queue = Queue::embedded(store.clone());
-    let intake = Intake::new(queue.clone(), queue_size);
-    let workers = handlers.map(|handlers| Workers::start(queue, handlers, options.clone()));
+    let per_type = options.per_type.clone();
+    let intake = Intake::new(queue.clone(), queue_size, Arc::new(move |event_type| per_type.max_retries(event_type)));
+    let workers = handlers.map(|handlers| Workers::start(queue, handlers));
     Ok(EventManager { inner: Arc::new(Inner { store, intake, options, workers }) })
 }
 
 impl fmt::Debug for EventManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let types: Vec<_> = self.handlers.iter().map(|(event_type, _)| event_type).collect();
+        let types: Vec<_> = self.handlers.iter().map(|given| &given.event_type).collect();
         f.debug_struct("EventManagerBuilder")
             .field("path", &self.place.path())
             .field("store", &self.store)
             .field("queue_size", &self.queue_size)
             .field("options", &self.options)
             .field("handlers", &types)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -262,6 +268,7 @@ impl EventManager {
             queue_size: 1_000,
             options: Options::default(),
             handlers: Vec::new(),
+            layers: Layers::default(),
         }
     }
 
@@ -289,18 +296,15 @@ impl EventManager {
     }
 
     /// Runs events of `event_type` with `handler` from now on, and those that were held for want of one. See
-    /// [`EventManagerBuilder::on`].
+    /// [`EventManagerBuilder::on`]; [`AnyHandler`] makes a handler of any kind.
     ///
     /// A handler that holds a clone of this manager keeps it alive until [`EventManager::shutdown`].
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the type has a handler, or is empty or longer than 128 bytes; [`ErrorKind::NotAllowed`] if the
-    /// manager was opened without workers; [`ErrorKind::Closed`] after a shutdown.
+    /// [`ErrorKind::InvalidInput`] if the type has 64 handlers, or is empty or longer than 128 bytes, or an option of the handler is out
+    /// of bounds; [`ErrorKind::NotAllowed`] if the manager was opened without workers; [`ErrorKind::Closed`] after a shutdown.
     pub fn register<Args>(&self, event_type: impl Into<String>, handler: impl Handler<Args>) -> Result<(), Error> {
-        match &self.inner.workers {
-            Some(workers) => workers.register(event_type.into(), any(handler)),
-            None => Err(Error::new(ErrorKind::NotAllowed, "this manager was opened without workers: use start()")),
-        }
+        self.add_handler(Given { name: None, event_type: event_type.into(), handler: AnyHandler::new(handler) })
     }
 
     /// The event of this id as it stands, or `None` if there is none (any more).

@@ -300,9 +300,10 @@ async fn an_event_without_a_handler_is_held_until_one_is_registered() {
     let (handler, mut told) = teller();
     manager.register("Issue", handler).unwrap();
     assert_eq!(within(told.recv()).await.unwrap(), id);
-    let error = manager.register("Issue", |_: Event| async {}).unwrap_err();
+    manager.register_named("notify", "Issue", |_: Event| async {}).unwrap();
+    let error = manager.register_named("notify", "Issue", |_: Event| async {}).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("\"Issue\""), "{error}");
+    assert!(error.to_string().contains("\"Issue\" has a handler named \"notify\""), "{error}");
     manager.shutdown().await.unwrap();
     let error = manager.register("Comment", |_: Event| async {}).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
@@ -517,7 +518,8 @@ async fn values_out_of_bounds_are_refused_by_name_before_anything_is_created() {
         (good().max_event_age(Duration::ZERO), "max_event_age is 0ns"),
         (good().queue_size(0), "queue_size is 0"),
         (good().store_options(StoreOptions::default().segment_bytes(1)), "segment_bytes is 1"),
-        (good().on("Issue", handler).on("Issue", handler), "\"Issue\" has a handler already"),
+        (good().on_named("a", "Issue", handler).on_named("a", "Issue", handler), "\"Issue\" has a handler named \"a\""),
+        (good().on_named("", "Issue", handler), "the name of a handler of type \"Issue\" has 0 bytes"),
         (good().on("", handler), "is empty"),
     ] {
         let error = builder.start().await.unwrap_err();

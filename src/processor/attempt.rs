@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::event::Outcome;
@@ -14,7 +13,7 @@ use crate::queue::{Claim, Mishap};
 pub(super) struct Attempt {
     pub(super) claim: Claim,
     pub(super) context: Context,
-    pub(super) task: AbortHandle,
+    pub(super) timeout: Duration,
     pub(super) standing: Standing,
     /// When something happens to it next; its key among the timers.
     pub(super) timer: Option<(Instant, u64)>,
@@ -39,7 +38,7 @@ pub(super) enum Standing {
     Running,
     /// Its time is over: it has failed, and was told to end.
     Overdue,
-    /// It did not end when told: its task was aborted and it has no slot, but its event is not settled while the task lives.
+    /// It did not end when told: it was aborted and has no slot, but its event is not settled while anything of it goes on.
     Stuck,
     /// The manager shuts down, and it was told to end.
     Leaving,
@@ -52,7 +51,7 @@ pub(super) enum Ending {
     Returned(Outcome),
     /// The handler panicked, and said this.
     Panicked(String),
-    /// The task was aborted, or is given up while it runs.
+    /// It was aborted, or is given up while it runs.
     Aborted,
 }
 

@@ -9,9 +9,11 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::event::Outcome;
+use crate::processor::Context;
 use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
+use crate::processor::ledger::Ledger;
 use crate::processor::outcome::panic_text;
-use crate::processor::{AnyHandler, Context};
+use crate::processor::team::{self, Team};
 use crate::queue::{Claim, Mishap};
 
 /// A run that is over, and what becomes of its event.
@@ -20,52 +22,58 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     /// What statistics tell beside the outcome.
     pub(super) mishap: Option<Mishap>,
+    /// How long it waits if it is to be retried; none: it is not decided, or for the engine to say.
+    pub(super) delay: Option<Duration>,
+}
+
+impl Ended {
+    pub(super) fn new(claim: Claim, outcome: Outcome) -> Self {
+        Self { claim, outcome, mishap: None, delay: None }
+    }
 }
 
 /// The runs whose tasks have not ended.
 pub(super) struct Attempts {
-    tasks: JoinSet<Outcome>,
+    tasks: JoinSet<Ending>,
     by_task: HashMap<Id, Attempt>,
     /// When something happens to a run: the end of its time, then the end of its grace. The number tells equal times apart.
     timers: BTreeMap<(Instant, u64), Id>,
     timers_set: u64,
     stuck: usize,
-    timeout: Duration,
     grace: Duration,
     origin: Arc<str>,
+    ledger: Ledger,
 }
 
 impl Attempts {
-    /// None yet. Each may take `timeout`, and `grace` more to end once it was told; `origin` names the store.
-    pub(super) fn new(timeout: Duration, grace: Duration, origin: Arc<str>) -> Self {
+    /// None yet. Each may take `grace` to end once it was told; `origin` names the store.
+    pub(super) fn new(grace: Duration, origin: Arc<str>) -> Self {
         Self {
             tasks: JoinSet::new(),
             by_task: HashMap::new(),
             timers: BTreeMap::new(),
             timers_set: 0,
             stuck: 0,
-            timeout,
             grace,
             origin,
+            ledger: Ledger::default(),
         }
     }
 
-    /// Begins a run, `now`.
-    pub(super) fn begin(&mut self, claim: Claim, handler: AnyHandler, now: Instant) {
-        let event = claim.event().clone();
-        let context = Context::new(&claim, &self.origin, now, self.timeout);
+    /// Begins a run, `now`, that may take `timeout`.
+    pub(super) fn begin(&mut self, claim: Claim, team: Team, timeout: Duration, now: Instant) {
+        let event = claim.event();
+        let context = Context::new(&claim, &self.origin, now, timeout);
         let span = tracing::info_span!(
             "run",
             event_id = event.id(),
             event_type = event.event_type(),
             attempt = claim.attempt()
         );
-        let told = context.clone();
-        // The handler is called within its task, so that a panic before its first await is its own too.
-        let task = self.tasks.spawn(async move { handler(event, told).await }.instrument(span));
-        let id = task.id();
-        let timer = self.set_timer(now + self.timeout, id);
-        self.by_task.insert(id, Attempt { claim, context, task, standing: Standing::Running, timer: Some(timer) });
+        let running = team::run(team, claim.clone(), context.clone(), self.ledger.clone());
+        let id = self.tasks.spawn(to_its_end(running, context.clone()).instrument(span)).id();
+        let timer = self.set_timer(now + timeout, id);
+        self.by_task.insert(id, Attempt { claim, context, timeout, standing: Standing::Running, timer: Some(timer) });
     }
 
     /// The next run that ends; never resolves while there is none. May be dropped at any time.
@@ -88,9 +96,9 @@ impl Attempts {
         }
     }
 
-    fn close(&mut self, joined: Result<(Id, Outcome), JoinError>) -> Option<Ended> {
+    fn close(&mut self, joined: Result<(Id, Ending), JoinError>) -> Option<Ended> {
         let (id, ending) = match joined {
-            Ok((id, outcome)) => (id, Ending::Returned(outcome)),
+            Ok(ended) => ended,
             Err(error) => {
                 let id = error.id();
                 let panicked = error.try_into_panic();
@@ -107,7 +115,11 @@ impl Attempts {
 
     fn judge(&self, attempt: &Attempt, ending: Ending) -> Ended {
         let mishap = mishap(attempt.standing, &ending);
-        Ended { claim: attempt.claim.clone(), outcome: verdict(attempt.standing, ending, self.timeout), mishap }
+        let outcome = verdict(attempt.standing, ending, attempt.timeout);
+        if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
+            self.ledger.forget(&attempt.claim);
+        }
+        Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
     }
 
     /// When [`Attempts::expire`] has something to do.
@@ -115,7 +127,8 @@ impl Attempts {
         self.timers.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Tells the runs whose time is over to end, and aborts those whose grace is over too.
+    /// Tells the runs whose time is over to end, and aborts those whose grace is over too: they lose their slot, and end once nothing
+    /// of them goes on any more.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
             let id = entry.remove();
@@ -123,12 +136,12 @@ impl Attempts {
             let event_id = attempt.claim.event().id();
             attempt.timer = None;
             if attempt.standing == Standing::Overdue {
-                tracing::warn!(event_id, "a handler did not end when it was told to; its task is aborted");
+                tracing::warn!(event_id, "a handler did not end when it was told to; it is aborted");
                 attempt.standing = Standing::Stuck;
-                attempt.task.abort();
+                attempt.context.abort();
                 self.stuck += 1;
             } else {
-                tracing::warn!(event_id, timeout = ?self.timeout, "a handler has exceeded its time and is told to end");
+                tracing::warn!(event_id, timeout = ?attempt.timeout, "a handler has exceeded its time and is told to end");
                 attempt.standing = Standing::Overdue;
                 attempt.context.cancel();
                 let timer = self.set_timer(now + self.grace, id);
@@ -164,9 +177,9 @@ impl Attempts {
         }
     }
 
-    /// Aborts all tasks: they end at their next await.
+    /// Aborts all runs: what they await is dropped.
     pub(super) fn abort_all(&mut self) {
-        self.tasks.abort_all();
+        self.by_task.values().for_each(|attempt| attempt.context.abort());
     }
 
     /// Lets go of the runs whose tasks do not end.
@@ -190,4 +203,16 @@ impl Attempts {
     pub(super) fn stuck(&self) -> usize {
         self.stuck
     }
+}
+
+/// The task of a run: what it awaits is dropped when it is aborted, and it has not ended while anything of it goes on elsewhere, on a
+/// thread or in a batch.
+async fn to_its_end(running: impl Future<Output = Outcome>, context: Context) -> Ending {
+    let ending = tokio::select! {
+        biased;
+        outcome = running => Ending::Returned(outcome),
+        () = context.aborted() => Ending::Aborted,
+    };
+    context.quiet().await;
+    ending
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,10 +15,10 @@ use crate::queue::Claim;
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    run: Arc<Run>,
+    run: Arc<Shared>,
 }
 
-struct Run {
+struct Shared {
     attempt: u32,
     retry_count: u32,
     is_last: bool,
@@ -29,13 +29,31 @@ struct Run {
     timeout: Duration,
     is_cancelled: AtomicBool,
     cancelled: Notify,
+    is_aborted: AtomicBool,
+    aborted: Notify,
+    /// How much of the run goes on outside its task.
+    lingering: AtomicUsize,
+    quiet: Notify,
+}
+
+/// Something of a run that goes on outside its task: the run has not ended before this is dropped.
+pub(super) struct Linger {
+    run: Arc<Shared>,
+}
+
+impl Drop for Linger {
+    fn drop(&mut self) {
+        if self.run.lingering.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.run.quiet.notify_waiters();
+        }
+    }
 }
 
 impl Context {
     /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store.
     pub(super) fn new(claim: &Claim, origin: &Arc<str>, now: Instant, timeout: Duration) -> Self {
         let event = claim.event();
-        let run = Run {
+        let run = Shared {
             attempt: claim.attempt(),
             retry_count: event.retry_count(),
             is_last: claim.is_last(),
@@ -46,6 +64,10 @@ impl Context {
             timeout,
             is_cancelled: AtomicBool::new(false),
             cancelled: Notify::new(),
+            is_aborted: AtomicBool::new(false),
+            aborted: Notify::new(),
+            lingering: AtomicUsize::new(0),
+            quiet: Notify::new(),
         };
         Self { run: Arc::new(run) }
     }
@@ -103,6 +125,38 @@ impl Context {
         // First the flag, then the wake-up: whoever misses the second sees the first.
         self.run.is_cancelled.store(true, Ordering::Release);
         self.run.cancelled.notify_waiters();
+    }
+
+    /// Calls the run off and has its task drop whatever it still awaits.
+    pub(super) fn abort(&self) {
+        self.cancel();
+        self.run.is_aborted.store(true, Ordering::Release);
+        self.run.aborted.notify_waiters();
+    }
+
+    /// Resolves when the run is aborted.
+    pub(super) async fn aborted(&self) {
+        let aborted = self.run.aborted.notified();
+        if !self.run.is_aborted.load(Ordering::Acquire) {
+            aborted.await;
+        }
+    }
+
+    /// Says that something of the run goes on outside its task.
+    pub(super) fn linger(&self) -> Linger {
+        self.run.lingering.fetch_add(1, Ordering::AcqRel);
+        Linger { run: Arc::clone(&self.run) }
+    }
+
+    /// Resolves when nothing of the run goes on outside its task.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let quiet = self.run.quiet.notified();
+            if self.run.lingering.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            quiet.await;
+        }
     }
 }
 

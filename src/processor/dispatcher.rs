@@ -28,6 +28,7 @@ pub(super) struct Dispatcher {
     queue: Queue,
     handlers: Arc<Handlers>,
     options: Options,
+    origin: Arc<str>,
     gauges: Arc<Gauges>,
     commands: mpsc::Receiver<Command>,
     attempts: Attempts,
@@ -77,18 +78,20 @@ impl Dispatcher {
     pub(super) fn new(
         queue: Queue,
         handlers: Arc<Handlers>,
-        options: Options,
         gauges: Arc<Gauges>,
         commands: mpsc::Receiver<Command>,
     ) -> Self {
         let now = Instant::now();
-        let attempts = Attempts::new(options.handler_timeout, options.handler_grace, queue.id().into());
+        let options = handlers.options().clone();
+        let origin: Arc<str> = queue.id().into();
+        let attempts = Attempts::new(options.handler_grace, Arc::clone(&origin));
         let lookout = Lookout::new(now, options.processing_interval);
         let alarm = Box::pin(tokio::time::sleep_until(lookout.at()));
         Self {
             queue,
             handlers,
             options,
+            origin,
             gauges,
             commands,
             attempts,
@@ -261,13 +264,14 @@ impl Dispatcher {
 
     async fn begin(&mut self, claim: Claim) {
         if !self.is_running() {
-            return self.settle(Ended { claim, outcome: Outcome::Release, mishap: None }).await;
+            return self.settle(Ended::new(claim, Outcome::Release)).await;
         }
-        if let Some(handler) = self.handlers.find(claim.event().event_type()) {
-            self.attempts.begin(claim, handler, Instant::now());
+        if let Some(team) = self.handlers.find(claim.event().event_type()) {
+            let timeout = self.options.timeout(claim.event().event_type());
+            self.attempts.begin(claim, team, timeout, Instant::now());
         } else {
             let outcome = Outcome::Retry(format!("there is no handler for {:?}", claim.event().event_type()));
-            self.settle(Ended { claim, outcome, mishap: None }).await;
+            self.settle(Ended::new(claim, outcome)).await;
         }
     }
 
@@ -280,7 +284,10 @@ impl Dispatcher {
         }
     }
 
-    async fn settle(&mut self, ended: Ended) {
+    async fn settle(&mut self, mut ended: Ended) {
+        if ended.delay.is_none() && matches!(ended.outcome, Outcome::Retry(_)) {
+            ended.delay = self.options.retry_delay(ended.claim.event(), ended.claim.attempt(), &self.origin);
+        }
         let event_id = ended.claim.event().id();
         let event_type = ended.claim.event().event_type();
         let attempt = ended.claim.attempt();
@@ -290,7 +297,7 @@ impl Dispatcher {
             }
             outcome => tracing::debug!(event_id, event_type, attempt, ?outcome, "a run ended"),
         }
-        match self.queue.settle(&ended.claim, ended.outcome.clone()).await {
+        match self.queue.settle(&ended.claim, ended.outcome.clone(), ended.delay).await {
             // Its key may go on, and a retry has a due time that the lookout does not know.
             Ok(()) => {
                 self.round.count(&ended.outcome);

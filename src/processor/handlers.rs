@@ -1,61 +1,83 @@
 //! Which handler runs which type.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::limits;
-use crate::processor::AnyHandler;
+use crate::processor::handler::Kind;
+use crate::processor::layer::{HandlerService, Layers};
+use crate::processor::team::{Named, Team};
+use crate::processor::threads::Threads;
+use crate::processor::{AnyHandler, Options, batch, blocking};
 use crate::queue::Handled;
 
-/// The name of the handler that runs every type without one of its own.
-const ANY_TYPE: &str = "*";
+/// The type that stands for every type without a handler of its own.
+pub(super) const ANY_TYPE: &str = "*";
+
+/// Most handlers of one type.
+const HANDLERS_MAX: usize = 64;
+
+/// Longest name of a handler, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// A handler as it was given to a manager.
+#[derive(Clone)]
+pub(crate) struct Given {
+    /// None: it is named after its type and its number.
+    pub(crate) name: Option<String>,
+    pub(crate) event_type: String,
+    pub(crate) handler: AnyHandler,
+}
 
 /// The handlers, by the type they run.
-#[derive(Default)]
 pub(crate) struct Handlers {
+    options: Options,
     // A std lock: it is held for one look into the map, and never across an await.
     known: Mutex<Known>,
 }
 
-#[derive(Default)]
 struct Known {
-    by_type: HashMap<String, AnyHandler>,
+    by_type: HashMap<String, Team>,
+    layers: Layers,
+    threads: Arc<Threads>,
     closed: bool,
 }
 
 impl Handlers {
-    /// Those of `named`, refusing by name a type that is no type, or that has a handler already.
-    pub(crate) fn new(named: Vec<(String, AnyHandler)>) -> Result<Self, Error> {
-        let handlers = Self::default();
-        for (event_type, handler) in named {
-            handlers.add(event_type, handler, |_| ())?;
+    /// Those of `given` with `layers` around each, refusing by name a type that is no type, or a name that is taken.
+    pub(crate) fn new(given: Vec<Given>, layers: Layers, options: Options) -> Result<Self, Error> {
+        let threads = Arc::new(Threads::new(options.concurrency));
+        let known = Known { by_type: HashMap::new(), layers, threads, closed: false };
+        let handlers = Self { options, known: Mutex::new(known) };
+        for given in given {
+            handlers.add(given, |_| ())?;
         }
         Ok(handlers)
     }
 
     /// Adds one, and tells `engine` which types have a handler now. Two adding at once tell it one after the other.
-    pub(crate) fn add(
-        &self,
-        event_type: String,
-        handler: AnyHandler,
-        engine: impl FnOnce(Handled),
-    ) -> Result<(), Error> {
-        check(&event_type)?;
+    pub(crate) fn add(&self, given: Given, engine: impl FnOnce(Handled)) -> Result<(), Error> {
+        let Given { name, event_type, handler } = given;
+        check_type(&event_type, "a handler")?;
+        if let Kind::Batch(batch, _) = &handler.kind {
+            batch.validate(&event_type, self.options.concurrency, self.options.timeout(&event_type))?;
+        }
         let mut known = self.lock();
         if known.closed {
             return Err(Error::new(ErrorKind::Closed, "the manager was shut down"));
         }
-        if known.by_type.contains_key(&event_type) {
-            return Err(Error::invalid(format!("event type {event_type:?} has a handler already")));
-        }
-        known.by_type.insert(event_type, handler);
+        let team = known.by_type.get(&event_type).map_or(&[][..], |team| team);
+        let name = name.unwrap_or_else(|| numbered(&event_type, team.len() + 1));
+        check_name(&event_type, &name, team)?;
+        let service = known.service(handler);
+        known.by_type.entry(event_type).or_default().push(Named { name: name.into(), service });
         engine(known.handled());
         Ok(())
     }
 
-    /// The handler of this type: its own, or else the one for all.
-    pub(crate) fn find(&self, event_type: &str) -> Option<AnyHandler> {
+    /// The handlers of this type: its own, or else those for all.
+    pub(super) fn find(&self, event_type: &str) -> Option<Team> {
         let known = self.lock();
         known.by_type.get(event_type).or_else(|| known.by_type.get(ANY_TYPE)).cloned()
     }
@@ -65,15 +87,21 @@ impl Handlers {
         self.lock().handled()
     }
 
+    /// What the workers were told.
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Lets go of all handlers, and of what they hold (a manager, perhaps), and takes no more.
     pub(crate) fn close(&self) {
-        let by_type = {
+        let let_go = {
             let mut known = self.lock();
             known.closed = true;
-            std::mem::take(&mut known.by_type)
+            let threads = std::mem::replace(&mut known.threads, Arc::new(Threads::new(0)));
+            (std::mem::take(&mut known.by_type), std::mem::take(&mut known.layers), threads)
         };
         // Dropped without the lock: what a handler holds may look in here while it goes.
-        drop(by_type);
+        drop(let_go);
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -89,58 +117,106 @@ impl Known {
             Handled::Only(self.by_type.keys().cloned().collect())
         }
     }
+
+    fn service(&self, handler: AnyHandler) -> HandlerService {
+        let innermost = match handler.kind {
+            Kind::Plain(function) => HandlerService::innermost(move |event, context| function(event, context)),
+            Kind::Blocking(function) => blocking::service(function, Arc::clone(&self.threads)),
+            Kind::Batch(options, function) => batch::service(options, function),
+        };
+        self.layers.around(innermost)
+    }
 }
 
-fn check(event_type: &str) -> Result<(), Error> {
+/// The name of a handler that was given none.
+fn numbered(event_type: &str, number: usize) -> String {
+    let end = event_type.floor_char_boundary(NAME_BYTES_MAX - "#64".len());
+    format!("{}#{number}", event_type.get(..end).unwrap_or_default())
+}
+
+/// Refuses a text that is no event type; `of` says what it was given for.
+pub(super) fn check_type(event_type: &str, of: &str) -> Result<(), Error> {
     match event_type.len() {
-        0 => Err(Error::invalid(
-            "the event type of a handler is empty; \"*\" stands for every type without one of its own",
-        )),
+        0 => Err(Error::invalid(format!(
+            "the event type of {of} is empty; \"*\" stands for every type without one of its own"
+        ))),
         len if len > limits::TYPE_BYTES_MAX => Err(Error::invalid(format!(
-            "the event type of a handler has {len} bytes; at most {} are allowed",
+            "the event type of {of} has {len} bytes; at most {} are allowed",
             limits::TYPE_BYTES_MAX
         ))),
         _ => Ok(()),
     }
 }
 
+fn check_name(event_type: &str, name: &str, team: &[Named]) -> Result<(), Error> {
+    if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+        return Err(Error::invalid(format!(
+            "the name of a handler of type {event_type:?} has {} bytes; it must have from 1 to {NAME_BYTES_MAX}",
+            name.len()
+        )));
+    }
+    if team.iter().any(|handler| *handler.name == *name) {
+        return Err(Error::invalid(format!("event type {event_type:?} has a handler named {name:?} already")));
+    }
+    if team.len() >= HANDLERS_MAX {
+        return Err(Error::invalid(format!(
+            "event type {event_type:?} has {HANDLERS_MAX} handlers; more are not allowed"
+        )));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Event;
-    use crate::processor::any;
 
-    fn handler() -> AnyHandler {
-        any(|_: Event| async {})
+    fn given(event_type: &str, name: Option<&str>) -> Given {
+        let handler = AnyHandler::new(|_: Event| async {});
+        Given { name: name.map(str::to_owned), event_type: event_type.to_owned(), handler }
     }
 
-    fn handlers(types: &[&str]) -> Result<Handlers, Error> {
-        Handlers::new(types.iter().map(|event_type| ((*event_type).to_owned(), handler())).collect())
+    fn handlers(given: Vec<Given>) -> Result<Handlers, Error> {
+        Handlers::new(given, Layers::default(), Options::default())
     }
 
     #[test]
-    fn a_type_has_its_own_handler_or_that_for_all() {
+    fn a_type_has_its_own_handlers_or_those_for_all() {
         for (types, found, handled) in [
-            (&[][..], false, "Only([])"),
-            (&["Issue"], true, "Only([\"Issue\"])"),
-            (&["Comment"], false, "Only([\"Comment\"])"),
-            (&["Comment", "*"], true, "All"),
+            (&[][..], 0, "Only([])"),
+            (&["Issue"], 1, "Only([\"Issue\"])"),
+            (&["Issue", "Issue"], 2, "Only([\"Issue\"])"),
+            (&["Comment"], 0, "Only([\"Comment\"])"),
+            (&["Comment", "*"], 1, "All"),
         ] {
-            let handlers = handlers(types).unwrap();
-            assert_eq!(handlers.find("Issue").is_some(), found, "{types:?}");
+            let handlers = handlers(types.iter().map(|event_type| given(event_type, None)).collect()).unwrap();
+            assert_eq!(handlers.find("Issue").map_or(0, |team| team.len()), found, "{types:?}");
             assert_eq!(format!("{:?}", handlers.handled()), handled);
         }
     }
 
     #[test]
-    fn a_second_handler_and_a_name_that_is_no_type_are_refused_by_name() {
-        for (types, says) in [
-            (&["Issue", "Issue"][..], "event type \"Issue\" has a handler already"),
-            (&["*", "*"], "event type \"*\" has a handler already"),
-            (&[""], "is empty"),
-            (&["x".repeat(129).as_str()], "has 129 bytes"),
+    fn handlers_without_a_name_are_named_after_their_type_and_their_number() {
+        let handlers =
+            handlers(vec![given("Issue", None), given("Issue", Some("notify")), given("Issue", None)]).unwrap();
+        let names: Vec<_> = handlers.find("Issue").unwrap().into_iter().map(|handler| handler.name).collect();
+        assert_eq!(names, ["Issue#1".into(), "notify".into(), "Issue#3".into()]);
+        assert_eq!(numbered(&"ä".repeat(64), 64), format!("{}#64", "ä".repeat(62)));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_and_a_type_that_is_none_are_refused_by_name() {
+        let twice = || vec![given("Issue", Some("notify")), given("Issue", Some("notify"))];
+        let long = "x".repeat(129);
+        for (given, says) in [
+            (twice(), "event type \"Issue\" has a handler named \"notify\" already"),
+            (vec![given("Issue", Some(""))], "has 0 bytes; it must have from 1 to 128"),
+            (vec![given("Issue", Some(&long))], "has 129 bytes"),
+            (vec![given("", None)], "is empty"),
+            (vec![given(&long, None)], "has 129 bytes"),
+            (vec![given("Issue", None); 65], "event type \"Issue\" has 64 handlers"),
         ] {
-            let error = handlers(types).err().unwrap();
+            let error = handlers(given).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(says), "{error}");
         }
@@ -148,10 +224,10 @@ mod tests {
 
     #[test]
     fn closing_lets_go_of_handlers_and_takes_no_more() {
-        let handlers = handlers(&["Issue"]).unwrap();
+        let handlers = handlers(vec![given("Issue", None)]).unwrap();
         handlers.close();
         assert!(handlers.find("Issue").is_none());
-        let error = handlers.add("Issue".to_owned(), handler(), |_| ()).unwrap_err();
+        let error = handlers.add(given("Issue", None), |_| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
     }
 }

@@ -1,8 +1,12 @@
 //! What the workers can be told.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::event::Event;
+use crate::processor::RetryPolicy;
+use crate::processor::type_options::PerType;
 
 /// Bounds and times of the workers. Documented for users at the builder's methods of the same names.
 #[derive(Debug, Clone)]
@@ -17,6 +21,9 @@ pub(crate) struct Options {
     pub(crate) batch_processing: bool,
     /// Whether events run without being asked for.
     pub(crate) background_processing: bool,
+    /// None: as the engine does by itself.
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) per_type: PerType,
 }
 
 impl Default for Options {
@@ -30,6 +37,8 @@ impl Default for Options {
             drain_timeout: Duration::from_secs(25),
             batch_processing: true,
             background_processing: true,
+            retry: None,
+            per_type: PerType::default(),
         }
     }
 }
@@ -46,7 +55,26 @@ impl Options {
         time("processing_interval", self.processing_interval, MILLISECOND, HOUR)?;
         time("handler_timeout", self.handler_timeout, MILLISECOND, DAY)?;
         time("handler_grace", self.handler_grace, Duration::ZERO, MINUTE)?;
-        time("drain_timeout", self.drain_timeout, Duration::ZERO, HOUR)
+        time("drain_timeout", self.drain_timeout, Duration::ZERO, HOUR)?;
+        self.retry.as_ref().map_or(Ok(()), |policy| policy.validate("the retry policy"))?;
+        self.per_type.validate()
+    }
+
+    /// The types that may have only so many runs at once.
+    pub(super) fn limits(&self) -> BTreeMap<String, u32> {
+        self.per_type.limits()
+    }
+
+    /// How long a run of this type may take.
+    pub(super) fn timeout(&self, event_type: &str) -> Duration {
+        self.per_type.timeout(event_type).unwrap_or(self.handler_timeout)
+    }
+
+    /// How long `event` waits for its retry after its `attempt`-th run has failed; `origin` names the store. None: as the engine does
+    /// by itself.
+    pub(super) fn retry_delay(&self, event: &Event, attempt: u32, origin: &str) -> Option<Duration> {
+        let policy = self.per_type.retry(event.event_type()).or(self.retry.as_ref())?;
+        policy.delay(event.retry_count() + 1, event, attempt, origin)
     }
 }
 

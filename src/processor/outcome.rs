@@ -2,6 +2,10 @@
 
 use std::any::Any;
 use std::error::Error as StdError;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 
 use crate::event::{Outcome, limits};
 
@@ -45,7 +49,7 @@ impl<T: IntoOutcome, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcome for R
 }
 
 /// An error's text and its causes', joined by `: `.
-fn told(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn told(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let causes = std::iter::successors(error.source(), |cause: &&(dyn StdError + 'static)| (*cause).source());
     for cause in causes.take(CAUSES_MAX) {
@@ -56,6 +60,16 @@ fn told(error: &(dyn StdError + 'static)) -> String {
         text.push_str(&cause.to_string());
     }
     bounded(text)
+}
+
+/// Awaits the future, or the panic that it ends with.
+pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(payload) => Poll::Ready(Err(payload)),
+    })
+    .await
 }
 
 /// What a panic said, if it said something.

@@ -7,9 +7,10 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind};
+use crate::processor::Handlers;
 use crate::processor::dispatcher::Dispatcher;
+use crate::processor::handlers::Given;
 use crate::processor::round::{Processed, Reply};
-use crate::processor::{AnyHandler, Handlers, Options};
 use crate::queue::Queue;
 
 /// Commands that may wait: each is obeyed at once, and whoever gives more waits.
@@ -59,20 +60,22 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Starts them on the present tokio runtime. Events of types without a handler are held from here on.
-    pub(crate) fn start(queue: Queue, handlers: Handlers, options: Options) -> Self {
+    pub(crate) fn start(queue: Queue, handlers: Handlers) -> Self {
         queue.set_handled(handlers.handled());
+        // Bounds of types are for the engine to keep: it is told them here, before the first claim.
+        tracing::debug!(limits = ?handlers.options().limits(), "types with a bound on their runs");
         let handlers = Arc::new(handlers);
         let gauges = Arc::new(Gauges::default());
         gauges.set_running(true);
         let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&handlers), options, Arc::clone(&gauges), obeyed);
+        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&handlers), Arc::clone(&gauges), obeyed);
         let dispatcher = Mutex::new(Some(tokio::spawn(dispatcher.run())));
         Self { queue, handlers, gauges, commands, dispatcher }
     }
 
     /// Adds a handler; events of its type that were held run from here on.
-    pub(crate) fn register(&self, event_type: String, handler: AnyHandler) -> Result<(), Error> {
-        self.handlers.add(event_type, handler, |handled| self.queue.set_handled(handled))
+    pub(crate) fn register(&self, given: Given) -> Result<(), Error> {
+        self.handlers.add(given, |handled| self.queue.set_handled(handled))
     }
 
     /// Tells the run of this event, if there is one, that a person has cancelled it.

@@ -31,8 +31,8 @@ impl Embedded {
         self.store.claim_async(count).await
     }
 
-    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
-        self.store.settle_async(claim, outcome).await
+    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome, delay: Option<Duration>) -> Result<(), Error> {
+        self.store.settle_async(claim, outcome, delay).await
     }
 
     pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{NewEvent, Timestamp};
@@ -15,12 +15,27 @@ use crate::store::Receipt;
 /// Most places that an intake may have.
 const PLACES_MAX: usize = 1_000_000;
 
+/// Most bytes of data that may wait for the engine at once.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How many retries an event has that does not say, by its type; none: as the engine does by itself.
+pub(crate) type Retries = Arc<dyn Fn(&str) -> Option<u32> + Send + Sync>;
+
 /// The way into a queue. Cheap to clone; clones share the places.
 #[derive(Clone)]
 pub(crate) struct Intake {
     queue: Queue,
     places: Arc<Semaphore>,
     places_max: usize,
+    bytes: Arc<Semaphore>,
+    bytes_max: usize,
+    retries: Retries,
+}
+
+/// What an event takes up while it waits for the engine.
+struct Place<'a> {
+    _place: SemaphorePermit<'a>,
+    _bytes: SemaphorePermit<'a>,
 }
 
 impl Intake {
@@ -32,25 +47,49 @@ impl Intake {
         Err(Error::invalid(format!("queue_size is {queue_size}; it must be from 1 to {PLACES_MAX}")))
     }
 
-    /// `places_max` events may wait for the engine at once.
-    pub(crate) fn new(queue: Queue, places_max: usize) -> Self {
-        Self { queue, places: Arc::new(Semaphore::new(places_max)), places_max }
+    /// `places_max` events, of 64 MiB of data together, may wait for the engine at once.
+    pub(crate) fn new(queue: Queue, places_max: usize, retries: Retries) -> Self {
+        let (places, bytes) = (Arc::new(Semaphore::new(places_max)), Arc::new(Semaphore::new(BYTES_MAX)));
+        Self { queue, places, places_max, bytes, bytes_max: BYTES_MAX, retries }
     }
 
     /// Keeps an event, waiting for a place first: durable once this returns.
     pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let _place = self.places.acquire().await.map_err(|_| self.full())?;
-        self.queue.append(event).await
+        let place = self.places.acquire().await.map_err(|_| self.full())?;
+        let bytes = self.bytes.acquire_many(self.share(&event)).await.map_err(|_| self.full())?;
+        self.keep(event, Place { _place: place, _bytes: bytes }).await
     }
 
     /// As [`Intake::append`], but with `Full` at once while all places are taken.
     pub(crate) async fn try_append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let _place = self.places.try_acquire().map_err(|_| self.full())?;
+        let place = self.places.try_acquire().map_err(|_| self.full())?;
+        let bytes = self.bytes.try_acquire_many(self.share(&event)).map_err(|_| self.full_of_bytes())?;
+        self.keep(event, Place { _place: place, _bytes: bytes }).await
+    }
+
+    async fn keep(&self, mut event: NewEvent, _place: Place<'_>) -> Result<Receipt, Error> {
+        event.max_retries = event.max_retries.or_else(|| (self.retries)(&event.event_type));
         self.queue.append(event).await
+    }
+
+    /// The bytes that an event counts for: one that is longer than all of them, and will be refused, counts for all.
+    fn share(&self, event: &NewEvent) -> u32 {
+        u32::try_from(event.body.len().min(self.bytes_max)).unwrap_or(u32::MAX)
     }
 
     fn full(&self) -> Error {
         Error::new(ErrorKind::Full, format!("{} events wait for the disk already; try again later", self.places_max))
+    }
+
+    fn full_of_bytes(&self) -> Error {
+        let taken = self.bytes_max - self.bytes.available_permits();
+        Error::new(
+            ErrorKind::Full,
+            format!(
+                "events with {taken} bytes of data wait for the disk already, and {} may; try again later",
+                self.bytes_max
+            ),
+        )
     }
 }
 

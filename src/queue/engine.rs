@@ -40,14 +40,15 @@ impl Queue {
         }
     }
 
-    /// Ends a claim. It waits for the disk only while the engine cannot take more without it.
+    /// Ends a claim. If a retry follows, it does so after `delay`, or else when the engine's own backoff says. It waits for the disk
+    /// only while the engine cannot take more without it.
     ///
     /// # Errors
     /// `NotAllowed` if the claim is no longer in force: no event changed, and nothing is to be done about it. The engine knows from it
     /// that a run whose event was cancelled has ended.
-    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome, delay: Option<Duration>) -> Result<(), Error> {
         match self {
-            Self::Embedded(engine) => engine.settle(claim, outcome).await,
+            Self::Embedded(engine) => engine.settle(claim, outcome, delay).await,
         }
     }
 

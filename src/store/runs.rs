@@ -64,12 +64,24 @@ impl Core {
 
     /// Settles the run that `token` names (R17).
     pub(crate) fn settle(&mut self, of: u64, token: Token, outcome: &Outcome, now: Moment) -> Result<Settled, Refused> {
+        self.settle_after(of, token, outcome, None, now)
+    }
+
+    /// As [`Core::settle`]; if a retry follows, it does so after `delay`, or else after the store's own backoff.
+    pub(crate) fn settle_after(
+        &mut self,
+        of: u64,
+        token: Token,
+        outcome: &Outcome,
+        delay: Option<Duration>,
+        now: Moment,
+    ) -> Result<Settled, Refused> {
         let view = self.state.judge_settle(of, token).map_err(|refused| not_allowed(&refused))?;
         let (of, at) = (view.of(), self.ended_at(now));
         let entry = match outcome {
             Outcome::Done => Entry::Completed(Completed { of, token, at }),
             Outcome::Retry(error) => {
-                let retry = self.next_retry(&view, now);
+                let retry = self.next_retry(&view, delay, now);
                 Entry::Failed(Failed { of, token, error: bounded(error), at, retry })
             }
             Outcome::Fail(error) => Entry::Failed(Failed { of, token, error: bounded(error), at, retry: None }),
@@ -108,12 +120,14 @@ impl Core {
     }
 
     /// When the event runs again after the failure of its present run; none: its retries are spent.
-    fn next_retry(&self, view: &View, now: Moment) -> Option<Wait> {
+    fn next_retry(&self, view: &View, delay: Option<Duration>, now: Moment) -> Option<Wait> {
         if view.retry_count >= view.max_retries {
             return None;
         }
-        let hash = Salts::at(&self.manifest.store_id, view.seq ^ (u64::from(view.attempt) << 48));
-        let delay = Backoff::exponential(self.options.retry_interval).delay(view.retry_count + 1, hash);
+        let delay = delay.unwrap_or_else(|| {
+            let hash = Salts::at(&self.manifest.store_id, view.seq ^ (u64::from(view.attempt) << 48));
+            Backoff::exponential(self.options.retry_interval).delay(view.retry_count + 1, hash)
+        });
         let due = now.wall.saturating_add(delay).unix_micros();
         Some(Wait { due, delay: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX) })
     }

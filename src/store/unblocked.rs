@@ -42,11 +42,17 @@ impl Store {
         Ok(self.read_claims(claimed))
     }
 
-    /// As [`Store::settle`], for callers that must not block: it never waits for the disk to sync.
-    pub(crate) async fn settle_async(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+    /// As [`Store::settle`], for callers that must not block: it never waits for the disk to sync. A retry follows after `delay`, if
+    /// there is one, in place of the store's own backoff.
+    pub(crate) async fn settle_async(
+        &self,
+        claim: &Claim,
+        outcome: Outcome,
+        delay: Option<Duration>,
+    ) -> Result<(), Error> {
         drop(self.shared().pass(CrashPoint::Settling));
-        let settled =
-            self.shared().step_async(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now)).await;
+        let (seq, token) = (claim.event.seq(), claim.token);
+        let settled = self.shared().step_async(|core, now| core.settle_after(seq, token, &outcome, delay, now)).await;
         self.settled(claim, settled).map(drop)
     }
 

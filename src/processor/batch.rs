@@ -1,0 +1,352 @@
+//! Handlers of batches: several events in one call.
+//!
+//! Each event of a batch is a run of its own: it has its slot, its time and its outcome. Such a run gathers with others of its handler
+//! until there are enough, or the first has waited long enough; then one call takes them all.
+
+use std::error::Error as StdError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::error::Error;
+use crate::event::{Event, Outcome};
+use crate::processor::context::Linger;
+use crate::processor::handler::{AnyHandler, Kind, RunningBatch};
+use crate::processor::layer::HandlerService;
+use crate::processor::outcome::{caught, panic_text, told};
+use crate::processor::{Context, IntoOutcome};
+
+/// How events are gathered for a handler of batches. Bounds are checked when the manager starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "options do nothing until they are given to a builder"]
+pub struct BatchOptions {
+    size: usize,
+    linger: Duration,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { size: 10, linger: Duration::from_millis(100) }
+    }
+}
+
+impl BatchOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Most events of one call: 1 to the builder's `concurrency` (each of them takes a slot), 10 by default.
+    pub fn size(mut self, events: usize) -> Self {
+        self.size = events;
+        self
+    }
+
+    /// How long the first event waits for others: 0 to 1 minute, and less than a run's timeout, which it is a part of. 100 ms by default.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// Refuses what is out of bounds, by name.
+    pub(super) fn validate(&self, event_type: &str, concurrency: usize, timeout: Duration) -> Result<(), Error> {
+        let Self { size, linger } = *self;
+        if !(1..=concurrency).contains(&size) {
+            return Err(Error::invalid(format!(
+                "the batch size of type {event_type:?} is {size}; it must be from 1 to the concurrency, {concurrency}"
+            )));
+        }
+        if linger > Duration::from_mins(1) || linger >= timeout {
+            return Err(Error::invalid(format!(
+                "the linger of type {event_type:?} is {linger:?}; it must be at most 60s and less than the timeout, {timeout:?}"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A function that runs several events at once: an `async fn` or a closure that takes `(Vec<Event>)` or `(Vec<Event>, Vec<Context>)`
+/// and returns anything that is [`IntoOutcomes`]. The contexts are in the order of the events. Nothing else is a handler of batches, and
+/// nobody needs to implement this.
+///
+/// Events of one key are never in one batch, as they run one at a time.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of batches",
+    note = "it is an async function or a closure that takes `(Vec<Event>)` or `(Vec<Event>, Vec<Context>)`, with the types written out",
+    note = "it returns `()`, a `Vec` with an outcome for each event, or a `Result` of these"
+)]
+pub trait BatchHandler<Args>: sealed::HandleBatch<Args> {}
+
+impl<Args, H: sealed::HandleBatch<Args>> BatchHandler<Args> for H {}
+
+/// What a handler of batches may return.
+///
+/// | returned | outcome of each event |
+/// |---|---|
+/// | `()`, `Ok(())` | [`Outcome::Done`] |
+/// | `Vec<_>` or `Ok` of one | what stands in its place, by [`IntoOutcome`] |
+/// | a `Vec` of another length than the events | [`Outcome::Retry`] for all: nobody knows which is whose |
+/// | `Err(error)`, a panic | [`Outcome::Retry`] for all, with the error's text and its causes' |
+pub trait IntoOutcomes {
+    /// Says how the runs of `count` events ended, or why nothing is known of any.
+    ///
+    /// # Errors
+    /// The text of the failure of all.
+    fn into_outcomes(self, count: usize) -> Result<Vec<Outcome>, String>;
+}
+
+impl IntoOutcomes for () {
+    fn into_outcomes(self, count: usize) -> Result<Vec<Outcome>, String> {
+        Ok(vec![Outcome::Done; count])
+    }
+}
+
+impl<T: IntoOutcome> IntoOutcomes for Vec<T> {
+    fn into_outcomes(self, count: usize) -> Result<Vec<Outcome>, String> {
+        if self.len() != count {
+            return Err(format!("the handler returned {} outcomes for {count} events", self.len()));
+        }
+        Ok(self.into_iter().map(IntoOutcome::into_outcome).collect())
+    }
+}
+
+impl<T: IntoOutcomes, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcomes for Result<T, E> {
+    fn into_outcomes(self, count: usize) -> Result<Vec<Outcome>, String> {
+        match self {
+            Ok(value) => value.into_outcomes(count),
+            Err(error) => Err(told(&*error.into())),
+        }
+    }
+}
+
+mod sealed {
+    use super::{AnyHandler, BatchOptions};
+
+    pub trait HandleBatch<Args>: Send + Sync + 'static {
+        fn any(self, options: BatchOptions) -> AnyHandler;
+    }
+}
+
+impl<H, F> sealed::HandleBatch<(Vec<Event>,)> for H
+where
+    H: Fn(Vec<Event>) -> F + Send + Sync + 'static,
+    F: Future + Send + 'static,
+    F::Output: IntoOutcomes,
+{
+    fn any(self, options: BatchOptions) -> AnyHandler {
+        batching(options, move |events, _| self(events))
+    }
+}
+
+impl<H, F> sealed::HandleBatch<(Vec<Event>, Vec<Context>)> for H
+where
+    H: Fn(Vec<Event>, Vec<Context>) -> F + Send + Sync + 'static,
+    F: Future + Send + 'static,
+    F::Output: IntoOutcomes,
+{
+    fn any(self, options: BatchOptions) -> AnyHandler {
+        batching(options, self)
+    }
+}
+
+fn batching<F>(options: BatchOptions, run: impl Fn(Vec<Event>, Vec<Context>) -> F + Send + Sync + 'static) -> AnyHandler
+where
+    F: Future + Send + 'static,
+    F::Output: IntoOutcomes,
+{
+    let function: Function = Arc::new(move |events, contexts| {
+        let count = events.len();
+        let running = run(events, contexts);
+        Box::pin(async move { running.await.into_outcomes(count) })
+    });
+    AnyHandler { kind: Kind::Batch(options, function) }
+}
+
+pub(super) type Function = Arc<dyn Fn(Vec<Event>, Vec<Context>) -> RunningBatch + Send + Sync>;
+
+/// The service whose runs gather for `function`.
+pub(super) fn service(options: BatchOptions, function: Function) -> HandlerService {
+    let gathering = Arc::new(Gathering { options, function, seats: Mutex::default() });
+    HandlerService::innermost(move |event, context| Box::pin(Arc::clone(&gathering).run(event, context)))
+}
+
+/// Runs that wait for enough others.
+struct Gathering {
+    options: BatchOptions,
+    function: Function,
+    // A std lock: it is held for one look, and never across an await.
+    seats: Mutex<Seats>,
+}
+
+#[derive(Default)]
+struct Seats {
+    taken: Vec<Member>,
+    given: u64,
+    /// When those who are gathered go, however few they are.
+    goes_at: Option<Instant>,
+}
+
+struct Member {
+    seat: u64,
+    event: Event,
+    context: Context,
+    answer: oneshot::Sender<Outcome>,
+    /// The member's run has not ended while the batch runs.
+    _linger: Linger,
+}
+
+impl Gathering {
+    /// The run of one event: it takes a seat, and ends as the batch says.
+    async fn run(self: Arc<Self>, event: Event, context: Context) -> Outcome {
+        let (seat, goes_at, mut answered) = self.sit(event, context.clone());
+        let mut waits = true;
+        loop {
+            tokio::select! {
+                biased;
+                // Without an answer the batch was dropped with its runtime.
+                answer = &mut answered => return answer.unwrap_or(Outcome::Release),
+                () = context.cancelled(), if waits => {
+                    waits = false;
+                    if self.leave(seat.number) {
+                        return Outcome::Release;
+                    }
+                }
+                () = tokio::time::sleep_until(goes_at), if waits => {
+                    waits = false;
+                    self.go(seat.number);
+                }
+            }
+        }
+    }
+
+    fn sit(self: &Arc<Self>, event: Event, context: Context) -> (Seat, Instant, oneshot::Receiver<Outcome>) {
+        let (answer, answered) = oneshot::channel();
+        let mut seats = self.seats();
+        seats.given += 1;
+        let seat = seats.given;
+        let goes_at = *seats.goes_at.get_or_insert_with(|| Instant::now() + self.options.linger);
+        let linger = context.linger();
+        seats.taken.push(Member { seat, event, context, answer, _linger: linger });
+        if seats.taken.len() >= self.options.size {
+            self.begin(seats.leave_all());
+        }
+        drop(seats);
+        (Seat { gathering: Arc::clone(self), number: seat }, goes_at, answered)
+    }
+
+    /// The time of whoever sits here is over: all who are gathered go. Not if they have gone already.
+    fn go(&self, seat: u64) {
+        let mut seats = self.seats();
+        if seats.taken.iter().any(|member| member.seat == seat) {
+            self.begin(seats.leave_all());
+        }
+    }
+
+    /// Gives up a seat; false if its batch has begun.
+    fn leave(&self, seat: u64) -> bool {
+        let left = {
+            let mut seats = self.seats();
+            let at = seats.taken.iter().position(|member| member.seat == seat);
+            let left = at.map(|at| seats.taken.remove(at));
+            if seats.taken.is_empty() {
+                seats.goes_at = None;
+            }
+            left
+        };
+        left.is_some()
+    }
+
+    fn begin(&self, members: Vec<Member>) {
+        let span = tracing::info_span!("batch", size = members.len());
+        // Its members await it, each through its answer and its lingering.
+        tokio::spawn(run_batch(Arc::clone(&self.function), members).instrument(span));
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seats {
+    fn leave_all(&mut self) -> Vec<Member> {
+        self.goes_at = None;
+        std::mem::take(&mut self.taken)
+    }
+}
+
+/// A place among those who gather, which is given up when this is dropped.
+struct Seat {
+    gathering: Arc<Gathering>,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.gathering.leave(self.number);
+    }
+}
+
+/// One call of the handler. It is dropped once nobody waits for it any more.
+async fn run_batch(function: Function, mut members: Vec<Member>) {
+    let (events, contexts) = members.iter().map(|member| (member.event.clone(), member.context.clone())).unzip();
+    let ended = tokio::select! {
+        biased;
+        ended = caught(async move { function(events, contexts).await }) => ended,
+        () = all_gone(&mut members) => return,
+    };
+    let outcomes = match ended {
+        Ok(Ok(outcomes)) => outcomes,
+        Ok(Err(error)) => vec![Outcome::Retry(error); members.len()],
+        Err(payload) => vec![Outcome::Retry(panic_text(&*payload)); members.len()],
+    };
+    for (member, outcome) in members.into_iter().zip(outcomes) {
+        // Refused by those who were aborted meanwhile.
+        let _ = member.answer.send(outcome);
+    }
+}
+
+async fn all_gone(members: &mut [Member]) {
+    for member in members {
+        member.answer.closed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_handler_of_batches_returns_is_an_outcome_for_each_event() {
+        let retry = |text: &str| Outcome::Retry(text.to_owned());
+        let wrong = |count: usize| Err(format!("the handler returned {count} outcomes for 2 events"));
+        for (outcomes, expected) in [
+            (().into_outcomes(2), Ok(vec![Outcome::Done, Outcome::Done])),
+            (Ok::<_, String>(()).into_outcomes(1), Ok(vec![Outcome::Done])),
+            (vec![Ok(()), Err("e")].into_outcomes(2), Ok(vec![Outcome::Done, retry("e")])),
+            (vec![Outcome::Done].into_outcomes(2), wrong(1)),
+            (vec![Outcome::Done; 3].into_outcomes(2), wrong(3)),
+            (Err::<Vec<()>, _>("e").into_outcomes(2), Err("e".to_owned())),
+        ] {
+            assert_eq!(outcomes, expected);
+        }
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused_by_name() {
+        let good = BatchOptions::new;
+        let check = |options: BatchOptions| options.validate("Issue", 16, Duration::from_secs(30));
+        check(good().size(16)).unwrap();
+        for (options, says) in [
+            (good().size(0), "the batch size of type \"Issue\" is 0; it must be from 1 to the concurrency, 16"),
+            (good().size(17), "is 17"),
+            (good().linger(Duration::from_secs(30)), "is 30s; it must be at most 60s and less than the timeout, 30s"),
+            (good().linger(Duration::from_secs(61)), "is 61s"),
+        ] {
+            let error = check(options).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+}

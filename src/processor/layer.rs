@@ -1,0 +1,185 @@
+//! Layers around handlers: tower's middleware.
+//!
+//! ```text
+//! run ──► [ first layer [ second layer [ … [ handler ] ] ] ] ──► outcome
+//!          added first: outermost
+//! ```
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task;
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::event::{Event, Outcome};
+use crate::processor::handler::Running;
+use crate::processor::outcome::{caught, panic_text, told};
+use crate::processor::{Context, IntoOutcome};
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+type Responding = Pin<Box<dyn Future<Output = Result<Outcome, BoxError>> + Send>>;
+
+/// One run of one handler, as layers see it: the request of [`HandlerService`]. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Run {
+    event: Event,
+    context: Context,
+    handler: Arc<str>,
+}
+
+impl Run {
+    pub(super) fn new(event: Event, context: Context, handler: Arc<str>) -> Self {
+        Self { event, context, handler }
+    }
+
+    /// The event that is run.
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// What the handler will know about the run.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The handler's name.
+    pub fn handler(&self) -> &str {
+        &self.handler
+    }
+
+    /// What it consists of.
+    pub(super) fn into_parts(self) -> (Event, Context) {
+        (self.event, self.context)
+    }
+}
+
+/// A handler, perhaps with layers around it already: what a [`Layer`] given to `EventManagerBuilder::layer` wraps. Cheap to clone.
+///
+/// Its response is the [`Outcome`] of the run: a handler's own error is `Ok(Outcome::Retry(…))` here. An `Err` comes from layers, and
+/// fails the attempt as if the handler had returned it.
+pub struct HandlerService {
+    inner: Box<dyn Erased>,
+}
+
+/// What is left of a service when its type is forgotten.
+trait Erased: Send {
+    fn clone_erased(&self) -> Box<dyn Erased>;
+    fn ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>>;
+    fn respond(&mut self, run: Run) -> Responding;
+}
+
+impl<S> Erased for S
+where
+    S: Service<Run> + Clone + Send + 'static,
+    S::Response: IntoOutcome,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    fn clone_erased(&self) -> Box<dyn Erased> {
+        Box::new(self.clone())
+    }
+
+    fn ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
+        self.poll_ready(context).map_err(Into::into)
+    }
+
+    fn respond(&mut self, run: Run) -> Responding {
+        let responding = self.call(run);
+        Box::pin(async move { responding.await.map(IntoOutcome::into_outcome).map_err(Into::into) })
+    }
+}
+
+impl HandlerService {
+    /// A handler with no layer around it.
+    pub(super) fn innermost(run: impl Fn(Event, Context) -> Running + Send + Sync + 'static) -> Self {
+        Self { inner: Box::new(Innermost(Arc::new(run))) }
+    }
+
+    /// Runs it to its end. A panic in it or in a layer is the error of this attempt.
+    pub(super) async fn run(mut self, run: Run) -> Outcome {
+        let response = caught(async move {
+            poll_fn(|context| self.inner.ready(context)).await?;
+            self.inner.respond(run).await
+        });
+        match response.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => Outcome::Retry(told(&*error)),
+            Err(payload) => Outcome::Retry(panic_text(&*payload)),
+        }
+    }
+}
+
+impl Clone for HandlerService {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone_erased() }
+    }
+}
+
+impl Service<Run> for HandlerService {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = Responding;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
+        self.inner.ready(context)
+    }
+
+    fn call(&mut self, run: Run) -> Responding {
+        self.inner.respond(run)
+    }
+}
+
+impl fmt::Debug for HandlerService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerService").finish_non_exhaustive()
+    }
+}
+
+/// The handler itself.
+#[derive(Clone)]
+struct Innermost(Arc<dyn Fn(Event, Context) -> Running + Send + Sync>);
+
+impl Service<Run> for Innermost {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = Responding;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
+        task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, run: Run) -> Responding {
+        let (event, context) = run.into_parts();
+        let running = (self.0)(event, context);
+        Box::pin(async move { Ok(running.await) })
+    }
+}
+
+/// Layers in the order in which they were added. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Layers {
+    layers: Vec<Arc<dyn Fn(HandlerService) -> HandlerService + Send + Sync>>,
+}
+
+impl Layers {
+    /// Adds one, within those that are there.
+    pub(crate) fn add<L>(&mut self, layer: L)
+    where
+        L: Layer<HandlerService> + Send + Sync + 'static,
+        L::Service: Service<Run, Response = Outcome> + Clone + Send + 'static,
+        <L::Service as Service<Run>>::Error: Into<BoxError>,
+        <L::Service as Service<Run>>::Future: Send + 'static,
+    {
+        self.layers.push(Arc::new(move |service| HandlerService { inner: Box::new(layer.layer(service)) }));
+    }
+
+    /// The handler with all of them around it.
+    pub(super) fn around(&self, innermost: HandlerService) -> HandlerService {
+        self.layers.iter().rev().fold(innermost, |service, layer| layer(service))
+    }
+}

@@ -1,0 +1,138 @@
+//! A run of all handlers that an event's type has.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+
+use crate::event::{Event, Outcome, limits};
+use crate::processor::Context;
+use crate::processor::layer::{HandlerService, Run};
+use crate::processor::ledger::Ledger;
+use crate::queue::Claim;
+
+/// A handler with its name.
+#[derive(Clone)]
+pub(super) struct Named {
+    pub(super) name: Arc<str>,
+    pub(super) service: HandlerService,
+}
+
+/// The handlers of one type; at least one.
+pub(super) type Team = Vec<Named>;
+
+/// Runs the handlers of the team that have not succeeded yet, beside one another, and merges how they ended. It is all one task: the
+/// others go on while one waits, and whatever ends that task ends them all.
+pub(super) async fn run(team: Team, claim: Claim, context: Context, ledger: Ledger) -> Outcome {
+    let event = claim.event().clone();
+    match <[Named; 1]>::try_from(team) {
+        Ok([alone]) => alone.service.run(Run::new(event, context, alone.name)).await,
+        Err(team) => {
+            let runs = team.into_iter().filter(|handler| !ledger.has_succeeded(&claim, &handler.name));
+            let runs = runs.map(|handler| run_one(handler, event.clone(), &claim, context.clone(), &ledger));
+            merge(&together(runs).await)
+        }
+    }
+}
+
+async fn run_one(
+    handler: Named,
+    event: Event,
+    claim: &Claim,
+    context: Context,
+    ledger: &Ledger,
+) -> (Arc<str>, Outcome) {
+    let name = Arc::clone(&handler.name);
+    let outcome = handler.service.run(Run::new(event, context, handler.name)).await;
+    if outcome == Outcome::Done {
+        ledger.note_success(claim, &name).await;
+    }
+    (name, outcome)
+}
+
+/// Awaits all of them; what they give is in their order.
+async fn together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.map(|future| Some(Box::pin(future))).collect();
+    let mut outputs: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (running, output) in running.iter_mut().zip(&mut outputs) {
+            if let Some(future) = running
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                (*running, *output) = (None, Some(value));
+            }
+        }
+        if running.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
+}
+
+/// What becomes of an event whose handlers ended like this: called off if one says so, failed for good if one says so, run again if
+/// one has failed, released if one was given up, and else completed. The text names each handler that had a part in it.
+fn merge(ended: &[(Arc<str>, Outcome)]) -> Outcome {
+    let text = |pick: fn(&Outcome) -> Option<&str>| {
+        let picked: Vec<(&str, &str)> =
+            ended.iter().filter_map(|(name, outcome)| Some((&**name, pick(outcome)?))).collect();
+        (!picked.is_empty()).then(|| list(&picked))
+    };
+    let cancelled = text(|outcome| if let Outcome::Cancel(reason) = outcome { Some(reason) } else { None });
+    if let Some(reasons) = cancelled {
+        return Outcome::Cancel(reasons);
+    }
+    let errors = text(|outcome| match outcome {
+        Outcome::Retry(error) | Outcome::Fail(error) => Some(error),
+        _ => None,
+    });
+    match errors {
+        Some(errors) if ended.iter().any(|(_, outcome)| matches!(outcome, Outcome::Fail(_))) => Outcome::Fail(errors),
+        Some(errors) => Outcome::Retry(errors),
+        None if ended.iter().any(|(_, outcome)| *outcome == Outcome::Release) => Outcome::Release,
+        None => Outcome::Done,
+    }
+}
+
+/// Names and texts, each cut so that all of them are seen.
+fn list(texts: &[(&str, &str)]) -> String {
+    let share = limits::MESSAGE_BYTES_MAX / texts.len().max(1);
+    let cut = |(name, text): &(&str, &str)| {
+        let mut line = format!("{name}: {text}");
+        line.truncate(line.floor_char_boundary(share.saturating_sub(2)));
+        line
+    };
+    texts.iter().map(cut).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_outcome_is_that_of_the_event_and_names_its_handlers() {
+        use Outcome::{Cancel, Done, Fail, Release, Retry};
+        let text = |text: &str| text.to_owned();
+        for (ended, merged) in [
+            (vec![], Done),
+            (vec![Done, Done], Done),
+            (vec![Done, Release], Release),
+            (vec![Retry(text("e")), Release, Done], Retry(text("0: e"))),
+            (vec![Retry(text("e")), Done, Retry(text("f"))], Retry(text("0: e; 2: f"))),
+            (vec![Retry(text("e")), Fail(text("f"))], Fail(text("0: e; 1: f"))),
+            (vec![Fail(text("e")), Cancel(text("r")), Cancel(text("s"))], Cancel(text("1: r; 2: s"))),
+        ] {
+            let ended: Vec<(Arc<str>, Outcome)> =
+                ended.into_iter().enumerate().map(|(at, outcome)| (at.to_string().into(), outcome)).collect();
+            assert_eq!(merge(&ended), merged, "{ended:?}");
+        }
+    }
+
+    #[test]
+    fn every_failing_handler_is_named_however_long_the_errors_are() {
+        let ended: Vec<(Arc<str>, Outcome)> =
+            ["first", "second", "third"].map(|name| (name.into(), Outcome::Retry("ä".repeat(4_096)))).into();
+        let Outcome::Retry(errors) = merge(&ended) else { panic!("errors are retried") };
+        assert!(errors.len() <= limits::MESSAGE_BYTES_MAX);
+        for name in ["first: ä", "; second: ä", "; third: ä"] {
+            assert!(errors.contains(name), "{name}");
+        }
+    }
+}
