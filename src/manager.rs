@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent, Status};
-use crate::processor::{AnyHandler, Given, Handler, Handlers, Layers, Options, Workers};
+use crate::processor::{AnyHandler, Backlog, Given, Handler, Handlers, Layers, Options, Workers};
 use crate::queue::{Emit, Intake, Queue};
 use crate::store::{
     CompactionReport, Filter, HistoryEntry, MemoryDisk, Place, Receipt, Recovery, Replay, Stats, Store, StoreOptions,
@@ -29,6 +29,7 @@ use crate::store::{
 pub use subscription::{SubscribeFrom, Subscription};
 
 mod handlers;
+mod watch;
 
 /// So many events may wait for each one of a batch.
 const BATCHES_PENDING_MAX: u64 = 10;
@@ -159,8 +160,8 @@ impl EventManagerBuilder {
         self
     }
 
-    /// How many emits may wait for the disk at once: 1 to 1,000,000, 1,000 by default. It does not bound how many events may be
-    /// pending: the disk does.
+    /// How many emits may wait for the disk at once: 1 to 1,000,000, 1,000 by default; together they may have 64 MiB of data. It does
+    /// not bound how many events may be pending: the disk does.
     pub fn queue_size(mut self, waiting: usize) -> Self {
         self.queue_size = waiting;
         self
@@ -237,7 +238,7 @@ async fn open(
     let queue = Queue::embedded(store.clone());
     let per_type = options.per_type.clone();
     let intake = Intake::new(queue.clone(), queue_size, Arc::new(move |event_type| per_type.max_retries(event_type)));
-    let workers = handlers.map(|handlers| Workers::start(queue, handlers));
+    let workers = handlers.map(|handlers| Workers::start(queue, handlers, watching(store.clone(), options.clone())));
     Ok(EventManager { inner: Arc::new(Inner { store, intake, options, workers }) })
 }
 
@@ -273,13 +274,13 @@ impl EventManager {
     }
 
     /// Emits an event of `event_type` that carries `data` as JSON: say more about it with the methods of [`Emit`], then await it for
-    /// the event's id. The event is durable by then. While `queue_size` others wait for the disk, it waits for a place first.
+    /// the event's id. The event is durable by then. While `queue_size` others, or 64 MiB of their data, wait for the disk, it waits for a place first.
     pub fn emit(&self, event_type: impl Into<String>, data: impl Serialize) -> Emit {
         Emit::new(self.inner.intake.clone(), NewEvent::new(event_type, &data))
     }
 
     /// Emits an event that was made elsewhere: durable once this returns. A duplicate is answered with the event that is there.
-    /// While `queue_size` others wait for the disk, it waits for a place first. Dropping it is as dropping an [`Emit`].
+    /// While `queue_size` others, or 64 MiB of their data, wait for the disk, it waits for a place first. Dropping it is as dropping an [`Emit`].
     ///
     /// # Errors
     /// Those of [`Emit`].
@@ -290,7 +291,7 @@ impl EventManager {
     /// As [`EventManager::emit_event`], for callers who would rather refuse than wait.
     ///
     /// # Errors
-    /// Those of [`Emit`]; also [`ErrorKind::Full`], at once, while `queue_size` emits wait for the disk. Nothing was kept then.
+    /// Those of [`Emit`]; also [`ErrorKind::Full`], at once, while `queue_size` emits or 64 MiB of their data wait for the disk. Nothing was kept then.
     pub async fn try_emit_event(&self, event: NewEvent) -> Result<Receipt, Error> {
         self.inner.intake.try_append(event).await
     }
@@ -402,16 +403,12 @@ impl EventManager {
 
     /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending and fewer than 100 have failed for good,
     /// the store takes events, nothing was found damaged, and no more than `concurrency` handlers refuse to end. If not, it says why.
+    ///
+    /// Running workers look every 5 s, and log a change for the worse once as a warning, and one for the better once as information.
     pub fn health(&self) -> Health {
-        let stuck = self.inner.workers.as_ref().map_or(0, Workers::stuck);
-        let unsettled = self.inner.workers.as_ref().map_or(0, Workers::unsettled);
+        let backlog = self.inner.workers.as_ref().map_or_else(Backlog::default, Workers::backlog);
         let stats = Stats { is_running: self.is_running(), ..self.inner.store.gauges() };
-        let mut health = Health::judge(&stats, stuck, &self.inner.options);
-        if unsettled > 0 {
-            let reason = format!("{unsettled} runs have ended, but there is no room to say so: free space");
-            health = Health { healthy: false, reasons: health.reasons.into_iter().chain([reason]).collect() };
-        }
-        health
+        Health::judge(&stats, backlog, &self.inner.options)
     }
 
     /// What opening the store found and did.
@@ -477,8 +474,9 @@ pub struct Health {
 }
 
 impl Health {
-    /// Judges a manager whose workers run with `options`, and have `stuck` runs that do not end.
-    pub(crate) fn judge(stats: &Stats, stuck: usize, options: &Options) -> Self {
+    /// Judges a manager whose workers run with `options`, and have this left of runs.
+    pub(crate) fn judge(stats: &Stats, backlog: Backlog, options: &Options) -> Self {
+        let Backlog { stuck, unsettled } = backlog;
         let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
         let judged = [
             (!stats.is_running, "no workers run".to_owned()),
@@ -496,6 +494,7 @@ impl Health {
                 stuck > options.concurrency,
                 format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
             ),
+            (unsettled > 0, format!("{unsettled} runs have ended, but there is no room to say so: free space")),
         ];
         let poisoned =
             stats.poisoned.iter().map(|why| format!("the store takes nothing more until it is reopened: {why}"));
@@ -504,6 +503,15 @@ impl Health {
             judged.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why).chain(poisoned).chain(full).collect();
         Self { healthy: reasons.is_empty(), reasons }
     }
+}
+
+/// Looks at the health of running workers over `store` each time it is called.
+fn watching(store: Store, options: Options) -> Box<dyn FnMut(Backlog) + Send> {
+    let mut watch = watch::Watch::default();
+    Box::new(move |backlog| {
+        let stats = Stats { is_running: true, ..store.stats() };
+        watch.observe(&Health::judge(&stats, backlog, &options));
+    })
 }
 
 /// Runs what may wait for the disk on a thread that may.
@@ -526,23 +534,29 @@ mod tests {
         let options = Options { batch_size: 20, concurrency: 2, ..Options::default() };
         let well =
             Stats { is_running: true, pending_events: 199, failed_events: 99, held_events: 5_000, ..Stats::default() };
-        assert_eq!(Health::judge(&well, 2, &options), Health { healthy: true, reasons: vec![] });
+        let stuck = |stuck| Backlog { stuck, unsettled: 0 };
+        assert_eq!(Health::judge(&well, stuck(2), &options), Health { healthy: true, reasons: vec![] });
         let well = || well.clone();
-        for (stats, stuck, says) in [
-            (Stats { is_running: false, ..well() }, 0, "no workers run"),
-            (Stats { pending_events: 200, ..well() }, 0, "200 events are pending; fewer than 200 are normal"),
-            (Stats { failed_events: 100, ..well() }, 0, "100 events have failed for good"),
-            (Stats { damaged_events: 1, ..well() }, 0, "the bytes of 1 events are damaged"),
-            (Stats { damaged_places: 1, ..well() }, 0, "1 segments are damaged"),
-            (Stats { poisoned: Some("a sync failed".to_owned()), ..well() }, 0, "until it is reopened: a sync failed"),
+        for (stats, backlog, says) in [
+            (Stats { is_running: false, ..well() }, stuck(0), "no workers run"),
+            (Stats { pending_events: 200, ..well() }, stuck(0), "200 events are pending; fewer than 200 are normal"),
+            (Stats { failed_events: 100, ..well() }, stuck(0), "100 events have failed for good"),
+            (Stats { damaged_events: 1, ..well() }, stuck(0), "the bytes of 1 events are damaged"),
+            (Stats { damaged_places: 1, ..well() }, stuck(0), "1 segments are damaged"),
+            (
+                Stats { poisoned: Some("a sync failed".to_owned()), ..well() },
+                stuck(0),
+                "until it is reopened: a sync failed",
+            ),
             (
                 Stats { full: Some("no space left".to_owned()), ..well() },
-                0,
+                stuck(0),
                 "new events are refused, or soon will be: no space left",
             ),
-            (well(), 3, "3 handlers neither end nor stop"),
+            (well(), stuck(3), "3 handlers neither end nor stop"),
+            (well(), Backlog { stuck: 0, unsettled: 1 }, "1 runs have ended, but there is no room"),
         ] {
-            let health = Health::judge(&stats, stuck, &options);
+            let health = Health::judge(&stats, backlog, &options);
             assert!(!health.healthy);
             assert_eq!(health.reasons.len(), 1);
             assert!(health.reasons[0].contains(says), "{:?}", health.reasons);

@@ -13,7 +13,7 @@ use crate::event::Outcome;
 use crate::processor::attempts::{Attempts, Ended};
 use crate::processor::lookout::Lookout;
 use crate::processor::round::Round;
-use crate::processor::workers::{Command, Gauges};
+use crate::processor::workers::{Command, Gauges, Report};
 use crate::processor::{Handlers, Options};
 use crate::queue::{Claim, Queue};
 
@@ -22,6 +22,9 @@ const LEAVE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long what could not be settled waits before it is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it is reported how the workers are.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One task: it claims events, begins their runs, and settles how they went.
 pub(super) struct Dispatcher {
@@ -39,6 +42,8 @@ pub(super) struct Dispatcher {
     /// Runs that have ended, but whose end the engine had no room for.
     unsettled: Vec<Ended>,
     settle_again_at: Instant,
+    report: Report,
+    report_at: Instant,
     /// Rings at the next moment that matters or before it.
     alarm: Pin<Box<Sleep>>,
 }
@@ -80,6 +85,7 @@ impl Dispatcher {
         handlers: Arc<Handlers>,
         gauges: Arc<Gauges>,
         commands: mpsc::Receiver<Command>,
+        report: Report,
     ) -> Self {
         let now = Instant::now();
         let options = handlers.options().clone();
@@ -101,6 +107,8 @@ impl Dispatcher {
             round: Round::default(),
             unsettled: Vec::new(),
             settle_again_at: now,
+            report,
+            report_at: now + REPORT_INTERVAL,
             alarm,
         }
     }
@@ -167,7 +175,7 @@ impl Dispatcher {
             also(self.settle_again_at);
         }
         match self.phase {
-            Phase::Running => also(self.lookout.at()),
+            Phase::Running => also(self.lookout.at().min(self.report_at)),
             Phase::Draining(until) | Phase::Leaving(until) | Phase::Aborting(until) => also(until),
             Phase::Over => {}
         }
@@ -228,7 +236,13 @@ impl Dispatcher {
             self.settle_again().await;
         }
         match self.phase {
-            Phase::Running => self.lookout.tick(now),
+            Phase::Running => {
+                self.lookout.tick(now);
+                if now >= self.report_at {
+                    (self.report)(self.gauges.backlog());
+                    self.report_at = now + REPORT_INTERVAL;
+                }
+            }
             Phase::Draining(until) if now >= until => self.enter(Phase::Leaving(now + LEAVE_GRACE)),
             Phase::Leaving(until) if now >= until => self.enter(Phase::Aborting(now + LEAVE_GRACE)),
             Phase::Aborting(until) if now >= until => self.enter(Phase::Over),

@@ -58,4 +58,4 @@ pub use type_options::TypeOptions;
 pub(crate) use handlers::{Given, Handlers};
 pub(crate) use layer::Layers;
 pub(crate) use options::Options;
-pub(crate) use workers::Workers;
+pub(crate) use workers::{Backlog, Workers};

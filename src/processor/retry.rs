@@ -161,6 +161,9 @@ mod tests {
             max_retries: 3,
             last_attempt: None,
             error_message: None,
+            priority: 0,
+            not_before: None,
+            waiting: None,
         })
     }
 

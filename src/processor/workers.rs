@@ -26,6 +26,18 @@ pub(super) enum Command {
     Process(Reply),
 }
 
+/// What is left of runs that are over, or should be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Backlog {
+    /// Runs that were aborted and do not end.
+    pub(crate) stuck: usize,
+    /// Runs that have ended and found no room to say so.
+    pub(crate) unsettled: usize,
+}
+
+/// Called every few seconds while the workers run.
+pub(super) type Report = Box<dyn FnMut(Backlog) + Send>;
+
 /// What the dispatcher shows.
 #[derive(Default)]
 pub(super) struct Gauges {
@@ -46,6 +58,10 @@ impl Gauges {
     pub(super) fn set_stuck(&self, count: usize) {
         self.stuck.store(count, Ordering::Relaxed);
     }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog { stuck: self.stuck.load(Ordering::Relaxed), unsettled: self.unsettled.load(Ordering::Relaxed) }
+    }
 }
 
 /// Workers that run. When this is dropped they stop: what runs is aborted and released.
@@ -60,7 +76,8 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Starts them on the present tokio runtime. Events of types without a handler are held from here on.
-    pub(crate) fn start(queue: Queue, handlers: Handlers) -> Self {
+    /// `report` is told every few seconds, until they are stopped, what is left of runs.
+    pub(crate) fn start(queue: Queue, handlers: Handlers, report: Report) -> Self {
         queue.set_handled(handlers.handled());
         // Bounds of types are for the engine to keep: it is told them here, before the first claim.
         tracing::debug!(limits = ?handlers.options().limits(), "types with a bound on their runs");
@@ -68,7 +85,7 @@ impl Workers {
         let gauges = Arc::new(Gauges::default());
         gauges.set_running(true);
         let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&handlers), Arc::clone(&gauges), obeyed);
+        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&handlers), Arc::clone(&gauges), obeyed, report);
         let dispatcher = Mutex::new(Some(tokio::spawn(dispatcher.run())));
         Self { queue, handlers, gauges, commands, dispatcher }
     }
@@ -118,13 +135,8 @@ impl Workers {
         self.gauges.running.load(Ordering::Relaxed)
     }
 
-    /// How many runs have ended and found no room to say so.
-    pub(crate) fn unsettled(&self) -> usize {
-        self.gauges.unsettled.load(Ordering::Relaxed)
-    }
-
-    /// How many runs were aborted and do not end.
-    pub(crate) fn stuck(&self) -> usize {
-        self.gauges.stuck.load(Ordering::Relaxed)
+    /// What is left of runs.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.gauges.backlog()
     }
 }

@@ -177,3 +177,33 @@ impl fmt::Debug for Emit {
         f.debug_struct("Emit").field("event_type", &event_type).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::store::{Store, StoreOptions};
+
+    #[tokio::test]
+    async fn no_more_bytes_wait_for_the_disk_than_there_is_room_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Queue::embedded(Store::open(dir.path(), StoreOptions::default()).unwrap());
+        let mut intake = Intake::new(queue, 10, Arc::new(|_| None));
+        (intake.bytes, intake.bytes_max) = (Arc::new(Semaphore::new(100)), 100);
+        let event = |bytes: usize| NewEvent::new("Issue", &"x".repeat(bytes - 2)).unwrap();
+        let waiting = Arc::clone(&intake.bytes).try_acquire_many_owned(60).unwrap();
+        intake.try_append(event(40)).await.unwrap();
+        let error = intake.try_append(event(41)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Full);
+        assert!(error.to_string().contains("60 bytes of data wait for the disk already, and 100 may"), "{error}");
+        let mut append = pin!(intake.append(event(41)));
+        assert!(append.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(waiting);
+        append.await.unwrap();
+        // Alone, even the longest has room.
+        intake.append(event(1_000)).await.unwrap();
+        assert_eq!(intake.bytes.available_permits(), 100);
+    }
+}

@@ -25,6 +25,7 @@ mod delivery;
 mod envelope;
 mod member;
 mod note;
+mod rate_limit;
 #[cfg(test)]
 mod samples;
 mod signature;
@@ -32,5 +33,6 @@ mod splice;
 
 pub use delivery::{Delivery, Unreadable, read};
 pub use note::Note;
+pub use rate_limit::rate_limit;
 pub use signature::{Secret, SecretRefused, Unproven, verify};
 pub use splice::{NotAnObject, renew, stamp};

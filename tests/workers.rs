@@ -1,0 +1,313 @@
+//! The workers over time: timeouts, shutdown step by step, what is said about their health, and what becomes of those that run beside
+//! one that kills the process.
+//!
+//! Time is tokio's and stands still but for the timers that are waited for, so each of these takes milliseconds. What shall run is kept
+//! before the workers start: while something waits for the disk, such a clock would leap to the next timer.
+#![cfg(feature = "manager")]
+#![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ledgerline::{Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn builder(path: &Path) -> EventManagerBuilder {
+    EventManager::builder(path).max_retries(0)
+}
+
+/// Keeps an event of each of these types, named like it.
+async fn keep(path: &Path, types: &[&str]) {
+    let manager = builder(path).open().await.unwrap();
+    for event_type in types {
+        manager.emit(*event_type, 1).id(*event_type).await.unwrap();
+    }
+    manager.shutdown().await.unwrap();
+}
+
+/// What happened to a run, and when.
+type Seen = (&'static str, Instant);
+
+/// Says when it is dropped.
+struct Leaving(UnboundedSender<Seen>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let _ = self.0.send(("left", Instant::now()));
+    }
+}
+
+/// A handler that never ends by itself, and says when it begins, is told to end, and is dropped.
+fn deaf() -> (impl Fn(Event, Context) -> Hanging + Send + Sync + 'static, UnboundedReceiver<Seen>) {
+    let (tell, told) = unbounded_channel();
+    let handler = move |_: Event, context: Context| -> Hanging {
+        let tell = tell.clone();
+        Box::pin(async move {
+            tell.send(("began", Instant::now())).unwrap();
+            let _leaving = Leaving(tell.clone());
+            context.cancelled().await;
+            assert!(context.is_cancelled());
+            tell.send(("told", Instant::now())).unwrap();
+            std::future::pending::<()>().await;
+        })
+    };
+    (handler, told)
+}
+
+type Hanging = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Seconds from the first to each, rounded down.
+fn seconds(seen: &[Seen]) -> Vec<(&'static str, u64)> {
+    let (_, first) = *seen.first().unwrap();
+    seen.iter().map(|(what, at)| (*what, (*at - first).as_secs())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_told_after_a_minute_and_aborted_five_seconds_later() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &["Hang"]).await;
+    let (handler, mut told) = deaf();
+    let manager = builder(dir.path()).on("Hang", handler).start().await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(told.recv().await.unwrap());
+    }
+    assert_eq!(seconds(&seen), [("began", 0), ("told", 60), ("left", 65)]);
+    while manager.stats().failed_events == 0 {
+        tokio::task::yield_now().await;
+    }
+    manager.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_claims_nothing_drains_calls_off_aborts_and_closes_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &["Quick", "Heeding", "Deaf", "Blocking", "Later"]).await;
+    let (deaf, mut deaf_told) = deaf();
+    let (tell, mut told) = unbounded_channel();
+    let heeding = move |_: Event, context: Context| {
+        let tell = tell.clone();
+        async move {
+            context.cancelled().await;
+            tell.send(("told", Instant::now())).unwrap();
+            Err::<(), _>("was told to end")
+        }
+    };
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let blocks = Arc::new(AtomicBool::new(false));
+    let is_blocking = Arc::clone(&blocks);
+    let later = Arc::new(AtomicBool::new(false));
+    let ran_later = Arc::clone(&later);
+    let manager = builder(dir.path())
+        .concurrency(4)
+        .on("Quick", |_: Event| tokio::time::sleep(10 * SECOND))
+        .on("Heeding", heeding)
+        .on("Deaf", deaf)
+        .on_blocking("Blocking", move |_: Event| {
+            is_blocking.store(true, Ordering::SeqCst);
+            let _ = gate.lock().unwrap().recv();
+        })
+        .on("Later", move |_: Event| {
+            ran_later.store(true, Ordering::SeqCst);
+            async {}
+        })
+        .start()
+        .await
+        .unwrap();
+    deaf_told.recv().await.unwrap();
+    // Not idle, so that time stands still until the thread has begun.
+    while !blocks.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    let stopped = Instant::now();
+    manager.shutdown().await.unwrap();
+    let after = |at: Instant| (at - stopped).as_secs();
+    // 25 s to drain, 1 s for those that were told, 1 s for those that were aborted.
+    let (what, at) = told.recv().await.unwrap();
+    assert_eq!((what, after(at)), ("told", 25));
+    for expected in [("told", 25), ("left", 26)] {
+        let (what, at) = deaf_told.recv().await.unwrap();
+        assert_eq!((what, after(at)), expected);
+    }
+    assert_eq!(stopped.elapsed().as_secs(), 27);
+    assert!(!later.load(Ordering::SeqCst), "nothing is claimed after a stop, although a slot became free");
+    drop(open);
+
+    let manager = builder(dir.path()).open().await.unwrap();
+    assert!(manager.recovery().closed_cleanly);
+    for (id, status) in [
+        ("Quick", Status::Completed),
+        ("Heeding", Status::Pending),
+        ("Deaf", Status::Pending),
+        ("Blocking", Status::Pending),
+        ("Later", Status::Pending),
+    ] {
+        let event = manager.get(id).await.unwrap().unwrap();
+        assert_eq!((event.status(), event.retry_count()), (status, 0), "{id}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_of_idle_workers_takes_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = builder(dir.path()).on("Issue", |_: Event| async {}).start().await.unwrap();
+    let stopped = Instant::now();
+    manager.shutdown().await.unwrap();
+    assert_eq!(stopped.elapsed().as_secs(), 0);
+}
+
+// ---------------------------------------------------------------------------------------------------------------- what is said
+
+/// Counts what is said about health.
+#[derive(Clone, Default)]
+struct Ears {
+    ill: Arc<AtomicUsize>,
+    well: Arc<AtomicUsize>,
+}
+
+impl tracing::Subscriber for Ears {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "ledgerline::manager::watch"
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let said = if *event.metadata().level() == tracing::Level::WARN { &self.ill } else { &self.well };
+        said.fetch_add(1, Ordering::SeqCst);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_health_is_said_once_each_way() {
+    let ears = Ears::default();
+    let _guard = tracing::subscriber::set_default(ears.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let sound = Arc::new(AtomicBool::new(false));
+    let is_sound = Arc::clone(&sound);
+    let handler = move |_: Event| {
+        let sound = is_sound.load(Ordering::SeqCst);
+        async move { if sound { Outcome::Done } else { Outcome::Fail("down".to_owned()) } }
+    };
+    let manager = builder(dir.path()).on("Issue", handler).start().await.unwrap();
+    for _ in 0..100 {
+        manager.emit("Issue", 1).await.unwrap();
+    }
+    let heard = || (ears.ill.load(Ordering::SeqCst), ears.well.load(Ordering::SeqCst));
+    while heard() == (0, 0) {
+        tokio::time::sleep(SECOND).await;
+    }
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(heard(), (1, 0));
+    assert!(!manager.is_healthy());
+    sound.store(true, Ordering::SeqCst);
+    manager.replay_failed().await.unwrap();
+    while heard() == (1, 0) {
+        tokio::time::sleep(SECOND).await;
+    }
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(heard(), (1, 1));
+    assert!(manager.is_healthy());
+    manager.shutdown().await.unwrap();
+    assert_eq!(heard(), (1, 1), "a shutdown is no change for the worse");
+}
+
+// ------------------------------------------------------------------------------------------------------------------ a poison pill
+
+/// Where the process that dies finds its store.
+const PILL_STORE: &str = "LEDGERLINE_TEST_PILL_STORE";
+const IN_FLIGHT: usize = 16;
+/// Two deaths make all of them suspects, and so many more while it runs alone condemn the pill: ten together.
+const DEATHS_ALONE: u32 = 8;
+const DEATHS: usize = 10;
+const DIED: i32 = 9;
+
+#[test]
+fn beside_an_event_that_kills_the_process_ten_times_no_other_fails() {
+    if let Some(path) = std::env::var_os(PILL_STORE) {
+        return live_and_die(Path::new(&path));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "beside_an_event_that_kills_the_process_ten_times_no_other_fails";
+    let live = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", name, "--test-threads=1"]).env(PILL_STORE, dir.path());
+        command.output().unwrap().status.code()
+    };
+    let deaths = (0..=DEATHS).take_while(|_| live() == Some(DIED)).count();
+    assert_eq!(deaths, DEATHS);
+    let store = ledgerline::Store::open_read_only(dir.path()).unwrap();
+    let pill = store.get("pill").unwrap().unwrap();
+    assert_eq!(pill.status(), Status::Failed);
+    let reason = pill.error_message().unwrap();
+    assert_eq!(reason, format!("the process died {DEATHS_ALONE} times while this event ran alone"));
+    let innocents = store.list(&Filter::all().status(Status::Completed)).unwrap();
+    assert_eq!(innocents.len(), IN_FLIGHT - 1);
+    for innocent in innocents {
+        assert_eq!(innocent.retry_count(), 0, "{}", innocent.id());
+        assert!(store.history(innocent.id()).unwrap().iter().all(|entry| entry.what != "failed"), "{}", innocent.id());
+    }
+}
+
+/// One life of the process: it ends when the pill runs, or when nothing is left to run.
+#[tokio::main(flavor = "current_thread")]
+async fn live_and_die(path: &Path) {
+    let options = StoreOptions::default().process_deaths_max(DEATHS_ALONE).max_retries(3);
+    let running = Arc::new(AtomicUsize::new(0));
+    let handler = move |event: Event| {
+        let running = Arc::clone(&running);
+        async move {
+            running.fetch_add(1, Ordering::SeqCst);
+            // Whoever does not see all the others within this time runs alone, or beside none that kills.
+            let alone_at = Instant::now() + Duration::from_millis(150);
+            while running.load(Ordering::SeqCst) < IN_FLIGHT && Instant::now() < alone_at {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            if event.id() == "pill" {
+                std::process::exit(DIED);
+            }
+            if running.load(Ordering::SeqCst) >= IN_FLIGHT {
+                std::future::pending::<()>().await;
+            }
+            running.fetch_sub(1, Ordering::SeqCst);
+        }
+    };
+    let is_new = !path.join("MANIFEST").exists();
+    if is_new {
+        let manager = EventManager::builder(path).store_options(options.clone()).open().await.unwrap();
+        for number in 1..IN_FLIGHT {
+            manager.emit("Issue", number).await.unwrap();
+            if number == IN_FLIGHT / 2 {
+                manager.emit("Issue", 0).id("pill").await.unwrap();
+            }
+        }
+        manager.shutdown().await.unwrap();
+    }
+    let manager = EventManager::builder(path)
+        .store_options(options)
+        .concurrency(IN_FLIGHT)
+        .batch_size(IN_FLIGHT)
+        .on("Issue", handler)
+        .start()
+        .await
+        .unwrap();
+    let live = || {
+        let stats = manager.stats();
+        stats.pending_events + stats.processing_events + stats.retrying_events
+    };
+    while live() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    manager.shutdown().await.unwrap();
+}
