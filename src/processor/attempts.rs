@@ -207,10 +207,10 @@ impl Attempts {
 
 /// The task of a run: what it awaits is dropped when it is aborted, and it has not ended while anything of it goes on elsewhere, on a
 /// thread or in a batch.
-async fn to_its_end(running: impl Future<Output = Outcome>, context: Context) -> Ending {
+async fn to_its_end(running: impl Future<Output = Ending>, context: Context) -> Ending {
     let ending = tokio::select! {
         biased;
-        outcome = running => Ending::Returned(outcome),
+        ending = running => ending,
         () = context.aborted() => Ending::Aborted,
     };
     context.quiet().await;

@@ -16,7 +16,7 @@ use crate::event::{Event, Outcome};
 use crate::processor::context::Linger;
 use crate::processor::handler::{AnyHandler, Kind, RunningBatch};
 use crate::processor::layer::HandlerService;
-use crate::processor::outcome::{caught, panic_text, told};
+use crate::processor::outcome::{caught, panic_said, told};
 use crate::processor::{Context, IntoOutcome};
 
 /// How events are gathered for a handler of batches. Bounds are checked when the manager starts.
@@ -193,7 +193,8 @@ struct Member {
     seat: u64,
     event: Event,
     context: Context,
-    answer: oneshot::Sender<Outcome>,
+    /// Takes the outcome, or what the handler's panic said.
+    answer: oneshot::Sender<Result<Outcome, String>>,
     /// The member's run has not ended while the batch runs.
     _linger: Linger,
 }
@@ -204,10 +205,15 @@ impl Gathering {
         let (seat, goes_at, mut answered) = self.sit(event, context.clone());
         let mut waits = true;
         loop {
+            // Without an answer the batch was dropped with its runtime.
             tokio::select! {
                 biased;
-                // Without an answer the batch was dropped with its runtime.
-                answer = &mut answered => return answer.unwrap_or(Outcome::Release),
+                answer = &mut answered => match answer {
+                    Ok(Ok(outcome)) => return outcome,
+                    // It is a panic of each of its events' runs.
+                    Ok(Err(said)) => std::panic::resume_unwind(Box::new(said)),
+                    Err(_) => return Outcome::Release,
+                },
                 () = context.cancelled(), if waits => {
                     waits = false;
                     if self.leave(seat.number) {
@@ -222,7 +228,11 @@ impl Gathering {
         }
     }
 
-    fn sit(self: &Arc<Self>, event: Event, context: Context) -> (Seat, Instant, oneshot::Receiver<Outcome>) {
+    fn sit(
+        self: &Arc<Self>,
+        event: Event,
+        context: Context,
+    ) -> (Seat, Instant, oneshot::Receiver<Result<Outcome, String>>) {
         let (answer, answered) = oneshot::channel();
         let mut seats = self.seats();
         seats.given += 1;
@@ -298,9 +308,9 @@ async fn run_batch(function: Function, mut members: Vec<Member>) {
         () = all_gone(&mut members) => return,
     };
     let outcomes = match ended {
-        Ok(Ok(outcomes)) => outcomes,
-        Ok(Err(error)) => vec![Outcome::Retry(error); members.len()],
-        Err(payload) => vec![Outcome::Retry(panic_text(&*payload)); members.len()],
+        Ok(Ok(outcomes)) => outcomes.into_iter().map(Ok).collect(),
+        Ok(Err(error)) => vec![Ok(Outcome::Retry(error)); members.len()],
+        Err(payload) => vec![Err(panic_said(&*payload).unwrap_or_default().to_owned()); members.len()],
     };
     for (member, outcome) in members.into_iter().zip(outcomes) {
         // Refused by those who were aborted meanwhile.

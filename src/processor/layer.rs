@@ -16,6 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::event::{Event, Outcome};
+use crate::processor::attempt::Ending;
 use crate::processor::handler::Running;
 use crate::processor::outcome::{caught, panic_text, told};
 use crate::processor::{Context, IntoOutcome};
@@ -100,16 +101,16 @@ impl HandlerService {
         Self { inner: Box::new(Innermost(Arc::new(run))) }
     }
 
-    /// Runs it to its end. A panic in it or in a layer is the error of this attempt.
-    pub(super) async fn run(mut self, run: Run) -> Outcome {
+    /// Runs it to its end. A panic in it or in a layer is caught: it is the error of this attempt.
+    pub(super) async fn run(mut self, run: Run) -> Ending {
         let response = caught(async move {
             poll_fn(|context| self.inner.ready(context)).await?;
             self.inner.respond(run).await
         });
         match response.await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => Outcome::Retry(told(&*error)),
-            Err(payload) => Outcome::Retry(panic_text(&*payload)),
+            Ok(Ok(outcome)) => Ending::Returned(outcome),
+            Ok(Err(error)) => Ending::Returned(Outcome::Retry(told(&*error))),
+            Err(payload) => Ending::Panicked(panic_text(&*payload)),
         }
     }
 }

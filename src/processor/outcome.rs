@@ -72,10 +72,14 @@ pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn An
     .await
 }
 
+/// The text of a panic, if it is one.
+pub(super) fn panic_said(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
 /// What a panic said, if it said something.
 pub(super) fn panic_text(payload: &(dyn Any + Send)) -> String {
-    let said = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    bounded(said.map_or_else(|| "panicked".to_owned(), |said| format!("panicked: {said}")))
+    bounded(panic_said(payload).map_or_else(|| "panicked".to_owned(), |said| format!("panicked: {said}")))
 }
 
 /// The text, cut to what an entry keeps of it.

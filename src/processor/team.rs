@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use crate::event::{Event, Outcome, limits};
 use crate::processor::Context;
+use crate::processor::attempt::Ending;
 use crate::processor::layer::{HandlerService, Run};
 use crate::processor::ledger::Ledger;
 use crate::queue::Claim;
@@ -22,31 +23,25 @@ pub(super) type Team = Vec<Named>;
 
 /// Runs the handlers of the team that have not succeeded yet, beside one another, and merges how they ended. It is all one task: the
 /// others go on while one waits, and whatever ends that task ends them all.
-pub(super) async fn run(team: Team, claim: Claim, context: Context, ledger: Ledger) -> Outcome {
+pub(super) async fn run(team: Team, claim: Claim, context: Context, ledger: Ledger) -> Ending {
     let event = claim.event().clone();
     match <[Named; 1]>::try_from(team) {
         Ok([alone]) => alone.service.run(Run::new(event, context, alone.name)).await,
         Err(team) => {
             let runs = team.into_iter().filter(|handler| !ledger.has_succeeded(&claim, &handler.name));
             let runs = runs.map(|handler| run_one(handler, event.clone(), &claim, context.clone(), &ledger));
-            merge(&together(runs).await)
+            merge(together(runs).await)
         }
     }
 }
 
-async fn run_one(
-    handler: Named,
-    event: Event,
-    claim: &Claim,
-    context: Context,
-    ledger: &Ledger,
-) -> (Arc<str>, Outcome) {
+async fn run_one(handler: Named, event: Event, claim: &Claim, context: Context, ledger: &Ledger) -> (Arc<str>, Ending) {
     let name = Arc::clone(&handler.name);
-    let outcome = handler.service.run(Run::new(event, context, handler.name)).await;
-    if outcome == Outcome::Done {
+    let ending = handler.service.run(Run::new(event, context, handler.name)).await;
+    if ending == Ending::Returned(Outcome::Done) {
         ledger.note_success(claim, &name).await;
     }
-    (name, outcome)
+    (name, ending)
 }
 
 /// Awaits all of them; what they give is in their order.
@@ -69,7 +64,22 @@ async fn together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
 
 /// What becomes of an event whose handlers ended like this: called off if one says so, failed for good if one says so, run again if
 /// one has failed, released if one was given up, and else completed. The text names each handler that had a part in it.
-fn merge(ended: &[(Arc<str>, Outcome)]) -> Outcome {
+/// A failure that a panic had a part in is told as one.
+fn merge(ended: Vec<(Arc<str>, Ending)>) -> Ending {
+    let panicked = ended.iter().any(|(_, ending)| matches!(ending, Ending::Panicked(_)));
+    let outcome = |ending| match ending {
+        Ending::Returned(outcome) => outcome,
+        Ending::Panicked(said) => Outcome::Retry(said),
+        Ending::Aborted => Outcome::Release,
+    };
+    let outcomes: Vec<_> = ended.into_iter().map(|(name, ending)| (name, outcome(ending))).collect();
+    match gravest(&outcomes) {
+        Outcome::Retry(errors) if panicked => Ending::Panicked(errors),
+        outcome => Ending::Returned(outcome),
+    }
+}
+
+fn gravest(ended: &[(Arc<str>, Outcome)]) -> Outcome {
     let text = |pick: fn(&Outcome) -> Option<&str>| {
         let picked: Vec<(&str, &str)> =
             ended.iter().filter_map(|(name, outcome)| Some((&**name, pick(outcome)?))).collect();
@@ -121,15 +131,29 @@ mod tests {
         ] {
             let ended: Vec<(Arc<str>, Outcome)> =
                 ended.into_iter().enumerate().map(|(at, outcome)| (at.to_string().into(), outcome)).collect();
-            assert_eq!(merge(&ended), merged, "{ended:?}");
+            assert_eq!(gravest(&ended), merged, "{ended:?}");
         }
+    }
+
+    #[test]
+    fn a_failure_that_a_panic_had_a_part_in_is_told_as_a_panic() {
+        let panicked = || ("a".into(), Ending::Panicked("panicked: e".to_owned()));
+        let returned = |outcome| ("b".into(), Ending::Returned(outcome));
+        for (other, merged) in [
+            (Outcome::Done, Ending::Panicked("a: panicked: e".to_owned())),
+            (Outcome::Retry("f".to_owned()), Ending::Panicked("a: panicked: e; b: f".to_owned())),
+            (Outcome::Fail("f".to_owned()), Ending::Returned(Outcome::Fail("a: panicked: e; b: f".to_owned()))),
+        ] {
+            assert_eq!(merge(vec![panicked(), returned(other)]), merged);
+        }
+        assert_eq!(merge(vec![returned(Outcome::Done)]), Ending::Returned(Outcome::Done));
     }
 
     #[test]
     fn every_failing_handler_is_named_however_long_the_errors_are() {
         let ended: Vec<(Arc<str>, Outcome)> =
             ["first", "second", "third"].map(|name| (name.into(), Outcome::Retry("ä".repeat(4_096)))).into();
-        let Outcome::Retry(errors) = merge(&ended) else { panic!("errors are retried") };
+        let Outcome::Retry(errors) = gravest(&ended) else { panic!("errors are retried") };
         assert!(errors.len() <= limits::MESSAGE_BYTES_MAX);
         for name in ["first: ä", "; second: ä", "; third: ä"] {
             assert!(errors.contains(name), "{name}");
