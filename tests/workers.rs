@@ -76,7 +76,7 @@ async fn a_run_is_told_after_a_minute_and_aborted_five_seconds_later() {
     let manager = builder(dir.path()).on("Hang", handler).start().await.unwrap();
     let mut seen = Vec::new();
     for _ in 0..3 {
-        seen.push(told.recv().await.unwrap());
+        seen.push(tokio::time::timeout(600 * SECOND, told.recv()).await.unwrap().unwrap());
     }
     assert_eq!(seconds(&seen), [("began", 0), ("told", 60), ("left", 65)]);
     while manager.stats().failed_events == 0 {
@@ -152,6 +152,8 @@ async fn a_shutdown_claims_nothing_drains_calls_off_aborts_and_closes_the_log() 
         let event = manager.get(id).await.unwrap().unwrap();
         assert_eq!((event.status(), event.retry_count()), (status, 0), "{id}");
     }
+    let history = manager.history("Later").await.unwrap();
+    assert_eq!(history.len(), 1, "it was not even claimed: {history:?}");
 }
 
 #[tokio::test(start_paused = true)]
