@@ -393,8 +393,11 @@ async fn a_retry_runs_only_the_handlers_that_have_not_succeeded() {
     stands(&manager, "one", Status::Completed).await;
     assert_eq!(runs.each_ref().map(|runs| runs.load(Ordering::SeqCst)), [2, 1, 3]);
     let history = manager.history("one").await.unwrap();
-    let errors: Vec<&str> = history.iter().filter_map(|entry| entry.message.as_deref()).collect();
-    assert_eq!(errors, ["notify: run 1 failed; Issue#3: run 1 failed", "Issue#3: run 2 failed"]);
+    let said = |what: &str| -> Vec<&str> {
+        history.iter().filter(|entry| entry.what == what).filter_map(|entry| entry.message.as_deref()).collect()
+    };
+    assert_eq!(said("failed"), ["notify: run 1 failed; Issue#3: run 1 failed", "Issue#3: run 2 failed"]);
+    assert_eq!(said("handled"), ["audit", "notify", "Issue#3"]);
     manager.shutdown().await.unwrap();
 }
 

@@ -74,8 +74,9 @@ async fn a_run_is_told_after_a_minute_and_aborted_five_seconds_later() {
     keep(dir.path(), &["Hang"]).await;
     let (handler, mut told) = deaf();
     let manager = builder(dir.path()).on("Hang", handler).start().await.unwrap();
-    let mut seen = Vec::new();
-    for _ in 0..3 {
+    // Nothing bounds the claim: where time is paused, any bound ends while the disk works.
+    let mut seen = vec![told.recv().await.unwrap()];
+    for _ in 0..2 {
         seen.push(tokio::time::timeout(600 * SECOND, told.recv()).await.unwrap().unwrap());
     }
     assert_eq!(seconds(&seen), [("began", 0), ("told", 60), ("left", 65)]);

@@ -96,11 +96,13 @@ fn overdue(ending: Ending, timeout: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Timestamp;
 
     #[test]
     fn every_standing_and_ending_has_its_verdict() {
         use Ending::{Aborted, Panicked, Returned};
-        use Outcome::{Cancel, Done, Fail, Release, Retry};
+        use Outcome::{Cancel, Done, Fail, Release, Retry, RetryAt, Snooze};
+        let (at, wait) = (Timestamp::from_unix_micros(9), Duration::from_secs(9));
         let text = |text: &str| text.to_owned();
         let late = || Retry(text("timed out after 60s"));
         let late_with = |said: &str| Retry(format!("timed out after 60s: {said}"));
@@ -111,6 +113,8 @@ mod tests {
             (Returned(Fail(text("e"))), Fail(text("e")), late_with("e"), Fail(text("e"))),
             (Returned(Cancel(text("r"))), Cancel(text("r")), late(), Cancel(text("r"))),
             (Returned(Release), Release, late(), Release),
+            (Returned(RetryAt(at)), RetryAt(at), late(), RetryAt(at)),
+            (Returned(Snooze(wait)), Snooze(wait), late(), Snooze(wait)),
             (Panicked(text("panicked")), Retry(text("panicked")), late_with("panicked"), Release),
             (Aborted, Release, late(), Release),
         ] {

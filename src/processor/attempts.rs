@@ -11,10 +11,9 @@ use tracing::Instrument as _;
 use crate::event::Outcome;
 use crate::processor::Context;
 use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
-use crate::processor::ledger::Ledger;
 use crate::processor::outcome::panic_text;
 use crate::processor::team::{self, Team};
-use crate::queue::{Claim, Mishap};
+use crate::queue::{Claim, Mishap, Queue};
 
 /// A run that is over, and what becomes of its event.
 pub(super) struct Ended {
@@ -41,13 +40,13 @@ pub(super) struct Attempts {
     timers_set: u64,
     stuck: usize,
     grace: Duration,
+    queue: Queue,
     origin: Arc<str>,
-    ledger: Ledger,
 }
 
 impl Attempts {
-    /// None yet. Each may take `grace` to end once it was told; `origin` names the store.
-    pub(super) fn new(grace: Duration, origin: Arc<str>) -> Self {
+    /// None yet. Each may take `grace` to end once it was told; `origin` names the store of `queue`.
+    pub(super) fn new(grace: Duration, queue: Queue, origin: Arc<str>) -> Self {
         Self {
             tasks: JoinSet::new(),
             by_task: HashMap::new(),
@@ -55,22 +54,22 @@ impl Attempts {
             timers_set: 0,
             stuck: 0,
             grace,
+            queue,
             origin,
-            ledger: Ledger::default(),
         }
     }
 
     /// Begins a run, `now`, that may take `timeout`.
     pub(super) fn begin(&mut self, claim: Claim, team: Team, timeout: Duration, now: Instant) {
         let event = claim.event();
-        let context = Context::new(&claim, &self.origin, now, timeout);
+        let context = Context::new(&claim, &self.queue, &self.origin, now, timeout);
         let span = tracing::info_span!(
             "run",
             event_id = event.id(),
             event_type = event.event_type(),
             attempt = claim.attempt()
         );
-        let running = team::run(team, claim.clone(), context.clone(), self.ledger.clone());
+        let running = team::run(team, claim.clone(), context.clone(), self.queue.clone());
         let id = self.tasks.spawn(to_its_end(running, context.clone()).instrument(span)).id();
         let timer = self.set_timer(now + timeout, id);
         self.by_task.insert(id, Attempt { claim, context, timeout, standing: Standing::Running, timer: Some(timer) });
@@ -116,9 +115,6 @@ impl Attempts {
     fn judge(&self, attempt: &Attempt, ending: Ending) -> Ended {
         let mishap = mishap(attempt.standing, &ending);
         let outcome = verdict(attempt.standing, ending, attempt.timeout);
-        if matches!(outcome, Outcome::Done | Outcome::Cancel(_)) {
-            self.ledger.forget(&attempt.claim);
-        }
         Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
     }
 

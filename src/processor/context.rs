@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::event::Timestamp;
-use crate::queue::Claim;
+use crate::error::Error;
+use crate::event::{Event, Scope, Timestamp};
+use crate::queue::{Claim, Queue};
 
 /// What a handler knows about its run beside the event: which one it is, how long it may take, and whether it was called off.
 /// Cheap to clone.
@@ -19,6 +20,8 @@ pub struct Context {
 }
 
 struct Shared {
+    event: Event,
+    queue: Queue,
     attempt: u32,
     retry_count: u32,
     is_last: bool,
@@ -50,10 +53,12 @@ impl Drop for Linger {
 }
 
 impl Context {
-    /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store.
-    pub(super) fn new(claim: &Claim, origin: &Arc<str>, now: Instant, timeout: Duration) -> Self {
+    /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store of `queue`.
+    pub(super) fn new(claim: &Claim, queue: &Queue, origin: &Arc<str>, now: Instant, timeout: Duration) -> Self {
         let event = claim.event();
         let run = Shared {
+            event: event.clone(),
+            queue: queue.clone(),
             attempt: claim.attempt(),
             retry_count: event.retry_count(),
             is_last: claim.is_last(),
@@ -90,6 +95,34 @@ impl Context {
     /// When the run will count as failed, by the machine's clock (which may be set meanwhile: [`Context::time_left`] is exact).
     pub fn deadline(&self) -> Timestamp {
         self.run.deadline
+    }
+
+    /// What time it is now, by the clock that dated the run's beginning and by the time that has passed since.
+    pub(super) fn now(&self) -> Timestamp {
+        self.run.deadline.saturating_add(self.run.begun.elapsed()).saturating_sub(self.run.timeout)
+    }
+
+    /// Has no event of this one's type begin to run before `until`, as where a service says when it takes requests again
+    /// ([`RateLimit`](crate::RateLimit) reads its headers). What runs already goes on; end this run with
+    /// [`Outcome::RetryAt`](crate::Outcome::RetryAt), which spends no retry. Durable once this returns; an earlier pause of the type is
+    /// replaced. It is shown by [`EventManager::pauses`](crate::EventManager::pauses) and may be ended by hand.
+    ///
+    /// # Errors
+    /// As [`Store::pause`](crate::Store::pause): [`InvalidInput`](crate::ErrorKind::InvalidInput) if `until` is not in the future.
+    pub async fn pause_type(&self, until: Timestamp, reason: &str) -> Result<(), Error> {
+        let scope = Scope::Type(self.run.event.event_type().to_owned());
+        self.run.queue.pause(scope, until, reason).await
+    }
+
+    /// As [`Context::pause_type`], for the events of this one's key.
+    ///
+    /// # Errors
+    /// As there; also [`InvalidInput`](crate::ErrorKind::InvalidInput) if the event has no key.
+    pub async fn pause_key(&self, until: Timestamp, reason: &str) -> Result<(), Error> {
+        let key = self.run.event.key().ok_or_else(|| {
+            Error::invalid(format!("the event {:?} has no key that could be paused", self.run.event.id()))
+        })?;
+        self.run.queue.pause(Scope::Key(key.to_owned()), until, reason).await
     }
 
     /// How long until the run will count as failed; zero once it does.

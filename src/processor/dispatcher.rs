@@ -90,7 +90,7 @@ impl Dispatcher {
         let now = Instant::now();
         let options = handlers.options().clone();
         let origin: Arc<str> = queue.id().into();
-        let attempts = Attempts::new(options.handler_grace, Arc::clone(&origin));
+        let attempts = Attempts::new(options.handler_grace, queue.clone(), Arc::clone(&origin));
         let lookout = Lookout::new(now, options.processing_interval);
         let alarm = Box::pin(tokio::time::sleep_until(lookout.at()));
         Self {

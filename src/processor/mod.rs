@@ -34,7 +34,6 @@ mod dispatcher;
 mod handler;
 mod handlers;
 mod layer;
-mod ledger;
 mod lookout;
 mod options;
 mod outcome;

@@ -4,12 +4,12 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::event::{Event, Outcome, limits};
+use crate::error::ErrorKind;
+use crate::event::{Event, Outcome, Timestamp, limits};
 use crate::processor::Context;
 use crate::processor::attempt::Ending;
 use crate::processor::layer::{HandlerService, Run};
-use crate::processor::ledger::Ledger;
-use crate::queue::Claim;
+use crate::queue::{Claim, Queue};
 
 /// A handler with its name.
 #[derive(Clone)]
@@ -23,23 +23,31 @@ pub(super) type Team = Vec<Named>;
 
 /// Runs the handlers of the team that have not succeeded yet, beside one another, and merges how they ended. It is all one task: the
 /// others go on while one waits, and whatever ends that task ends them all.
-pub(super) async fn run(team: Team, claim: Claim, context: Context, ledger: Ledger) -> Ending {
+pub(super) async fn run(team: Team, claim: Claim, context: Context, queue: Queue) -> Ending {
     let event = claim.event().clone();
     match <[Named; 1]>::try_from(team) {
         Ok([alone]) => alone.service.run(Run::new(event, context, alone.name)).await,
         Err(team) => {
-            let runs = team.into_iter().filter(|handler| !ledger.has_succeeded(&claim, &handler.name));
-            let runs = runs.map(|handler| run_one(handler, event.clone(), &claim, context.clone(), &ledger));
-            merge(together(runs).await)
+            let runs = team.into_iter().filter(|handler| !claim.is_handled_by(&handler.name));
+            let runs = runs.map(|handler| run_one(handler, event.clone(), &claim, context.clone(), &queue));
+            merge(together(runs).await, context.now())
         }
     }
 }
 
-async fn run_one(handler: Named, event: Event, claim: &Claim, context: Context, ledger: &Ledger) -> (Arc<str>, Ending) {
+async fn run_one(handler: Named, event: Event, claim: &Claim, context: Context, queue: &Queue) -> (Arc<str>, Ending) {
     let name = Arc::clone(&handler.name);
     let ending = handler.service.run(Run::new(event, context, handler.name)).await;
     if ending == Ending::Returned(Outcome::Done) {
-        ledger.note_success(claim, &name).await;
+        match queue.record_handled(claim, &name).await {
+            // Somebody ended the claim meanwhile: nothing of it counts.
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotAllowed => {}
+            Err(error) => {
+                let (event_id, handler) = (claim.event().id(), &*name);
+                tracing::warn!(event_id, handler, %error, "a handler's success was not kept; a retry runs it again");
+            }
+        }
     }
     (name, ending)
 }
@@ -63,9 +71,9 @@ async fn together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
 }
 
 /// What becomes of an event whose handlers ended like this: called off if one says so, failed for good if one says so, run again if
-/// one has failed, released if one was given up, and else completed. The text names each handler that had a part in it.
-/// A failure that a panic had a part in is told as one.
-fn merge(ended: Vec<(Arc<str>, Ending)>) -> Ending {
+/// one has failed, released if one was given up, put off to the soonest time if one was put off, and else completed. The text names
+/// each handler that had a part in it. A failure that a panic had a part in is told as one.
+fn merge(ended: Vec<(Arc<str>, Ending)>, now: Timestamp) -> Ending {
     let panicked = ended.iter().any(|(_, ending)| matches!(ending, Ending::Panicked(_)));
     let outcome = |ending| match ending {
         Ending::Returned(outcome) => outcome,
@@ -73,13 +81,13 @@ fn merge(ended: Vec<(Arc<str>, Ending)>) -> Ending {
         Ending::Aborted => Outcome::Release,
     };
     let outcomes: Vec<_> = ended.into_iter().map(|(name, ending)| (name, outcome(ending))).collect();
-    match gravest(&outcomes) {
+    match gravest(&outcomes, now) {
         Outcome::Retry(errors) if panicked => Ending::Panicked(errors),
         outcome => Ending::Returned(outcome),
     }
 }
 
-fn gravest(ended: &[(Arc<str>, Outcome)]) -> Outcome {
+fn gravest(ended: &[(Arc<str>, Outcome)], now: Timestamp) -> Outcome {
     let text = |pick: fn(&Outcome) -> Option<&str>| {
         let picked: Vec<(&str, &str)> =
             ended.iter().filter_map(|(name, outcome)| Some((&**name, pick(outcome)?))).collect();
@@ -97,8 +105,19 @@ fn gravest(ended: &[(Arc<str>, Outcome)]) -> Outcome {
         Some(errors) if ended.iter().any(|(_, outcome)| matches!(outcome, Outcome::Fail(_))) => Outcome::Fail(errors),
         Some(errors) => Outcome::Retry(errors),
         None if ended.iter().any(|(_, outcome)| *outcome == Outcome::Release) => Outcome::Release,
-        None => Outcome::Done,
+        None => soonest(ended, now).unwrap_or(Outcome::Done),
     }
+}
+
+/// Of those that put the event off, the one that does so for the shortest time.
+fn soonest(ended: &[(Arc<str>, Outcome)], now: Timestamp) -> Option<Outcome> {
+    let wait = |outcome: &Outcome| match outcome {
+        Outcome::Snooze(wait) => Some(*wait),
+        Outcome::RetryAt(time) => Some(time.saturating_since(now)),
+        _ => None,
+    };
+    let put_off = ended.iter().filter_map(|(_, outcome)| Some((wait(outcome)?, outcome)));
+    put_off.min_by_key(|(wait, _)| *wait).map(|(_, outcome)| outcome.clone())
 }
 
 /// Names and texts, each cut so that all of them are seen.
@@ -114,14 +133,23 @@ fn list(texts: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn the_gravest_outcome_is_that_of_the_event_and_names_its_handlers() {
-        use Outcome::{Cancel, Done, Fail, Release, Retry};
+        use Outcome::{Cancel, Done, Fail, Release, Retry, RetryAt, Snooze};
         let text = |text: &str| text.to_owned();
+        let at = Timestamp::from_unix_micros;
+        let seconds = Duration::from_secs;
         for (ended, merged) in [
             (vec![], Done),
+            (vec![Done, Snooze(seconds(2))], Snooze(seconds(2))),
+            (vec![Snooze(seconds(2)), RetryAt(at(1_000_000)), Snooze(seconds(1))], RetryAt(at(1_000_000))),
+            (vec![RetryAt(at(9_000_000)), Snooze(seconds(3))], Snooze(seconds(3))),
+            (vec![Snooze(seconds(2)), Release], Release),
+            (vec![Snooze(seconds(2)), Retry(text("e"))], Retry(text("1: e"))),
             (vec![Done, Done], Done),
             (vec![Done, Release], Release),
             (vec![Retry(text("e")), Release, Done], Retry(text("0: e"))),
@@ -131,7 +159,7 @@ mod tests {
         ] {
             let ended: Vec<(Arc<str>, Outcome)> =
                 ended.into_iter().enumerate().map(|(at, outcome)| (at.to_string().into(), outcome)).collect();
-            assert_eq!(gravest(&ended), merged, "{ended:?}");
+            assert_eq!(gravest(&ended, at(500_000)), merged, "{ended:?}");
         }
     }
 
@@ -144,16 +172,16 @@ mod tests {
             (Outcome::Retry("f".to_owned()), Ending::Panicked("a: panicked: e; b: f".to_owned())),
             (Outcome::Fail("f".to_owned()), Ending::Returned(Outcome::Fail("a: panicked: e; b: f".to_owned()))),
         ] {
-            assert_eq!(merge(vec![panicked(), returned(other)]), merged);
+            assert_eq!(merge(vec![panicked(), returned(other)], Timestamp::default()), merged);
         }
-        assert_eq!(merge(vec![returned(Outcome::Done)]), Ending::Returned(Outcome::Done));
+        assert_eq!(merge(vec![returned(Outcome::Done)], Timestamp::default()), Ending::Returned(Outcome::Done));
     }
 
     #[test]
     fn every_failing_handler_is_named_however_long_the_errors_are() {
         let ended: Vec<(Arc<str>, Outcome)> =
             ["first", "second", "third"].map(|name| (name.into(), Outcome::Retry("ä".repeat(4_096)))).into();
-        let Outcome::Retry(errors) = gravest(&ended) else { panic!("errors are retried") };
+        let Outcome::Retry(errors) = gravest(&ended, Timestamp::default()) else { panic!("errors are retried") };
         assert!(errors.len() <= limits::MESSAGE_BYTES_MAX);
         for name in ["first: ä", "; second: ä", "; third: ä"] {
             assert!(errors.contains(name), "{name}");

@@ -79,8 +79,7 @@ impl Workers {
     /// `report` is told every few seconds, until they are stopped, what is left of runs.
     pub(crate) fn start(queue: Queue, handlers: Handlers, report: Report) -> Self {
         queue.set_handled(handlers.handled());
-        // Bounds of types are for the engine to keep: it is told them here, before the first claim.
-        tracing::debug!(limits = ?handlers.options().limits(), "types with a bound on their runs");
+        queue.set_limits(handlers.options().limits());
         let handlers = Arc::new(handlers);
         let gauges = Arc::new(Gauges::default());
         gauges.set_running(true);

@@ -3,10 +3,11 @@
 //! Nothing here blocks a thread of the runtime: the store stages an event or a claim under its lock, and its own thread wakes whoever
 //! waits for the disk.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::event::{NewEvent, Outcome};
+use crate::event::{NewEvent, Outcome, Scope, Timestamp};
 use crate::store::{Claim, Handled, Mishap, Receipt, Store};
 
 #[derive(Clone)]
@@ -37,6 +38,14 @@ impl Embedded {
 
     pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
         self.store.record_handled_async(claim, handler).await
+    }
+
+    pub(crate) async fn pause(&self, scope: Scope, until: Timestamp, reason: &str) -> Result<(), Error> {
+        self.store.pause_async(scope, until, reason).await
+    }
+
+    pub(crate) fn set_limits(&self, limits: BTreeMap<String, u32>) {
+        self.store.set_limits(limits);
     }
 
     pub(crate) fn note_mishap(&self, claim: &Claim, mishap: Mishap) {

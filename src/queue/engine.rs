@@ -1,9 +1,10 @@
 //! The choice of an engine.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::event::{NewEvent, Outcome};
+use crate::event::{NewEvent, Outcome, Scope, Timestamp};
 use crate::queue::embedded::Embedded;
 use crate::store::{Claim, Handled, Mishap, Receipt, Store};
 
@@ -57,10 +58,23 @@ impl Queue {
     ///
     /// # Errors
     /// `NotAllowed` if the claim is no longer in force; `InvalidInput` if the name is none, or one too many.
-    #[expect(dead_code, reason = "types with several handlers use it")]
     pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
         match self {
             Self::Embedded(engine) => engine.record_handled(claim, handler).await,
+        }
+    }
+
+    /// Has no run of an event of this scope begin before `until`: durable once this returns.
+    pub(crate) async fn pause(&self, scope: Scope, until: Timestamp, reason: &str) -> Result<(), Error> {
+        match self {
+            Self::Embedded(engine) => engine.pause(scope, until, reason).await,
+        }
+    }
+
+    /// Says how many events of a type may run at once; until this is called, and for types that it does not name, any number may.
+    pub(crate) fn set_limits(&self, limits: BTreeMap<String, u32>) {
+        match self {
+            Self::Embedded(engine) => engine.set_limits(limits),
         }
     }
 

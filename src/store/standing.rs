@@ -92,7 +92,6 @@ impl Store {
     /// Sets how many events of a type may run at once, for each type that is named: 1 or more (0 counts as 1). Others are not bounded.
     /// It is not kept: whoever opens the store says so anew.
     #[cfg(feature = "manager")]
-    #[cfg_attr(not(test), expect(dead_code, reason = "the workers' options do not name limits yet"))]
     pub(crate) fn set_limits(&self, limits: BTreeMap<String, u32>) {
         self.shared().desk().core.state.set_limits(limits);
         self.shared().wake_workers();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::event::{NewEvent, Outcome};
+use crate::event::{NewEvent, Outcome, Scope, Timestamp};
 use crate::state::Handled;
 use crate::store::answers::{Claim, Receipt};
 use crate::store::commit::Level;
@@ -59,6 +59,15 @@ impl Store {
     /// As [`Store::record_handled`], for callers that must not block.
     pub(crate) async fn record_handled_async(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
         self.shared().step_async(|core, now| core.record_handled(claim.event.seq(), claim.token, handler, now)).await
+    }
+
+    /// As [`Store::pause`], for callers that must not block.
+    pub(crate) async fn pause_async(&self, scope: Scope, until: Timestamp, reason: &str) -> Result<(), Error> {
+        scope.validate()?;
+        let seq = self.shared().step_async(|core, now| core.pause(&scope, Some(until), reason, now)).await?;
+        self.shared().reached(seq, Level::Durable).await?;
+        self.shared().wake_workers();
+        Ok(())
     }
 
     /// Resolves when an event may be claimed, or nothing will come any more.
