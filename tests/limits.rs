@@ -1,6 +1,5 @@
 //! What holds events back beyond themselves: limits of their type, pauses that handlers ask for, and what other handlers have done.
 #![cfg(feature = "manager")]
-#![expect(clippy::unwrap_used, reason = "what a test's own scaffolding cannot do fails it")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

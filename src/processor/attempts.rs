@@ -109,13 +109,7 @@ impl Attempts {
             self.timers.remove(&timer);
         }
         self.stuck -= usize::from(attempt.standing == Standing::Stuck);
-        Some(self.judge(&attempt, ending))
-    }
-
-    fn judge(&self, attempt: &Attempt, ending: Ending) -> Ended {
-        let mishap = mishap(attempt.standing, &ending);
-        let outcome = verdict(attempt.standing, ending, attempt.timeout);
-        Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
+        Some(judge(&attempt, ending))
     }
 
     /// When [`Attempts::expire`] has something to do.
@@ -183,7 +177,7 @@ impl Attempts {
         self.timers.clear();
         self.stuck = 0;
         let left: Vec<Attempt> = self.by_task.drain().map(|(_, attempt)| attempt).collect();
-        left.iter().map(|attempt| self.judge(attempt, Ending::Aborted)).collect()
+        left.iter().map(|attempt| judge(attempt, Ending::Aborted)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -211,4 +205,10 @@ async fn to_its_end(running: impl Future<Output = Ending>, context: Context) -> 
     };
     context.quiet().await;
     ending
+}
+
+fn judge(attempt: &Attempt, ending: Ending) -> Ended {
+    let mishap = mishap(attempt.standing, &ending);
+    let outcome = verdict(attempt.standing, ending, attempt.timeout);
+    Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
 }
