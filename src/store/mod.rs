@@ -108,6 +108,7 @@ pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;
+#[cfg(feature = "manager")]
 pub(crate) use machine::Machine;
 #[cfg(feature = "manager")]
 pub(crate) use pass::{Act, Pass};
