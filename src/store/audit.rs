@@ -13,7 +13,7 @@ use crate::env::Dir;
 use crate::error::{Error, ErrorKind};
 use crate::event::Timestamp;
 use crate::event::codec::{self, Refusal};
-use crate::event::entry::{Cancelled, Condemned, Entry, Mark, Received, Scoped};
+use crate::event::entry::{Begun, Cancelled, Condemned, Entry, Mark, Received, Scoped, Summary};
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::Manifest;
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
@@ -466,24 +466,8 @@ pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
         say("of", of.seq.into());
     }
     match entry {
-        Entry::Begun(begun) => {
-            say("epoch", begun.epoch.into());
-            if let Some(end) = begun.predecessor {
-                say("predecessor", end.ordinal.into());
-                say("predecessor_last_seq", end.last_seq.into());
-                say("predecessor_length", end.length.into());
-            }
-        }
-        Entry::State(summary) => {
-            let totals = &summary.totals;
-            say("received", totals.received.into());
-            say("completed", totals.completed.into());
-            say("attempts_failed", totals.attempts_failed.into());
-            say("retries_scheduled", totals.retries_scheduled.into());
-            say("claims", totals.claims.into());
-            say("pauses", summary.pauses.len().into());
-            say("cursors", summary.cursors.len().into());
-        }
+        Entry::Begun(begun) => describe_beginning(begun, says),
+        Entry::State(summary) => describe_summary(summary, says),
         Entry::Mark(mark) => {
             say("mark", if *mark == Mark::Close { "close" } else { "idle" }.into());
         }
@@ -531,6 +515,28 @@ pub(super) fn describe(entry: &Entry<'_>, says: &mut Map<String, Value>) {
         }
         Entry::Completed(_) | Entry::Released(_) | Entry::Replayed(_) => {}
     }
+}
+
+fn describe_beginning(begun: &Begun, says: &mut Map<String, Value>) {
+    let mut say = |name: &str, value: Value| says.insert(name.to_owned(), value);
+    say("epoch", begun.epoch.into());
+    if let Some(end) = begun.predecessor {
+        say("predecessor", end.ordinal.into());
+        say("predecessor_last_seq", end.last_seq.into());
+        say("predecessor_length", end.length.into());
+    }
+}
+
+fn describe_summary(summary: &Summary<'_>, says: &mut Map<String, Value>) {
+    let mut say = |name: &str, value: Value| says.insert(name.to_owned(), value);
+    let totals = &summary.totals;
+    say("received", totals.received.into());
+    say("completed", totals.completed.into());
+    say("attempts_failed", totals.attempts_failed.into());
+    say("retries_scheduled", totals.retries_scheduled.into());
+    say("claims", totals.claims.into());
+    say("pauses", summary.pauses.len().into());
+    say("cursors", summary.cursors.len().into());
 }
 
 fn describe_scope(scope: Scoped<'_>, says: &mut Map<String, Value>) {

@@ -109,6 +109,29 @@ fn of_kind(kind: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
             Entry::Mark
         }
         4 => received(fields)?,
+        12 => Entry::Horizon { finished_before: fields.i()?, remembered_before: fields.i()? },
+        13 => remembered(fields)?,
+        15 => {
+            let (name, value) = paused(fields)?;
+            Entry::Posted { name, value: Some(value) }
+        }
+        16 => {
+            let name = scope(fields)?;
+            fields.i()?;
+            Entry::Posted { name, value: None }
+        }
+        19 => {
+            let name = format!("cursor {}", fields.text()?);
+            let value = if fields.byte()? == 1 { Some(fields.u()?.to_string()) } else { None };
+            fields.i()?;
+            Entry::Posted { name, value }
+        }
+        _ => transition(kind, fields)?,
+    })
+}
+
+fn transition(kind: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
+    Ok(match kind {
         5 => {
             let of = fields.of()?;
             fields.skip("uubbi")?;
@@ -144,8 +167,6 @@ fn of_kind(kind: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
             fields.skip("ti")?;
             Entry::Condemned { of }
         }
-        12 => Entry::Horizon { finished_before: fields.i()?, remembered_before: fields.i()? },
-        13 => remembered(fields)?,
         17 => {
             let of = fields.of_and_token()?;
             fields.skip("iiuu")?;
@@ -155,21 +176,6 @@ fn of_kind(kind: u16, fields: &mut Fields<'_>) -> Result<Entry, String> {
             let (of, handler) = (fields.of_and_token()?, fields.text()?);
             fields.i()?;
             Entry::Handled { of, handler }
-        }
-        15 => {
-            let (name, value) = paused(fields)?;
-            Entry::Posted { name, value: Some(value) }
-        }
-        16 => {
-            let name = scope(fields)?;
-            fields.i()?;
-            Entry::Posted { name, value: None }
-        }
-        19 => {
-            let name = format!("cursor {}", fields.text()?);
-            let value = if fields.byte()? == 1 { Some(fields.u()?.to_string()) } else { None };
-            fields.i()?;
-            Entry::Posted { name, value }
         }
         _ => return Err(format!("unknown kind {kind}")),
     })
