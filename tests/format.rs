@@ -3,15 +3,22 @@
 #![expect(clippy::disallowed_methods, reason = "a test of bytes reads and copies files")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use ledgerline::{Duplicate, ErrorKind, Event, Filter, NewEvent, Status, Store, StoreOptions, audit};
+use ledgerline::{
+    Duplicate, ErrorKind, Event, Filter, NewEvent, Scope, Status, Store, StoreOptions, Timestamp, Waiting, audit,
+};
 
 /// A store of format version 1: two events that retention forgot and whose segment was dropped, then one event of every fate.
 const V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
 
 /// One in which compaction wrote three segments anew as one: of each an event that failed is left, and the ids of three others.
 const V1_REWRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1-rewritten");
+
+/// One with the kinds up to 19: events that wait for every reason, were put off, or of whose handlers some have succeeded. What its first
+/// segment said of pauses and cursors was dropped, so that the states after it alone tell that.
+const V1_KINDS_19: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1-kinds-19");
 
 fn copy(fixture: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -70,13 +77,52 @@ fn a_store_of_version_1_that_was_rewritten_opens_with_what_was_left() {
     assert_eq!((store.stats().events_processed, store.epoch()), (9, 5));
 }
 
+#[test]
+fn a_store_of_version_1_with_pauses_and_cursors_opens_with_all_that_holds() {
+    let dir = copy(V1_KINDS_19);
+    let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+    let (report, key) = (Scope::Type("Report".to_owned()), Scope::Key("k".to_owned()));
+    let year = |year: u32| format!("{year}-01-01T00:00:00Z").parse::<Timestamp>().unwrap();
+    let pauses = store.pauses();
+    let in_force: Vec<_> = pauses.iter().map(|pause| (&pause.scope, pause.until, pause.reason.as_str())).collect();
+    assert_eq!(in_force, [(&report, None, "the longest release"), (&key, Some(year(2300)), "until somebody asks")]);
+    assert_eq!(store.cursors().into_iter().collect::<Vec<_>>(), [("reader".to_owned(), 9)]);
+    let events = store.list(&Filter::all()).unwrap();
+    let stand: Vec<_> = events.iter().map(|event| (event.id(), event.status(), event.priority())).collect();
+    let expected = [
+        ("snoozed", Status::Retrying, 0),
+        ("handled", Status::Failed, 0),
+        ("paused", Status::Pending, 9),
+        ("timed", Status::Pending, 7),
+        ("keyed", Status::Pending, 0),
+        ("both", Status::Retrying, 0),
+    ];
+    assert_eq!(stand, expected);
+    let why = |id: &str| store.get(id).unwrap().unwrap().waiting().cloned();
+    assert_eq!(why("paused"), Some(Waiting::Pause { scope: report, until: None }));
+    assert_eq!(why("keyed"), Some(Waiting::Pause { scope: key, until: Some(year(2300)) }));
+    assert_eq!(why("timed"), Some(Waiting::Time { until: year(2200) }));
+    assert_eq!(why("both"), Some(Waiting::Turn), "it was put off to at once");
+    let snoozed = store.history("snoozed").unwrap().pop().unwrap();
+    assert_eq!((snoozed.what.as_str(), snoozed.attempt), ("snoozed", Some(2)));
+    assert_eq!(snoozed.retry_at.unwrap().saturating_since(snoozed.at), Duration::from_hours(30 * 24));
+    store.replay(&["handled"]).unwrap();
+    let claims = store.claim(10).unwrap();
+    let handled = |id: &str| {
+        let claim = claims.iter().find(|claim| claim.event().id() == id).unwrap();
+        ["mail", "post"].map(|handler| claim.is_handled_by(handler))
+    };
+    assert_eq!((handled("handled"), handled("both")), ([true, true], [true, false]));
+    assert!(store.verify().unwrap().is_sound());
+}
+
 /// A reader as FORMAT.md tells to write one. It shares no line with the crate's: not even the checksum.
 mod independent {
     pub(super) struct Record {
         pub(super) seq: u64,
         pub(super) offset: u64,
         pub(super) kind: u16,
-        pub(super) length: usize,
+        pub(super) body: Vec<u8>,
     }
 
     /// Every record of a segment; panics if anything does not verify.
@@ -113,12 +159,101 @@ mod independent {
             let (flags, seq) = (u32_at(header, 12), u64_at(header, 16));
             let after = records.last().filter(|_| index > 0).map_or(first_seq, |last| last.seq + 1);
             assert!(flags == 0 && (seq == after || is_sparse && index > 0 && seq > after), "{seq} after {after}");
-            assert_eq!(u16_at(body, 2), 1);
-            records.push(Record { seq, offset: at as u64, kind: u16_at(body, 0), length: body.len() });
+            records.push(Record { seq, offset: at as u64, kind: u16_at(body, 0), body: body.to_vec() });
             at = (at + 24 + body.len()).next_multiple_of(8);
         }
         assert_eq!((crc(&[&digest]), at), (u32_at(head, 32), start + length));
         length
+    }
+
+    /// What a body of kind 2, 15, 16, 17, 18 or 19 says, but for the time at which it was said; no other has the version 2.
+    pub(super) fn says(body: &[u8]) -> Option<String> {
+        let (kind, version, mut fields) = (u16_at(body, 0), u16_at(body, 2), Fields(&body[4..]));
+        assert!(version == 1 || (kind, version) == (2, 2));
+        let said = match kind {
+            2 => {
+                let counts = [0; 5].map(|_| fields.u());
+                let forgets = [fields.i(), fields.i()].map(|time| time != i64::MIN);
+                let more = if version == 2 { fields.posts() } else { String::new() };
+                format!("state {version} {counts:?} {forgets:?}{more}")
+            }
+            15 => format!("paused {}", fields.paused()),
+            16 => format!("resumed {} {}", fields.scope(), fields.time()),
+            17 => {
+                let (run, at, due) = (fields.run(), fields.i(), fields.i());
+                format!("snoozed {run}, {} {} us, {} times", due - at, fields.u(), fields.u())
+            }
+            18 => format!("handled {}, {} {}", fields.run(), fields.text(), fields.time()),
+            19 => {
+                let name = fields.text();
+                let seq = (fields.byte() == 1).then(|| fields.u());
+                format!("cursor {name} {seq:?} {}", fields.time())
+            }
+            _ => return None,
+        };
+        assert_eq!(fields.0, [0; 0], "after {said}");
+        Some(said)
+    }
+
+    struct Fields<'a>(&'a [u8]);
+
+    impl Fields<'_> {
+        fn byte(&mut self) -> u8 {
+            let (byte, rest) = self.0.split_first().unwrap();
+            self.0 = rest;
+            *byte
+        }
+
+        fn u(&mut self) -> u64 {
+            let len = match self.byte() {
+                byte @ ..251 => return u64::from(byte),
+                251 => 2,
+                252 => 4,
+                253 => 8,
+                odd => panic!("a number that begins with {odd}"),
+            };
+            (0..len).fold(0, |number, place| number | u64::from(self.byte()) << (8 * place))
+        }
+
+        fn i(&mut self) -> i64 {
+            let number = self.u();
+            (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+        }
+
+        /// The time at which something was said: the fixtures were made between 2026-11-23 and 2026-11-24.
+        fn time(&mut self) -> &'static str {
+            let seconds = self.i() / 1_000_000;
+            assert!((1_795_392_000..1_795_478_400).contains(&seconds), "{seconds}");
+            "in time"
+        }
+
+        fn text(&mut self) -> String {
+            let len = self.u();
+            String::from_utf8((0..len).map(|_| self.byte()).collect()).unwrap()
+        }
+
+        /// Pauses and cursors in force.
+        fn posts(&mut self) -> String {
+            let pauses: String = (0..self.u()).map(|_| format!("; paused {}", self.paused())).collect();
+            let cursors = (0..self.u()).map(|_| format!("; cursor {} {}", self.text(), self.u()));
+            pauses + &cursors.collect::<String>()
+        }
+
+        fn run(&mut self) -> String {
+            let (of, _id_hash, epoch, started) = (self.u(), self.u(), self.u(), self.u());
+            format!("of {of} in {epoch}/{started}")
+        }
+
+        fn scope(&mut self) -> String {
+            format!("{} {}", ["type", "key"][usize::from(self.byte())], self.text())
+        }
+
+        fn paused(&mut self) -> String {
+            let scope = self.scope();
+            self.time();
+            let until = if self.byte() == 1 { format!(" until {}", self.i() / 1_000_000) } else { String::new() };
+            format!("{scope}{until}: {}", self.text())
+        }
     }
 
     fn crc(parts: &[&[u8]]) -> u32 {
@@ -145,9 +280,17 @@ mod independent {
     }
 }
 
+/// All files of segments among the fixtures, in order.
+fn segments() -> impl Iterator<Item = PathBuf> {
+    let of = |store: &'static str, names: &'static [&str]| names.iter().map(move |name| Path::new(store).join(name));
+    of(V1, &["0000000002.seg", "0000000003.seg"])
+        .chain(of(V1_REWRITTEN, &["0000000001-1.seg", "0000000004.seg"]))
+        .chain(of(V1_KINDS_19, &["0000000001-1.seg", "0000000002.seg", "0000000003.seg"]))
+}
+
 #[test]
 fn a_reader_written_from_the_format_page_lists_the_same_records() {
-    const KINDS: [&str; 15] = [
+    const KINDS: [&str; 20] = [
         "",
         "begun",
         "state",
@@ -163,12 +306,16 @@ fn a_reader_written_from_the_format_page_lists_the_same_records() {
         "horizon",
         "remembered",
         "accepted",
+        "paused",
+        "resumed",
+        "snoozed",
+        "handled",
+        "cursor",
     ];
-    let rewritten = ["0000000001-1.seg", "0000000004.seg"].map(|name| Path::new(V1_REWRITTEN).join(name));
-    for path in ["0000000002.seg", "0000000003.seg"].map(|name| Path::new(V1).join(name)).into_iter().chain(rewritten) {
+    for path in segments() {
         let theirs: Vec<_> = independent::records(&fs::read(&path).unwrap())
             .iter()
-            .map(|record| (record.seq, record.offset, KINDS[usize::from(record.kind)], record.length))
+            .map(|record| (record.seq, record.offset, KINDS[usize::from(record.kind)], record.body.len()))
             .collect();
         let mut ours = Vec::new();
         let report = audit::audit(&path, &mut |item| {
@@ -182,4 +329,39 @@ fn a_reader_written_from_the_format_page_lists_the_same_records() {
         assert_eq!(ours, theirs);
         assert!(ours.len() >= 4);
     }
+}
+
+#[test]
+fn a_reader_written_from_the_format_page_reads_what_is_said_of_pauses_cursors_and_runs() {
+    let said: Vec<String> = segments()
+        .flat_map(|path| independent::records(&fs::read(path).unwrap()))
+        .filter_map(|record| independent::says(&record.body))
+        .collect();
+    let expected = [
+        "state 1 [2, 2, 0, 0, 2] [false, false]",
+        "state 1 [7, 4, 2, 1, 5] [true, true]",
+        "state 1 [0, 0, 0, 0, 0] [false, false]",
+        "state 1 [4, 3, 1, 0, 4] [false, false]",
+        "state 1 [8, 6, 2, 0, 8] [false, false]",
+        "state 1 [12, 9, 3, 0, 12] [false, false]",
+        "state 2 [0, 0, 0, 0, 0] [false, false]",
+        "snoozed of 8 in 1/9, 0 0 us, 1 times",
+        "snoozed of 8 in 1/11, 2592000000000 2592000000000 us, 2 times",
+        "handled of 13 in 1/14, mail in time",
+        "handled of 13 in 1/14, post in time",
+        "state 2 [89, 0, 1, 0, 3] [false, false]; paused type Report: a longer release; cursor reader 2",
+        "paused key k until 10413792000: until somebody asks",
+        "paused type Brief until 1795456248: a moment",
+        "paused type Short: by mistake",
+        "resumed type Short in time",
+        "cursor reader Some(9) in time",
+        "cursor removed Some(1) in time",
+        "cursor removed None in time",
+        "handled of 206 in 1/207, mail in time",
+        "snoozed of 206 in 1/207, 0 0 us, 1 times",
+        "state 2 [93, 0, 1, 0, 4] [true, true]; paused type Report: a longer release; \
+         paused key k until 10413792000: until somebody asks; cursor reader 9",
+        "paused type Report: the longest release",
+    ];
+    assert_eq!(said, expected);
 }
