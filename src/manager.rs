@@ -8,6 +8,7 @@
 
 mod rounds;
 mod selecting;
+mod standing;
 mod subscription;
 
 use std::fmt;

@@ -220,3 +220,99 @@ async fn types_and_keys_that_no_event_can_have_are_refused_by_name() {
     }
     manager.shutdown().await.unwrap();
 }
+
+/// Every entry that the log has by now, as `kind`, once it has come to rest after one of this kind.
+async fn log_at_rest(manager: &EventManager, after: &'static str) -> Vec<&'static str> {
+    let mut reader = manager.store().read_from(1);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut kinds = Vec::new();
+        while let Some(LogItem::Entry(entry)) = reader.next_timeout(Duration::from_secs(30)).unwrap() {
+            kinds.push(entry.kind);
+            if kinds.ends_with(&[after, "mark"]) {
+                return kinds;
+            }
+        }
+        panic!("it does not come to rest: {kinds:?}");
+    });
+    read.await.unwrap()
+}
+
+#[tokio::test]
+async fn who_saves_after_each_entry_comes_to_rest_and_goes_on_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let from_cursor = || SubscribeFrom::Cursor("mirror".to_owned());
+    let manager = open(dir.path()).await;
+    for id in ["a", "b"] {
+        manager.emit("Issue", 1).id(id).await.unwrap();
+    }
+    let mut subscription = manager.subscribe(from_cursor());
+    assert_eq!(subscription.position(), 1, "what nobody has saved begins at the start");
+    let mut told = Vec::new();
+    let mut last = 0;
+    while told.last().is_none_or(|id| id != "b") {
+        let entry = entry(&mut subscription).await;
+        subscription.save("mirror").await.unwrap();
+        assert_eq!(manager.cursor("mirror"), Some(entry.seq));
+        last = entry.seq;
+        told.extend(entry.id);
+    }
+    // What comes of its own saving, the mark of the rest that follows included, is not told to it, nor to any other.
+    let (mut other, mut here) =
+        (manager.subscribe(SubscribeFrom::Seq(last + 1)), manager.subscribe(SubscribeFrom::Now));
+    let kinds = log_at_rest(&manager, "cursor").await;
+    assert_eq!(kinds.iter().filter(|kind| **kind == "cursor").count(), usize::try_from(last).unwrap(), "{kinds:?}");
+    manager.emit("Issue", 1).id("c").await.unwrap();
+    for subscription in [&mut subscription, &mut other, &mut here] {
+        assert_eq!(entry(subscription).await.id.as_deref(), Some("c"));
+    }
+    let position = subscription.position();
+    tokio::spawn(async move { subscription.save("mirror").await }).await.unwrap().unwrap();
+    manager.emit("Issue", 1).id("d").await.unwrap();
+    manager.shutdown().await.unwrap();
+    assert_eq!(here.save("late").await.unwrap_err().kind(), ErrorKind::Closed);
+
+    let manager = open(dir.path()).await;
+    assert_eq!(manager.cursors().into_iter().collect::<Vec<_>>(), [("mirror".to_owned(), position - 1)]);
+    let mut subscription = manager.subscribe(from_cursor()).event_type("Issue");
+    assert_eq!(entry(&mut subscription).await.id.as_deref(), Some("d"));
+    assert!(manager.remove_cursor("mirror").await.unwrap() && !manager.remove_cursor("mirror").await.unwrap());
+    let mut subscription = manager.subscribe(from_cursor()).event_type("Issue");
+    assert_eq!(entry(&mut subscription).await.id.as_deref(), Some("a"));
+    manager.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_place_is_saved_as_it_is_and_a_place_that_is_none_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path()).await;
+    manager.emit("Issue", 1).id("a").await.unwrap();
+    let now = manager.subscribe(SubscribeFrom::Now);
+    now.save("now").await.unwrap();
+    manager.subscribe(SubscribeFrom::Start).save("start").await.unwrap();
+    assert_eq!((manager.cursor("now"), manager.cursor("start")), (Some(now.position() - 1), Some(0)), "where it began");
+    manager.emit("Comment", 1).id("b").await.unwrap();
+    manager.emit("Issue", 1).id("c").await.unwrap();
+    let mut again = manager.subscribe(SubscribeFrom::Cursor("now".to_owned()));
+    assert_eq!(entry(&mut again).await.id.as_deref(), Some("b"), "and it goes on from there");
+    manager.save_cursor("now", 1).await.unwrap();
+    assert_eq!(manager.subscribe(SubscribeFrom::Cursor("now".to_owned())).position(), 2);
+
+    let behind = manager.subscribe(SubscribeFrom::Seq(1_000));
+    for (saved, says) in [
+        (behind.save("behind").await, "cannot be at 999: the last durable record is"),
+        (behind.save("").await, "the cursor's name is empty"),
+        (behind.save("x".repeat(129)).await, "the cursor's name has 129 bytes; at most 128"),
+        (manager.save_cursor("behind", 1_000).await, "cannot be at 1000"),
+    ] {
+        let error = saved.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains(says), "{error}");
+    }
+    assert_eq!(manager.cursors().len(), 2);
+    for (name, says) in [("", "the cursor's name has 0 bytes; a cursor's has from 1 to 128"), (&"x".repeat(129), "129")]
+    {
+        let mut subscription = manager.subscribe(SubscribeFrom::Cursor(name.to_owned()));
+        let error = subscription.next().await.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains(says), "{error}");
+    }
+    manager.shutdown().await.unwrap();
+}

@@ -5,16 +5,17 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Status, limits};
-use crate::manager::EventManager;
-use crate::store::{LogEntry, LogItem, Reader};
+use crate::manager::{EventManager, blocking};
+use crate::store::{Bookmarks, LogEntry, LogItem, Reader};
 
 /// Where a subscription begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubscribeFrom {
     /// With the first record of the log; what compaction has dropped since is named as a gap.
@@ -24,6 +25,9 @@ pub enum SubscribeFrom {
     /// With the record of this number, or a later one: 1 is the first, and 0 is taken for it. Give what
     /// [`Subscription::position`] said to go on where another one stopped.
     Seq(u64),
+    /// With the record after the place that is kept under this name: 1 to 128 bytes. Where there is no such cursor (yet), as
+    /// [`SubscribeFrom::Start`]: whoever comes for the first time misses nothing. See [`Subscription::save`].
+    Cursor(String),
 }
 
 /// The entries of a store's log, in order: those that are there, then each once it is durable. See [`EventManager::subscribe`].
@@ -38,6 +42,9 @@ pub struct Subscription {
     after: u64,
     position: u64,
     wanted: Wanted,
+    /// The cursor where it begins, if it does.
+    from: Option<String>,
+    bookmarks: Arc<Bookmarks>,
 }
 
 /// Who has the reader.
@@ -62,6 +69,10 @@ struct Wanted {
 impl EventManager {
     /// Tells what happens in the store: every durable entry of the log from there on, in order and without a gap that is not named.
     ///
+    /// Two sorts of entries are passed by, because a subscriber's own saving brings them about, so that one who saves after each entry
+    /// would never come to rest: those of cursors, and the marks of a log at rest. [`Store::read_from`](crate::Store::read_from) tells
+    /// them too.
+    ///
     /// ```no_run
     /// # async fn example(manager: ledgerline::EventManager) -> Result<(), ledgerline::Error> {
     /// use ledgerline::{LogItem, Status, SubscribeFrom};
@@ -75,12 +86,30 @@ impl EventManager {
     /// }
     /// # }
     /// ```
+    ///
+    /// One that goes on after a restart where it was:
+    ///
+    /// ```no_run
+    /// # async fn example(manager: ledgerline::EventManager) -> Result<(), ledgerline::Error> {
+    /// use ledgerline::SubscribeFrom;
+    ///
+    /// let mut mirror = manager.subscribe(SubscribeFrom::Cursor("mirror".to_owned()));
+    /// loop {
+    ///     println!("{:?}", mirror.next().await?);
+    ///     mirror.save("mirror").await?; // done with it; rarer is cheaper, and then some come again
+    /// }
+    /// # }
+    /// ```
     pub fn subscribe(&self, from: SubscribeFrom) -> Subscription {
         let store = &self.inner.store;
-        let reader = match from {
-            SubscribeFrom::Start => store.read_from(1),
-            SubscribeFrom::Now => store.read_from_now(),
-            SubscribeFrom::Seq(seq) => store.read_from(seq),
+        let (reader, from) = match from {
+            SubscribeFrom::Start => (store.read_from(1), None),
+            SubscribeFrom::Now => (store.read_from_now(), None),
+            SubscribeFrom::Seq(seq) => (store.read_from(seq), None),
+            SubscribeFrom::Cursor(name) => {
+                let done = store.cursor(&name).unwrap_or(0);
+                (store.read_from(done.saturating_add(1)), Some(name))
+            }
         };
         let position = reader.position();
         Subscription {
@@ -89,6 +118,8 @@ impl EventManager {
             after: position,
             position,
             wanted: Wanted::default(),
+            from,
+            bookmarks: Arc::new(store.bookmarks()),
         }
     }
 }
@@ -120,7 +151,7 @@ impl Subscription {
     /// dropped because nothing needs them. Dropping the call before its end loses nothing: the next call goes on.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`]: no event can have such a type or key. [`ErrorKind::Closed`]: the store was closed, and all that was
+    /// [`ErrorKind::InvalidInput`]: no event can have such a type or key, no cursor such a name. [`ErrorKind::Closed`]: the store was closed, and all that was
     /// durable has been told; also whenever it is called again after an error. [`ErrorKind::Poisoned`], [`ErrorKind::Corrupt`],
     /// [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`] as for [`Reader::next_timeout`].
     ///
@@ -128,6 +159,7 @@ impl Subscription {
     /// Outside a tokio runtime.
     pub async fn next(&mut self) -> Result<LogItem, Error> {
         self.wanted.validate()?;
+        check("the cursor's name", self.from.as_deref(), "a cursor's", limits::CURSOR_BYTES_MAX)?;
         loop {
             if let Some(item) = self.ready.pop_front() {
                 self.position = if self.ready.is_empty() { self.after } else { after(&item) };
@@ -144,6 +176,25 @@ impl Subscription {
     /// wanted are passed by without a call, so it may lie beyond the entry that was told last.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Keeps its place under a name, for [`SubscribeFrom::Cursor`]: all that was told so far is done with, and so is what was passed by
+    /// up to there. Before anything was told that is the place where it began. Durable once this returns; dropping the call before its
+    /// end does not revoke it. The same name may be saved again and again: the last one counts, also if it lies before an earlier one.
+    ///
+    /// Whoever is not yet done with all it has taken keeps the seq of an entry itself: [`EventManager::save_cursor`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`]: the name is empty or has more than 128 bytes, or nothing was told yet and it began behind the last
+    /// durable record ([`SubscribeFrom::Seq`]). [`ErrorKind::TooLarge`]: there are 1,000 cursors already, or they and the pauses take
+    /// too much; remove some. [`ErrorKind::Closed`]: the store was closed. Otherwise those of [`EventManager::emit_event`]. What was
+    /// saved before stays.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn save(&self, name: impl Into<String>) -> Result<(), Error> {
+        let (bookmarks, name, done) = (Arc::clone(&self.bookmarks), name.into(), self.position.saturating_sub(1));
+        blocking(move || bookmarks.save(&name, done)).await
     }
 
     /// Reads some of what comes next, once there is something.
@@ -180,14 +231,8 @@ impl Subscription {
 
 impl Wanted {
     fn validate(&self) -> Result<(), Error> {
-        let bounds =
-            [("event_type", &self.event_type, limits::TYPE_BYTES_MAX), ("key", &self.key, limits::KEY_BYTES_MAX)];
-        for (name, text, max) in bounds {
-            if let Some(len) = text.as_ref().map(String::len).filter(|len| !(1..=max).contains(len)) {
-                return Err(Error::invalid(format!("{name} has {len} bytes; an event's has from 1 to {max}")));
-            }
-        }
-        Ok(())
+        check("event_type", self.event_type.as_deref(), "an event's", limits::TYPE_BYTES_MAX)?;
+        check("key", self.key.as_deref(), "an event's", limits::KEY_BYTES_MAX)
     }
 
     fn of(&self, items: Vec<LogItem>) -> Vec<LogItem> {
@@ -196,9 +241,24 @@ impl Wanted {
 
     fn matches(&self, entry: &LogEntry) -> bool {
         let is = |wanted: &Option<String>, found: &Option<String>| wanted.is_none() || wanted == found;
-        is(&self.event_type, &entry.event_type)
+        !follows_from_saving(entry)
+            && is(&self.event_type, &entry.event_type)
             && is(&self.key, &entry.key)
             && (self.status.is_none() || self.status == entry.status)
+    }
+}
+
+/// Whether a subscriber's saving may have brought it about. The log is marked when it comes to rest after any other entry, so a
+/// subscriber who answered the mark with another entry would have it marked anew, every second.
+fn follows_from_saving(entry: &LogEntry) -> bool {
+    entry.kind == "cursor" || (entry.kind == "mark" && entry.says.get("mark").is_some_and(|mark| mark == "idle"))
+}
+
+/// Refuses a name that nothing can have.
+fn check(what: &str, text: Option<&str>, whose: &str, max: usize) -> Result<(), Error> {
+    match text.map(str::len).filter(|len| !(1..=max).contains(len)) {
+        Some(len) => Err(Error::invalid(format!("{what} has {len} bytes; {whose} has from 1 to {max}"))),
+        None => Ok(()),
     }
 }
 

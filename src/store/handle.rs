@@ -21,6 +21,8 @@ use crate::store::reception::{Decision, Fate, Ids, Prepared};
 use crate::store::runs::{Claimed, Settled};
 use crate::store::selection::Selection;
 #[cfg(feature = "manager")]
+use crate::store::standing::Bookmarks;
+#[cfg(feature = "manager")]
 use crate::store::statistics::Mishap;
 use crate::store::verify::{Verification, verify_dir};
 
@@ -227,6 +229,12 @@ impl Store {
     pub(crate) fn read_from_now(&self) -> Reader {
         let durable = self.shared().desk().core.durable();
         self.read_from(durable + 1)
+    }
+
+    /// The place to save cursors, which does not keep the store open.
+    #[cfg(feature = "manager")]
+    pub(crate) fn bookmarks(&self) -> Bookmarks {
+        Bookmarks::new(Arc::clone(&self.inner.shared))
     }
 
     /// The events that match `filter`, oldest first. Their data is read from the log: set a limit where there may be many.

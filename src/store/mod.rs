@@ -115,4 +115,6 @@ pub(crate) use pass::{Act, Pass};
 #[cfg(feature = "manager")]
 pub(crate) use place::{MemoryDisk, Place};
 #[cfg(feature = "manager")]
+pub(crate) use standing::Bookmarks;
+#[cfg(feature = "manager")]
 pub(crate) use statistics::Mishap;

@@ -1,12 +1,14 @@
 //! Pauses and cursors: what is kept of no single event.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "manager")]
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Cursor, Entry, Paused, Resumed};
 use crate::event::{Moment, Pause, Scope, Timestamp, limits};
 use crate::state::{CURSOR_COUNT_MAX, PAUSE_COUNT_MAX, State};
-use crate::store::commit::Level;
+use crate::store::commit::{Level, Shared};
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::handle::Store;
 use crate::store::options::StoreOptions;
@@ -64,9 +66,7 @@ impl Store {
     /// [`ErrorKind::TooLarge`]: there are 1,000 cursors already, or they and the pauses take too much; remove some. Otherwise as
     /// [`Store::append`].
     pub fn save_cursor(&self, name: &str, seq: u64) -> Result<(), Error> {
-        validate_name(name)?;
-        let seq = self.shared().step(|core, now| core.save_cursor(name, seq, now))?;
-        self.shared().wait(seq, Level::Durable)
+        save_cursor(self.shared(), name, seq)
     }
 
     /// The place that is kept under this name; none if there is no such cursor.
@@ -96,6 +96,30 @@ impl Store {
         self.shared().desk().core.state.set_limits(limits);
         self.shared().wake_workers();
     }
+}
+
+/// Where the cursors of a store are saved by whoever must not keep it open.
+#[cfg(feature = "manager")]
+pub(crate) struct Bookmarks {
+    shared: Arc<Shared>,
+}
+
+#[cfg(feature = "manager")]
+impl Bookmarks {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// As [`Store::save_cursor`].
+    pub(crate) fn save(&self, name: &str, seq: u64) -> Result<(), Error> {
+        save_cursor(&self.shared, name, seq)
+    }
+}
+
+fn save_cursor(shared: &Shared, name: &str, seq: u64) -> Result<(), Error> {
+    validate_name(name)?;
+    let seq = shared.step(|core, now| core.save_cursor(name, seq, now))?;
+    shared.wait(seq, Level::Durable)
 }
 
 impl Core {
