@@ -372,6 +372,9 @@ fn only_serve_and_emit_create_a_store() {
         &["health"],
         &["replay", "x"],
         &["replay", "--failed"],
+        &["pause", "--type", "x"],
+        &["resume", "--type", "x"],
+        &["pauses"],
         &["compact"],
     ] {
         for there in [false, true] {
@@ -394,7 +397,7 @@ fn beside_a_program_without_a_socket_reading_works_and_writing_names_the_holder(
     assert_eq!(documents(&directory, &["list", "--json"])[0]["id"], json!("one"));
     assert_eq!(documents(&directory, &["show", "one", "--json"])[0]["status"], json!("pending"));
     assert_eq!(run(&directory, &["health"]).code, 1);
-    for verb in [&["emit", "Deploy", "2"][..], &["replay", "one"], &["compact"]] {
+    for verb in [&["emit", "Deploy", "2"][..], &["replay", "one"], &["pause", "--key", "k"], &["compact"]] {
         let said = run(&directory, verb);
         assert_eq!(said.code, 2, "{verb:?}");
         assert!(said.stderr.contains(&format!("process {}", std::process::id())), "{verb:?}: {}", said.stderr);

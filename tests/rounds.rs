@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ledgerline::{ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Status};
+use ledgerline::{
+    ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Scope, Status, Timestamp, Waiting,
+};
 use tokio::sync::Semaphore;
 
 fn builder(dir: &Path) -> EventManagerBuilder {
@@ -142,4 +144,36 @@ async fn without_batches_each_claim_is_for_one() {
         assert_eq!(manager.stats().batch_operations - before, claims);
         manager.shutdown().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_is_paused_waits_until_it_is_resumed_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || builder(dir.path()).on("*", |_: Event| async { Outcome::Done }).start();
+    let (issues, key) = (Scope::Type("Issue".to_owned()), Scope::Key("k".to_owned()));
+    let manager = start().await.unwrap();
+    manager.emit("Issue", 1).id("issue").await.unwrap();
+    manager.emit("Comment", 1).id("keyed").key("k").await.unwrap();
+    manager.emit("Comment", 1).id("free").await.unwrap();
+    manager.pause(issues.clone(), None, "a release").await.unwrap();
+    manager.pause(key.clone(), None, "").await.unwrap();
+    assert_eq!(counts(within(manager.process_pending()).await.unwrap()), (1, 1, 0));
+    assert_eq!(manager.get("free").await.unwrap().unwrap().status(), Status::Completed);
+    let shown: Vec<_> = manager.pauses().into_iter().map(|pause| (pause.scope, pause.reason)).collect();
+    assert_eq!(shown, [(issues.clone(), "a release".to_owned()), (key.clone(), String::new())]);
+    assert_eq!(manager.stats().pauses, 2);
+    let waiting = manager.get("issue").await.unwrap().unwrap().waiting().cloned();
+    assert_eq!(waiting, Some(Waiting::Pause { scope: issues.clone(), until: None }));
+    assert!(manager.resume(&key).await.unwrap() && !manager.resume(&key).await.unwrap());
+    assert_eq!(counts(within(manager.process_pending()).await.unwrap()), (1, 1, 0));
+    let error = manager.pause(key, Some(Timestamp::from_unix_micros(7)), "").await.unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("1970-01-01"), "{error}");
+    manager.shutdown().await.unwrap();
+
+    let manager = start().await.unwrap();
+    assert_eq!(counts(within(manager.process_pending()).await.unwrap()), (0, 0, 0), "it outlives the process");
+    let later = manager.pauses()[0].since.saturating_add(Duration::from_hours(1));
+    manager.pause(issues, Some(later), "an hour").await.unwrap();
+    assert_eq!(manager.pauses().iter().map(|pause| pause.until).collect::<Vec<_>>(), [Some(later)], "it is replaced");
+    manager.shutdown().await.unwrap();
 }

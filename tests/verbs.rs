@@ -12,7 +12,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ledgerline::{NewEvent, Outcome, Store, StoreOptions};
+use ledgerline::{NewEvent, Outcome, Store, StoreOptions, Timestamp};
 use serde_json::Value;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
@@ -210,6 +210,68 @@ fn replay_and_cancel_select_by_conditions_and_rehearse() {
     }
 }
 
+#[test]
+fn a_type_or_a_key_is_paused_and_resumed_and_what_cannot_be_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let verb = |verb: &str, arguments: &[&str]| run(dir.path(), &[&[verb, "--data", "store"], arguments].concat());
+    let told = |stdout: &str| (0, stdout.to_owned(), String::new());
+    assert_eq!(verb("emit", &["Issue", "1", "--id", "a", "--key", "k"]).0, 0);
+    assert_eq!(verb("pauses", &[]), told(""));
+    assert_eq!(verb("pause", &["--key", "k"]), told("key \"k\" is paused until it is resumed\n"));
+    let until = "2999-01-01T00:00:00.000000Z";
+    assert_eq!(
+        verb("pause", &["--type", "Issue", "--until", until, "--reason", "a\u{1b}release"]),
+        told(&format!("type \"Issue\" is paused until {until}\n"))
+    );
+    let (code, stdout, stderr) = verb("pauses", &[]);
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!((code, lines.len(), stderr.as_str()), (0, 3, ""), "{stdout}");
+    assert!(
+        lines[1].starts_with("type    Issue  ") && lines[1].ends_with(&format!("{until}  a\\u{{1b}}release")),
+        "{stdout}"
+    );
+    assert!(
+        lines[2].starts_with("key     k  ") && lines[2].ends_with("  it is resumed                paused by hand"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = verb("pauses", &["--json"]);
+    let first: Value = serde_json::from_str(stdout.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["scope"]["type"], &first["until"]), (&"Issue".into(), &until.into()));
+    assert!(first["since"].is_string() && first["reason"] == "a\u{1b}release", "{first}");
+    assert_eq!(json(dir.path(), &["stats", "--data", "store", "--json"])["pauses"], 2);
+    assert!(verb("stats", &[]).1.lines().any(|line| line.starts_with("pauses  ") && line.contains("  2  ")));
+    assert!(verb("list", &[]).1.contains("key \"k\" is paused"), "the first of the two is named");
+
+    let before = std::time::SystemTime::now();
+    let paused = json(dir.path(), &["pause", "--data", "store", "--key", "k", "--for", "90m", "--json"]);
+    let until: Timestamp = paused["until"].as_str().unwrap().parse().unwrap();
+    let lasts = until.saturating_since(before.into()).as_secs();
+    assert!((5_400..5_460).contains(&lasts) && paused["scope"]["key"] == "k", "{paused}");
+    assert_eq!(verb("resume", &["--key", "k"]), told("key \"k\" is resumed\n"));
+    assert!(verb("list", &[]).1.contains("type \"Issue\" is paused until 2999-01-01"));
+    let nothing = "ledgerline: key \"k\" is not paused (`ledgerline pauses` lists what is)\n";
+    assert_eq!(verb("resume", &["--key", "k"]), (2, String::new(), nothing.to_owned()));
+    let answer = "{\"scope\":{\"key\":\"k\"},\"resumed\":false}\n";
+    assert_eq!(verb("resume", &["--key", "k", "--json"]), (2, answer.to_owned(), nothing.to_owned()));
+    for (arguments, says) in [
+        (&[][..], "<--type <TYPE>|--key <KEY>>"),
+        (&["--type", "a", "--key", "b"], "cannot be used with"),
+        (&["--type", ""], "the type to pause is empty"),
+        (&["--key", &"x".repeat(257)], "the key to pause has 257 bytes; at most 256 are allowed"),
+        (&["--key", "k", "--until", "tomorrow"], "\"tomorrow\" is not an RFC 3339 time"),
+        (&["--key", "k", "--until", "2001-01-01T00:00:00Z"], "the pause would be over at 2001-01-01T00:00:00.000000Z"),
+        (&["--key", "k", "--for", "30"], "\"30\" is no duration such as 90s, 30m, 2h or 1d"),
+        (&["--key", "k", "--for", "0s"], "the pause is to last 0 ms; it must be from 1 to 3153600000000"),
+        (&["--key", "k", "--for", "36501d"], "the pause is to last 3153686400000 ms"),
+        (&["--key", "k", "--for", "1h", "--until", "2999-01-01T00:00:00Z"], "cannot be used with"),
+    ] {
+        let (code, stdout, stderr) = verb("pause", arguments);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(stderr.contains(says), "{arguments:?}: {stderr}");
+    }
+    assert_eq!(verb("pauses", &[]).1.lines().count(), 2, "nothing changed");
+}
+
 /// A service of its own process, killed when this is dropped.
 struct Serving(Child);
 
@@ -240,8 +302,12 @@ fn a_service_that_runs_nothing_by_itself_is_told_when_to_and_calls_off_what_is_s
         assert_eq!(verb("emit", &["D", "1", "--id", id]).0, 0);
     }
     assert_eq!(verb("emit", &["E", "1", "--id", "e"]).0, 0);
+    assert_eq!(verb("pause", &["--type", "D"]).1, "type \"D\" is paused until it is resumed\n");
+    assert_eq!(verb("pauses", &[]).1.lines().count(), 2);
     let (code, stdout, _) = verb("cancel", &["--type", "E", "--status", "pending", "--rate", "100"]);
     assert_eq!((code, stdout.as_str()), (0, "cancelled e\n1 of 1 events cancelled\n"));
+    assert_eq!(verb("process", &[]).1, "0 runs: 0 done, 0 failed\n", "it is paused");
+    assert_eq!(verb("resume", &["--type", "D"]).1, "type \"D\" is resumed\n");
     let (code, stdout, stderr) = verb("process", &[]);
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "3 runs: 3 done, 0 failed\n", ""));
     let mut lines = BufReader::new(serving.0.stdout.take().unwrap()).lines();

@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 
 use super::trouble::Trouble;
 use super::{
-    backup, cancel, compact, emit, health, list, process, replay, salvage, send, serve, show, stats, status, verify,
+    backup, cancel, compact, emit, health, list, pause, pauses, process, replay, resume, salvage, send, serve, show,
+    stats, status, verify,
 };
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
@@ -35,6 +36,9 @@ enum Verb {
     Health(health::Health),
     Replay(replay::Replay),
     Cancel(cancel::Cancel),
+    Pause(pause::Pause),
+    Resume(resume::Resume),
+    Pauses(pauses::Pauses),
     Process(process::Process),
     Compact(compact::Compact),
     Verify(verify::Verify),
@@ -78,6 +82,9 @@ impl Verb {
             Self::Health(verb) => verb.run(),
             Self::Replay(verb) => verb.run(),
             Self::Cancel(verb) => verb.run(),
+            Self::Pause(verb) => verb.run(),
+            Self::Resume(verb) => verb.run(),
+            Self::Pauses(verb) => verb.run(),
             Self::Process(verb) => verb.run(),
             Self::Compact(verb) => verb.run(),
             Self::Verify(verb) => verb.run(),

@@ -3,7 +3,8 @@
 //! ```text
 //! arguments ──► serve ──► the service, until a signal
 //!           ├─► send ───► one signed delivery a file, over HTTP
-//!           ├─► emit, list, show, stats, health, replay, cancel, process, compact ──► the running service, or the directory
+//!           ├─► emit, list, show, stats, health, replay, cancel, pause, resume, pauses, process, compact
+//!           │            ──► the running service, or the directory
 //!           └─► verify, salvage, backup, status ──► the directory's files
 //! ```
 //!
@@ -21,8 +22,11 @@ mod emit;
 mod health;
 mod list;
 mod output;
+mod pause;
+mod pauses;
 mod process;
 mod replay;
+mod resume;
 mod salvage;
 mod selecting;
 mod send;

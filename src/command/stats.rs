@@ -30,7 +30,7 @@ const NOTES: &str = "The first four count over the store's whole life, across re
     pending, processing, retrying, completed, failed, cancelled, held, oldest_waiting_seconds, attempts, handling, end_to_end.";
 
 /// What the numbers are, in the order in which they are printed.
-const MEANINGS: [(&str, &str); 27] = [
+const MEANINGS: [(&str, &str); 28] = [
     ("events_processed", "events completed, ever"),
     ("events_failed", "attempts that failed, ever"),
     ("events_retried", "retries scheduled, ever"),
@@ -42,6 +42,7 @@ const MEANINGS: [(&str, &str); 27] = [
     ("failed_events", "failed for good, waiting for a person"),
     ("cancelled_events", "cancelled and still kept"),
     ("held_events", "waiting for a handler of their type"),
+    ("pauses", "in force: `ledgerline pauses` names them"),
     ("damaged_events", "found damaged while serving"),
     ("damaged_places", "segments found damaged elsewhere"),
     ("segments", "files of the log"),

@@ -4,14 +4,16 @@
 //! what `--json` prints; readable text is made from them.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::printable::json_line;
+use crate::env::Clock;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, NewEvent, Status, Timestamp};
+use crate::event::{Event, NewEvent, Scope, Status, Timestamp};
 use crate::manager::EventManager;
-use crate::store::{Act, Filter, HistoryEntry, Pass, Replay, Selected, Selection, Store};
+use crate::store::{Act, Filter, HistoryEntry, Pass, Selected, Selection, Store};
 
 /// Why nothing is healthy where no service runs.
 const NOT_RUNNING: &str = "not running: no service answers for this directory";
@@ -59,6 +61,24 @@ pub enum Operation {
         /// Why.
         reason: String,
     },
+    /// Has no run of these events begin until it is resumed, or until a time: one line, with `scope` and `until`.
+    Pause {
+        /// Which events.
+        scope: Scope,
+        /// When the pause ends by itself.
+        until: Option<Timestamp>,
+        /// The same as a distance from now, in milliseconds: 1 to [`Operation::PAUSE_MS_MAX`]. Not beside `until`.
+        for_ms: Option<u64>,
+        /// Why.
+        reason: String,
+    },
+    /// Ends a pause: one line, with `scope` and `resumed` (false: there was none).
+    Resume {
+        /// Which events.
+        scope: Scope,
+    },
+    /// The pauses in force, those of types first: one a line, with `scope`, `until`, `since` and `reason`.
+    Pauses {},
     /// Forgets what is old enough, and frees the space: one line.
     Compact {},
     /// Has the service run what is claimable until nothing is: one line, with `runs`, `done` and `failed`.
@@ -100,14 +120,24 @@ impl Operation {
     /// Most events that one [`Operation::List`] may ask for: a list is held in memory.
     pub const LIST_MAX: usize = 100_000;
 
+    /// Longest pause that [`Operation::Pause`] takes as a distance, in milliseconds: 100 years of 365 days.
+    pub const PAUSE_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
+
     pub(super) fn access(&self) -> Access {
         match self {
-            Self::List { .. } | Self::Show { .. } | Self::Stats {} | Self::Health {} | Self::Process {} => Access::Read,
+            Self::List { .. }
+            | Self::Show { .. }
+            | Self::Stats {}
+            | Self::Health {}
+            | Self::Process {}
+            | Self::Pauses {} => Access::Read,
             Self::ReplayAll { selection } | Self::CancelAll { selection, .. } if selection.is_dry_run() => Access::Read,
             Self::ReplayAll { .. }
             | Self::CancelAll { .. }
             | Self::Replay { .. }
             | Self::ReplayFailed {}
+            | Self::Pause { .. }
+            | Self::Resume { .. }
             | Self::Compact {} => Access::Write,
             Self::Emit { .. } => Access::Create,
         }
@@ -168,6 +198,18 @@ impl From<&Selected> for Totals {
 }
 
 #[derive(Serialize)]
+struct Paused {
+    scope: Scope,
+    until: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct Resumed {
+    scope: Scope,
+    resumed: bool,
+}
+
+#[derive(Serialize)]
 struct Emitted<'a> {
     id: &'a str,
     duplicate: bool,
@@ -198,10 +240,20 @@ impl Operations {
                 Some(manager) => one(&manager.health(), line),
                 None => one(&NotRunning { healthy: false, reasons: [NOT_RUNNING] }, line),
             },
-            Operation::Replay { ids } => replayed(&self.store.replay(&ids)?, line),
-            Operation::ReplayFailed {} => replayed(&self.store.replay_failed()?, line),
+            Operation::Replay { ids } => each(&self.store.replay(&ids)?, line),
+            Operation::ReplayFailed {} => each(&self.store.replay_failed()?, line),
             Operation::ReplayAll { selection } => self.go_through(selection, Act::Replay, line),
             Operation::CancelAll { selection, reason } => self.go_through(selection, Act::Cancel(reason), line),
+            Operation::Pause { scope, until, for_ms, reason } => {
+                let until = end(until, for_ms)?;
+                self.store.pause(scope.clone(), until, &reason)?;
+                one(&Paused { scope, until }, line)
+            }
+            Operation::Resume { scope } => {
+                let resumed = self.store.resume(&scope)?;
+                one(&Resumed { scope, resumed }, line)
+            }
+            Operation::Pauses {} => each(&self.store.pauses(), line),
             Operation::Compact {} => one(&self.store.compact()?, line),
             Operation::Emit { event_type, data, id, key, not_before, priority } => {
                 let mut event = NewEvent::from_json(event_type, data)?.priority(priority);
@@ -281,9 +333,27 @@ impl Operations {
     }
 }
 
-fn replayed(replays: &[Replay], line: &mut Line<'_>) -> Result<(), Error> {
-    for replay in replays {
-        if line(json_line(replay)?).is_break() {
+/// When a pause is to end.
+fn end(until: Option<Timestamp>, for_ms: Option<u64>) -> Result<Option<Timestamp>, Error> {
+    match (until, for_ms) {
+        (Some(until), Some(ms)) => {
+            Err(Error::invalid(format!("the pause is to end at {until} and after {ms} ms: give one of the two")))
+        }
+        (None, Some(ms)) if !(1..=Operation::PAUSE_MS_MAX).contains(&ms) => {
+            let most = Operation::PAUSE_MS_MAX;
+            Err(Error::invalid(format!("the pause is to last {ms} ms; it must be from 1 to {most}")))
+        }
+        (None, Some(ms)) => {
+            let now = Timestamp::from(Clock::system().read().wall);
+            Ok(Some(now.saturating_add(Duration::from_millis(ms))))
+        }
+        (until, None) => Ok(until),
+    }
+}
+
+fn each(answers: &[impl Serialize], line: &mut Line<'_>) -> Result<(), Error> {
+    for answer in answers {
+        if line(json_line(answer)?).is_break() {
             break;
         }
     }
@@ -306,6 +376,14 @@ mod tests {
         for operation in [
             Operation::List { status: Some(Status::Failed), event_type: None, limit: 5 },
             Operation::Stats {},
+            Operation::Pauses {},
+            Operation::Pause {
+                scope: Scope::Type("Issue".into()),
+                until: Some(Timestamp::from_unix_micros(1)),
+                for_ms: None,
+                reason: "r".into(),
+            },
+            Operation::Resume { scope: Scope::Key("k".into()) },
             Operation::CancelAll { selection: Selection::failed().rate(5), reason: "r".into() },
             Operation::ReplayAll { selection: Selection::ids(["a"]).until(Timestamp::default()).dry_run() },
             Operation::Emit {
@@ -321,8 +399,30 @@ mod tests {
             assert!(!line.contains('\n'), "{line}");
             assert_eq!(serde_json::from_str::<Operation>(&line).unwrap(), operation);
         }
-        for foreign in [r#"{"operation":"drop"}"#, r#"{"operation":"stats","x":1}"#, r#"{"id":"x"}"#, "[]"] {
+        for foreign in [
+            r#"{"operation":"pause","scope":{"id":"a"},"reason":""}"#,
+            r#"{"operation":"drop"}"#,
+            r#"{"operation":"stats","x":1}"#,
+            r#"{"id":"x"}"#,
+            "[]",
+        ] {
             assert!(serde_json::from_str::<Operation>(foreign).is_err(), "{foreign}");
+        }
+    }
+    #[test]
+    fn a_pause_ends_at_a_time_or_after_one_but_not_both() {
+        let time = Timestamp::from_unix_micros(1);
+        assert_eq!((end(None, None).unwrap(), end(Some(time), None).unwrap()), (None, Some(time)));
+        let now = Timestamp::from(Clock::system().read().wall);
+        let longest = end(None, Some(Operation::PAUSE_MS_MAX)).unwrap().unwrap();
+        assert_eq!(longest.saturating_since(now).as_secs() / 3_600, 876_000);
+        for (until, ms, says) in [
+            (Some(time), 5, "to end at 1970-01-01T00:00:00.000001Z and after 5 ms"),
+            (None, 0, "to last 0 ms; it must be from 1 to"),
+            (None, Operation::PAUSE_MS_MAX + 1, "to last 3153600000001 ms"),
+        ] {
+            let error = end(until, Some(ms)).unwrap_err();
+            assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains(says), "{error}");
         }
     }
 }

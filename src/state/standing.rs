@@ -98,6 +98,11 @@ impl State {
         self.events.pauses.in_force(now.steady).map(|(target, hold)| hold.shown(target))
     }
 
+    /// How many there are.
+    pub(crate) fn pause_count(&self, now: Moment) -> usize {
+        self.events.pauses.in_force(now.steady).count()
+    }
+
     /// Whether this is paused.
     pub(crate) fn is_paused(&self, scope: Scoped<'_>, now: Moment) -> bool {
         self.events.pauses.get(&self.target(scope), now.steady).is_some()

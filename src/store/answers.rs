@@ -209,6 +209,8 @@ pub struct Stats {
     pub cancelled_events: u64,
     /// Events that wait for a handler of their type.
     pub held_events: u64,
+    /// Pauses in force, by which events of a type or a key do not run: [`Store::pauses`](crate::Store::pauses) names them.
+    pub pauses: u64,
     /// Events whose bytes were found damaged while serving.
     pub damaged_events: u64,
     /// Segments that were found damaged while serving, elsewhere than in the bytes of an event that is still kept: the next opening

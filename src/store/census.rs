@@ -77,7 +77,7 @@ impl Shared {
     /// What can be said at once, however many types and events there are: all but what is counted by type, and attempts.
     pub(crate) fn gauges(&self) -> Stats {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let uptime = Duration::from_micros(self.now().steady);
+        let now = self.now();
         let desk = self.desk();
         let core = &desk.core;
         let (totals, counts) = (core.state.totals(), core.state.counts());
@@ -93,11 +93,12 @@ impl Shared {
             failed_events: counts.of(Status::Failed),
             cancelled_events: counts.of(Status::Cancelled),
             held_events: counts.held,
+            pauses: core.state.pause_count(now) as u64,
             damaged_events: notes.damaged.iter().filter(|seq| core.state.view(**seq).is_some()).count() as u64,
             damaged_places: notes.damaged_places.len() as u64,
             segments: core.sealed.len() as u64 + u64::from(core.is_writing()),
             log_bytes: core.log_bytes(),
-            uptime_seconds: uptime.as_secs_f64(),
+            uptime_seconds: Duration::from_micros(now.steady).as_secs_f64(),
             last_persistence: notes.last_persistence,
             last_cleanup: notes.last_cleanup,
             last_scrub: notes.last_scrub,

@@ -137,7 +137,7 @@ impl Core {
         let until = until.map(Timestamp::unix_micros);
         let paused = Paused { scope: scope.borrowed(), at: now.wall.unix_micros(), until, reason: bounded(reason) };
         let is_new = !self.state.is_paused(paused.scope, now);
-        if is_new && self.state.pauses(now).count() >= PAUSE_COUNT_MAX {
+        if is_new && self.state.pause_count(now) >= PAUSE_COUNT_MAX {
             return Err(too_many(format!("there are {PAUSE_COUNT_MAX} pauses already; end some first")).into());
         }
         let entry = Entry::Paused(paused);
