@@ -205,14 +205,12 @@ mod independent {
         }
 
         fn u(&mut self) -> u64 {
-            let len = match self.byte() {
-                byte @ ..251 => return u64::from(byte),
-                251 => 2,
-                252 => 4,
-                253 => 8,
-                odd => panic!("a number that begins with {odd}"),
-            };
-            (0..len).fold(0, |number, place| number | u64::from(self.byte()) << (8 * place))
+            let first = self.byte();
+            if first < 251 {
+                return u64::from(first);
+            }
+            assert!(first <= 253, "a number that begins with {first}");
+            (0..2 << (first - 251)).fold(0, |number, place| number | u64::from(self.byte()) << (8 * place))
         }
 
         fn i(&mut self) -> i64 {
@@ -234,9 +232,14 @@ mod independent {
 
         /// Pauses and cursors in force.
         fn posts(&mut self) -> String {
-            let pauses: String = (0..self.u()).map(|_| format!("; paused {}", self.paused())).collect();
-            let cursors = (0..self.u()).map(|_| format!("; cursor {} {}", self.text(), self.u()));
-            pauses + &cursors.collect::<String>()
+            let mut posts = vec![String::new()];
+            for _ in 0..self.u() {
+                posts.push(format!("paused {}", self.paused()));
+            }
+            for _ in 0..self.u() {
+                posts.push(format!("cursor {} {}", self.text(), self.u()));
+            }
+            posts.join("; ")
         }
 
         fn run(&mut self) -> String {
