@@ -202,6 +202,10 @@ fn a_cursor_may_go_back_but_not_past_the_end() {
         store.save_cursor("c", at).unwrap();
         assert_eq!(store.cursor("c"), Some(at));
     }
+    // Where nothing is new nothing is written, whoever saves how often.
+    let before = store.append(event("Issue", "two")).unwrap().seq;
+    store.save_cursor("c", seq).unwrap();
+    assert_eq!(store.append(event("Issue", "three")).unwrap().seq, before + 1);
 }
 
 #[test]
