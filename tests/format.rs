@@ -81,12 +81,19 @@ fn a_store_of_version_1_that_was_rewritten_opens_with_what_was_left() {
 fn a_store_of_version_1_with_pauses_and_cursors_opens_with_all_that_holds() {
     let dir = copy(V1_KINDS_19);
     let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
-    let (report, key) = (Scope::Type("Report".to_owned()), Scope::Key("k".to_owned()));
+    let of_type = |name: &str| Scope::Type(name.to_owned());
+    let (comment, report, key) = (of_type("Comment"), of_type("Report"), Scope::Key("k".to_owned()));
     let year = |year: u32| format!("{year}-01-01T00:00:00Z").parse::<Timestamp>().unwrap();
     let pauses = store.pauses();
     let in_force: Vec<_> = pauses.iter().map(|pause| (&pause.scope, pause.until, pause.reason.as_str())).collect();
-    assert_eq!(in_force, [(&report, None, "the longest release"), (&key, Some(year(2300)), "until somebody asks")]);
-    assert_eq!(store.cursors().into_iter().collect::<Vec<_>>(), [("reader".to_owned(), 9)]);
+    let expected = [
+        (&comment, None, "another release"),
+        (&report, None, "a longer release"),
+        (&key, Some(year(2300)), "until somebody asks"),
+    ];
+    assert_eq!(in_force, expected);
+    let cursors: Vec<_> = store.cursors().into_iter().collect();
+    assert_eq!(cursors, [("archive".to_owned(), 3), ("reader".to_owned(), 9)]);
     let events = store.list(&Filter::all()).unwrap();
     let stand: Vec<_> = events.iter().map(|event| (event.id(), event.status(), event.priority())).collect();
     let expected = [
@@ -348,23 +355,23 @@ fn a_reader_written_from_the_format_page_reads_what_is_said_of_pauses_cursors_an
         "state 1 [8, 6, 2, 0, 8] [false, false]",
         "state 1 [12, 9, 3, 0, 12] [false, false]",
         "state 2 [0, 0, 0, 0, 0] [false, false]",
-        "snoozed of 8 in 1/9, 0 0 us, 1 times",
-        "snoozed of 8 in 1/11, 2592000000000 2592000000000 us, 2 times",
-        "handled of 13 in 1/14, mail in time",
-        "handled of 13 in 1/14, post in time",
-        "state 2 [89, 0, 1, 0, 3] [false, false]; paused type Report: a longer release; cursor reader 2",
+        "snoozed of 9 in 1/10, 0 0 us, 1 times",
+        "snoozed of 9 in 1/12, 2592000000000 2592000000000 us, 2 times",
+        "handled of 14 in 1/15, mail in time",
+        "handled of 14 in 1/15, post in time",
+        "state 2 [88, 0, 1, 0, 3] [false, false]; paused type Report: a longer release; cursor archive 3; cursor reader 2",
         "paused key k until 10413792000: until somebody asks",
-        "paused type Brief until 1795456248: a moment",
+        "paused type Brief until 1795457396: a moment",
         "paused type Short: by mistake",
         "resumed type Short in time",
         "cursor reader Some(9) in time",
         "cursor removed Some(1) in time",
         "cursor removed None in time",
-        "handled of 206 in 1/207, mail in time",
-        "snoozed of 206 in 1/207, 0 0 us, 1 times",
+        "handled of 207 in 1/208, mail in time",
+        "snoozed of 207 in 1/208, 0 0 us, 1 times",
         "state 2 [93, 0, 1, 0, 4] [true, true]; paused type Report: a longer release; \
-         paused key k until 10413792000: until somebody asks; cursor reader 9",
-        "paused type Report: the longest release",
+         paused key k until 10413792000: until somebody asks; cursor archive 3; cursor reader 9",
+        "paused type Comment: another release",
     ];
     assert_eq!(said, expected);
 }
