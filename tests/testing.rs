@@ -348,3 +348,15 @@ async fn a_dead_process_takes_nothing_and_its_handlers_end_where_they_stand() {
     dead.emit("T", "x").await.unwrap_err();
     assert_emitted!(bench, "T", count = 1);
 }
+
+#[tokio::test]
+async fn a_drain_ends_only_once_no_event_without_a_handler_is_left_to_be_ended() {
+    let options = StoreOptions::default().unhandled(ledgerline::Unhandled::Complete);
+    let mut bench = Bench::start(move |builder| builder.store_options(options.clone()).on("T", obey)).await.unwrap();
+    for number in 0..600 {
+        bench.manager().emit("Other", number).await.unwrap();
+    }
+    bench.drain().await.unwrap();
+    let stats = bench.manager().stats();
+    assert_eq!((stats.held_events, stats.completed_events), (0, 600));
+}

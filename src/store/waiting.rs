@@ -36,15 +36,13 @@ impl Shared {
         Work { shared: self }
     }
 
-    /// Resolves when no event may be claimed and none is being run, or the store was closed or poisoned.
+    /// Resolves when nothing is left for a claim to do and no event is being run, or the store was closed or poisoned.
     pub(crate) async fn quiet(&self) {
         std::future::poll_fn(|context| {
             let now = self.now();
             let mut desk = self.desk();
-            let durable = desk.core.durable();
-            let state = &desk.core.state;
-            let runs = state.counts().of(Status::Processing) > 0 || state.ready(now, durable);
-            if !runs || desk.core.poison().is_some() || desk.core.is_closed() {
+            let runs = desk.core.state.counts().of(Status::Processing) > 0;
+            if !runs && !desk.core.is_ready(now) || desk.core.poison().is_some() || desk.core.is_closed() {
                 return Poll::Ready(());
             }
             desk.leave_work_waker(context.waker().clone());
