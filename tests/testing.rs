@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use ledgerline::testing::{Bench, CrashPoint, Drained, Unsynced};
@@ -359,4 +359,45 @@ async fn a_drain_ends_only_once_no_event_without_a_handler_is_left_to_be_ended()
     bench.drain().await.unwrap();
     let stats = bench.manager().stats();
     assert_eq!((stats.held_events, stats.completed_events), (0, 600));
+}
+
+/// Waits until `gate` is open.
+fn wait_for(gate: &(Mutex<bool>, Condvar)) {
+    let (open, opened) = gate;
+    drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+}
+
+#[tokio::test]
+async fn a_suspect_that_hangs_while_it_runs_alone_holds_up_nobody_else() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let setup = move |builder: EventManagerBuilder| {
+        let waits = Arc::clone(&waits);
+        let moment = Duration::from_millis(20);
+        let builder = builder.handler_timeout(moment).handler_grace(moment).on("T", obey);
+        builder.on_blocking("Hang", move |_: Event| wait_for(&waits))
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    bench.manager().emit("Hang", "x").id("suspect").await.unwrap();
+    for _ in 0..2 {
+        while bench.manager().stats().processing_events == 0 {
+            tokio::task::yield_now().await;
+        }
+        bench.reopen(Unsynced::Kept).await.unwrap();
+    }
+    while bench.manager().stats().processing_events == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.manager().emit("T", "x").id("other").await.unwrap();
+    let mut is_done = false;
+    for _ in 0..300 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        is_done |= bench.manager().get("other").await.unwrap().unwrap().status() == Status::Completed;
+        if is_done {
+            break;
+        }
+    }
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    assert!(is_done, "the one that hangs has lost its slot");
 }

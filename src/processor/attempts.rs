@@ -130,6 +130,7 @@ impl Attempts {
                 attempt.standing = Standing::Stuck;
                 attempt.context.abort();
                 self.stuck += 1;
+                self.queue.lose_slot(&attempt.claim);
             } else {
                 tracing::warn!(event_id, timeout = ?attempt.timeout, "a handler has exceeded its time and is told to end");
                 attempt.standing = Standing::Overdue;

@@ -48,6 +48,10 @@ impl Embedded {
         self.store.set_limits(limits);
     }
 
+    pub(crate) fn lose_slot(&self, claim: &Claim) {
+        self.store.lose_slot(claim);
+    }
+
     pub(crate) fn note_mishap(&self, claim: &Claim, mishap: Mishap) {
         self.store.note_mishap(claim, mishap);
     }

@@ -78,6 +78,13 @@ impl Queue {
         }
     }
 
+    /// Says that a run does not end though it was told to: until it is settled it holds up nothing but its key, and what must run alone.
+    pub(crate) fn lose_slot(&self, claim: &Claim) {
+        match self {
+            Self::Embedded(engine) => engine.lose_slot(claim),
+        }
+    }
+
     /// Counts a run that was settled for what else is to be said of it.
     pub(crate) fn note_mishap(&self, claim: &Claim, mishap: Mishap) {
         match self {

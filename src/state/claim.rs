@@ -4,7 +4,8 @@
 //! behind its key, waits, is held or paused is not among it. Suspects (events during which the process died twice) run alone: offered
 //! when nothing runs, not even what is left of a cancelled run, and while one runs nothing is offered. So that they come at all under
 //! load, but cannot starve the rest by killing the process again and again, ordinary events go first 256 times; then no more are
-//! offered until all have settled and a suspect has run.
+//! offered until all have settled and a suspect has run. What may never end, because it did not when it was told to, nobody waits for but
+//! who must run alone: neither what is left of a cancelled run, nor a run that has lost its slot.
 
 use crate::event::Moment;
 use crate::event::entry::{Of, Token};
@@ -12,7 +13,7 @@ use crate::state::events::Events;
 use crate::state::machine::State;
 #[cfg(doc)]
 use crate::state::ready::Ready;
-use crate::state::slot::descending;
+use crate::state::slot::{Fact, descending};
 use crate::state::verdict::Offer;
 
 /// Ordinary runs that may begin while a suspect waits for its turn.
@@ -60,7 +61,25 @@ impl State {
     /// Whether ordinary events must let a suspect run alone first, or one does.
     pub(super) fn is_for_suspects(&self) -> bool {
         let lanes = &self.events.lanes;
-        lanes.alone > 0 || !lanes.suspects.is_empty() && self.passed_over >= SUSPECT_PATIENCE
+        let is_patience_over = self.passed_over >= SUSPECT_PATIENCE && !self.may_never_be_idle();
+        lanes.alone > 0 || !lanes.suspects.is_empty() && is_patience_over
+    }
+
+    /// Whether something runs that may never end, though it was told to.
+    fn may_never_be_idle(&self) -> bool {
+        self.events.lanes.stuck > 0 || !self.events.leftovers.is_empty()
+    }
+
+    /// The run that `token` names does not end though it was told to, and has lost its slot: until it ends, or another process begins, it
+    /// holds up nothing but its key and who must run alone. Whether that makes a difference: not to a run that is over, or left over.
+    pub(crate) fn lose_slot(&mut self, seq: u64, token: Token) -> bool {
+        let runs = self.view(seq).is_some_and(|view| view.token == Some(token));
+        let Some(at) = self.events.slots.by_seq(seq).filter(|_| runs) else { return false };
+        self.events.change(at, |slots| {
+            slots[at].set(Fact::ALONE, false);
+            slots[at].set(Fact::STUCK, true);
+        });
+        true
     }
 
     /// The event received as `seq` was cancelled just now, but the run that `token` names goes on: until [`State::let_go`], or until
@@ -96,11 +115,10 @@ impl State {
         let is_durable = |(rank, _): &(u64, u32)| *rank <= durable;
         let ready = lanes.ready.first(durable).map(|at| (at, false));
         let suspect = lanes.suspects.first().filter(is_durable).map(|(_, at)| (at, true));
-        let is_left = !self.events.leftovers.is_empty();
+        let is_left = self.may_never_be_idle();
         let idle = lanes.in_flight.is_empty() && !is_left;
         match (ready, suspect) {
             (Some(ready), None) => Some(ready),
-            // What is left of a cancelled run may never end, so nobody waits for that but who must run alone.
             (Some(ready), Some(_)) if is_left || self.passed_over < SUSPECT_PATIENCE => Some(ready),
             (_, Some(suspect)) if idle => Some(suspect),
             (_, Some(_)) | (None, None) => None,

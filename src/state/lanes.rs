@@ -26,6 +26,8 @@ pub(crate) struct Lanes {
     pub(crate) finished: Order,
     /// How many of those in flight were started alone.
     pub(crate) alone: u64,
+    /// How many of those in flight have lost their slot: they count among the runs of no type.
+    pub(crate) stuck: u64,
     pub(crate) held: Order,
     held_count: u64,
     by_status: [u64; 6],
@@ -43,6 +45,7 @@ impl Lanes {
             in_flight: Order::new(),
             finished: Order::new(),
             alone: 0,
+            stuck: 0,
             held: Order::new(),
             held_count: 0,
             by_status: [0; 6],
@@ -69,7 +72,11 @@ impl Lanes {
         *self.count_mut(slots, at, lane) -= 1;
         self.tally.leave(&slots[at], lane);
         if lane == Lane::InFlight {
-            self.ready.ended(slots, slots[at].kind());
+            if slots[at].is(Fact::STUCK) {
+                self.stuck -= 1;
+            } else {
+                self.ready.ended(slots, slots[at].kind());
+            }
             self.alone -= u64::from(slots[at].is(Fact::ALONE));
         }
         slots[at].set_lane(Lane::Out);
@@ -86,7 +93,11 @@ impl Lanes {
         *self.count_mut(slots, at, lane) += 1;
         self.tally.enter(&slots[at], lane);
         if lane == Lane::InFlight {
-            self.ready.began(slots, slots[at].kind());
+            if slots[at].is(Fact::STUCK) {
+                self.stuck += 1;
+            } else {
+                self.ready.began(slots, slots[at].kind());
+            }
             self.alone += u64::from(slots[at].is(Fact::ALONE));
         }
         slots[at].set_lane(lane);
@@ -140,10 +151,12 @@ impl Lanes {
             }
             assert_eq!(slots.iter().filter(|(_, slot)| slot.lane() == lane).count(), order.len(), "all of {lane:?}");
         }
-        let (mut held, mut by_status, mut alone) = (0, [0; 6], 0);
+        let (mut held, mut by_status, mut alone, mut stuck) = (0, [0; 6], 0, 0);
         for (_, slot) in slots.iter() {
             assert!(slot.lane() != Lane::Out, "seq {} is in a lane", slot.seq);
-            assert!(slot.lane() == Lane::InFlight || !slot.is(Fact::ALONE), "seq {} does not run", slot.seq);
+            let of_run = slot.is(Fact::ALONE) || slot.is(Fact::STUCK);
+            assert!(slot.lane() == Lane::InFlight || !of_run, "seq {} does not run", slot.seq);
+            stuck += u64::from(slot.is(Fact::STUCK));
             alone += u64::from(slot.lane() == Lane::InFlight && slot.is(Fact::ALONE));
             match by_status.get_mut(slot.status() as usize) {
                 Some(count) if slot.lane() != Lane::Held => *count += 1,
@@ -151,6 +164,7 @@ impl Lanes {
             }
         }
         assert_eq!((held, by_status, alone), (self.held_count, self.by_status, self.alone), "events are counted");
+        assert_eq!(stuck, self.stuck, "runs without a slot are counted");
         self.tally.check(slots.iter().map(|(_, slot)| slot));
     }
 }

@@ -196,6 +196,7 @@ impl State {
                         slot.count_death(alone);
                     }
                     slot.set(Fact::ALONE, false);
+                    slot.set(Fact::STUCK, false);
                     slot.set_status(table::next(Some(slot.status()), Step::Died).expect("what is in flight may die"));
                 });
             }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::entry::{Entry, Flags, Paused, Received, Token};
+use crate::event::entry::{Entry, Flags, Of, Paused, Received, Token};
 use crate::event::{Moment, Place, Scope, Status, Timestamp, Waiting};
+use crate::state::hash::low;
 use crate::state::ready::STEP_MICROS;
 use crate::state::{Handled, Known, Reception};
 
@@ -25,6 +26,8 @@ pub(super) struct Toy {
     pub(super) due: Option<u64>,
     pub(super) started: u64,
     pub(super) alone: bool,
+    /// Its run has lost its slot.
+    pub(super) stuck: bool,
     pub(super) attempt: u32,
     pub(super) retry_count: u32,
     pub(super) deaths: u32,
@@ -120,6 +123,7 @@ impl Model {
                     toy.status = Status::Pending;
                     toy.deaths += u32::from(death);
                     toy.alone_deaths += u32::from(death && toy.alone);
+                    toy.stuck = false;
                 }
                 (self.epoch, self.boot, self.passed_over) = (begun.epoch, Some(begun.boot), 0);
                 self.left.clear();
@@ -182,6 +186,7 @@ impl Model {
             due: left.filter(|left| *left > 0).map(|left| now.steady + u64::try_from(left).unwrap()),
             started: 0,
             alone: false,
+            stuck: false,
             attempt: 0,
             retry_count: 0,
             deaths: 0,
@@ -200,6 +205,18 @@ impl Model {
         self.left.push(Left { seq, started, key });
     }
 
+    /// A run does not end though it was told to.
+    pub(super) fn lose_slot(&mut self, seq: u64) {
+        let toy = self.toys.iter_mut().find(|toy| toy.seq == seq).unwrap();
+        (toy.alone, toy.stuck) = (false, true);
+    }
+
+    /// One that did not.
+    pub(super) fn stuck(&self) -> Option<(Of, Token)> {
+        let toy = self.toys.iter().find(|toy| toy.stuck)?;
+        Some((Of { seq: toy.seq, id_hash: low(toy.id) }, self.token(toy)))
+    }
+
     fn change(&mut self, seq: u64, place: Place, entry: &Entry<'_>, now: Moment) {
         let suspects = !self.offerable(now, true).is_empty();
         let of = entry.of().expect("the rest are transitions").seq;
@@ -212,6 +229,7 @@ impl Model {
         }
         toy.last_seq = seq;
         toy.due = None;
+        toy.stuck = false;
         if matches!(entry, Entry::Completed(_) | Entry::Cancelled(_)) {
             (toy.snoozes, toy.handled) = (0, Vec::new());
         }
@@ -323,7 +341,7 @@ impl Model {
             return None;
         }
         let suspect = self.offerable(now, true).range(..=durable).next().map(|(_, toy)| toy.seq);
-        let is_left = !self.left.is_empty();
+        let is_left = self.may_never_be_idle();
         let idle = in_flight().next().is_none() && !is_left;
         match (self.next_ready(now, durable), suspect) {
             (Some(ready), None) => Some((ready, false)),
@@ -333,9 +351,13 @@ impl Model {
         }
     }
 
+    fn may_never_be_idle(&self) -> bool {
+        !self.left.is_empty() || self.toys.iter().any(|toy| toy.stuck)
+    }
+
     /// How many of a type may run at once, if so many run.
     fn limit_reached(&self, event_type: &str) -> Option<u32> {
-        let runs = |toy: &&Toy| toy.status == Status::Processing && toy.event_type == event_type;
+        let runs = |toy: &&Toy| toy.status == Status::Processing && toy.event_type == event_type && !toy.stuck;
         let count = self.toys.iter().filter(runs).count();
         self.limits.get(event_type).copied().filter(|limit| count >= *limit as usize)
     }
@@ -395,7 +417,8 @@ impl Model {
                 Waiting::Turn
             });
         }
-        let suspects_first = self.passed_over >= 256 && !self.offerable(now, true).is_empty();
+        let patience_is_over = self.passed_over >= 256 && !self.may_never_be_idle();
+        let suspects_first = patience_is_over && !self.offerable(now, true).is_empty();
         if suspects_first || running.any(|toy| toy.alone) {
             return Some(Waiting::Alone);
         }

@@ -295,7 +295,7 @@ impl Ready {
     /// Panics unless exactly those in the lane are here, each in its line, and lines have the turns that are theirs.
     #[cfg(test)]
     pub(crate) fn check(&self, slots: &Slots) {
-        use crate::state::slot::Lane;
+        use crate::state::slot::{Fact, Lane};
         let mut len = 0;
         let (mut heads, mut turns, mut steps) = (0, 0, 0);
         for (line, row) in &self.rows {
@@ -324,7 +324,7 @@ impl Ready {
         let lines: usize = self.kinds.iter().map(|kind| kind.lines.count_ones() as usize).sum();
         assert_eq!(lines, self.rows.len(), "types know no other lines");
         let mut in_flight = vec![0; self.kinds.len()];
-        let running = slots.iter().filter(|(_, slot)| slot.lane() == Lane::InFlight);
+        let running = slots.iter().filter(|(_, slot)| slot.lane() == Lane::InFlight && !slot.is(Fact::STUCK));
         running.for_each(|(_, slot)| in_flight[slot.kind() as usize] += 1);
         assert!(self.kinds.iter().map(|kind| kind.in_flight).eq(in_flight), "runs are counted by type");
     }

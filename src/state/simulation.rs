@@ -204,11 +204,15 @@ impl World {
         let wait = retry;
         let retry = Some(retry).filter(|_| self.chance.below(4) > 0);
         let handler = ["mail", "post", "page"][usize::try_from(self.chance.below(3)).unwrap()];
-        let entry = match self.chance.below(14) {
+        let entry = match self.chance.below(15) {
             0..6 => Entry::Completed(Completed { of, token, at }),
             6..9 => Entry::Failed(Failed { of, token, error: "no", at, retry }),
             9..11 => Entry::Snoozed(Snoozed { of, token, at, wait, count }),
             11..13 => Entry::Handled(HandledBy { of, token, handler, at }),
+            13 => {
+                assert!(self.state.lose_slot(of.seq, token));
+                return self.model.lose_slot(of.seq);
+            }
             _ => Entry::Released(Released { of, token, at }),
         };
         self.put(&entry);
@@ -488,7 +492,10 @@ impl World {
     /// What is left of the log, replayed into a new state, gives the same views, counts, totals and remembered ids: whether it is
     /// arranged after each entry, after the last, or from anywhere between on.
     fn compare_with_replay(&mut self) {
-        // No entry tells which runs are left over.
+        // No entry tells which runs are left over, or have lost their slot.
+        while let Some((of, token)) = self.model.stuck() {
+            self.put(&Entry::Released(Released { of, token, at: self.wall() }));
+        }
         while !self.model.left.is_empty() {
             self.let_go();
         }

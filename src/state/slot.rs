@@ -78,6 +78,8 @@ impl Fact {
     pub(crate) const RERANKED: Self = Self(1 << 5);
     /// The place of an error text lies beside the slots.
     pub(crate) const HAS_ERROR: Self = Self(1 << 6);
+    /// Its present run does not end though it was told to: it has lost its slot.
+    pub(crate) const STUCK: Self = Self(1 << 7);
 }
 
 /// Which set an event is in. Each is in exactly one.

@@ -1,10 +1,12 @@
 //! What the state promises, one story each.
 
+use std::collections::BTreeMap;
+
 use crate::event::entry::{
     Begun, Cancelled, Completed, Condemned, Entry, Failed, Flags, Horizon, Mark, Of, Received, Released, Remembered,
     RememberedId, Replayed, Snoozed, Started, Token, Totals, Wait,
 };
-use crate::event::{Moment, Place, Status, Timestamp, codec};
+use crate::event::{Moment, Place, Status, Timestamp, Waiting, codec};
 use crate::state::table::Step;
 use crate::state::verdict::{Illegal, Refused};
 use crate::state::{Applied, Handled, Known, Policy, Reception, State, body_hash};
@@ -351,6 +353,38 @@ fn nothing_runs_alone_beside_what_is_left_of_a_cancelled_run_and_nobody_else_wai
     assert_eq!(book.claim(), None);
     book.begin(4, 1);
     assert_eq!(book.claim(), Some((killer, false)), "with its process ended whatever it had left running");
+}
+
+#[test]
+fn a_run_that_lost_its_slot_holds_up_nobody_but_who_must_run_alone() {
+    let mut book = Book::new();
+    book.state.set_limits(BTreeMap::from([("Issue".to_owned(), 1)]));
+    let killer = book.receive("killer", None);
+    for epoch in [2, 3] {
+        book.claim();
+        book.begin(epoch, 1);
+    }
+    let hung = book.receive("hung", None);
+    assert_eq!(book.claim(), Some((hung, false)));
+    assert!(book.state.lose_slot(hung, book.token(hung)));
+    for _ in 0..300 {
+        let id: &'static str = Box::leak(book.seq.to_string().into_boxed_str());
+        let next = book.receive(id, None);
+        assert_eq!(book.claim(), Some((next, false)), "it may never end, and neither its type nor anybody else waits");
+        assert_eq!(book.claim(), None, "the type is bounded as before");
+        book.complete(next);
+        book.state.check();
+    }
+    book.complete(hung);
+    assert_eq!(book.claim(), Some((killer, true)));
+    let token = book.token(killer);
+    let next = book.receive("next", None);
+    assert_eq!((book.claim(), book.state.why_waiting(next, book.now())), (None, Some(Waiting::Alone)));
+    assert!(book.state.lose_slot(killer, token));
+    assert_eq!(book.claim(), Some((next, false)), "what ran alone may never end either");
+    book.complete(killer);
+    assert!(!book.state.lose_slot(killer, token), "it is over");
+    book.state.check();
 }
 
 #[test]

@@ -176,6 +176,7 @@ impl State {
             slot.set_status(next);
             slot.last_seq = stamp.seq;
             slot.set(Fact::ALONE, false);
+            slot.set(Fact::STUCK, false);
             change(slots, at);
         });
         debug_assert!(next != Status::Processing || self.events.slots[at].due().is_none(), "what runs does not wait");

@@ -311,6 +311,15 @@ impl Store {
         settled
     }
 
+    /// The run of a claim does not end though it was told to, and goes on without a slot: until it ends, it holds up nothing but its key
+    /// and what must run alone.
+    #[cfg(feature = "manager")]
+    pub(crate) fn lose_slot(&self, claim: &Claim) {
+        if self.shared().desk().core.state.lose_slot(claim.event.seq(), claim.token) {
+            self.shared().wake_workers();
+        }
+    }
+
     /// The run of a claim has ended, though its event may have been cancelled before: what it kept from being claimed is free. Nothing
     /// happens where that is so already. Settling does this by itself.
     pub(crate) fn let_go(&self, claim: &Claim) {
