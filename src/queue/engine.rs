@@ -64,7 +64,7 @@ impl Queue {
         }
     }
 
-    /// Has no run of an event of this scope begin before `until`: durable once this returns.
+    /// Has no run of an event of this scope begin before `until`, or before the end of a pause that lasts longer: durable once this returns.
     pub(crate) async fn pause(&self, scope: Scope, until: Timestamp, reason: &str) -> Result<(), Error> {
         match self {
             Self::Embedded(engine) => engine.pause(scope, until, reason).await,

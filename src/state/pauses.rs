@@ -41,6 +41,12 @@ impl Hold {
         self.ends.is_none_or(|ends| ends > steady)
     }
 
+    /// Whether it ends no earlier than this, by the steady clock.
+    #[cfg(feature = "manager")]
+    pub(crate) fn lasts_until(&self, steady: u64) -> bool {
+        self.ends.is_none_or(|ends| ends >= steady)
+    }
+
     fn scope(&self, target: &Target) -> Scoped<'_> {
         match target {
             Target::Type(_) => Scoped::Type(&self.name),

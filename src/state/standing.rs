@@ -108,6 +108,13 @@ impl State {
         self.events.pauses.get(&self.target(scope), now.steady).is_some()
     }
 
+    /// Whether this is paused for so many microseconds from now on, or for longer.
+    #[cfg(feature = "manager")]
+    pub(crate) fn is_paused_for(&self, scope: Scoped<'_>, micros: u64, now: Moment) -> bool {
+        let hold = self.events.pauses.get(&self.target(scope), now.steady);
+        hold.is_some_and(|hold| hold.lasts_until(now.steady.saturating_add(micros)))
+    }
+
     pub(crate) fn cursor(&self, name: &str) -> Option<u64> {
         self.cursors.get(name).copied()
     }

@@ -145,6 +145,24 @@ impl Core {
         self.append(&entry, Urgency::Transition, now)
     }
 
+    /// Pauses a scope until then, unless a pause of it lasts as long or longer: whoever runs an event knows nothing of why that is. Returns
+    /// the seq to wait for.
+    #[cfg(feature = "manager")]
+    pub(crate) fn pause_at_least(
+        &mut self,
+        scope: &Scope,
+        until: Timestamp,
+        reason: &str,
+        now: Moment,
+    ) -> Result<u64, Refused> {
+        self.check_open()?;
+        let left = u64::try_from(until.saturating_since(now.wall).as_micros()).unwrap_or(u64::MAX);
+        if left > 0 && self.state.is_paused_for(scope.borrowed(), left, now) {
+            return Ok(self.last_seq());
+        }
+        self.pause(scope, Some(until), reason, now)
+    }
+
     /// Ends a pause; returns the seq to wait for, or nothing if there is none.
     pub(crate) fn resume(&mut self, scope: &Scope, now: Moment) -> Result<Option<u64>, Refused> {
         self.check_open()?;

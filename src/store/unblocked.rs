@@ -61,10 +61,10 @@ impl Store {
         self.shared().step_async(|core, now| core.record_handled(claim.event.seq(), claim.token, handler, now)).await
     }
 
-    /// As [`Store::pause`], for callers that must not block.
+    /// As [`Store::pause`], for callers that must not block, and that have nothing to say of a pause which lasts longer: it stays.
     pub(crate) async fn pause_async(&self, scope: Scope, until: Timestamp, reason: &str) -> Result<(), Error> {
         scope.validate()?;
-        let seq = self.shared().step_async(|core, now| core.pause(&scope, Some(until), reason, now)).await?;
+        let seq = self.shared().step_async(|core, now| core.pause_at_least(&scope, until, reason, now)).await?;
         self.shared().reached(seq, Level::Durable).await?;
         self.shared().wake_workers();
         Ok(())

@@ -298,6 +298,27 @@ mod tests {
         assert_eq!(store.stats().pending_events, 400);
     }
 
+    #[test]
+    fn a_run_makes_a_pause_longer_and_never_shorter() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+        let scope = Scope::Type("Issue".to_owned());
+        let later = |hours| Timestamp::saturating_add(store.shared().now().wall, Duration::from_hours(hours));
+        let (soon, late) = (later(1), later(2));
+        let pause = |until| block_on(store.pause_async(scope.clone(), until, "too many requests"));
+        let until = || store.pauses().into_iter().map(|pause| pause.until).next();
+        for (asked, expected) in [(soon, soon), (late, late), (soon, late), (late, late)] {
+            pause(asked).unwrap();
+            assert_eq!(until(), Some(Some(expected)));
+        }
+        store.pause(scope.clone(), None, "a release").unwrap();
+        pause(late).unwrap();
+        assert_eq!(until(), Some(None), "a person ends it");
+        store.pause(scope.clone(), Some(soon), "").unwrap();
+        assert_eq!(until(), Some(Some(soon)), "a person may shorten it");
+        assert_eq!(pause(later(0)).unwrap_err().kind(), crate::ErrorKind::InvalidInput);
+    }
+
     /// Wakes the thread that blocks.
     struct Unpark(std::thread::Thread);
 
