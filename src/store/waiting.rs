@@ -182,6 +182,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::error::ErrorKind;
     use crate::event::{NewEvent, Scope, Timestamp};
     use crate::store::answers::Recovery;
     use crate::store::handle::Store;
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(until(), Some(None), "a person ends it");
         store.pause(scope.clone(), Some(soon), "").unwrap();
         assert_eq!(until(), Some(Some(soon)), "a person may shorten it");
-        assert_eq!(pause(later(0)).unwrap_err().kind(), crate::ErrorKind::InvalidInput);
+        assert_eq!(pause(later(0)).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     /// Wakes the thread that blocks.
