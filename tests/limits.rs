@@ -1,7 +1,7 @@
 //! What holds events back beyond themselves: limits of their type, pauses that handlers ask for, and what other handlers have done.
 #![cfg(feature = "manager")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -146,4 +146,29 @@ async fn a_handler_that_has_succeeded_does_not_run_again_after_the_process_died(
     bench.reopen(Unsynced::Seeded(1)).await.unwrap();
     bench.drain().await.unwrap();
     assert_eq!(bench.manager().get("two").await.unwrap().unwrap().status(), Status::Completed);
+}
+
+#[tokio::test]
+async fn a_handler_that_has_succeeded_does_not_run_again_when_the_others_of_its_type_are_gone() {
+    let (runs, is_alone) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counted, alone) = (Arc::clone(&runs), Arc::clone(&is_alone));
+    let configure = move |builder: EventManagerBuilder| {
+        let runs = Arc::clone(&counted);
+        let builder = builder.on_named("audit", "Issue", move |_: Event| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(())
+        });
+        if alone.load(Ordering::SeqCst) {
+            builder
+        } else {
+            builder.on_named("notify", "Issue", |_: Event| async { Err::<(), _>("not now") })
+        }
+    };
+    let mut bench = Bench::start(configure).await.unwrap();
+    bench.manager().emit("Issue", 1).await.unwrap();
+    assert_eq!(bench.drain().await.unwrap().retried, 1);
+    is_alone.store(true, Ordering::SeqCst);
+    bench.restart().await.unwrap();
+    assert_eq!(bench.drain_for(Duration::from_mins(2)).await.unwrap().completed, 1);
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }

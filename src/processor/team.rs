@@ -25,14 +25,14 @@ pub(super) type Team = Vec<Named>;
 /// others go on while one waits, and whatever ends that task ends them all.
 pub(super) async fn run(team: Team, claim: Claim, context: Context, queue: Queue) -> Ending {
     let event = claim.event().clone();
-    match <[Named; 1]>::try_from(team) {
-        Ok([alone]) => alone.service.run(Run::new(event, context, alone.name)).await,
-        Err(team) => {
-            let runs = team.into_iter().filter(|handler| !claim.is_handled_by(&handler.name));
-            let runs = runs.map(|handler| run_one(handler, event.clone(), &claim, context.clone(), &queue));
-            merge(together(runs).await, context.now())
-        }
+    let is_one_of_many = team.len() > 1;
+    // Also one that is alone by now: it may have succeeded beside others that are gone.
+    let mut left: Team = team.into_iter().filter(|handler| !claim.is_handled_by(&handler.name)).collect();
+    if !is_one_of_many && let Some(alone) = left.pop() {
+        return alone.service.run(Run::new(event, context, alone.name)).await;
     }
+    let runs = left.into_iter().map(|handler| run_one(handler, event.clone(), &claim, context.clone(), &queue));
+    merge(together(runs).await, context.now())
 }
 
 async fn run_one(handler: Named, event: Event, claim: &Claim, context: Context, queue: &Queue) -> (Arc<str>, Ending) {
