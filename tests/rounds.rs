@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ledgerline::{
-    ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Scope, Status, Timestamp, Waiting,
+    Context, ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Scope, Status, Timestamp,
+    TypeOptions, Waiting,
 };
 use tokio::sync::Semaphore;
 
@@ -176,4 +177,40 @@ async fn what_is_paused_waits_until_it_is_resumed_across_restarts() {
     manager.pause(issues, Some(later), "an hour").await.unwrap();
     assert_eq!(manager.pauses().iter().map(|pause| pause.until).collect::<Vec<_>>(), [Some(later)], "it is replaced");
     manager.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_round_ends_with_its_last_run_also_if_nothing_comes_of_that() {
+    for is_cancelled in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let handler = |_: Event, context: Context| async move { context.cancelled().await };
+        let deaf = |_: Event| {
+            std::thread::park_timeout(Duration::from_secs(20));
+        };
+        let manager = builder(dir.path())
+            .processing_interval(Duration::from_hours(1))
+            .handler_grace(Duration::ZERO)
+            .type_options("Deaf", TypeOptions::new().timeout(Duration::from_millis(20)))
+            .on("Issue", handler)
+            .on_blocking("Deaf", deaf)
+            .drain_timeout(Duration::ZERO)
+            .start()
+            .await
+            .unwrap();
+        manager.emit(if is_cancelled { "Issue" } else { "Deaf" }, 1).id("a").await.unwrap();
+        let asking = manager.clone();
+        let asked = tokio::spawn(async move { asking.process_pending().await });
+        within(async {
+            while manager.stats().processing_events < 1 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        if is_cancelled {
+            manager.cancel("a", "no longer wanted").await.unwrap();
+        }
+        let waited = tokio::time::timeout(Duration::from_secs(10), asked).await;
+        assert_eq!(counts(waited.expect("the round ends").unwrap().unwrap()), (0, 0, 0));
+        manager.shutdown().await.unwrap();
+    }
 }

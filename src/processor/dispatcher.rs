@@ -231,7 +231,12 @@ impl Dispatcher {
     }
 
     async fn tick(&mut self, now: Instant) {
+        let stuck = self.attempts.stuck();
         self.attempts.expire(now);
+        if self.attempts.stuck() > stuck {
+            // A slot is free, and a round waits for the run no more.
+            self.lookout.notice();
+        }
         if !self.unsettled.is_empty() && now >= self.settle_again_at {
             self.settle_again().await;
         }
@@ -299,6 +304,8 @@ impl Dispatcher {
     }
 
     async fn settle(&mut self, mut ended: Ended) {
+        // Its key may go on, a retry has a due time that the lookout does not know, and a round may be over: whatever comes of it.
+        self.lookout.notice();
         if ended.delay.is_none() && matches!(ended.outcome, Outcome::Retry(_)) {
             ended.delay = self.options.retry_delay(ended.claim.event(), ended.claim.attempt(), &self.origin);
         }
@@ -312,13 +319,11 @@ impl Dispatcher {
             outcome => tracing::debug!(event_id, event_type, attempt, ?outcome, "a run ended"),
         }
         match self.queue.settle(&ended.claim, ended.outcome.clone(), ended.delay).await {
-            // Its key may go on, and a retry has a due time that the lookout does not know.
             Ok(()) => {
                 self.round.count(&ended.outcome);
                 if let Some(mishap) = ended.mishap {
                     self.queue.note_mishap(&ended.claim, mishap);
                 }
-                self.lookout.notice();
             }
             Err(error) if error.kind() == ErrorKind::NotAllowed => {
                 tracing::info!(event_id, event_type, attempt, %error, "a run ended after its claim; its outcome is of no account");
