@@ -51,6 +51,8 @@ pub(super) struct Dispatcher {
 /// A claim under way. It is never dropped before its end: nobody else knows what it has claimed.
 struct Claiming {
     asked: usize,
+    /// Events that were cancelled meanwhile: their runs are not begun.
+    called_off: Vec<String>,
     claims: Pin<Box<dyn Future<Output = Result<Vec<Claim>, Error>> + Send>>,
 }
 
@@ -164,7 +166,8 @@ impl Dispatcher {
         let asked = self.room();
         if asked > 0 && self.lookout.is_hungry() {
             let queue = self.queue.clone();
-            self.claiming = Some(Claiming { asked, claims: Box::pin(async move { queue.claim(asked).await }) });
+            let claims = Box::pin(async move { queue.claim(asked).await });
+            self.claiming = Some(Claiming { asked, called_off: Vec::new(), claims });
         }
     }
 
@@ -203,7 +206,12 @@ impl Dispatcher {
 
     fn obey(&mut self, command: Option<Command>) {
         match command {
-            Some(Command::Cancelled(event_id)) => self.attempts.cancel(&event_id),
+            Some(Command::Cancelled(event_id)) => {
+                self.attempts.cancel(&event_id);
+                if let Some(claiming) = &mut self.claiming {
+                    claiming.called_off.push(event_id);
+                }
+            }
             Some(Command::Process(reply)) if self.is_running() => {
                 self.round.join(reply, self.claiming.is_some());
                 self.lookout.demand();
@@ -256,7 +264,8 @@ impl Dispatcher {
     }
 
     async fn take(&mut self, claims: Result<Vec<Claim>, Error>) {
-        let asked = self.claiming.take().map_or(0, |claiming| claiming.asked);
+        let claiming = self.claiming.take();
+        let (asked, called_off) = claiming.map_or((0, Vec::new()), |claiming| (claiming.asked, claiming.called_off));
         match claims {
             Ok(claims) => {
                 if claims.len() < asked {
@@ -266,7 +275,12 @@ impl Dispatcher {
                     self.lookout.demand();
                 }
                 for claim in claims {
-                    self.begin(claim).await;
+                    if called_off.iter().any(|event_id| event_id == claim.event().id()) {
+                        // If it was cancelled before the claim and not after, it is merely claimed again.
+                        self.settle(Ended::new(claim, Outcome::Release)).await;
+                    } else {
+                        self.begin(claim).await;
+                    }
                 }
             }
             Err(error) if error.kind() == ErrorKind::Closed => {
@@ -365,5 +379,38 @@ async fn claimed(claiming: &mut Option<Claiming>) -> Result<Vec<Claim>, Error> {
     match claiming {
         Some(claiming) => claiming.claims.as_mut().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, NewEvent, Status};
+    use crate::processor::{AnyHandler, Given, Layers};
+    use crate::store::{Store, StoreOptions};
+
+    #[tokio::test]
+    async fn an_event_that_is_cancelled_while_it_is_being_claimed_is_not_run() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        for id in ["called off", "wanted"] {
+            store.append(NewEvent::new("Issue", &1).unwrap().id(id)).unwrap();
+        }
+        let handler = AnyHandler::new(|_: Event| async {});
+        let given = vec![Given { name: None, event_type: "Issue".to_owned(), handler }];
+        let handlers = Arc::new(Handlers::new(given, Layers::default(), Options::default()).unwrap());
+        let (_told, commands) = mpsc::channel(1);
+        let queue = Queue::embedded(store.clone());
+        let mut dispatcher = Dispatcher::new(queue, handlers, Arc::default(), commands, Box::new(|_| ()));
+        dispatcher.begin_claim();
+        let claims = store.claim(2);
+        store.cancel("called off", "a mistake").unwrap();
+        dispatcher.obey(Some(Command::Cancelled("called off".to_owned())));
+        dispatcher.take(claims).await;
+        assert_eq!(dispatcher.attempts.slots_taken(), 1);
+        let ended = dispatcher.attempts.ended().await;
+        assert_eq!(ended.claim.event().id(), "wanted");
+        assert_eq!(store.get("called off").unwrap().unwrap().status(), Status::Cancelled);
+        let replayed = store.replay(&["called off"]).unwrap();
+        assert!(replayed[0].refused.is_none() && store.claim(1).unwrap().len() == 1, "nothing of it runs");
     }
 }
