@@ -8,7 +8,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use ledgerline::testing::{Bench, CrashPoint, Drained, Unsynced};
-use ledgerline::{Event, EventManagerBuilder, NewEvent, Outcome, Status, StoreOptions, Timestamp, assert_emitted};
+use ledgerline::{
+    ErrorKind, Event, EventManagerBuilder, NewEvent, Outcome, Status, StoreOptions, Timestamp, assert_emitted,
+};
 
 /// Ends as the event's data names it.
 async fn obey(event: Event) -> Outcome {
@@ -400,4 +402,20 @@ async fn a_suspect_that_hangs_while_it_runs_alone_holds_up_nobody_else() {
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
     assert!(is_done, "the one that hangs has lost its slot");
+}
+
+#[tokio::test]
+async fn a_drain_runs_what_waits_to_be_asked_for_and_says_when_the_manager_was_shut_down() {
+    for background in [true, false] {
+        let setup = move |builder: EventManagerBuilder| obedient(builder).background_processing(background);
+        let mut bench = Bench::start(setup).await.unwrap();
+        bench.manager().emit("T", "done").await.unwrap();
+        bench.manager().emit("T", "retry").await.unwrap();
+        let drained = bench.drain().await.unwrap();
+        assert_eq!((drained.completed, drained.retried), (1, 1));
+        bench.manager().shutdown().await.unwrap();
+        assert_eq!(bench.drain().await.unwrap_err().kind(), ErrorKind::Closed);
+        let much = Duration::from_hours(9);
+        assert_eq!(bench.drain_for(much).await.unwrap_err().kind(), ErrorKind::Closed, "a retry is due meanwhile");
+    }
 }

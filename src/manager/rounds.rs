@@ -25,4 +25,9 @@ impl EventManager {
             )),
         }
     }
+
+    /// Whether events run without being asked for.
+    pub(crate) fn runs_in_background(&self) -> bool {
+        self.inner.options.background_processing
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{CrashPoint, Unsynced};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Timestamp};
 use crate::manager::{EventManager, EventManagerBuilder};
 use crate::store::{Filter, LogItem, Machine, Place, Store};
@@ -165,7 +165,8 @@ impl Bench {
     }
 
     /// Runs handlers until nothing may be claimed now and all that was claimed is settled, durably; says how the runs ended that no drain
-    /// has told of before. It returns at once where the process has died, or dies meanwhile ([`Bench::has_crashed`]).
+    /// has told of before. It returns at once where the process has died, or dies meanwhile ([`Bench::has_crashed`]). Where nothing runs in
+    /// the background it asks for it, as [`EventManager::process_pending`] does.
     ///
     /// A handler that always gives its event back is never done, and one that waits for what does not come is waited for until its
     /// timeout, which is on tokio's clock.
@@ -174,6 +175,10 @@ impl Bench {
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed): the manager was shut down.
     pub async fn drain(&mut self) -> Result<Drained, Error> {
         let store = self.store();
+        if !self.manager.runs_in_background() {
+            // Refused where the process has died or the manager was shut down, which is seen below.
+            let _ = self.manager.process_pending().await;
+        }
         store.quiet().await;
         let settled = store.settle_down();
         let mut drained = Drained::default();
@@ -181,6 +186,9 @@ impl Bench {
             return Ok(drained);
         }
         settled?;
+        if !self.manager.is_running() {
+            return Err(Error::new(ErrorKind::Closed, "the manager was shut down"));
+        }
         let mut log = store.read_from(self.uncounted);
         while let Some(item) = log.next_timeout(Duration::ZERO)? {
             if let LogItem::Entry(entry) = item {
