@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ledgerline::testing::{Bench, CrashPoint, Unsynced};
-use ledgerline::{Context, ErrorKind, Event, EventManagerBuilder, Outcome, Status, Timestamp, TypeOptions, Waiting};
+use ledgerline::{
+    Context, ErrorKind, Event, EventManagerBuilder, Outcome, Scope, Status, Timestamp, TypeOptions, Waiting,
+};
+use tokio::sync::Semaphore;
 
 /// How many run now, and how many did at most.
 #[derive(Default)]
@@ -171,4 +174,38 @@ async fn a_handler_that_has_succeeded_does_not_run_again_when_the_others_of_its_
     bench.restart().await.unwrap();
     assert_eq!(bench.drain_for(Duration::from_mins(2)).await.unwrap().completed, 1);
     assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_a_handler_asks_for_shortens_no_pause() {
+    let gate = Arc::new(Semaphore::new(0));
+    let passing = Arc::clone(&gate);
+    let handler = move |event: Event, context: Context| {
+        let gate = Arc::clone(&passing);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            for seconds in [60, 5, 90, 30] {
+                let until = event.timestamp().saturating_add(Duration::from_secs(seconds));
+                context.pause_type(until, &format!("{seconds} s")).await?;
+            }
+            Ok::<(), ledgerline::Error>(())
+        }
+    };
+    let mut bench = Bench::start(move |builder| builder.on("Issue", handler.clone())).await.unwrap();
+    let store = bench.manager().store();
+    let reasons = || store.pauses().into_iter().map(|pause| pause.reason).collect::<Vec<_>>();
+    for (by_hand, expected) in [(None, "90 s"), (Some("a release"), "a release")] {
+        bench.manager().emit("Issue", 1).await.unwrap();
+        while bench.manager().stats().processing_events == 0 {
+            tokio::task::yield_now().await;
+        }
+        if let Some(reason) = by_hand {
+            store.pause(Scope::Type("Issue".to_owned()), None, reason).unwrap();
+        }
+        gate.add_permits(1);
+        assert_eq!(bench.drain().await.unwrap().completed, 1);
+        assert_eq!(reasons(), [expected]);
+        bench.advance(Duration::from_secs(90));
+    }
+    assert_eq!(reasons(), ["a release"], "until somebody ends it");
 }

@@ -104,8 +104,8 @@ impl Context {
 
     /// Has no event of this one's type begin to run before `until`, as where a service says when it takes requests again
     /// ([`RateLimit`](crate::RateLimit) reads its headers). What runs already goes on; end this run with
-    /// [`Outcome::RetryAt`](crate::Outcome::RetryAt), which spends no retry. Durable once this returns; an earlier pause of the type is
-    /// replaced, unless it lasts longer or has no end. It is shown by [`EventManager::pauses`](crate::EventManager::pauses) and may be ended by hand.
+    /// [`Outcome::RetryAt`](crate::Outcome::RetryAt), which spends no retry. Durable once this returns. A pause of the type that ends
+    /// earlier is replaced; one that lasts longer, or until a person ends it, stays as it is. It is shown by [`EventManager::pauses`](crate::EventManager::pauses) and may be ended by hand.
     ///
     /// # Errors
     /// As [`Store::pause`](crate::Store::pause): [`InvalidInput`](crate::ErrorKind::InvalidInput) if `until` is not in the future.
