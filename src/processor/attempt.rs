@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::event::Outcome;
@@ -13,6 +14,7 @@ use crate::queue::{Claim, Mishap};
 pub(super) struct Attempt {
     pub(super) claim: Claim,
     pub(super) context: Context,
+    pub(super) task: AbortHandle,
     pub(super) timeout: Duration,
     pub(super) standing: Standing,
     /// When something happens to it next; its key among the timers.

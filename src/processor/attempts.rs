@@ -70,9 +70,10 @@ impl Attempts {
             attempt = claim.attempt()
         );
         let running = team::run(team, claim.clone(), context.clone(), self.queue.clone());
-        let id = self.tasks.spawn(to_its_end(running, context.clone()).instrument(span)).id();
-        let timer = self.set_timer(now + timeout, id);
-        self.by_task.insert(id, Attempt { claim, context, timeout, standing: Standing::Running, timer: Some(timer) });
+        let task = self.tasks.spawn(to_its_end(running, context.clone()).instrument(span));
+        let id = task.id();
+        let timer = Some(self.set_timer(now + timeout, id));
+        self.by_task.insert(id, Attempt { claim, context, task, timeout, standing: Standing::Running, timer });
     }
 
     /// The next run that ends; never resolves while there is none. May be dropped at any time.
@@ -125,6 +126,10 @@ impl Attempts {
             let Some(attempt) = self.by_task.get_mut(&id) else { continue };
             let event_id = attempt.claim.event().id();
             attempt.timer = None;
+            if attempt.task.is_finished() {
+                // It has ended before anybody looked at the clock, and is told of next.
+                continue;
+            }
             if attempt.standing == Standing::Overdue {
                 tracing::warn!(event_id, "a handler did not end when it was told to; it is aborted");
                 attempt.standing = Standing::Stuck;
@@ -212,4 +217,33 @@ fn judge(attempt: &Attempt, ending: Ending) -> Ended {
     let mishap = mishap(attempt.standing, &ending);
     let outcome = verdict(attempt.standing, ending, attempt.timeout);
     Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::processor::layer::HandlerService;
+    use crate::processor::team::Named;
+    use crate::store::{Store, StoreOptions};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_has_ended_is_not_overdue_because_nobody_has_looked_since() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        let mut attempts = Attempts::new(Duration::ZERO, Queue::embedded(store.clone()), "store".into());
+        let ends = HandlerService::innermost(|_, _| Box::pin(std::future::ready(Outcome::Done)));
+        let hangs = HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
+        let second = Duration::from_secs(1);
+        for (claim, service) in store.claim(2).unwrap().into_iter().zip([ends, hangs]) {
+            let team = vec![Named { name: "Issue#1".into(), service }];
+            attempts.begin(claim, team, second, Instant::now());
+        }
+        tokio::task::yield_now().await;
+        tokio::time::advance(2 * second).await;
+        attempts.expire(Instant::now());
+        assert_eq!(attempts.ended().await.outcome, Outcome::Done);
+        assert_eq!(attempts.ended().await.outcome, Outcome::Retry("timed out after 1s".to_owned()));
+    }
 }
