@@ -8,8 +8,7 @@ use crate::event::{Scope, Timestamp};
 
 /// Why an event that is pending or retrying does not run now. Where several things are in its way, the first of these is named.
 ///
-/// As JSON an object whose `why` is the name in lower case: `handler`, `time`, `pause`, `key`, `run`, `alone`, `limit`,
-/// `turn`.
+/// As JSON an object whose `why` is the name in lower case: `handler`, `time`, `pause`, `key`, `run`, `alone`, `limit`, `turn`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 #[non_exhaustive]
