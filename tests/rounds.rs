@@ -147,6 +147,13 @@ async fn without_batches_each_claim_is_for_one() {
     }
 }
 
+/// Keeps its thread for ever.
+fn hang(_: Event) {
+    loop {
+        std::thread::park();
+    }
+}
+
 #[tokio::test]
 async fn what_is_paused_waits_until_it_is_resumed_across_restarts() {
     let dir = tempfile::tempdir().unwrap();
@@ -184,15 +191,12 @@ async fn a_round_ends_with_its_last_run_also_if_nothing_comes_of_that() {
     for is_cancelled in [true, false] {
         let dir = tempfile::tempdir().unwrap();
         let handler = |_: Event, context: Context| async move { context.cancelled().await };
-        let deaf = |_: Event| {
-            std::thread::park_timeout(Duration::from_secs(20));
-        };
         let manager = builder(dir.path())
             .processing_interval(Duration::from_hours(1))
             .handler_grace(Duration::ZERO)
-            .type_options("Deaf", TypeOptions::new().timeout(Duration::from_millis(20)))
+            .type_options("Deaf", TypeOptions::new().timeout(Duration::from_millis(500)))
             .on("Issue", handler)
-            .on_blocking("Deaf", deaf)
+            .on_blocking("Deaf", hang)
             .drain_timeout(Duration::ZERO)
             .start()
             .await
