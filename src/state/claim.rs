@@ -99,8 +99,8 @@ impl State {
         self.events.lanes.condemned.from(0).map(|(_, at)| self.events.slots[at].of())
     }
 
-    /// The events that nobody handles, those first that came to be so first, by what they themselves tell: when they arrived, or when
-    /// a run of theirs last began; microseconds since 1970.
+    /// The events that nobody handles, those first that came to be so first, by what they themselves tell: when they arrived, when
+    /// they were last replayed, or when a run of theirs last began; microseconds since 1970.
     pub(crate) fn held(&self) -> impl Iterator<Item = (Of, i64)> {
         let held = self.events.lanes.held.from(0);
         held.map(|(since, at)| (self.events.slots[at].of(), descending(since)))

@@ -4,7 +4,7 @@
 //! ready       by type, priority and rank: what may be offered (see [`Ready`])      waiting    by the moment it waits for
 //! suspect     by rank: the same, alone                                             in flight  by seq
 //! condemned   by seq                                                               shelved    by seq
-//! finished    by the moment it finished        held    by the moment of its arrival or last run
+//! finished    by the moment it finished        held    by the moment of its arrival, last replay or last run
 //! behind, paused, failed: in none, merely counted
 //! ```
 
@@ -174,7 +174,7 @@ fn number(slots: &Slots, at: u32, lane: Lane) -> u64 {
     match lane {
         Lane::Suspect => slots.rank(at),
         Lane::Waiting | Lane::Finished => slots[at].when,
-        Lane::Held => ascending(slots[at].last_moved()),
+        Lane::Held => ascending(slots[at].last_moved().max(slots.since(at))),
         _ => slots[at].seq,
     }
 }

@@ -129,7 +129,7 @@ impl StoreOptions {
         self
     }
 
-    /// How long events of a type without a handler are held, counted from their arrival or from when a run of theirs last began: 1 s to
+    /// How long events of a type without a handler are held, counted from their arrival, their last replay or the beginning of their last run: 1 s to
     /// 10 years, 30 days by default. Older ones have failed for good, because there is no handler, and wait for a person. Retention sees
     /// to it, every hour and at [`crate::Store::compact`].
     #[must_use]

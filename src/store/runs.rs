@@ -352,6 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn what_failed_for_lack_of_a_handler_has_another_thirty_days_once_it_was_replayed() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        keep(&shared, "a", 10).unwrap();
+        shared.desk().core.state.set_handled(Types::Only(Vec::new()));
+        let expire = |time| {
+            let now = after(&shared, time);
+            shared.step(|core, _| core.expire_held(9, now)).unwrap().0
+        };
+        assert_eq!(expire(31 * DAY), 1);
+        let (seq, later) = (shared.seqs(Status::Failed)[0], after(&shared, 40 * DAY));
+        shared.step(|core, _| core.replay(seq, later)).unwrap();
+        assert_eq!((expire(69 * DAY), expire(71 * DAY)), (0, 1));
+    }
+
+    #[test]
     fn claiming_ends_what_nobody_handles_some_at_a_time_and_says_that_there_is_more() {
         for unhandled in [Unhandled::Hold, Unhandled::Complete, Unhandled::Fail] {
             let dir = tempfile::tempdir().unwrap();
