@@ -129,9 +129,9 @@ impl StoreOptions {
         self
     }
 
-    /// How long events of a type without a handler are held, counted from their arrival, their last replay or the beginning of their last run: 1 s to
-    /// 10 years, 30 days by default. Older ones have failed for good, because there is no handler, and wait for a person. Retention sees
-    /// to it, every hour and at [`crate::Store::compact`].
+    /// How long events of a type without a handler are held, counted from their arrival, their last replay or the beginning of their last
+    /// run: 1 s to 10 years, 30 days by default. Older ones have failed for good, because there is no handler, and wait for a person.
+    /// Retention sees to it, every hour and at [`crate::Store::compact`].
     #[must_use]
     pub fn held_age_max(mut self, age: Duration) -> Self {
         self.held_age_max = age;
