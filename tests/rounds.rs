@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ledgerline::{
     Context, ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Scope, Status, Timestamp,
-    TypeOptions, Waiting,
+    TypeOptions, Unhandled, Waiting,
 };
 use tokio::sync::Semaphore;
 
@@ -152,6 +152,21 @@ fn hang(_: Event) {
     loop {
         std::thread::park();
     }
+}
+
+#[tokio::test]
+async fn a_round_ends_every_event_without_a_handler_as_it_was_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager =
+        builder(dir.path()).unhandled(Unhandled::Complete).on("T", |_: Event| async {}).start().await.unwrap();
+    let emits: Vec<_> = (0..600).map(|number| tokio::spawn(manager.emit("Other", number).into_future())).collect();
+    for emit in emits {
+        within(emit).await.unwrap().unwrap();
+    }
+    within(manager.process_pending()).await.unwrap();
+    let stats = manager.stats();
+    assert_eq!((stats.held_events, stats.completed_events), (0, 600));
+    manager.shutdown().await.unwrap();
 }
 
 #[tokio::test]

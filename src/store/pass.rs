@@ -45,6 +45,8 @@ pub(crate) struct Pass {
     found: VecDeque<u64>,
     report: Selected,
     rest: Duration,
+    /// What ended the last step early; what was done in that step is told first.
+    trouble: Option<Error>,
 }
 
 /// What was done to one event, or why not.
@@ -96,7 +98,7 @@ impl Pass {
         let report = Selected { dry_run: selection.dry_run, ..Selected::default() };
         let ids = ids.unwrap_or_default().into();
         let (store, found) = (store.clone(), VecDeque::new());
-        Ok(Self { store, selection, key_hash, act, ids, range, found, report, rest: Duration::ZERO })
+        Ok(Self { store, selection, key_hash, act, ids, range, found, report, rest: Duration::ZERO, trouble: None })
     }
 
     /// Does it to the next few events: durable once this returns. None: there are no more.
@@ -104,13 +106,24 @@ impl Pass {
     /// # Errors
     /// Those of [`Store::append`]. What was done to events before holds.
     pub(crate) fn step(&mut self) -> Result<Option<Vec<Acted>>, Error> {
+        if let Some(error) = self.trouble.take() {
+            return Err(error);
+        }
         let mut acted = Vec::new();
         let mut last_seq = None;
         let count_max = self.selection.step_count();
         let mut done = 0;
         while acted.len() < count_max {
             let Some((seq, id)) = self.next() else { break };
-            let Some((one, appended)) = self.act_on(seq, id)? else { continue };
+            let (one, appended) = match self.act_on(seq, id) {
+                Ok(Some(one)) => one,
+                Ok(None) => continue,
+                Err(error) if acted.is_empty() => return Err(error),
+                Err(error) => {
+                    self.trouble = Some(error);
+                    break;
+                }
+            };
             last_seq = last_seq.max(appended);
             done += u64::from(one.refused.is_none());
             acted.push(one);

@@ -158,8 +158,13 @@ impl Core {
     /// Whether claiming is worth it: events may be claimed, or some are to end because nobody handles them.
     #[cfg(feature = "manager")]
     pub(crate) fn is_ready(&self, now: Moment) -> bool {
-        let ends_held = self.options.unhandled != Unhandled::Hold && self.state.held().next().is_some();
-        ends_held || self.state.ready(now, self.durable())
+        self.ends_held() || self.state.ready(now, self.durable())
+    }
+
+    /// Whether events are left that are to end because nobody handles them.
+    #[cfg(feature = "manager")]
+    pub(crate) fn ends_held(&self) -> bool {
+        self.options.unhandled != Unhandled::Hold && self.state.held().next().is_some()
     }
 
     /// Ends at most `count_max` of the held events as the options say; whether there were so many.

@@ -31,7 +31,13 @@ impl Store {
 
     /// As [`Store::claim`], for callers that must not block.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
-        let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
+        let claimed = loop {
+            let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
+            // A claim ends some of those without a handler: it has found nothing only when none of them is left.
+            if !claimed.is_empty() || !self.shared().desk().core.ends_held() {
+                break claimed;
+            }
+        };
         if let Some(last) = claimed.last() {
             self.shared().reached(last.token.started, Level::Written).await?;
             drop(self.shared().pass(CrashPoint::Started));
