@@ -403,8 +403,7 @@ impl EventManager {
     }
 
     /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending and fewer than 100 have failed for good,
-    /// the store takes events, nothing was found damaged, and no more than `concurrency` handlers refuse to end: none of those by which
-    /// others are held up, because it runs alone or its type has a limit. If not, it says why.
+    /// the store takes events, nothing was found damaged, and no more than `concurrency` handlers refuse to end. If not, it says why.
     ///
     /// Running workers look every 5 s, and log a change for the worse once as a warning, and one for the better once as information.
     pub fn health(&self) -> Health {
@@ -478,7 +477,7 @@ pub struct Health {
 impl Health {
     /// Judges a manager whose workers run with `options`, and have this left of runs.
     pub(crate) fn judge(stats: &Stats, backlog: Backlog, options: &Options) -> Self {
-        let Backlog { stuck, blocks, unsettled } = backlog;
+        let Backlog { stuck, unsettled } = backlog;
         let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
         let judged = [
             (!stats.is_running, "no workers run".to_owned()),
@@ -495,11 +494,6 @@ impl Health {
             (
                 stuck > options.concurrency,
                 format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
-            ),
-            (
-                blocks,
-                "a handler that neither ends nor stops holds up others: it must run alone, or its type has a limit"
-                    .to_owned(),
             ),
             (unsettled > 0, format!("{unsettled} runs have ended, but there is no room to say so: free space")),
         ];
@@ -541,7 +535,7 @@ mod tests {
         let options = Options { batch_size: 20, concurrency: 2, ..Options::default() };
         let well =
             Stats { is_running: true, pending_events: 199, failed_events: 99, held_events: 5_000, ..Stats::default() };
-        let stuck = |stuck| Backlog { stuck, ..Backlog::default() };
+        let stuck = |stuck| Backlog { stuck, unsettled: 0 };
         assert_eq!(Health::judge(&well, stuck(2), &options), Health { healthy: true, reasons: vec![] });
         let well = || well.clone();
         for (stats, backlog, says) in [
@@ -561,8 +555,7 @@ mod tests {
                 "new events are refused, or soon will be: no space left",
             ),
             (well(), stuck(3), "3 handlers neither end nor stop"),
-            (well(), Backlog { blocks: true, ..stuck(1) }, "holds up others"),
-            (well(), Backlog { unsettled: 1, ..stuck(0) }, "1 runs have ended, but there is no room"),
+            (well(), Backlog { stuck: 0, unsettled: 1 }, "1 runs have ended, but there is no room"),
         ] {
             let health = Health::judge(&stats, backlog, &options);
             assert!(!health.healthy);

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ledgerline::testing::{Bench, Unsynced};
+use ledgerline::testing::Bench;
 use ledgerline::{
-    Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions, TypeOptions,
+    Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions, TypeOptions, Waiting,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -324,42 +324,42 @@ async fn live_and_die(path: &Path) {
     manager.shutdown().await.unwrap();
 }
 
-/// Keeps its thread for ever.
-fn hang() {
-    loop {
-        std::thread::park();
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_does_not_end_holds_up_nobody_but_its_key() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let beginning = Arc::clone(&begun);
+    let setup = move |builder: EventManagerBuilder| {
+        let begun = Arc::clone(&beginning);
+        let limited = builder.type_options("Hang", TypeOptions::new().concurrency(1));
+        limited.on_blocking("Hang", move |event: Event| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            while event.id() == "first" {
+                std::thread::park();
+            }
+        })
+    };
+    let bench = Bench::start(setup).await.unwrap();
+    for (id, key) in [("first", Some("k")), ("of its key", Some("k")), ("of its type", None)] {
+        let emit = bench.manager().emit("Hang", 1).id(id);
+        if let Some(key) = key {
+            emit.key(key).await.unwrap()
+        } else {
+            emit.await.unwrap()
+        };
     }
+    // Its thread does not begin by tokio's clock.
+    while begun.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(waiting(&bench, "of its type").await, Some(Waiting::Limit { runs: 1 })));
+    tokio::time::sleep(66 * SECOND).await;
+    while waiting(&bench, "of its type").await.is_some() || begun.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(waiting(&bench, "of its key").await, Some(Waiting::Key { .. })));
+    assert!(bench.manager().is_healthy());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_handler_that_does_not_end_and_holds_up_others_is_bad_for_health() {
-    let limited = |builder: EventManagerBuilder| builder.type_options("Hang", TypeOptions::new().concurrency(1));
-    for (deaths, is_limited, is_well) in [(2, false, false), (0, true, false), (0, false, true)] {
-        let begun = Arc::new(AtomicUsize::new(0));
-        let beginning = Arc::clone(&begun);
-        let setup = move |builder: EventManagerBuilder| {
-            let begun = Arc::clone(&beginning);
-            let builder = if is_limited { limited(builder) } else { builder };
-            builder.on_blocking("Hang", move |_: Event| {
-                begun.fetch_add(1, Ordering::SeqCst);
-                hang();
-            })
-        };
-        let mut bench = Bench::start(setup).await.unwrap();
-        bench.manager().emit("Hang", 1).await.unwrap();
-        for death in 0..=deaths {
-            // Its thread does not begin by tokio's clock.
-            while begun.load(Ordering::SeqCst) == death {
-                tokio::task::yield_now().await;
-            }
-            assert!(bench.manager().is_healthy());
-            if death < deaths {
-                bench.reopen(Unsynced::Kept).await.unwrap();
-            }
-        }
-        tokio::time::sleep(66 * SECOND).await;
-        let health = bench.manager().health();
-        assert_eq!(health.healthy, is_well, "{health:?}");
-        assert!(health.reasons.iter().all(|reason| reason.contains("holds up others")), "{health:?}");
-    }
+async fn waiting(bench: &Bench, id: &str) -> Option<Waiting> {
+    bench.manager().get(id).await.unwrap().unwrap().waiting().cloned()
 }

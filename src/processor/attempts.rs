@@ -195,20 +195,6 @@ impl Attempts {
         self.by_task.len() - self.stuck
     }
 
-    /// Whether those hold up others than of their keys: one must run alone, or of a type as many as may run at once have come to this.
-    pub(super) fn blocks(&self, limits: &BTreeMap<String, u32>) -> bool {
-        if self.stuck == 0 {
-            return false;
-        }
-        let mut of_types = HashMap::new();
-        self.by_task.values().filter(|attempt| attempt.standing == Standing::Stuck).any(|attempt| {
-            let event_type = attempt.claim.event().event_type();
-            let of_type = of_types.entry(event_type).or_insert(0_u32);
-            *of_type += 1;
-            attempt.claim.is_alone() || limits.get(event_type).is_some_and(|limit| *of_type >= *limit)
-        })
-    }
-
     /// How many have lost their slot and live on.
     pub(super) fn stuck(&self) -> usize {
         self.stuck

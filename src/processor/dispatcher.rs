@@ -1,6 +1,5 @@
 //! The loop that claims, runs and settles.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,8 +35,6 @@ pub(super) struct Dispatcher {
     gauges: Arc<Gauges>,
     commands: mpsc::Receiver<Command>,
     attempts: Attempts,
-    /// How many of a type may run at once.
-    limits: BTreeMap<String, u32>,
     lookout: Lookout,
     claiming: Option<Claiming>,
     phase: Phase,
@@ -94,7 +91,6 @@ impl Dispatcher {
     ) -> Self {
         let now = Instant::now();
         let options = handlers.options().clone();
-        let limits = options.limits();
         let origin: Arc<str> = queue.id().into();
         let attempts = Attempts::new(options.handler_grace, queue.clone(), Arc::clone(&origin));
         let lookout = Lookout::new(now, options.processing_interval);
@@ -107,7 +103,6 @@ impl Dispatcher {
             gauges,
             commands,
             attempts,
-            limits,
             lookout,
             claiming: None,
             phase: Phase::Running,
@@ -133,7 +128,7 @@ impl Dispatcher {
                 Happening::Ended(ended) => self.settle_all(ended).await,
                 Happening::Arrived => self.lookout.notice(),
             }
-            self.gauges.set_stuck(self.attempts.stuck(), self.attempts.blocks(&self.limits));
+            self.gauges.set_stuck(self.attempts.stuck());
             self.gauges.set_unsettled(self.unsettled.len());
             // An engine may answer without ever waiting, and then nothing else here would let other tasks run.
             tokio::task::consume_budget().await;

@@ -31,8 +31,6 @@ pub(super) enum Command {
 pub(crate) struct Backlog {
     /// Runs that were aborted and do not end.
     pub(crate) stuck: usize,
-    /// Those hold up others than of their keys.
-    pub(crate) blocks: bool,
     /// Runs that have ended and found no room to say so.
     pub(crate) unsettled: usize,
 }
@@ -45,7 +43,6 @@ pub(super) type Report = Box<dyn FnMut(Backlog) + Send>;
 pub(super) struct Gauges {
     running: AtomicBool,
     stuck: AtomicUsize,
-    blocks: AtomicBool,
     unsettled: AtomicUsize,
 }
 
@@ -58,17 +55,12 @@ impl Gauges {
         self.unsettled.store(count, Ordering::Relaxed);
     }
 
-    pub(super) fn set_stuck(&self, count: usize, blocks: bool) {
+    pub(super) fn set_stuck(&self, count: usize) {
         self.stuck.store(count, Ordering::Relaxed);
-        self.blocks.store(blocks, Ordering::Relaxed);
     }
 
     pub(super) fn backlog(&self) -> Backlog {
-        Backlog {
-            stuck: self.stuck.load(Ordering::Relaxed),
-            blocks: self.blocks.load(Ordering::Relaxed),
-            unsettled: self.unsettled.load(Ordering::Relaxed),
-        }
+        Backlog { stuck: self.stuck.load(Ordering::Relaxed), unsettled: self.unsettled.load(Ordering::Relaxed) }
     }
 }
 

@@ -36,8 +36,6 @@ pub struct Claim {
     pub(crate) event: Event,
     pub(crate) attempt: u32,
     pub(crate) token: Token,
-    #[cfg_attr(not(feature = "manager"), expect(dead_code, reason = "workers look at it"))]
-    pub(crate) alone: bool,
     /// The hashes of the names of its handlers that had succeeded.
     pub(crate) handled: Vec<u64>,
     /// Gives those hashes.
@@ -59,12 +57,6 @@ impl Claim {
     /// [`Store::record_handled`](crate::Store::record_handled).
     pub fn is_handled_by(&self, handler: &str) -> bool {
         self.handled.contains(&self.hasher.key(handler))
-    }
-
-    /// Whether nothing else may run beside it.
-    #[cfg(feature = "manager")]
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alone
     }
 
     /// Whether a failure of this run is final.

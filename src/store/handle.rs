@@ -266,11 +266,11 @@ impl Store {
     /// Reads the bodies of what was claimed. One that cannot be read is settled here: nobody else knows that it is claimed.
     pub(super) fn read_claims(&self, claimed: Vec<Claimed>) -> Vec<Claim> {
         let mut claims = Vec::with_capacity(claimed.len());
-        for Claimed { view, token, alone } in claimed {
+        for Claimed { view, token } in claimed {
             let outcome = match self.shared().read_event(&view) {
                 Ok(event) => {
                     let hasher = self.shared().hasher;
-                    claims.push(Claim { event, attempt: view.attempt, token, alone, handled: view.handled, hasher });
+                    claims.push(Claim { event, attempt: view.attempt, token, handled: view.handled, hasher });
                     continue;
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => Outcome::Fail(format!("damaged: {error}")),

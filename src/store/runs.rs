@@ -24,8 +24,6 @@ pub(crate) struct Claimed {
     /// As it stands now: processing.
     pub(crate) view: View,
     pub(crate) token: Token,
-    /// Nothing else may run beside it.
-    pub(crate) alone: bool,
 }
 
 /// What settling leads to.
@@ -55,8 +53,7 @@ impl Core {
             match self.append(&Entry::Started(started), Urgency::Start, now) {
                 Ok(seq) => {
                     let view = self.state.view(offer.of.seq).expect("what was offered is there");
-                    let token = Token { epoch: self.epoch, started: seq };
-                    claimed.push(Claimed { view, token, alone: offer.alone });
+                    claimed.push(Claimed { view, token: Token { epoch: self.epoch, started: seq } });
                 }
                 Err(_) if !claimed.is_empty() => break,
                 Err(refused) => return Err(refused),
