@@ -5,6 +5,9 @@
 #![cfg(feature = "manager")]
 #![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
 
+#[path = "managed/scaffold.rs"]
+mod scaffold;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -13,28 +16,13 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use ledgerline::{
-    AnyHandler, BatchOptions, Context, ErrorKind, Event, EventManager, EventManagerBuilder, HandlerService,
-    HistoryEntry, NewEvent, Outcome, RetryPolicy, Run, Status, TypeOptions,
+    AnyHandler, BatchOptions, Context, ErrorKind, Event, EventManager, HandlerService, HistoryEntry, NewEvent, Outcome,
+    RetryPolicy, Run, Status, TypeOptions,
 };
+use scaffold::{MILLISECOND, builder, dir, within};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::unbounded_channel;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-fn dir() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-/// Retries come at once, and nothing is noticed merely because time has passed.
-fn builder(dir: &TempDir) -> EventManagerBuilder {
-    EventManager::builder(dir.path()).retry_interval(MILLISECOND).processing_interval(Duration::from_hours(1))
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it comes within half a minute")
-}
 
 async fn until(mut holds: impl AsyncFnMut() -> bool) {
     within(async {

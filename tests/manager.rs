@@ -5,36 +5,22 @@
 #![cfg(feature = "manager")]
 #![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
 
+#[path = "managed/scaffold.rs"]
+mod scaffold;
+
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::future::{Future, IntoFuture as _, poll_fn};
+use std::future::{IntoFuture as _, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use ledgerline::{
-    Context, ErrorKind, Event, EventManager, EventManagerBuilder, Filter, NewEvent, Outcome, Status, StoreOptions,
-};
+use ledgerline::{Context, ErrorKind, Event, EventManager, Filter, NewEvent, Outcome, Status, StoreOptions};
+use scaffold::{MILLISECOND, builder, dir, within};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-fn dir() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-/// Retries come at once, and nothing is noticed merely because time has passed.
-fn builder(dir: &TempDir) -> EventManagerBuilder {
-    EventManager::builder(dir.path()).retry_interval(MILLISECOND).processing_interval(Duration::from_hours(1))
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it comes within half a minute")
-}
 
 /// Looks until there is something to see.
 async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {

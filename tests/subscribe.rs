@@ -119,6 +119,12 @@ async fn type_key_and_status_narrow_receptions_and_transitions_alike() {
         assert!(entry.id.as_deref() != Some("c") && entry.event_type.as_deref() == Some("Issue"), "{entry:?}");
         seen += usize::from(matches!(entry.kind, "completed" | "failed"));
     }
+    within(async {
+        while manager.get("c").await.unwrap().unwrap().status() != Status::Completed {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let (mut keyed, mut failed, mut done) =
         (all().key("k"), all().status(Status::Failed), all().status(Status::Completed).event_type("Comment"));
     let mut neither = all().key("k").status(Status::Failed);

@@ -147,7 +147,8 @@ impl NewEvent {
 
     /// Whether it runs before others that may run now: 0 (first, the default) to 9 (last). With each whole minute that an event has
     /// waited since its reception or its last replay it counts as one step further to the front, so none waits more than nine
-    /// minutes longer for its priority. Events of one key keep their order whatever their priorities.
+    /// minutes longer for its priority (by the wall clock: one that is set back adds as much). Events of one key keep their order
+    /// whatever their priorities.
     #[must_use]
     pub fn priority(mut self, priority: u8) -> Self {
         self.priority = priority;

@@ -42,23 +42,14 @@ mod tests {
     use std::future::Future;
     use std::pin::pin;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Context, Poll, Wake};
+    use std::sync::atomic::Ordering;
+    use std::task::{Context, Poll};
 
     use super::*;
+    use crate::store::bell::Bell;
     use crate::store::commit::Level;
     use crate::store::options::StoreOptions;
     use crate::store::stories::{receive, store_with};
-
-    /// Counts how often it is woken.
-    #[derive(Default)]
-    struct Bell(AtomicUsize);
-
-    impl Wake for Bell {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
 
     #[test]
     fn a_follower_is_woken_when_its_record_is_durable_and_leaves_nothing_behind() {

@@ -30,6 +30,8 @@ mod answers;
 mod as_of;
 pub mod audit;
 mod backup;
+#[cfg(all(test, feature = "manager"))]
+mod bell;
 mod candidates;
 mod census;
 mod chain;

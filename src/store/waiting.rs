@@ -177,7 +177,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::pin::pin;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
     use std::task::{Wake, Waker};
     use std::time::Duration;
 
@@ -185,20 +185,11 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::event::{NewEvent, Scope, Timestamp};
     use crate::store::answers::Recovery;
+    use crate::store::bell::Bell;
     use crate::store::handle::Store;
     use crate::store::options::StoreOptions;
     use crate::store::reception::Ids;
     use crate::store::stories::{keep, receive, store_with};
-
-    /// Counts how often it is woken.
-    #[derive(Default)]
-    struct Bell(AtomicUsize);
-
-    impl Wake for Bell {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
 
     fn store(path: &std::path::Path) -> Shared {
         store_with(path, true, StoreOptions::default().segment_bytes(64 * 1024))
