@@ -274,14 +274,16 @@ impl EventManager {
         }
     }
 
-    /// Emits an event of `event_type` that carries `data` as JSON: say more about it with the methods of [`Emit`], then await it for
-    /// the event's id. The event is durable by then. While `queue_size` others, or 64 MiB of their data, wait for the disk, it waits for a place first.
+    /// Emits an event of `event_type` that carries `data` as JSON: say more about it with the methods of [`Emit`], then await it
+    /// for the event's id. The event is durable by then. While `queue_size` others, or 64 MiB of their data, wait for the disk, it
+    /// waits for a place first.
     pub fn emit(&self, event_type: impl Into<String>, data: impl Serialize) -> Emit {
         Emit::new(self.inner.intake.clone(), NewEvent::new(event_type, &data))
     }
 
     /// Emits an event that was made elsewhere: durable once this returns. A duplicate is answered with the event that is there.
-    /// While `queue_size` others, or 64 MiB of their data, wait for the disk, it waits for a place first. Dropping it is as dropping an [`Emit`].
+    /// While `queue_size` others, or 64 MiB of their data, wait for the disk, it waits for a place first. Dropping it is as
+    /// dropping an [`Emit`].
     ///
     /// # Errors
     /// Those of [`Emit`].
@@ -292,7 +294,8 @@ impl EventManager {
     /// As [`EventManager::emit_event`], for callers who would rather refuse than wait.
     ///
     /// # Errors
-    /// Those of [`Emit`]; also [`ErrorKind::Full`], at once, while `queue_size` emits or 64 MiB of their data wait for the disk. Nothing was kept then.
+    /// Those of [`Emit`]; also [`ErrorKind::Full`], at once, while `queue_size` emits or 64 MiB of their data wait for the disk.
+    /// Nothing was kept then.
     pub async fn try_emit_event(&self, event: NewEvent) -> Result<Receipt, Error> {
         self.inner.intake.try_append(event).await
     }

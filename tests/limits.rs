@@ -95,9 +95,9 @@ async fn a_pause_that_cannot_be_is_refused_by_name() {
     let handler = move |_: Event, context: Context| {
         let told = Arc::clone(&told);
         async move {
-            let past = context.pause_type(Timestamp::from_unix_micros(1), "late").await.unwrap_err();
+            context.pause_type(Timestamp::from_unix_micros(1), "late").await.unwrap();
             let keyless = context.pause_key(Timestamp::from_unix_micros(i64::MAX), "no key").await.unwrap_err();
-            told.lock().unwrap().extend([past, keyless]);
+            told.lock().unwrap().push(keyless);
         }
     };
     let mut bench = Bench::start(move |builder| builder.on("Issue", handler.clone())).await.unwrap();
@@ -105,7 +105,8 @@ async fn a_pause_that_cannot_be_is_refused_by_name() {
     assert_eq!(bench.drain().await.unwrap().completed, 1);
     let refused = refused.lock().unwrap();
     assert!(refused.iter().all(|error| error.kind() == ErrorKind::InvalidInput), "{refused:?}");
-    assert!(refused[0].to_string().contains("1970-01-01") && refused[1].to_string().contains("keyless"), "{refused:?}");
+    assert!(refused[0].to_string().contains("keyless"), "{refused:?}");
+    assert!(bench.manager().pauses().is_empty(), "a time that has come pauses nothing");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ impl EventManagerBuilder {
     /// then `Fail`, then `Retry`, then `Release`, then of `RetryAt` and `Snooze` the one that waits the least; the error names each
     /// handler that failed (`notify: connection lost; audit: …`), and the event's history each one that succeeded.
     ///
-    /// What has succeeded is kept by the handler's name in the log, across restarts, so the name should stay the same from one start to the next. Handlers
-    /// without one are numbered in the order in which they are given.
+    /// What has succeeded is kept by the handler's name in the log, across restarts, so the name should stay the same from one
+    /// start to the next. Handlers without one are numbered in the order in which they are given.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), ledgerline::Error> {

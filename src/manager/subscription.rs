@@ -151,9 +151,10 @@ impl Subscription {
     /// dropped because nothing needs them. Dropping the call before its end loses nothing: the next call goes on.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`]: no event can have such a type or key, no cursor such a name. [`ErrorKind::Closed`]: the store was closed, and all that was
-    /// durable has been told; also whenever it is called again after an error. [`ErrorKind::Poisoned`], [`ErrorKind::Corrupt`],
-    /// [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`] as for [`Reader::next_timeout`].
+    /// [`ErrorKind::InvalidInput`]: no event can have such a type or key, no cursor such a name. [`ErrorKind::Closed`]: the store
+    /// was closed, and all that was durable has been told; also whenever it is called again after an error.
+    /// [`ErrorKind::Poisoned`], [`ErrorKind::Corrupt`], [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`] as for
+    /// [`Reader::next_timeout`].
     ///
     /// # Panics
     /// Outside a tokio runtime.

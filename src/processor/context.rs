@@ -105,10 +105,11 @@ impl Context {
     /// Has no event of this one's type begin to run before `until`, as where a service says when it takes requests again
     /// ([`RateLimit`](crate::RateLimit) reads its headers). What runs already goes on; end this run with
     /// [`Outcome::RetryAt`](crate::Outcome::RetryAt), which spends no retry. Durable once this returns. A pause of the type that ends
-    /// earlier is replaced; one that lasts longer, or until a person ends it, stays as it is. It is shown by [`EventManager::pauses`](crate::EventManager::pauses) and may be ended by hand.
+    /// earlier is replaced; one that lasts longer, or until a person ends it, stays as it is. A time that has come pauses nothing. It is
+    /// shown by [`EventManager::pauses`](crate::EventManager::pauses) and may be ended by hand.
     ///
     /// # Errors
-    /// As [`Store::pause`](crate::Store::pause): [`InvalidInput`](crate::ErrorKind::InvalidInput) if `until` is not in the future.
+    /// As [`Store::pause`](crate::Store::pause).
     pub async fn pause_type(&self, until: Timestamp, reason: &str) -> Result<(), Error> {
         let scope = Scope::Type(self.run.event.event_type().to_owned());
         self.run.queue.pause(scope, until, reason).await

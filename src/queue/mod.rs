@@ -26,10 +26,11 @@
 //! **Several handlers.** Which of them have succeeded is kept by name with the event, and told in its later claims, until it is completed
 //! or cancelled; a replay of an event that has failed leaves it so.
 //!
-//! **Order.** Claims hand out the most urgent first: by priority, less one for each minute that the event has waited. Among equals types
-//! take turns, so that a flood of one type starves no other, and of one type the oldest goes first. Events of one key run one at a time, in the order of their arrival; while one waits for
-//! its retry the later ones wait too. An event that is cancelled while it runs keeps its key until the run has ended, which
-//! settling says though it is refused, and is in no claim before that, even if it is replayed. Events of different keys, and those without one, promise no order among each other.
+//! **Order.** Claims hand out the most urgent first: by priority, less one for each minute that the event has waited. Among equals
+//! types take turns, so that a flood of one type starves no other, and of one type the oldest goes first. Events of one key run one at
+//! a time, in the order of their arrival; while one waits for its retry the later ones wait too. An event that is cancelled while it
+//! runs keeps its key until the run has ended, which settling says though it is refused, and is in no claim before that, even if it is
+//! replayed. Events of different keys, and those without one, promise no order among each other.
 //!
 //! **Claims are small.** At most as many events as were asked for: the workers ask for free slots only, so that nothing is claimed
 //! and then waits. A claim that has begun is awaited to its end, because what it claimed is known to nobody else.
@@ -41,10 +42,10 @@
 //! which as many run as may, not until one of them has ended. Neither holds up others, but for those of the same key.
 //!
 //! **Wake-ups.** `work` resolves when something may have become claimable since the last claim came back with less than it was asked
-//! for; nothing that happens between that claim and the call is missed. What will become claimable by time alone is told by `next_due`; what is
-//! due earlier than it told resolves `work` too.
-//! Waking too often costs a claim that comes back empty; waking too seldom is bounded by the workers' own interval. An engine that was
-//! closed or takes nothing more resolves `work` at once, and says why at the next claim, even if there is nothing to claim.
+//! for; nothing that happens between that claim and the call is missed. What will become claimable by time alone is told by `next_due`;
+//! what is due earlier than it told resolves `work` too. Waking too often costs a claim that comes back empty; waking too seldom is
+//! bounded by the workers' own interval. An engine that was closed or takes nothing more resolves `work` at once, and says why at the
+//! next claim, even if there is nothing to claim.
 //!
 //! Engines are a closed set ([`Queue`]): whoever embeds ledgerline chooses one, and implements nothing. `tests/queue.rs` holds each to
 //! this page. Deliberately absent: handlers, attempts, timeouts. Read next: [`Queue`], then [`Emit`] for the way in.

@@ -33,7 +33,8 @@ pub(crate) struct Settled {
 }
 
 impl Core {
-    /// Claims up to `count` events, as [`State::next_claim`](crate::state::State::next_claim) offers them. What it claims may run once it is written (R16).
+    /// Claims up to `count` events, as [`State::next_claim`](crate::state::State::next_claim) offers them. What it claims may run
+    /// once it is written (R16).
     pub(crate) fn claim(&mut self, count: usize, now: Moment) -> Result<Vec<Claimed>, Refused> {
         self.check_open()?;
         while self.condemn_next(now)? {}

@@ -148,9 +148,9 @@ pub struct UncertainEvent {
 /// copy. The copy is durable and was verified once this returns. It takes about 200 bytes of memory for each record.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty, or lies in `from`. [`ErrorKind::Corrupt`]: nothing can be
-/// salvaged. [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Full`], [`ErrorKind::Io`]. After an error `to` is as it was
-/// before, unless the error says otherwise; in any case it has no manifest, and no store opens there.
+/// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty, or lies in `from`.
+/// [`ErrorKind::Corrupt`]: nothing can be salvaged. [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Full`], [`ErrorKind::Io`]. After
+/// an error `to` is as it was before, unless the error says otherwise; in any case it has no manifest, and no store opens there.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance) -> Result<Salvage, Error> {
     let to = to.as_ref();
     check_target(from.as_ref(), to)?;

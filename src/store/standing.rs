@@ -145,7 +145,8 @@ impl Core {
         self.append(&entry, Urgency::Transition, now)
     }
 
-    /// Pauses a scope until then, unless a pause of it lasts as long or longer: whoever runs an event knows nothing of why that is. Returns
+    /// Pauses a scope until then, unless that time has come or a pause of it lasts as long or longer: whoever runs an event knows
+    /// nothing of why that is. Returns
     /// the seq to wait for.
     #[cfg(feature = "manager")]
     pub(crate) fn pause_at_least(
@@ -157,7 +158,7 @@ impl Core {
     ) -> Result<u64, Refused> {
         self.check_open()?;
         let left = u64::try_from(until.saturating_since(now.wall).as_micros()).unwrap_or(u64::MAX);
-        if left > 0 && self.state.is_paused_for(scope.borrowed(), left, now) {
+        if left == 0 || self.state.is_paused_for(scope.borrowed(), left, now) {
             return Ok(self.last_seq());
         }
         self.pause(scope, Some(until), reason, now)

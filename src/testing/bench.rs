@@ -172,7 +172,7 @@ impl Bench {
     /// timeout, which is on tokio's clock.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed): the manager was shut down.
+    /// [`ErrorKind::Closed`]: the manager was shut down.
     pub async fn drain(&mut self) -> Result<Drained, Error> {
         let store = self.store();
         if !self.manager.runs_in_background() {

@@ -41,7 +41,8 @@
 //! **Death.** [`Bench::crash_at`] names a [`CrashPoint`], [`Bench::crash_after`] counts calls of the disk; [`Bench::reopen`] starts the next
 //! process with what the rules of a disk leave of what was not synced ([`Unsynced`]).
 //!
-//! Read next: [`Bench`], and [`assert_emitted!`](crate::assert_emitted) at the root. For a manager in memory on real clocks see [`EventManagerBuilder::in_memory`](crate::EventManagerBuilder::in_memory).
+//! Read next: [`Bench`], and [`assert_emitted!`](crate::assert_emitted) at the root. For a manager in memory on real clocks see
+//! [`EventManagerBuilder::in_memory`](crate::EventManagerBuilder::in_memory).
 
 mod bench;
 mod disk;
