@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ledgerline::{
-    Context, ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Scope, Status, Timestamp,
+    Context, Error, ErrorKind, Event, EventManager, EventManagerBuilder, Outcome, Processed, Scope, Status, Timestamp,
     TypeOptions, Unhandled, Waiting,
 };
 use tokio::sync::Semaphore;
@@ -113,12 +113,8 @@ async fn in_the_background_it_waits_until_all_is_run_and_without_handlers_it_is_
     manager.shutdown().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_shutdown_ends_the_call() {
-    let dir = tempfile::tempdir().unwrap();
-    let handler = |_: Event| std::future::pending::<()>();
-    let manager = builder(dir.path()).drain_timeout(Duration::ZERO).on("Issue", handler).start().await.unwrap();
-    manager.emit("Issue", 1).id("a").await.unwrap();
+/// Has what is pending processed, and returns once something runs.
+async fn ask_until_something_runs(manager: &EventManager) -> tokio::task::JoinHandle<Result<Processed, Error>> {
     let asking = manager.clone();
     let asked = tokio::spawn(async move { asking.process_pending().await });
     within(async {
@@ -127,6 +123,16 @@ async fn a_shutdown_ends_the_call() {
         }
     })
     .await;
+    asked
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let handler = |_: Event| std::future::pending::<()>();
+    let manager = builder(dir.path()).drain_timeout(Duration::ZERO).on("Issue", handler).start().await.unwrap();
+    manager.emit("Issue", 1).id("a").await.unwrap();
+    let asked = ask_until_something_runs(&manager).await;
     manager.shutdown().await.unwrap();
     assert_eq!(within(asked).await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
 }
@@ -217,14 +223,7 @@ async fn a_round_ends_with_its_last_run_also_if_nothing_comes_of_that() {
             .await
             .unwrap();
         manager.emit(if is_cancelled { "Issue" } else { "Deaf" }, 1).id("a").await.unwrap();
-        let asking = manager.clone();
-        let asked = tokio::spawn(async move { asking.process_pending().await });
-        within(async {
-            while manager.stats().processing_events < 1 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        let asked = ask_until_something_runs(&manager).await;
         if is_cancelled {
             manager.cancel("a", "no longer wanted").await.unwrap();
         }

@@ -11,11 +11,10 @@ use crate::state::{Gist, IdHasher};
 const ISSUE: Scoped<'static> = Scoped::Type("Issue");
 const KEY: Scoped<'static> = Scoped::Key("k");
 
-/// Receives events: id, type, key, priority.
-fn receive<const N: usize>(
-    book: &mut Book,
-    events: [(&'static str, &'static str, Option<&'static str>, u8); N],
-) -> [u64; N] {
+/// An event that is about to be received: id, type, key, priority.
+type Arriving = (&'static str, &'static str, Option<&'static str>, u8);
+
+fn receive<const N: usize>(book: &mut Book, events: [Arriving; N]) -> [u64; N] {
     events.map(|(id, event_type, key, priority)| {
         let received_at = book.wall;
         book.put(Entry::Received(Received { id, event_type, key, received_at, priority, ..EVENT }))
@@ -40,20 +39,20 @@ fn claims(book: &mut Book) -> Vec<u64> {
     std::iter::from_fn(|| book.claim().map(|(seq, _)| seq)).collect()
 }
 
+/// Three of one type, two of another, one of a third.
+const OF_THREE_TYPES: [Arriving; 6] = [
+    ("a1", "A", None, 0),
+    ("a2", "A", None, 0),
+    ("a3", "A", None, 0),
+    ("b1", "B", None, 0),
+    ("b2", "B", None, 0),
+    ("c1", "C", None, 0),
+];
+
 #[test]
 fn types_take_turns_whatever_came_first() {
     let mut book = Book::new();
-    let [a1, a2, a3, b1, b2, c1] = receive(
-        &mut book,
-        [
-            ("a1", "A", None, 0),
-            ("a2", "A", None, 0),
-            ("a3", "A", None, 0),
-            ("b1", "B", None, 0),
-            ("b2", "B", None, 0),
-            ("c1", "C", None, 0),
-        ],
-    );
+    let [a1, a2, a3, b1, b2, c1] = receive(&mut book, OF_THREE_TYPES);
     assert_eq!(claims(&mut book), [a1, b1, c1, a2, b2, a3]);
     let [a4, c2, b3] = receive(&mut book, [("a4", "A", None, 0), ("c2", "C", None, 0), ("b3", "B", None, 0)]);
     assert_eq!(claims(&mut book), [c2, b3, a4], "whose last run began longest ago");
@@ -126,17 +125,7 @@ fn an_unknown_priority_counts_as_the_last() {
 fn a_type_at_its_limit_lets_others_go_and_goes_on_when_one_of_its_runs_ends() {
     let mut book = Book::new();
     book.state.set_limits(BTreeMap::from([("A".to_owned(), 2), ("B".to_owned(), 0)]));
-    let [a1, a2, a3, b1, b2, c1] = receive(
-        &mut book,
-        [
-            ("a1", "A", None, 0),
-            ("a2", "A", None, 0),
-            ("a3", "A", None, 0),
-            ("b1", "B", None, 0),
-            ("b2", "B", None, 0),
-            ("c1", "C", None, 0),
-        ],
-    );
+    let [a1, a2, a3, b1, b2, c1] = receive(&mut book, OF_THREE_TYPES);
     assert_eq!(claims(&mut book), [a1, b1, c1, a2], "0 counts as 1");
     let why = |book: &Book, seq| book.state.why_waiting(seq, book.now());
     assert_eq!((why(&book, a3), why(&book, b2)), (Some(Waiting::Limit { runs: 2 }), Some(Waiting::Limit { runs: 1 })));
