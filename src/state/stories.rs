@@ -323,14 +323,20 @@ fn an_event_that_kills_the_process_runs_alone_and_is_condemned() {
     assert_eq!(book.claim(), Some((killer, false)), "a clean end did not count");
 }
 
-#[test]
-fn nothing_runs_alone_beside_what_is_left_of_a_cancelled_run_and_nobody_else_waits_for_it() {
-    let mut book = Book::new();
+/// An event during which the process died twice; epoch 3 has begun.
+fn suspect(book: &mut Book) -> u64 {
     let killer = book.receive("killer", None);
     for epoch in [2, 3] {
         book.claim();
         book.begin(epoch, 1);
     }
+    killer
+}
+
+#[test]
+fn nothing_runs_alone_beside_what_is_left_of_a_cancelled_run_and_nobody_else_waits_for_it() {
+    let mut book = Book::new();
+    let killer = suspect(&mut book);
     let hung = book.receive("hung", None);
     assert_eq!(book.claim(), Some((hung, false)));
     let (of, token) = (book.of(hung), book.token(hung));
@@ -359,11 +365,7 @@ fn nothing_runs_alone_beside_what_is_left_of_a_cancelled_run_and_nobody_else_wai
 fn a_run_that_lost_its_slot_holds_up_nobody_but_who_must_run_alone() {
     let mut book = Book::new();
     book.state.set_limits(BTreeMap::from([("Issue".to_owned(), 1)]));
-    let killer = book.receive("killer", None);
-    for epoch in [2, 3] {
-        book.claim();
-        book.begin(epoch, 1);
-    }
+    let killer = suspect(&mut book);
     let hung = book.receive("hung", None);
     assert_eq!(book.claim(), Some((hung, false)));
     assert!(book.state.lose_slot(hung, book.token(hung)));
@@ -390,11 +392,7 @@ fn a_run_that_lost_its_slot_holds_up_nobody_but_who_must_run_alone() {
 #[test]
 fn a_suspect_has_its_turn_under_load() {
     let mut book = Book::new();
-    let killer = book.receive("killer", None);
-    for epoch in [2, 3] {
-        book.claim();
-        book.begin(epoch, 1);
-    }
+    let killer = suspect(&mut book);
     let mut ordinary = 0;
     let mut running = None;
     for _ in 0..1_000 {
