@@ -75,7 +75,7 @@ fn push_group(file: &mut Vec<u8>, body: &[u8], seq: u64) {
     let start = file.len();
     let offset = start as u64;
     let mut header = [0; RECORD_HEADER_BYTES];
-    let checksum = RecordHeader::encode(&mut header, body, seq, HEADER.salt, offset + GROUP_HEAD_BYTES as u64);
+    let checksum = RecordHeader::encode(&mut header, body.into(), seq, HEADER.salt, offset + GROUP_HEAD_BYTES as u64);
     let length = GROUP_HEAD_BYTES + record_span(body.len());
     let head = GroupHead {
         length: u32::try_from(length).unwrap_or(u32::MAX),

@@ -137,6 +137,16 @@ impl Entry<'_> {
     }
 }
 
+impl Received<'_> {
+    /// Appends what [`Entry::encode`] would, but for the bytes of the event's own body: they come last, and are where the caller has them.
+    pub(crate) fn encode_head(&self, buffer: &mut Vec<u8>) {
+        put(buffer, kind::RECEIVED, &Received { body: &[], headers: self.headers.clone(), ..*self });
+        let length = buffer.pop();
+        debug_assert_eq!(length, Some(0), "the length of a body stands last before it");
+        bincode::encode_into_writer(self.body.len(), Append(buffer), CONFIG).expect("lengths have an encoding");
+    }
+}
+
 /// Appends to a vector without bincode's intermediate copy.
 struct Append<'a>(&'a mut Vec<u8>);
 
@@ -372,6 +382,26 @@ mod tests {
     fn bytes(hex: &str) -> Vec<u8> {
         let digits: Vec<u8> = hex.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
         digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect()
+    }
+
+    #[test]
+    fn a_head_is_all_of_a_reception_but_its_body() {
+        static LONG: [u8; 70_000] = [b'x'; 70_000];
+        let received = |body: &'static [u8]| {
+            let entries = golden_of_events().into_iter().map(|(entry, _)| entry);
+            let found = entries.filter_map(|entry| if let Entry::Received(found) = entry { Some(found) } else { None });
+            found.map(move |found| Received { body, ..found })
+        };
+        for len in [0, 2, 250, 251, 70_000] {
+            let body = &LONG[..len];
+            for received in received(body) {
+                let (mut whole, mut head) = (Vec::new(), Vec::new());
+                received.encode_head(&mut head);
+                Entry::Received(received).encode(&mut whole);
+                head.extend_from_slice(body);
+                assert!(whole == head, "{} bytes", body.len());
+            }
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn segment(change: impl Fn(&mut GroupHead), body_kept: usize) -> Vec<u8> {
     let body = [0xa5; 1_000];
     let at = SEGMENT_HEADER_BYTES + GROUP_HEAD_BYTES as u64;
     let mut record = [0; RECORD_HEADER_BYTES];
-    let checksum = RecordHeader::encode(&mut record, &body, 1, HEADER.salt, at);
+    let checksum = RecordHeader::encode(&mut record, body.as_slice().into(), 1, HEADER.salt, at);
     let span = GROUP_HEAD_BYTES + record_span(body_kept);
     let mut head = GroupHead {
         length: u32::try_from(span).unwrap(),

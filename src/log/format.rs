@@ -181,14 +181,48 @@ pub(crate) struct RecordHeader {
     pub(crate) seq: u64,
 }
 
+/// A record's body in two pieces: what was encoded, and long data that follows it and need not be copied to be put there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Body<'a> {
+    pub(crate) head: &'a [u8],
+    pub(crate) data: &'a [u8],
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(head: &'a [u8]) -> Self {
+        Self { head, data: &[] }
+    }
+}
+
+impl Body<'_> {
+    pub(crate) const fn len(self) -> usize {
+        self.head.len() + self.data.len()
+    }
+
+    fn checksum(self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.head);
+        if !self.data.is_empty() {
+            hasher.update(self.data);
+        }
+        hasher.finalize()
+    }
+}
+
 impl RecordHeader {
     /// Writes the header of `body` into `bytes`, and returns its checksum.
-    pub(crate) fn encode(bytes: &mut [u8; RECORD_HEADER_BYTES], body: &[u8], seq: u64, salt: u64, offset: u64) -> u32 {
+    pub(crate) fn encode(
+        bytes: &mut [u8; RECORD_HEADER_BYTES],
+        body: Body<'_>,
+        seq: u64,
+        salt: u64,
+        offset: u64,
+    ) -> u32 {
         let length = u32::try_from(body.len()).expect("a body is within the record limit");
         assert!((RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&length), "no reader takes a body of {length} bytes");
         let mut fields = Put(bytes);
         fields.put(&[0; 4]);
-        fields.put(&crc32fast::hash(body).to_le_bytes());
+        fields.put(&body.checksum().to_le_bytes());
         fields.put(&length.to_le_bytes());
         fields.put(&[0; 4]);
         fields.put(&seq.to_le_bytes());
@@ -294,7 +328,7 @@ mod tests {
         let segment = HEADER.encode();
         let group = head.encode(9, 64);
         let mut record = [0; RECORD_HEADER_BYTES];
-        RecordHeader::encode(&mut record, b"body", 5, 9, 104);
+        RecordHeader::encode(&mut record, Body { head: b"bo", data: b"dy" }, 5, 9, 104);
         assert_eq!(GroupHead::decode(&group, 9, 64), Some(head));
         assert_eq!(RecordHeader::decode(&record, 9, 104).map(|header| (header.seq, header.length)), Some((5, 4)));
         let flipped = |bytes: &[u8], bit: usize| {
@@ -319,7 +353,7 @@ mod tests {
         let head = GroupHead { length: 64, record_count: 1, first_seq: 5, durable: 4, digest: 1, flags: 0 };
         let group = head.encode(9, 64);
         let mut record = [0; RECORD_HEADER_BYTES];
-        RecordHeader::encode(&mut record, b"body", 5, 9, 104);
+        RecordHeader::encode(&mut record, Body { head: b"bo", data: b"dy" }, 5, 9, 104);
         for (salt, offset) in [(8, 64), (9, 72), (8, 104), (9, 112)] {
             assert_eq!(GroupHead::decode(&group, salt, offset), None);
             assert_eq!(RecordHeader::decode(&record, salt, offset), None);

@@ -1,6 +1,6 @@
 //! A group that is being put together: the unit of writing, of evidence and of belief.
 
-use crate::log::format::{GROUP_HEAD_BYTES, GroupHead, RECORD_HEADER_BYTES, RecordHeader, record_span};
+use crate::log::format::{Body, GROUP_HEAD_BYTES, GroupHead, RECORD_HEADER_BYTES, RecordHeader, record_span};
 
 /// Records on their way into one group, encoded for the place where the group will stand.
 #[derive(Debug)]
@@ -23,13 +23,14 @@ impl OpenGroup {
     }
 
     /// Adds a record; returns the offset of its header and that header's checksum.
-    pub(crate) fn push(&mut self, body: &[u8], seq: u64, salt: u64) -> (u64, u32) {
+    pub(crate) fn push(&mut self, body: Body<'_>, seq: u64, salt: u64) -> (u64, u32) {
         let start = self.bytes.len();
         let offset = self.offset + start as u64;
         let mut header = [0; RECORD_HEADER_BYTES];
         let checksum = RecordHeader::encode(&mut header, body, seq, salt, offset);
         self.bytes.extend_from_slice(&header);
-        self.bytes.extend_from_slice(body);
+        self.bytes.extend_from_slice(body.head);
+        self.bytes.extend_from_slice(body.data);
         self.bytes.resize(start + record_span(body.len()), 0);
         self.digest.update(&checksum.to_le_bytes());
         if self.record_count == 0 {

@@ -50,7 +50,7 @@ impl Rewriter {
         if !self.group.is_empty() && self.group.len() + record_span(body.len()) > GROUP_BYTES_AIM {
             self.write()?;
         }
-        let (offset, checksum) = self.group.push(body, seq, self.segment.salt());
+        let (offset, checksum) = self.group.push(body.into(), seq, self.segment.salt());
         self.digest.update(&checksum.to_le_bytes());
         self.first_seq.get_or_insert(seq);
         self.last_seq = seq;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::env;
 use crate::log::format::{
-    GROUP_BYTES_MAX, GROUP_HEAD_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, record_span,
+    Body, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, record_span,
 };
 use crate::log::group::OpenGroup;
 use crate::log::segment::Segment;
@@ -188,7 +188,7 @@ impl Stage {
     }
 
     /// Stages one record; `room` said that it fits. Returns its seq and the offset of its header in the active segment.
-    pub(crate) fn stage(&mut self, body: &[u8]) -> (u64, u64) {
+    pub(crate) fn stage(&mut self, body: Body<'_>) -> (u64, u64) {
         let span = record_span(body.len());
         if self.groups.back().is_none_or(|group| group.sealed) {
             self.open_group();

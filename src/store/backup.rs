@@ -265,7 +265,7 @@ fn mark(file: &SegmentFile, copy: File, end: End) -> Result<(), Error> {
     let mut stage = Stage::resume(Arc::clone(&segment), end.offset, end.last_seq + 1);
     let mut body = Vec::new();
     Entry::Mark(Mark::Close).encode(&mut body);
-    stage.stage(&body);
+    stage.stage(body.as_slice().into());
     let group = stage.take(end.last_seq).expect("a record was just staged");
     segment.file.write_all_at(&group.bytes, group.offset).map_err(of_env)?;
     segment.file.sync_all().map_err(of_env)

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::event::entry::{Entry, Horizon};
 use crate::event::{Moment, NewEvent, Outcome, Status, Timestamp};
 use crate::log::manifest::Manifest;
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::Level;
+use crate::store::commit::Shared;
 use crate::store::core::{Salts, Urgency};
 use crate::store::handle::Store;
 use crate::store::notes::{CLOCK_GAP, Notes, RETENTION_REST};
@@ -35,10 +36,10 @@ impl Jumping {
 fn keep(shared: &Shared, round: u32, now: Moment) -> u64 {
     let id = format!("e{round}");
     let event = NewEvent::new("Issue", &id).unwrap().id(&id).key(if round.is_multiple_of(2) { "even" } else { "odd" });
-    let prepared = Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, now).unwrap();
-    let decision = shared.step(|core, _| core.receive(std::slice::from_ref(&prepared), now)).unwrap();
-    let Decision::Done(fates) = decision else { panic!("{id} is taken") };
-    let seq = fates[0].seq().unwrap();
+    let mut prepared = Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, now).unwrap();
+    let decision = shared.step(|core, _| core.receive(std::slice::from_mut(&mut prepared), now)).unwrap();
+    let Decision::Done { seq } = decision else { panic!("{id} is taken") };
+    let seq = seq.unwrap();
     shared.wait(seq, Level::Durable).unwrap();
     seq
 }

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Begun, Entry, Mark, Predecessor};
 use crate::event::{Moment, Place, codec};
-use crate::log::format::SegmentHeader;
+use crate::log::format::{Body, SegmentHeader};
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::segment::Segment;
 use crate::log::writer::{Group, Room, SegmentEnd, Stage};
-use crate::state::{Applied, State};
+use crate::state::{Applied, Gist, State};
 use crate::store::options::StoreOptions;
 use crate::store::statistics::Tallies;
 
@@ -198,13 +198,18 @@ impl Core {
     }
 
     /// Makes sure that records with bodies of these lengths can be staged together, as one group.
-    pub(crate) fn make_room(&mut self, bodies: &[usize], urgency: Urgency, now: Moment) -> Result<(), Refused> {
+    pub(crate) fn make_room(
+        &mut self,
+        bodies: impl Iterator<Item = usize> + Clone,
+        urgency: Urgency,
+        now: Moment,
+    ) -> Result<(), Refused> {
         self.check_open()?;
         let stage = self.stage.as_ref().ok_or_else(read_only)?;
         if stage.staged_bytes() > STAGED_BYTES_MAX {
             return Err(Refused::Busy);
         }
-        match stage.room(bodies.iter().copied()) {
+        match stage.room(bodies.clone()) {
             Room::Never => return Err(self.too_large(bodies).into()),
             Room::Enough { left } if stage.prepared().is_some() || left >= urgency.reserve(stage.segment_bytes()) => {}
             Room::NextSegment if stage.prepared().is_some() => {
@@ -215,20 +220,20 @@ impl Core {
             _ => return Err(self.full.as_ref().map_or(Refused::Busy, |full| again(full).into())),
         }
         if let Some(stage) = &mut self.stage {
-            stage.begin_batch(bodies.iter().copied());
+            stage.begin_batch(bodies);
         }
         Ok(())
     }
 
-    fn too_large(&self, bodies: &[usize]) -> Error {
+    fn too_large(&self, mut bodies: impl Iterator<Item = usize> + Clone) -> Error {
         let longest = self.options.record_bytes_max();
-        let text = match bodies.iter().find(|length| **length > longest) {
+        let total: usize = bodies.clone().sum();
+        let text = match bodies.find(|length| *length > longest) {
             Some(length) => {
                 format!("the record has {length} bytes; at most {longest} fit: 16 MiB, or a quarter of a segment")
             }
             None => format!(
-                "the batch's records have {} bytes; at most {} fit into one group: 32 MiB, or a quarter of a segment",
-                bodies.iter().sum::<usize>(),
+                "the batch's records have {total} bytes; at most {} fit into one group: 32 MiB, or a quarter of a segment",
                 Stage::group_bytes_max(self.options.segment_bytes)
             ),
         };
@@ -255,14 +260,27 @@ impl Core {
 
     /// As [`Core::put`], for an entry that is encoded already.
     pub(crate) fn put_encoded(&mut self, entry: &Entry<'_>, encoded: &[u8], now: Moment) -> (u64, Place) {
-        let stage = self.stage.as_mut().expect("only a writing store puts");
-        let narrow = |value: u64| u32::try_from(value).expect("segments are shorter than 4 GiB and fewer than 2^32");
-        let (seq, offset) = stage.stage(encoded);
-        let place =
-            Place { segment: stage.active().key(), offset: narrow(offset), length: narrow(encoded.len() as u64) };
+        let (seq, place) = self.stage(encoded.into());
         self.last_is_mark = matches!(entry, Entry::Mark(_));
         let applied = self.state.apply(seq, place, entry, now);
         assert!(matches!(applied, Ok(Applied::Done)), "an entry is judged before it is staged: {applied:?}");
+        (seq, place)
+    }
+
+    /// As [`Core::put`], for a reception: its gist and its bytes are made before anybody takes the lock.
+    pub(crate) fn put_reception(&mut self, gist: &Gist, event_type: &str, body: Body<'_>, now: Moment) -> u64 {
+        let (seq, place) = self.stage(body);
+        self.last_is_mark = false;
+        let applied = self.state.apply_gist((seq, place), gist, event_type, now);
+        assert!(matches!(applied, Ok(Applied::Done)), "a reception is judged before it is staged: {applied:?}");
+        seq
+    }
+
+    fn stage(&mut self, body: Body<'_>) -> (u64, Place) {
+        let stage = self.stage.as_mut().expect("only a writing store puts");
+        let narrow = |value: u64| u32::try_from(value).expect("segments are shorter than 4 GiB and fewer than 2^32");
+        let (seq, offset) = stage.stage(body);
+        let place = Place { segment: stage.active().key(), offset: narrow(offset), length: narrow(body.len() as u64) };
         (seq, place)
     }
 
@@ -271,7 +289,7 @@ impl Core {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         entry.encode(&mut scratch);
-        let made = self.make_room(&[scratch.len()], urgency, now);
+        let made = self.make_room(std::iter::once(scratch.len()), urgency, now);
         // Room may have been made by a roll, whose first records use the scratch space too.
         let appended = made.map(|()| self.put_encoded(entry, &scratch, now).0);
         self.scratch = scratch;

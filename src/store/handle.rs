@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::env::Chance;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Event, NewEvent, Outcome, hex};
+use crate::event::{Event, Moment, NewEvent, Outcome, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 use crate::store::backup::{Backup, backup_dir};
 use crate::store::commit::{Chore, Level, Shared};
@@ -151,8 +151,9 @@ impl Store {
     /// data. [`ErrorKind::Full`]: no room; try later. In these cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk
     /// failed meanwhile; give the same id again after reopening. [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let mut receipts = self.append_many(vec![event])?;
-        receipts.pop().ok_or_else(|| Error::invalid("no event"))
+        let mut prepared = self.prepare(event, self.shared().now())?;
+        self.keep(std::slice::from_mut(&mut prepared))?;
+        self.receipt(prepared)
     }
 
     /// Keeps several events in one group: after a crash all of them are there, or none.
@@ -160,25 +161,28 @@ impl Store {
     /// # Errors
     /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
     pub fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
-        let mut batch = self.prepare(events)?;
-        let fates = loop {
-            match self.shared().step(|core, now| core.receive(&batch, now))? {
-                Decision::Done(fates) => break fates,
-                Decision::Conflict { index } => self.resolve(&mut batch, index)?,
+        let now = self.shared().now();
+        let prepared = events.into_iter().map(|event| self.prepare(event, now));
+        let mut batch = prepared.collect::<Result<Vec<_>, _>>()?;
+        self.keep(&mut batch)?;
+        batch.into_iter().map(|event| self.receipt(event)).collect()
+    }
+
+    /// Keeps a batch: durable once this returns, and each knows its fate.
+    fn keep(&self, batch: &mut [Prepared]) -> Result<(), Error> {
+        let seq = loop {
+            match self.shared().step(|core, now| core.receive(batch, now))? {
+                Decision::Done { seq } => break seq,
+                Decision::Conflict { index } => self.resolve(batch, index)?,
             }
         };
         drop(self.shared().pass(CrashPoint::AppendStaged));
-        if let Some(seq) = fates.iter().filter_map(Fate::seq).max() {
-            self.shared().wait(seq, Level::Durable)?;
-        }
-        self.receipts(batch, fates)
+        seq.map_or(Ok(()), |seq| self.shared().wait(seq, Level::Durable))
     }
 
-    pub(super) fn prepare(&self, events: Vec<NewEvent>) -> Result<Vec<Prepared>, Error> {
-        let now = self.shared().now();
-        let hasher = self.shared().hasher;
-        let retries = self.shared().options.max_retries;
-        events.into_iter().map(|event| Prepared::new(event, &self.inner.ids, hasher, retries, now)).collect()
+    pub(super) fn prepare(&self, event: NewEvent, now: Moment) -> Result<Prepared, Error> {
+        let shared = self.shared();
+        Prepared::new(event, &self.inner.ids, shared.hasher, shared.options.max_retries, now)
     }
 
     pub(super) fn resolve(&self, batch: &mut [Prepared], index: usize) -> Result<(), Error> {
@@ -186,17 +190,15 @@ impl Store {
         batch.get_mut(index).map_or(Ok(()), |event| event.resolve_conflict(hasher))
     }
 
-    pub(super) fn receipts(&self, batch: Vec<Prepared>, fates: Vec<Fate>) -> Result<Vec<Receipt>, Error> {
-        let receipt = |(event, fate): (Prepared, Fate)| match fate {
-            Fate::Kept { seq } => Ok(Receipt { id: event.into_id(), seq, duplicate: None }),
-            Fate::Duplicate { why, seq } => {
+    pub(super) fn receipt(&self, event: Prepared) -> Result<Receipt, Error> {
+        match event.into_fate() {
+            (Fate::Kept { seq }, id) => Ok(Receipt { id, seq, duplicate: None }),
+            (Fate::Duplicate { why, seq }, given) => {
                 // Where only hashes are remembered, the id that was given is the best there is.
                 let id = seq.map_or(Ok(None), |seq| self.shared().read_id(seq))?;
-                let id = id.unwrap_or_else(|| event.into_id());
-                Ok(Receipt { id, seq: seq.unwrap_or(0), duplicate: Some(why) })
+                Ok(Receipt { id: id.unwrap_or(given), seq: seq.unwrap_or(0), duplicate: Some(why) })
             }
-        };
-        batch.into_iter().zip(fates).map(receipt).collect()
+        }
     }
 
     /// The event `id` as it stands, or nothing if there is none (any more).

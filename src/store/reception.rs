@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind};
-use crate::event::entry::{Entry, Flags, Received};
+use crate::event::entry::{Flags, Received};
 use crate::event::{Moment, NewEvent, Timestamp, hex, limits};
-use crate::state::{IdHasher, Known, Reception, body_hash};
+use crate::log::format::Body;
+use crate::state::{Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
 use crate::store::answers::Duplicate;
 use crate::store::core::{Core, Refused, Salts, Urgency};
 
@@ -29,7 +30,8 @@ impl Ids {
             *byte = value;
         }
         let millis = u64::try_from(now.unix_millis()).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string()
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
     }
 }
 
@@ -37,12 +39,12 @@ impl Ids {
 pub(crate) struct Prepared {
     event: NewEvent,
     id: String,
-    received_at: i64,
-    max_retries: u32,
-    flags: Flags,
+    gist: Gist,
     body_hash: Option<[u8; 32]>,
-    id_hash: u128,
-    encoded: Vec<u8>,
+    /// The bytes of its record but for the event's own body, which follows them.
+    head: Vec<u8>,
+    /// What became of it when it was last received.
+    fate: Option<Fate>,
 }
 
 /// What became of a prepared event.
@@ -70,11 +72,10 @@ impl Fate {
 
 /// What was decided about a batch.
 pub(crate) enum Decision {
-    Done(Vec<Fate>),
+    /// Each has its fate; this seq must be durable before anybody is told.
+    Done { seq: Option<u64> },
     /// The event at `index` has an id that is taken by other data. Nothing was appended.
-    Conflict {
-        index: usize,
-    },
+    Conflict { index: usize },
 }
 
 impl Prepared {
@@ -95,25 +96,35 @@ impl Prepared {
             .with(Flags::STALE, event.stale)
             .with(Flags::OWN_ID, own_id)
             .with(Flags::BODY_IS_IDENTITY, event.same_body_is_duplicate);
-        let mut prepared = Self {
+        let gist = Gist {
+            id: hasher.id(&id),
+            body: body_hash.as_ref().map(hash_of_body),
+            key: event.key.as_deref().map(|key| hasher.key(key)),
             received_at: event.received_at.unwrap_or(now.wall).unix_micros(),
+            not_before: event.not_before.map(Timestamp::unix_micros),
+            priority: event.priority,
             max_retries: event.max_retries.unwrap_or(max_retries),
-            id_hash: hasher.id(&id),
-            encoded: Vec::with_capacity(event.body.len() + 256),
-            event,
-            id,
             flags,
-            body_hash,
         };
+        let mut prepared = Self { event, id, gist, body_hash, head: Vec::with_capacity(192), fate: None };
         prepared.encode();
         Ok(prepared)
     }
 
     fn encode(&mut self) {
-        let mut encoded = std::mem::take(&mut self.encoded);
-        encoded.clear();
-        Entry::Received(self.received()).encode(&mut encoded);
-        self.encoded = encoded;
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
+        self.received().encode_head(&mut head);
+        self.head = head;
+    }
+
+    fn has_own_id(&self) -> bool {
+        self.gist.flags.contains(Flags::OWN_ID)
+    }
+
+    /// The body of its record.
+    fn body(&self) -> Body<'_> {
+        Body { head: &self.head, data: self.event.body.as_bytes() }
     }
 
     fn received(&self) -> Received<'_> {
@@ -124,24 +135,31 @@ impl Prepared {
             action: event.action.as_deref(),
             source: &event.source,
             key: event.key.as_deref(),
-            received_at: self.received_at,
-            not_before: event.not_before.map(Timestamp::unix_micros),
-            priority: event.priority,
-            max_retries: self.max_retries,
-            flags: self.flags,
+            received_at: self.gist.received_at,
+            not_before: self.gist.not_before,
+            priority: self.gist.priority,
+            max_retries: self.gist.max_retries,
+            flags: self.gist.flags,
             body_hash: self.body_hash,
             headers: event.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             body: event.body.as_bytes(),
         }
     }
 
-    pub(crate) fn into_id(self) -> String {
-        self.id
+    /// What became of it, and the id that it has, once it was received.
+    pub(crate) fn into_fate(self) -> (Fate, String) {
+        (self.fate.expect("it was received"), self.id)
+    }
+
+    /// What became of it, once it was received.
+    #[cfg(test)]
+    pub(crate) fn fate(&self) -> Option<Fate> {
+        self.fate
     }
 
     /// What to do about an id that is taken by other data: a webhook is kept under another id, anything else is refused.
     pub(crate) fn resolve_conflict(&mut self, hasher: IdHasher) -> Result<(), Error> {
-        if !self.event.rename_on_conflict || self.flags.contains(Flags::RENAMED) {
+        if !self.event.rename_on_conflict || self.gist.flags.contains(Flags::RENAMED) {
             let text = format!("the id {:?} is taken by an event with other data; give another id", self.id);
             return Err(Error::new(ErrorKind::IdConflict, text));
         }
@@ -151,14 +169,10 @@ impl Prepared {
         let cut = self.id.floor_char_boundary(room);
         self.id.truncate(cut);
         self.id = format!("{}~{suffix}", self.id);
-        self.flags = self.flags.with(Flags::RENAMED, true);
-        self.id_hash = hasher.id(&self.id);
+        self.gist.flags = self.gist.flags.with(Flags::RENAMED, true);
+        self.gist.id = hasher.id(&self.id);
         self.encode();
         Ok(())
-    }
-
-    fn body_key(&self) -> Option<u128> {
-        self.body_hash.as_ref().map(body_hash)
     }
 }
 
@@ -167,34 +181,36 @@ fn duplicate(why: Duplicate, known: Known) -> Fate {
 }
 
 impl Core {
-    /// Keeps a batch, whole or not at all, as one group.
-    pub(crate) fn receive(&mut self, batch: &[Prepared], now: Moment) -> Result<Decision, Refused> {
+    /// Keeps a batch, whole or not at all, as one group; each then knows its fate.
+    pub(crate) fn receive(&mut self, batch: &mut [Prepared], now: Moment) -> Result<Decision, Refused> {
         self.check_open()?;
-        let mut fates: Vec<Option<Fate>> = Vec::with_capacity(batch.len());
-        for (index, event) in batch.iter().enumerate() {
-            let identity = event.flags.contains(Flags::BODY_IS_IDENTITY);
-            let fate = match self.state.judge_reception(event.id_hash, event.body_key(), identity) {
+        for (index, event) in batch.iter_mut().enumerate() {
+            let Gist { id, body, flags, .. } = event.gist;
+            let is_identity = flags.contains(Flags::BODY_IS_IDENTITY);
+            // An id of ours is nobody else's.
+            let judged = if event.has_own_id() && !is_identity {
+                Reception::New
+            } else {
+                self.state.judge_reception(id, body, is_identity)
+            };
+            event.fate = match judged {
                 Reception::New if self.state.type_room(&event.event.event_type) => None,
                 Reception::New => return Err(Error::invalid("there are too many event types already: 65,536").into()),
                 Reception::SameId(known) => Some(duplicate(Duplicate::SameId, known)),
                 Reception::SameBody(known) => Some(duplicate(Duplicate::SameBody, known)),
                 Reception::Conflict(_) => return Ok(Decision::Conflict { index }),
             };
-            fates.push(fate);
         }
         Self::refuse_twins(batch)?;
-        let new = || batch.iter().zip(&fates).filter(|(_, fate)| fate.is_none()).map(|(event, _)| event);
-        let lengths: Vec<usize> = new().map(|event| event.encoded.len()).collect();
-        if !lengths.is_empty() {
-            self.make_room(&lengths, Urgency::Reception, now)?;
+        let new = batch.iter().filter(|event| event.fate.is_none());
+        if new.clone().next().is_some() {
+            self.make_room(new.map(|event| event.body().len()), Urgency::Reception, now)?;
         }
-        let kept = batch.iter().zip(fates).map(|(event, fate)| {
-            fate.unwrap_or_else(|| {
-                let (seq, _) = self.put_encoded(&Entry::Received(event.received()), &event.encoded, now);
-                Fate::Kept { seq }
-            })
-        });
-        Ok(Decision::Done(kept.collect()))
+        for event in batch.iter_mut().filter(|event| event.fate.is_none()) {
+            let seq = self.put_reception(&event.gist, &event.event.event_type, event.body(), now);
+            event.fate = Some(Fate::Kept { seq });
+        }
+        Ok(Decision::Done { seq: batch.iter().filter_map(|event| event.fate?.seq()).max() })
     }
 
     /// A batch that names an id twice contradicts itself.
@@ -202,8 +218,10 @@ impl Core {
         if batch.len() < 2 {
             return Ok(());
         }
-        let mut seen = std::collections::HashSet::with_capacity(batch.len());
-        match batch.iter().find(|event| !seen.insert(event.id_hash)) {
+        let mut seen = std::collections::HashSet::new();
+        // Ids of ours are no twins.
+        let mut named = batch.iter().filter(|event| !event.has_own_id());
+        match named.find(|event| !seen.insert(event.gist.id)) {
             Some(twin) => {
                 Err(Error::invalid(format!("the batch holds the id {:?} twice; nothing was appended", twin.id)))
             }

@@ -187,7 +187,7 @@ impl Core {
         let completed = |started| Entry::Completed(Completed { of, token: Token { epoch, started }, at });
         // Both stand in one group or neither does: nobody would settle the run.
         let lengths = [length(&started), length(&completed(u64::MAX))];
-        self.make_room(&lengths, Urgency::Transition, now)?;
+        self.make_room(lengths.iter().copied(), Urgency::Transition, now)?;
         let (seq, _) = self.put(&started, now);
         self.put(&completed(seq), now);
         Ok(())

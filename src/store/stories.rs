@@ -11,7 +11,8 @@ use crate::log::format::SegmentHeader;
 use crate::log::manifest::Manifest;
 use crate::log::segment::{Name, Segment};
 use crate::state::{Policy, State};
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::Level;
+use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Replayed, Salts};
 use crate::store::options::StoreOptions;
 use crate::store::reception::{Decision, Ids, Prepared};
@@ -50,8 +51,8 @@ pub(super) fn store_with(path: &std::path::Path, writable: bool, options: StoreO
 
 /// Stages one event of about `bytes` bytes; returns its seq.
 pub(super) fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
-    let prepared = prepared(shared, id, bytes);
-    match shared.try_step(&mut |core, now| core.receive(std::slice::from_ref(&prepared), now)) {
+    let mut prepared = prepared(shared, id, bytes);
+    match shared.try_step(&mut |core, now| core.receive(std::slice::from_mut(&mut prepared), now)) {
         Ok(decision) => seq_of(decision),
         Err(Refused::Error(error)) => Err(error),
         Err(Refused::Busy | Refused::Rolled) => Err(Error::invalid("busy")),
@@ -60,8 +61,8 @@ pub(super) fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Er
 
 /// Keeps one event of about `bytes` bytes, as callers do.
 pub(super) fn keep(shared: &Shared, id: &str, bytes: usize) -> Result<(), Error> {
-    let prepared = prepared(shared, id, bytes);
-    let decision = shared.step(|core, now| core.receive(std::slice::from_ref(&prepared), now))?;
+    let mut prepared = prepared(shared, id, bytes);
+    let decision = shared.step(|core, now| core.receive(std::slice::from_mut(&mut prepared), now))?;
     shared.wait(seq_of(decision)?, Level::Durable)
 }
 
@@ -72,7 +73,7 @@ fn prepared(shared: &Shared, id: &str, bytes: usize) -> Prepared {
 
 fn seq_of(decision: Decision) -> Result<u64, Error> {
     match decision {
-        Decision::Done(fates) => Ok(fates[0].seq().unwrap()),
+        Decision::Done { seq } => Ok(seq.unwrap()),
         Decision::Conflict { .. } => Err(Error::invalid("the id is taken")),
     }
 }

@@ -9,24 +9,24 @@ use crate::store::answers::{Claim, Receipt};
 use crate::store::commit::Level;
 use crate::store::crash_point::CrashPoint;
 use crate::store::handle::Store;
-use crate::store::reception::{Decision, Fate};
+use crate::store::reception::Decision;
 
 impl Store {
     /// As [`Store::append`], for callers that must not block. It is staged when first polled.
     pub(crate) async fn append_async(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let mut batch = self.prepare(vec![event])?;
-        let fates = loop {
-            match self.shared().step_async(|core, now| core.receive(&batch, now)).await? {
-                Decision::Done(fates) => break fates,
-                Decision::Conflict { index } => self.resolve(&mut batch, index)?,
+        let mut event = self.prepare(event, self.shared().now())?;
+        let batch = std::slice::from_mut(&mut event);
+        let seq = loop {
+            match self.shared().step_async(|core, now| core.receive(batch, now)).await? {
+                Decision::Done { seq } => break seq,
+                Decision::Conflict { index } => self.resolve(batch, index)?,
             }
         };
         drop(self.shared().pass(CrashPoint::AppendStaged));
-        if let Some(seq) = fates.iter().filter_map(Fate::seq).max() {
+        if let Some(seq) = seq {
             self.shared().reached(seq, Level::Durable).await?;
         }
-        let mut receipts = self.receipts(batch, fates)?;
-        receipts.pop().ok_or_else(|| Error::invalid("no event"))
+        self.receipt(event)
     }
 
     /// As [`Store::claim`], for callers that must not block.
