@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::Mark;
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused};
+use crate::store::desk::Level;
 use crate::store::failure::of_env;
 
 impl Shared {

@@ -5,11 +5,12 @@
 //!                            else wait for the leader, then look again
 //! async caller      stage ─► leave a waker; the keeper leads
 //! keeper (a thread) leads for async callers; syncs what nobody waits for after 10 ms; marks after a second of idleness;
-//!                   has retention run once an hour, and the scrub once a week
+//!                   has retention run once an hour, and the scrub once a week (see [`super::keeper`])
 //! preparer          another thread: creates and fills the next segment (see [`super::preparer`])
 //! ```
 //!
-//! The leader owns the [`Tail`], so one system call is in flight, and no file is touched under the lock.
+//! The leader owns the [`Tail`], so one system call is in flight, and no file is touched under the lock. Before it writes it lets in
+//! those whom the last commit has woken: they are on their way back, and each commit costs the same however many it serves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -17,22 +18,23 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::env::{Clock, Dir, File};
-use crate::error::{Error, ErrorKind};
-use crate::event::entry::Mark;
+use crate::error::Error;
 use crate::event::{Moment, Timestamp};
 use crate::log::segment::Segment;
 use crate::log::writer::Tail;
 use crate::state::IdHasher;
 use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
+use crate::store::desk::{Desk, Level};
 use crate::store::failure;
-use crate::store::following::Followers;
+use crate::store::keeper::IDLE;
 use crate::store::notes::Notes;
 use crate::store::options::StoreOptions;
-use crate::store::preparer::Preparation;
+use crate::store::relay::Relay;
+use crate::store::waiters::{Marks, Waiter};
 
-/// How long nothing must happen before the idle mark is written.
-const IDLE: Duration = Duration::from_secs(1);
+/// How long a leader waits at most for those whom it expects: less than half a sync.
+const GATHER: Duration = Duration::from_micros(40);
 
 /// What all handles of one store share.
 pub(crate) struct Shared {
@@ -50,165 +52,38 @@ pub(crate) struct Shared {
     /// The directory's lock, held until the store is closed (R12).
     pub(crate) lock: Mutex<Option<File>>,
     desk: Mutex<Desk>,
+    /// What is told without the lock.
+    marks: Arc<Marks>,
+    pub(super) relay: Relay,
+    /// Whoever looks on while others commit.
     progress: Condvar,
-    keeper: Condvar,
+    pub(super) keeper: Condvar,
     pub(super) preparer: Condvar,
     /// Whoever works in the background and rests; the store's end wakes it.
     pub(super) resting: Condvar,
 }
 
-/// What runs again and again beside the keeper, for whom others wait: `run` only starts it.
-pub(crate) struct Chore<'a> {
-    /// When it runs next, in running time.
-    pub(crate) due: Duration,
-    pub(crate) interval: Duration,
-    pub(crate) run: Box<dyn FnMut() + 'a>,
-}
-
-/// The core and who waits for it.
-pub(crate) struct Desk {
-    pub(crate) core: Core,
-    /// Whoever takes it leads.
-    tail: Option<Tail>,
-    /// Somebody waits for this seq to be durable.
-    sync_wanted: u64,
-    pub(super) preparation: Preparation,
-    durable_wakers: Vec<(u64, Level, Waker)>,
-    work_wakers: Vec<Waker>,
-    pub(super) followers: Followers,
-    /// When the first wait ends, as whoever waits for work was last told, in microseconds of running time: what ends earlier wakes them.
-    #[cfg(feature = "manager")]
-    told_due: u64,
-    /// Running time, in microseconds, since which something is staged or written but not durable.
-    unsynced_since: Option<u64>,
-    last_change: u64,
-    /// Counts commits, so that whoever was refused can tell whether one has ended since.
-    commits: u64,
-    /// Whether there is a keeper.
-    kept: bool,
-    /// When the keeper looks again by itself, in microseconds of running time: whoever needs it earlier wakes it.
-    keeper_looks_at: u64,
-    stopping: bool,
-}
-
-/// How far a record has come.
+/// Who leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// With the operating system: it survives the death of the process.
-    Written,
-    /// On the disk: it survives the loss of power.
-    Durable,
+pub(crate) enum Leader {
+    /// A caller, who needs the disk to catch up.
+    Caller,
+    /// A caller who waits for the sync, and is not in line because it leads.
+    Waiting,
+    /// It comes by again soon, and wakes those who were passed over.
+    Keeper,
 }
 
-impl Desk {
-    fn reached(&self, level: Level) -> u64 {
-        match level {
-            Level::Written => self.core.written(),
-            Level::Durable => self.core.durable(),
-        }
-    }
-
-    /// Whether `seq` has come as far as `level`, or can come no further.
-    pub(crate) fn outcome(&self, seq: u64, level: Level) -> Option<Result<(), Error>> {
-        if self.reached(level) >= seq {
-            return Some(Ok(()));
-        }
-        let reason = self.core.poison()?;
-        Some(Err(Error::new(
-            ErrorKind::OutcomeUnknown,
-            format!(
-                "whether this is on the disk is unknown, because {reason}; reopen the store and give the same id again"
-            ),
-        )
-        .at_seq(seq)))
-    }
-
-    /// Has the next commit bring `seq` as far as `level`.
-    pub(super) fn want(&mut self, seq: u64, level: Level) {
-        if level == Level::Durable {
-            self.sync_wanted = self.sync_wanted.max(seq);
-        }
-    }
-
-    /// Whether somebody waits for a commit that nobody will make.
-    pub(super) fn is_forsaken(&self) -> bool {
-        !self.kept && self.tail.is_some() && !self.durable_wakers.is_empty() && self.core.poison().is_none()
-    }
-
-    /// Has `waker` woken once `seq` has come as far as `level`.
-    #[cfg(feature = "manager")]
-    pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) {
-        self.want(seq, level);
-        self.durable_wakers.push((seq, level, waker));
-    }
-
-    /// How many commits there were.
-    #[cfg(feature = "manager")]
-    pub(crate) fn commits(&self) -> u64 {
-        self.commits
-    }
-
-    /// Has `waker` woken after the next commit, which is to prepare a segment if that is what is missing.
-    #[cfg(feature = "manager")]
-    pub(crate) fn leave_refused(&mut self, waker: Waker) {
-        self.preparation.wanted = true;
-        self.leave_work_waker(waker);
-    }
-
-    /// Has `waker` woken after the next commit.
-    #[cfg(feature = "manager")]
-    pub(crate) fn leave_work_waker(&mut self, waker: Waker) {
-        // Whoever asks again and again while nothing happens is woken once.
-        if !self.work_wakers.last().is_some_and(|last| last.will_wake(&waker)) {
-            self.work_wakers.push(waker);
-        }
-    }
-
-    /// When the first wait ends, by running time. Whoever waits for work knows it from here on.
-    #[cfg(feature = "manager")]
-    pub(crate) fn tell_due(&mut self) -> Option<u64> {
-        let due = self.core.state.next_due();
-        self.told_due = due.unwrap_or(u64::MAX);
-        due
-    }
-
-    /// Whether a wait ends before anybody was told.
-    #[cfg(feature = "manager")]
-    pub(crate) fn has_untold_due(&self) -> bool {
-        self.core.state.next_due().is_some_and(|due| due < self.told_due)
-    }
-
-    /// Whether the store's threads are to end.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping
-    }
-
-    /// Whether nothing more becomes durable.
-    pub(crate) fn has_ended(&self) -> bool {
-        !self.core.is_writing() || self.core.is_closed() && (self.stopping || !self.has_unsynced())
-    }
-
-    fn has_unsynced(&self) -> bool {
-        self.core.durable() < self.core.last_seq()
-    }
-
-    /// Takes the wakers of all who have what they wait for.
-    fn satisfied(&mut self) -> Vec<Waker> {
-        let (written, durable, poisoned) = (self.core.written(), self.core.durable(), self.core.poison().is_some());
-        let mut wakers = std::mem::take(&mut self.work_wakers);
-        let has_ended = poisoned || self.has_ended();
-        self.followers.satisfied(durable, has_ended, &mut wakers);
-        self.durable_wakers.retain(|(seq, level, waker)| {
-            let reached = if *level == Level::Written { written } else { durable };
-            let waits = *seq > reached && !poisoned;
-            if !waits {
-                wakers.push(waker.clone());
-            }
-            waits
-        });
-        wakers
+impl Leader {
+    /// How many who wait for the sync are not in line.
+    fn own(self) -> usize {
+        usize::from(self == Self::Waiting)
     }
 }
+
+/// Whether a caller is among those who wait, which [`Shared::wait_in_line`] has to know.
+#[derive(Debug)]
+pub(crate) struct InLine(bool);
 
 impl Shared {
     pub(crate) fn new(
@@ -218,26 +93,10 @@ impl Shared {
         files: BTreeMap<u32, Arc<Segment>>,
         lock: Option<File>,
     ) -> Self {
-        let tail = core.active().map(|segment| Tail::new(Arc::clone(segment)));
         let options = Arc::clone(&core.options);
         let hasher = IdHasher::new(core.manifest.store_id);
-        let desk = Desk {
-            core,
-            tail,
-            sync_wanted: 0,
-            preparation: Preparation::default(),
-            durable_wakers: Vec::new(),
-            work_wakers: Vec::new(),
-            followers: Followers::default(),
-            #[cfg(feature = "manager")]
-            told_due: u64::MAX,
-            unsynced_since: None,
-            last_change: 0,
-            commits: 0,
-            kept: false,
-            keeper_looks_at: 0,
-            stopping: false,
-        };
+        let desk = Desk::new(core);
+        let marks = Arc::clone(desk.waiters.marks());
         Self {
             dir,
             options,
@@ -249,6 +108,8 @@ impl Shared {
             notes: Mutex::new(Notes::default()),
             lock: Mutex::new(lock),
             desk: Mutex::new(desk),
+            marks,
+            relay: Relay::default(),
             progress: Condvar::new(),
             keeper: Condvar::new(),
             preparer: Condvar::new(),
@@ -269,10 +130,20 @@ impl Shared {
     }
 
     /// Takes a step that needs nothing from the disk, or says that the disk must catch up first.
+    #[cfg(test)]
     pub(crate) fn try_step<T>(
         &self,
         step: &mut dyn FnMut(&mut Core, Moment) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
+        self.step_at_desk(step).0
+    }
+
+    /// Takes a step that needs nothing from the disk, or says that the disk must catch up first; what follows it under the same lock
+    /// is up to the caller.
+    pub(super) fn step_at_desk<T>(
+        &self,
+        step: &mut dyn FnMut(&mut Core, Moment) -> Result<T, Refused>,
+    ) -> (Result<T, Refused>, MutexGuard<'_, Desk>) {
         let now = self.now();
         let mut desk = self.desk();
         let before = desk.core.last_seq();
@@ -286,64 +157,118 @@ impl Shared {
             desk.last_change = now.steady;
             if desk.unsynced_since.is_none() {
                 desk.unsynced_since = Some(now.steady);
-                self.remind_keeper(&desk, now.steady + micros(self.options.sync_delay));
+                self.remind_keeper(&mut desk, now.steady + micros(self.options.sync_delay));
             }
         }
         if matches!(taken, Err(Refused::Busy)) {
             desk.preparation.wanted = true;
-            self.keeper.notify_one();
+            self.wake_keeper(&mut desk);
         }
-        taken
+        (taken, desk)
     }
 
     /// Takes a step, committing for as long as the disk must catch up first.
     pub(crate) fn step<T>(&self, mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>) -> Result<T, Error> {
         loop {
-            match self.try_step(&mut step) {
-                Ok(value) => return Ok(value),
-                Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::Busy | Refused::Rolled) => self.catch_up(),
+            match self.step_at_desk(&mut step) {
+                (Ok(value), _) => return Ok(value),
+                (Err(Refused::Error(error)), _) => return Err(error),
+                (Err(Refused::Busy | Refused::Rolled), desk) => self.catch_up(desk),
             }
         }
     }
 
-    /// Sees to it that the keeper looks no later than at `due`. Under load it looks by itself, and waking a thread for every commit
-    /// would cost more than the commit.
-    fn remind_keeper(&self, desk: &Desk, due: u64) {
-        if due < desk.keeper_looks_at {
-            self.keeper.notify_one();
+    /// As [`Shared::step`], for a caller who then waits for the seq that `seq` finds in what the step gave to be durable: where somebody
+    /// leads, it is among those who wait without coming back to the lock. [`Shared::wait_in_line`] takes what this returns.
+    pub(crate) fn step_in_line<T>(
+        &self,
+        mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
+        seq: impl Fn(&T) -> Option<u64>,
+    ) -> Result<(T, InLine), Error> {
+        loop {
+            match self.step_at_desk(&mut step) {
+                (Ok(value), mut desk) => {
+                    // Whoever can lead does so when it begins to wait.
+                    let is_led = !desk.may_lead() && !self.dir.is_in_memory();
+                    let waits_for = seq(&value).filter(|_| is_led);
+                    if let Some(seq) = waits_for {
+                        desk.wait_parked(seq, Level::Durable);
+                    }
+                    return Ok((value, InLine(waits_for.is_some())));
+                }
+                (Err(Refused::Error(error)), _) => return Err(error),
+                (Err(Refused::Busy | Refused::Rolled), desk) => self.catch_up(desk),
+            }
         }
-    }
-
-    /// Has the keeper commit, for somebody who cannot.
-    #[cfg(feature = "manager")]
-    pub(crate) fn call_keeper(&self) {
-        self.keeper.notify_one();
     }
 
     /// Leads once, or waits until somebody has.
-    fn catch_up(&self) {
-        let desk = self.desk();
-        if desk.tail.is_some() && !desk.waits_for_creation() {
-            drop(self.lead(desk));
+    fn catch_up(&self, desk: MutexGuard<'_, Desk>) {
+        if desk.may_lead() && !desk.waits_for_creation() {
+            drop(self.lead(desk, Leader::Caller));
         } else {
-            drop(self.progress.wait(desk).unwrap_or_else(PoisonError::into_inner));
+            drop(self.look_on(desk, Duration::MAX));
         }
+    }
+
+    /// Waits until something has come of somebody else's commit.
+    fn look_on<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, wait: Duration) -> MutexGuard<'a, Desk> {
+        desk.onlookers += 1;
+        let mut desk = self.progress.wait_timeout(desk, wait).expect("no step of the core panics").0;
+        desk.onlookers -= 1;
+        desk
     }
 
     /// Blocks until `seq` has come as far as `level`.
     pub(crate) fn wait(&self, seq: u64, level: Level) -> Result<(), Error> {
-        let mut desk = self.desk();
-        desk.want(seq, level);
+        self.wait_at_desk(self.desk(), seq, level)
+    }
+
+    /// As [`Shared::wait`] for durability, for a caller who is in line for it already.
+    pub(crate) fn wait_in_line(&self, seq: u64, InLine(in_line): InLine) -> Result<(), Error> {
+        if in_line && self.park(seq, Level::Durable) { Ok(()) } else { self.wait(seq, Level::Durable) }
+    }
+
+    fn wait_at_desk<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, seq: u64, level: Level) -> Result<(), Error> {
         loop {
             if let Some(outcome) = desk.outcome(seq, level) {
                 return outcome;
             }
-            desk = if desk.tail.is_some() {
-                self.lead(desk)
-            } else {
-                self.progress.wait(desk).expect("no step of the core panics")
-            };
+            desk.want(seq, level);
+            if desk.may_lead() {
+                desk = self.lead(desk, if level == Level::Durable { Leader::Waiting } else { Leader::Caller });
+                continue;
+            }
+            desk.wait_parked(seq, level);
+            drop(desk);
+            if self.park(seq, level) {
+                return Ok(());
+            }
+            desk = self.desk();
+        }
+    }
+
+    /// Whether `seq` is known to be as far as `level` without asking the core.
+    #[cfg(feature = "manager")]
+    pub(super) fn has_reached(&self, seq: u64, level: Level) -> bool {
+        self.marks.has_reached(seq, level)
+    }
+
+    /// Parks this thread, which has left itself to be woken; whether that was because `seq` has come as far as `level`.
+    fn park(&self, seq: u64, level: Level) -> bool {
+        if !self.marks.has_reached(seq, level) {
+            std::thread::park();
+        }
+        self.marks.has_reached(seq, level)
+    }
+
+    /// Waits, but not for long, until so many wait for a sync. Threads need the processor that a leader among them would keep busy, so it
+    /// `yields`; tasks have threads of their own, and the keeper is back sooner if it does not. The clock goes by itself wherever this is
+    /// called.
+    pub(super) fn wait_for_waiting(&self, count: usize, wait: Duration, yields: bool) {
+        let until = self.clock.steady() + wait;
+        while self.marks.waiting() < count && self.clock.steady() < until {
+            if yields { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
     }
 
@@ -366,7 +291,7 @@ impl Shared {
             if left.is_zero() || timeout.is_some() && !self.clock.goes() {
                 return Ok(None);
             }
-            desk = self.progress.wait_timeout(desk, left.min(IDLE)).expect("no step of the core panics").0;
+            desk = self.look_on(desk, left.min(IDLE));
         }
     }
 
@@ -378,8 +303,34 @@ impl Shared {
 
     /// Commits once: writes every staged group, syncs if somebody waits for that, creates a segment if somebody waits
     /// for one.
-    pub(super) fn lead_once<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+    pub(super) fn lead_once<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, leader: Leader) -> MutexGuard<'a, Desk> {
         let Some(mut tail) = desk.tail.take() else { return desk };
+        desk = self.gather(desk, leader);
+        desk = self.write_staged(desk, &mut tail);
+        if desk.core.poison().is_none() && desk.sync_wanted > desk.core.durable() {
+            desk = self.sync_written(desk, &mut tail);
+        }
+        desk = self.prepare_inline(desk);
+        desk.tail = Some(tail);
+        if !desk.has_unsynced() {
+            desk.unsynced_since = None;
+        }
+        self.announce(desk, leader)
+    }
+
+    /// Lets those in who are expected, if a sync is wanted: whoever comes later waits for the next one.
+    fn gather<'a>(&'a self, desk: MutexGuard<'a, Desk>, leader: Leader) -> MutexGuard<'a, Desk> {
+        let expected = desk.expected.saturating_sub(leader.own());
+        let is_wanted = desk.sync_wanted > desk.core.durable();
+        if !is_wanted || desk.waiters.for_sync() >= expected || self.dir.is_in_memory() {
+            return desk;
+        }
+        drop(desk);
+        self.wait_for_waiting(expected, GATHER, leader != Leader::Keeper);
+        self.desk()
+    }
+
+    fn write_staged<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, tail: &mut Tail) -> MutexGuard<'a, Desk> {
         // What is staged from here on is for the next commit: somebody waits for this one's sync.
         let target = desk.core.last_seq();
         while desk.core.written() < target {
@@ -394,49 +345,72 @@ impl Shared {
                 Err(error) => desk.core.poison_with(error.to_string()),
             }
         }
-        if desk.core.poison().is_none() && desk.sync_wanted > desk.core.durable() {
-            let written = desk.core.written();
-            drop(desk);
-            let synced = self.pass(CrashPoint::Written).and_then(|()| tail.sync());
-            let synced = synced.and_then(|()| self.pass(CrashPoint::Synced));
-            if synced.is_ok() {
-                self.note(|notes, now| notes.last_persistence = Some(now));
-            }
-            desk = self.desk();
-            match synced {
-                Ok(()) => desk.core.synced(written),
-                Err(error) => desk.core.poison_with(error.to_string()),
-            }
+        desk
+    }
+
+    fn sync_written<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, tail: &mut Tail) -> MutexGuard<'a, Desk> {
+        let written = desk.core.written();
+        let mut woken = std::mem::take(&mut desk.woken);
+        desk.waiters.reached(written, Level::Written, &mut woken);
+        drop(desk);
+        // Runs begin while the disk is busy (R16).
+        woken.drain(..).for_each(Waiter::wake);
+        let synced = self.pass(CrashPoint::Written).and_then(|()| tail.sync());
+        let synced = synced.and_then(|()| self.pass(CrashPoint::Synced));
+        if synced.is_ok() {
+            self.note(|notes, now| notes.last_persistence = Some(now));
         }
-        desk = self.prepare_inline(desk);
-        desk.tail = Some(tail);
-        if !desk.has_unsynced() {
-            desk.unsynced_since = None;
+        let mut desk = self.desk();
+        desk.woken = woken;
+        match synced {
+            Ok(()) => desk.core.synced(written),
+            Err(error) => desk.core.poison_with(error.to_string()),
         }
-        self.announce(desk)
+        desk
     }
 
     /// Tells everybody who waits that something came of it, and those who go on by themselves when to look again.
-    pub(super) fn announce<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+    pub(super) fn announce<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, leader: Leader) -> MutexGuard<'a, Desk> {
         desk.commits += 1;
-        let wakers = desk.satisfied();
-        self.progress.notify_all();
+        let mut woken = std::mem::take(&mut desk.woken);
+        let served = desk.satisfied(&mut woken) + leader.own();
+        if served > 0 {
+            // Those who were served come again soon, and those who came meanwhile wait already.
+            desk.expected = served + desk.waiters.for_sync();
+        }
+        if desk.onlookers > 0 {
+            self.progress.notify_all();
+        }
         if desk.may_wake_preparer() {
             self.preparer.notify_one();
         }
-        if desk.preparation.wanted || desk.core.is_full() || !desk.durable_wakers.is_empty() {
-            self.keeper.notify_one();
+        if desk.preparation.wanted || desk.core.is_full() || desk.waiters.has_tasks() {
+            self.wake_keeper(&mut desk);
         } else if let Some(since) = desk.unsynced_since {
-            self.remind_keeper(&desk, since + micros(self.options.sync_delay));
+            self.remind_keeper(&mut desk, since + micros(self.options.sync_delay));
         } else if !desk.core.last_is_mark() {
-            self.remind_keeper(&desk, desk.last_change + micros(IDLE));
+            let due = desk.last_change + micros(IDLE);
+            self.remind_keeper(&mut desk, due);
         }
-        if wakers.is_empty() {
+        if desk.may_lead() && !desk.waiters.has_tasks() {
+            woken.extend(desk.waiters.next_leader());
+        }
+        if woken.is_empty() {
+            desk.woken = woken;
             return desk;
         }
         drop(desk);
-        wakers.into_iter().for_each(Waker::wake);
-        self.desk()
+        self.wake(&mut woken, leader);
+        let mut desk = self.desk();
+        desk.woken = woken;
+        desk
+    }
+
+    fn wake(&self, woken: &mut Vec<Waiter>, leader: Leader) {
+        self.relay.pass_on();
+        let tasks = woken.extract_if(.., |waiter| matches!(waiter, Waiter::Task(_)) && leader == Leader::Keeper);
+        self.relay.start(tasks.filter_map(|waiter| if let Waiter::Task(waker) = waiter { Some(waker) } else { None }));
+        woken.drain(..).for_each(Waiter::wake);
     }
 
     pub(crate) fn note(&self, change: impl FnOnce(&mut Notes, Timestamp)) {
@@ -446,9 +420,10 @@ impl Shared {
 
     /// Wakes everybody who waits for anything: after poison nothing will come.
     pub(crate) fn wake_all(&self) {
-        let wakers = self.desk().satisfied();
+        let mut woken = Vec::new();
+        self.desk().satisfied(&mut woken);
         self.progress.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(Waiter::wake);
     }
 
     /// Ends the file of the active segment where its records end, once the store is closed.
@@ -464,8 +439,8 @@ impl Shared {
     /// Waits until nobody leads: no file is touched any more.
     pub(crate) fn wait_for_leader(&self) {
         let mut desk = self.desk();
-        while desk.core.is_writing() && desk.tail.is_none() {
-            desk = self.progress.wait(desk).expect("no step of the core panics");
+        while desk.core.is_writing() && !desk.may_lead() {
+            desk = self.look_on(desk, Duration::MAX);
         }
     }
 
@@ -475,11 +450,12 @@ impl Shared {
         desk.stopping = true;
         self.resting.notify_all();
         self.progress.notify_all();
-        let wakers = desk.satisfied();
+        let mut woken = Vec::new();
+        desk.satisfied(&mut woken);
         self.keeper.notify_one();
         self.preparer.notify_one();
         drop(desk);
-        wakers.into_iter().for_each(Waker::wake);
+        woken.into_iter().for_each(Waiter::wake);
     }
 
     /// Rests for so long, unless the store is being closed: then it says no.
@@ -489,95 +465,6 @@ impl Shared {
         let desk = self.desk();
         let rested = self.resting.wait_timeout_while(desk, rest, |desk| !desk.stopping);
         !rested.expect("no step of the core panics").0.stopping
-    }
-
-    /// The keeper's life; each of the `chores` runs once per its interval.
-    pub(crate) fn keep(&self, chores: &mut [Chore<'_>]) {
-        let mut desk = self.desk();
-        desk.kept = true;
-        while !desk.stopping {
-            let now = self.clock.steady();
-            if let Some(chore) = chores.iter_mut().find(|chore| chore.due <= now) {
-                chore.due = now.saturating_add(chore.interval);
-                drop(desk);
-                (chore.run)();
-                desk = self.desk();
-                continue;
-            }
-            let next_chore = chores.iter().map(|chore| chore.due).min().unwrap_or(Duration::MAX);
-            desk = match desk.duty(micros(now), &self.options) {
-                Duty::Lead if desk.tail.is_some() => self.lead(desk),
-                Duty::Mark => self.mark_idle(desk),
-                Duty::Lead => {
-                    desk.keeper_looks_at = u64::MAX;
-                    self.keeper.wait(desk).expect("no step of the core panics")
-                }
-                Duty::Rest(wait) => {
-                    let wait = wait.min(next_chore.saturating_sub(now));
-                    desk.keeper_looks_at = micros(now.saturating_add(wait));
-                    self.keeper.wait_timeout(desk, wait).expect("no step of the core panics").0
-                }
-            };
-        }
-    }
-
-    /// What the keeper would do now; false if nothing is due. For stores that have no keeper, so that time stands still in them.
-    #[cfg(any(test, feature = "manager"))]
-    pub(crate) fn tend(&self) -> bool {
-        let mut desk = self.desk();
-        match desk.duty(micros(self.clock.steady()), &self.options) {
-            Duty::Lead if desk.tail.is_some() => drop(self.lead(desk)),
-            Duty::Mark => drop(self.mark_idle(desk)),
-            Duty::Lead | Duty::Rest(_) => return false,
-        }
-        true
-    }
-
-    fn mark_idle<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
-        let now = self.now();
-        desk.last_change = now.steady;
-        desk.unsynced_since.get_or_insert(now.steady);
-        match desk.core.mark(Mark::Idle, now) {
-            Ok(seq) => desk.sync_wanted = desk.sync_wanted.max(seq),
-            // It is written next time, into the segment that this one gave way to or that is to be prepared.
-            Err(_) => desk.preparation.wanted = true,
-        }
-        if desk.tail.is_some() { self.lead(desk) } else { desk }
-    }
-}
-
-/// What the keeper should do next.
-enum Duty {
-    Lead,
-    Mark,
-    Rest(Duration),
-}
-
-impl Desk {
-    fn duty(&mut self, now: u64, options: &StoreOptions) -> Duty {
-        if !self.core.is_writing() || self.core.poison().is_some() || self.core.is_closed() && !self.has_unsynced() {
-            return Duty::Rest(Duration::MAX);
-        }
-        let (wanted, prepare) = self.want_of_segment(now);
-        if wanted || !self.durable_wakers.is_empty() {
-            return Duty::Lead;
-        }
-        let until = |due: u64| Duration::from_micros(due.saturating_sub(now));
-        if let Some(since) = self.unsynced_since {
-            let left = until(since + micros(options.sync_delay));
-            if left > Duration::ZERO {
-                return Duty::Rest(left.min(prepare));
-            }
-            self.sync_wanted = self.core.last_seq();
-            return Duty::Lead;
-        }
-        if self.core.last_is_mark() {
-            return Duty::Rest(prepare);
-        }
-        match until(self.last_change + micros(IDLE)) {
-            Duration::ZERO => Duty::Mark,
-            left => Duty::Rest(left.min(prepare)),
-        }
     }
 }
 

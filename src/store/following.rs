@@ -47,7 +47,7 @@ mod tests {
 
     use super::*;
     use crate::store::bell::Bell;
-    use crate::store::commit::Level;
+    use crate::store::desk::Level;
     use crate::store::options::StoreOptions;
     use crate::store::stories::{receive, store_with};
 

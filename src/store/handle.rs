@@ -10,10 +10,12 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Moment, NewEvent, Outcome, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 use crate::store::backup::{Backup, backup_dir};
-use crate::store::commit::{Chore, Level, Shared};
+use crate::store::commit::Shared;
 use crate::store::core::Salts;
 use crate::store::crash_point::CrashPoint;
+use crate::store::desk::Level;
 use crate::store::failure::of_env;
+use crate::store::keeper::Chore;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
@@ -170,14 +172,14 @@ impl Store {
 
     /// Keeps a batch: durable once this returns, and each knows its fate.
     fn keep(&self, batch: &mut [Prepared]) -> Result<(), Error> {
-        let seq = loop {
-            match self.shared().step(|core, now| core.receive(batch, now))? {
-                Decision::Done { seq } => break seq,
-                Decision::Conflict { index } => self.resolve(batch, index)?,
+        let (seq, in_line) = loop {
+            match self.shared().step_in_line(|core, now| core.receive(batch, now), Decision::seq)? {
+                (Decision::Done { seq }, in_line) => break (seq, in_line),
+                (Decision::Conflict { index }, _) => self.resolve(batch, index)?,
             }
         };
         drop(self.shared().pass(CrashPoint::AppendStaged));
-        seq.map_or(Ok(()), |seq| self.shared().wait(seq, Level::Durable))
+        seq.map_or(Ok(()), |seq| self.shared().wait_in_line(seq, in_line))
     }
 
     pub(super) fn prepare(&self, event: NewEvent, now: Moment) -> Result<Prepared, Error> {

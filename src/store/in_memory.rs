@@ -8,8 +8,9 @@ use std::sync::MutexGuard;
 use crate::env::simulated::Disk;
 use crate::env::{self, Chance, Clock};
 use crate::error::Error;
-use crate::store::commit::{Desk, Shared};
+use crate::store::commit::{Leader, Shared};
 use crate::store::crash_point::CrashPoint;
+use crate::store::desk::Desk;
 use crate::store::handle::Store;
 use crate::store::open::{Creation, Outside, open_in};
 use crate::store::options::StoreOptions;
@@ -58,10 +59,10 @@ impl Shared {
     }
 
     /// Commits: once, unless there is nobody else to do so for those who came meanwhile.
-    pub(super) fn lead<'a>(&'a self, desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
-        let mut desk = self.lead_once(desk);
+    pub(super) fn lead<'a>(&'a self, desk: MutexGuard<'a, Desk>, leader: Leader) -> MutexGuard<'a, Desk> {
+        let mut desk = self.lead_once(desk, leader);
         while self.dir.is_in_memory() && desk.is_forsaken() {
-            desk = self.lead_once(desk);
+            desk = self.lead_once(desk, Leader::Caller);
         }
         desk
     }

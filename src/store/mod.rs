@@ -6,7 +6,7 @@
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census, statistics, histogram ── what can be asked
 //!   │ selection, pass ── many events at once
-//! commit ── many callers, one disk
+//! commit, desk ── many callers, one disk; waiters, relay, keeper ── who waits for it, is woken how, and by whom
 //! preparer ── the next segment, before anybody needs it
 //! in_memory ── the same on a disk that ends with the process; crash_point ── where simulated processes die
 //! core ── the store as explicit steps, without clock, file or thread
@@ -48,12 +48,14 @@ mod core;
 mod crash_point;
 #[cfg(test)]
 mod crashes;
+mod desk;
 mod failure;
 mod fold;
 mod following;
 mod handle;
 mod histogram;
 mod in_memory;
+mod keeper;
 #[cfg(feature = "manager")]
 mod machine;
 mod mending;
@@ -70,6 +72,7 @@ mod preparer;
 mod reader;
 mod reading;
 mod reception;
+mod relay;
 #[cfg(test)]
 mod relocation;
 mod remains;
@@ -87,6 +90,7 @@ mod target;
 #[cfg(feature = "manager")]
 mod unblocked;
 mod verify;
+mod waiters;
 #[cfg(feature = "manager")]
 mod waiting;
 

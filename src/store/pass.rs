@@ -17,7 +17,8 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Status;
 use crate::state::{State, View};
 use crate::store::answers::Replay;
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::Shared;
+use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::selection::{Selected, Selection};
 

@@ -19,8 +19,9 @@ use crate::error::Error;
 use crate::log::fill::{Failed, Step};
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::segment::{NotCreated, Segment};
-use crate::store::commit::{Desk, Shared, micros};
+use crate::store::commit::{Leader, Shared, micros};
 use crate::store::crash_point::CrashPoint;
+use crate::store::desk::Desk;
 use crate::store::failure::{of_env, of_log};
 
 /// How long to wait before a failed preparation is tried again.
@@ -151,7 +152,7 @@ impl Shared {
         match duty {
             Duty::Create(header) => {
                 let desk = self.create_segment(desk, header);
-                self.announce(desk)
+                self.announce(desk, Leader::Caller)
             }
             Duty::Fill(segment, step) => self.fill(desk, &segment, step),
             Duty::Rest(_) => desk,
@@ -232,7 +233,7 @@ impl Shared {
                 }
             }
         }
-        self.announce(desk)
+        self.announce(desk, Leader::Caller)
     }
 
     /// Gives back the space of a segment that nothing was written to, once the store is closed and the preparer gone.
@@ -404,7 +405,7 @@ mod tests {
                 std::thread::yield_now();
             }
             let desk = shared.create_segment(shared.desk(), header);
-            drop(shared.announce(desk));
+            drop(shared.announce(desk, Leader::Caller));
             caller.join().unwrap();
         });
         let desk = shared.desk();

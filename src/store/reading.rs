@@ -14,7 +14,8 @@ use crate::log::segment::Segment;
 use crate::log::source::Source;
 use crate::state::{State, View};
 use crate::store::answers::{Filter, HistoryEntry};
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::Shared;
+use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log, of_refusal};
 use crate::store::replay::at_of;
 

@@ -78,6 +78,16 @@ pub(crate) enum Decision {
     Conflict { index: usize },
 }
 
+impl Decision {
+    /// What must be durable before anybody is told.
+    pub(crate) fn seq(&self) -> Option<u64> {
+        match *self {
+            Self::Done { seq } => seq,
+            Self::Conflict { .. } => None,
+        }
+    }
+}
+
 impl Prepared {
     /// Checks `event` against its bounds and encodes it.
     pub(crate) fn new(

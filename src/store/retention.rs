@@ -19,10 +19,11 @@ use crate::event::{Moment, Timestamp};
 use crate::log::manifest::{Extent, Manifest};
 use crate::state::REMEMBERED_BYTES;
 use crate::store::answers::CompactionReport;
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::Shared;
 use crate::store::compaction::Thrift;
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::crash_point::CrashPoint;
+use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.

@@ -336,7 +336,7 @@ mod tests {
         let expire = |time, count_max| {
             let now = after(&shared, time);
             let (count, seq) = shared.step(|core, _| core.expire_held(count_max, now)).unwrap();
-            shared.wait(seq, crate::store::commit::Level::Durable).unwrap();
+            shared.wait(seq, crate::store::desk::Level::Durable).unwrap();
             count
         };
         assert_eq!(expire(29 * DAY, 9), 0);

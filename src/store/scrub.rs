@@ -25,7 +25,8 @@ use crate::log::scan::{Finding, Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Segment;
 use crate::log::source::{Source, WINDOW_BYTES};
 use crate::state::View;
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::Shared;
+use crate::store::desk::Level;
 
 /// Bytes that are read in a second, at most.
 const BYTES_PER_SECOND: u64 = 16 * 1024 * 1024;

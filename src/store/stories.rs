@@ -11,9 +11,9 @@ use crate::log::format::SegmentHeader;
 use crate::log::manifest::Manifest;
 use crate::log::segment::{Name, Segment};
 use crate::state::{Policy, State};
-use crate::store::commit::Level;
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Replayed, Salts};
+use crate::store::desk::Level;
 use crate::store::options::StoreOptions;
 use crate::store::reception::{Decision, Ids, Prepared};
 
@@ -150,4 +150,20 @@ fn a_disk_without_room_refuses_receptions_settles_what_runs_and_goes_on_by_itsel
     }
     assert_eq!(shared.desk().core.active().unwrap().ordinal(), 2);
     assert_eq!((shared.stats().poisoned, shared.stats().full), (None, None));
+}
+
+#[test]
+fn callers_commit_for_one_another_until_the_last_of_them_is_served() {
+    // Nobody else is there: whoever waits while another leads must be asked to lead, or served.
+    let dir = tempfile::tempdir().unwrap();
+    let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(16 * 1024 * 1024));
+    std::thread::scope(|scope| {
+        for caller in 0..8 {
+            let shared = &shared;
+            scope.spawn(move || (0..100).for_each(|number| keep(shared, &format!("{caller}-{number}"), 100).unwrap()));
+        }
+    });
+    let desk = shared.desk();
+    assert_eq!((desk.core.durable(), desk.waiters.for_sync()), (2 + 800, 0));
+    assert!(desk.commits() < 800, "{} commits for 800 callers", desk.commits());
 }

@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::event::{NewEvent, Outcome, Scope, Timestamp};
 use crate::state::Handled;
 use crate::store::answers::{Claim, Receipt};
-use crate::store::commit::Level;
 use crate::store::crash_point::CrashPoint;
+use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::reception::Decision;
 
@@ -16,15 +16,15 @@ impl Store {
     pub(crate) async fn append_async(&self, event: NewEvent) -> Result<Receipt, Error> {
         let mut event = self.prepare(event, self.shared().now())?;
         let batch = std::slice::from_mut(&mut event);
-        let seq = loop {
-            match self.shared().step_async(|core, now| core.receive(batch, now)).await? {
-                Decision::Done { seq } => break seq,
-                Decision::Conflict { index } => self.resolve(batch, index)?,
+        let reached = loop {
+            match self.shared().step_and_reach(|core, now| core.receive(batch, now), Decision::seq).await? {
+                (Decision::Done { .. }, reached) => break reached,
+                (Decision::Conflict { index }, _) => self.resolve(batch, index)?,
             }
         };
         drop(self.shared().pass(CrashPoint::AppendStaged));
-        if let Some(seq) = seq {
-            self.shared().reached(seq, Level::Durable).await?;
+        if let Some(reached) = reached {
+            reached.await?;
         }
         self.receipt(event)
     }

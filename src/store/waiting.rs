@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::error::Error;
 use crate::event::{Moment, Status};
-use crate::store::commit::{Level, Shared};
+use crate::store::commit::{Leader, Shared};
 use crate::store::core::{Core, Refused};
+use crate::store::desk::Level;
 
 impl Shared {
     /// As [`Shared::step`], for callers that must not block.
@@ -16,21 +17,66 @@ impl Shared {
         mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
     ) -> Result<T, Error> {
         loop {
-            let seen = self.desk().commits();
-            match self.try_step(&mut step) {
-                Ok(value) => return Ok(value),
-                Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::Busy | Refused::Rolled) => Progress { shared: self, seen }.await,
+            match self.step_counted(&mut step) {
+                (Ok(value), _) => return Ok(value),
+                (Err(Refused::Error(error)), _) => return Err(error),
+                (Err(Refused::Busy | Refused::Rolled), seen) => Progress { shared: self, seen }.await,
             }
         }
     }
 
-    /// Resolves once `seq` has come as far as `level`.
-    pub(crate) fn reached(&self, seq: u64, level: Level) -> Reached<'_> {
-        Reached { shared: self, seq, level }
+    /// As [`Shared::step_async`], for a caller who then waits for the seq that `seq` finds in what the step gave to be durable: it is in
+    /// line for that already, and comes back to the lock only if nothing comes of it.
+    pub(crate) async fn step_and_reach<T>(
+        &self,
+        mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
+        seq: impl Fn(&T) -> Option<u64>,
+    ) -> Result<(T, Option<Reached<'_>>), Error> {
+        loop {
+            let waker = std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await;
+            match self.step_awaited(&mut step, &seq, waker) {
+                (Ok((value, reached)), _) => return Ok((value, reached)),
+                (Err(Refused::Error(error)), _) => return Err(error),
+                (Err(Refused::Busy | Refused::Rolled), seen) => Progress { shared: self, seen }.await,
+            }
+        }
     }
 
-    /// Resolves when an event may be claimed, when one waits for a time that [`Desk::tell_due`](crate::store::commit::Desk::tell_due) has
+    /// Takes a step, and says how many commits there were before it.
+    fn step_counted<T>(
+        &self,
+        step: &mut impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
+    ) -> (Result<T, Refused>, u64) {
+        let (taken, desk) = self.step_at_desk(step);
+        (taken, desk.commits())
+    }
+
+    /// As [`Shared::step_counted`]; has `waker` woken once what the step gave is durable.
+    fn step_awaited<T>(
+        &self,
+        step: &mut impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
+        seq: &impl Fn(&T) -> Option<u64>,
+        waker: Waker,
+    ) -> (Result<(T, Option<Reached<'_>>), Refused>, u64) {
+        let (taken, mut desk) = self.step_at_desk(step);
+        let reached = |value: &T| seq(value).map(|seq| self.reached(seq, Level::Durable));
+        let mut taken = taken.map(|value| (reached(&value), value));
+        if let Ok((Some(reached), _)) = &mut taken
+            && !self.dir.is_in_memory()
+        {
+            desk.leave_waker(reached.seq, reached.level, waker);
+            self.wake_keeper(&mut desk);
+            reached.is_in_line = true;
+        }
+        (taken.map(|(reached, value)| (value, reached)), desk.commits())
+    }
+
+    /// Resolves once `seq` has come as far as `level`.
+    pub(crate) fn reached(&self, seq: u64, level: Level) -> Reached<'_> {
+        Reached { shared: self, seq, level, is_in_line: false }
+    }
+
+    /// Resolves when an event may be claimed, when one waits for a time that [`Desk::tell_due`](crate::store::desk::Desk::tell_due) has
     /// not told, or when the store was closed or poisoned.
     pub(crate) fn work(&self) -> Work<'_> {
         Work { shared: self }
@@ -57,12 +103,22 @@ pub(crate) struct Reached<'a> {
     shared: &'a Shared,
     seq: u64,
     level: Level,
+    /// The task that polls first is left to be woken.
+    is_in_line: bool,
 }
 
 impl Future for Reached<'_> {
     type Output = Result<(), Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Whoever was woken, if only because it is to be, wakes the others.
+        self.shared.relay.pass_on();
+        if self.shared.has_reached(self.seq, self.level) {
+            return Poll::Ready(Ok(()));
+        }
+        if std::mem::take(&mut self.is_in_line) {
+            return Poll::Pending;
+        }
         let mut desk = self.shared.desk();
         if let Some(outcome) = desk.outcome(self.seq, self.level) {
             return Poll::Ready(outcome);
@@ -70,13 +126,13 @@ impl Future for Reached<'_> {
         if self.shared.dir.is_in_memory() {
             // The commit takes less time than waking the keeper would.
             desk.want(self.seq, self.level);
-            desk = self.shared.lead(desk);
+            desk = self.shared.lead(desk, Leader::Caller);
             if let Some(outcome) = desk.outcome(self.seq, self.level) {
                 return Poll::Ready(outcome);
             }
         }
         desk.leave_waker(self.seq, self.level, context.waker().clone());
-        self.shared.call_keeper();
+        self.shared.wake_keeper(&mut desk);
         Poll::Pending
     }
 }
@@ -97,13 +153,13 @@ impl Future for Progress<'_> {
         }
         if self.shared.dir.is_in_memory() {
             desk.preparation.wanted = true;
-            desk = self.shared.lead(desk);
+            desk = self.shared.lead(desk, Leader::Caller);
             if desk.commits() != self.seen {
                 return Poll::Ready(());
             }
         }
         desk.leave_refused(context.waker().clone());
-        self.shared.call_keeper();
+        self.shared.wake_keeper(&mut desk);
         Poll::Pending
     }
 }
@@ -178,7 +234,7 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
-    use std::task::{Wake, Waker};
+    use std::task::Wake;
     use std::time::Duration;
 
     use super::*;

@@ -9,7 +9,7 @@ use crate::env::Clock;
 use crate::env::simulated::Disk;
 use crate::event::{NewEvent, Outcome, Scope, Timestamp};
 use crate::store::answers::Claim;
-use crate::store::commit::Level;
+use crate::store::desk::Level;
 use crate::store::handle::Store;
 
 /// One thing that happens to a store.

@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Token, Wait};
 use crate::event::{Outcome, Scope, Status, Timestamp};
 use crate::store::answers::Claim;
-use crate::store::commit::Level;
 use crate::store::crashes::opening::{AGE, MEMORY, RETRY_INTERVAL, first_day, open};
+use crate::store::desk::Level;
 use crate::store::handle::Store;
 
 /// What contradicts the oracle.

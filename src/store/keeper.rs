@@ -1,0 +1,161 @@
+//! The keeper: a thread that leads for those who cannot, syncs what nobody waits for, and marks the end of an idle log.
+//!
+//! It rests whenever nothing is due, and is woken only then: waking a thread for every commit would cost more than the commit.
+
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use crate::event::entry::Mark;
+use crate::store::commit::{Leader, Shared, micros};
+use crate::store::desk::Desk;
+use crate::store::options::StoreOptions;
+
+/// How long nothing must happen before the idle mark is written.
+pub(super) const IDLE: Duration = Duration::from_secs(1);
+
+/// How long the keeper looks out for the next task that waits, once it has led for some: they come back sooner than a thread wakes.
+const LINGER: Duration = Duration::from_micros(50);
+
+/// What runs again and again beside the keeper, for whom others wait: `run` only starts it.
+pub(crate) struct Chore<'a> {
+    /// When it runs next, in running time.
+    pub(crate) due: Duration,
+    pub(crate) interval: Duration,
+    pub(crate) run: Box<dyn FnMut() + 'a>,
+}
+
+/// What the keeper is at.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    /// Whether there is a keeper.
+    pub(super) kept: bool,
+    /// Whether it must be woken to look.
+    rests: bool,
+    /// When it looks again by itself, in microseconds of running time: whoever needs it earlier wakes it.
+    looks_at: u64,
+}
+
+/// What the keeper should do next.
+enum Duty {
+    Lead,
+    Mark,
+    Rest(Duration),
+}
+
+impl Shared {
+    /// Has the keeper look what is due.
+    pub(super) fn wake_keeper(&self, desk: &mut Desk) {
+        if std::mem::take(&mut desk.keeping.rests) {
+            self.keeper.notify_one();
+        }
+    }
+
+    /// Sees to it that the keeper looks no later than at `due`.
+    pub(super) fn remind_keeper(&self, desk: &mut Desk, due: u64) {
+        if due < desk.keeping.looks_at {
+            self.wake_keeper(desk);
+        }
+    }
+
+    /// The keeper's life; each of the `chores` runs once per its interval.
+    pub(crate) fn keep(&self, chores: &mut [Chore<'_>]) {
+        let mut desk = self.desk();
+        desk.keeping.kept = true;
+        let mut lingers = false;
+        while !desk.is_stopping() {
+            let now = self.clock.steady();
+            if let Some(chore) = chores.iter_mut().find(|chore| chore.due <= now) {
+                chore.due = now.saturating_add(chore.interval);
+                drop(desk);
+                (chore.run)();
+                desk = self.desk();
+                continue;
+            }
+            let next_chore = chores.iter().map(|chore| chore.due).min().unwrap_or(Duration::MAX);
+            desk = match desk.duty(micros(now), &self.options) {
+                Duty::Lead if desk.may_lead() => {
+                    lingers = desk.waiters.has_tasks();
+                    self.lead(desk, Leader::Keeper)
+                }
+                Duty::Mark => self.mark_idle(desk),
+                // Whoever leads wakes the keeper if anything is left.
+                Duty::Lead => self.keeper_rests(desk, Duration::MAX, now),
+                Duty::Rest(_) if std::mem::take(&mut lingers) => self.keeper_lingers(desk),
+                Duty::Rest(wait) => self.keeper_rests(desk, wait.min(next_chore.saturating_sub(now)), now),
+            };
+        }
+    }
+
+    fn keeper_rests<'a>(
+        &'a self,
+        mut desk: MutexGuard<'a, Desk>,
+        wait: Duration,
+        now: Duration,
+    ) -> MutexGuard<'a, Desk> {
+        // It may be long before it comes by again.
+        self.relay.pass_on();
+        desk.keeping.rests = true;
+        desk.keeping.looks_at = micros(now.saturating_add(wait));
+        let mut desk = self.keeper.wait_timeout(desk, wait).expect("no step of the core panics").0;
+        desk.keeping.rests = false;
+        desk
+    }
+
+    fn keeper_lingers<'a>(&'a self, desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        drop(desk);
+        self.wait_for_waiting(1, LINGER, false);
+        self.desk()
+    }
+
+    /// What the keeper would do now; false if nothing is due. For stores that have no keeper, so that time stands still in them.
+    #[cfg(any(test, feature = "manager"))]
+    pub(crate) fn tend(&self) -> bool {
+        let mut desk = self.desk();
+        match desk.duty(micros(self.clock.steady()), &self.options) {
+            Duty::Lead if desk.may_lead() => drop(self.lead(desk, Leader::Caller)),
+            Duty::Mark => drop(self.mark_idle(desk)),
+            Duty::Lead | Duty::Rest(_) => return false,
+        }
+        true
+    }
+
+    fn mark_idle<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
+        let now = self.now();
+        desk.last_change = now.steady;
+        desk.unsynced_since.get_or_insert(now.steady);
+        match desk.core.mark(Mark::Idle, now) {
+            Ok(seq) => desk.sync_wanted = desk.sync_wanted.max(seq),
+            // It is written next time, into the segment that this one gave way to or that is to be prepared.
+            Err(_) => desk.preparation.wanted = true,
+        }
+        if desk.may_lead() { self.lead(desk, Leader::Caller) } else { desk }
+    }
+}
+
+impl Desk {
+    fn duty(&mut self, now: u64, options: &StoreOptions) -> Duty {
+        if !self.core.is_writing() || self.core.poison().is_some() || self.core.is_closed() && !self.has_unsynced() {
+            return Duty::Rest(Duration::MAX);
+        }
+        let (wanted, prepare) = self.want_of_segment(now);
+        if wanted || self.waiters.has_tasks() {
+            return Duty::Lead;
+        }
+        let until = |due: u64| Duration::from_micros(due.saturating_sub(now));
+        if let Some(since) = self.unsynced_since {
+            let left = until(since + micros(options.sync_delay));
+            if left > Duration::ZERO {
+                return Duty::Rest(left.min(prepare));
+            }
+            self.sync_wanted = self.core.last_seq();
+            return Duty::Lead;
+        }
+        if self.core.last_is_mark() {
+            return Duty::Rest(prepare);
+        }
+        match until(self.last_change + micros(IDLE)) {
+            Duration::ZERO => Duty::Mark,
+            left => Duty::Rest(left.min(prepare)),
+        }
+    }
+}
