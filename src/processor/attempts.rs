@@ -13,7 +13,7 @@ use crate::processor::Context;
 use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
 use crate::processor::outcome::panic_text;
 use crate::processor::team::{self, Team};
-use crate::queue::{Claim, Mishap, Queue};
+use crate::queue::{Claim, Mishap, Queue, Settling};
 
 /// A run that is over, and what becomes of its event.
 pub(super) struct Ended {
@@ -28,6 +28,23 @@ pub(super) struct Ended {
 impl Ended {
     pub(super) fn new(claim: Claim, outcome: Outcome) -> Self {
         Self { claim, outcome, mishap: None, delay: None }
+    }
+
+    /// What the engine is to know of it.
+    pub(super) fn settling(&self) -> Settling<'_> {
+        Settling { claim: &self.claim, outcome: &self.outcome, delay: self.delay }
+    }
+
+    /// Says in the log how it went.
+    pub(super) fn tell(&self) {
+        let (event_id, event_type) = (self.claim.event().id(), self.claim.event().event_type());
+        let attempt = self.claim.attempt();
+        match &self.outcome {
+            Outcome::Retry(error) | Outcome::Fail(error) => {
+                tracing::warn!(event_id, event_type, attempt, error, "a run failed");
+            }
+            outcome => tracing::debug!(event_id, event_type, attempt, ?outcome, "a run ended"),
+        }
     }
 }
 

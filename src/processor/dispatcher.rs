@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -133,10 +134,11 @@ impl Dispatcher {
             // An engine may answer without ever waiting, and then nothing else here would let other tasks run.
             tokio::task::consume_budget().await;
         }
-        for left in self.attempts.give_up() {
-            tracing::warn!(event_id = left.claim.event().id(), "a handler does not end; it is left behind");
-            self.settle(left).await;
+        let left = self.attempts.give_up();
+        for run in &left {
+            tracing::warn!(event_id = run.claim.event().id(), "a handler does not end; it is left behind");
         }
+        self.settle(left).await;
     }
 
     fn is_over(&self) -> bool {
@@ -274,14 +276,7 @@ impl Dispatcher {
                 if claims.is_empty() && self.attempts.slots_taken() == 0 && self.round.end() {
                     self.lookout.demand();
                 }
-                for claim in claims {
-                    if called_off.iter().any(|event_id| event_id == claim.event().id()) {
-                        // If it was cancelled before the claim and not after, it is merely claimed again.
-                        self.settle(Ended::new(claim, Outcome::Release)).await;
-                    } else {
-                        self.begin(claim).await;
-                    }
-                }
+                self.begin_all(claims, &called_off).await;
             }
             Err(error) if error.kind() == ErrorKind::Closed => {
                 tracing::info!("the store was closed; the workers stop");
@@ -295,48 +290,67 @@ impl Dispatcher {
         }
     }
 
-    async fn begin(&mut self, claim: Claim) {
-        if !self.is_running() {
-            return self.settle(Ended::new(claim, Outcome::Release)).await;
+    /// Begins runs of all that was claimed, but for what was called off meanwhile.
+    async fn begin_all(&mut self, claims: Vec<Claim>, called_off: &[String]) {
+        let now = Instant::now();
+        let mut over = Vec::new();
+        for claim in claims {
+            // If it was cancelled before the claim and not after, it is merely claimed again.
+            let is_called_off = called_off.iter().any(|event_id| event_id == claim.event().id());
+            if is_called_off || !self.is_running() {
+                over.push(Ended::new(claim, Outcome::Release));
+                continue;
+            }
+            let event_type = claim.event().event_type();
+            if let Some(team) = self.handlers.find(event_type) {
+                let timeout = self.options.timeout(event_type);
+                self.attempts.begin(claim, team, timeout, now);
+            } else {
+                let outcome = Outcome::Retry(format!("there is no handler for {event_type:?}"));
+                over.push(Ended::new(claim, outcome));
+            }
         }
-        if let Some(team) = self.handlers.find(claim.event().event_type()) {
-            let timeout = self.options.timeout(claim.event().event_type());
-            self.attempts.begin(claim, team, timeout, Instant::now());
-        } else {
-            let outcome = Outcome::Retry(format!("there is no handler for {:?}", claim.event().event_type()));
-            self.settle(Ended::new(claim, outcome)).await;
+        if !over.is_empty() {
+            self.settle(over).await;
         }
     }
 
     /// Settles one and whatever else has ended by now, so that the next claim asks for all the slots at once.
     async fn settle_all(&mut self, first: Ended) {
-        let mut next = Some(first);
-        while let Some(ended) = next {
-            self.settle(ended).await;
-            next = self.attempts.try_ended();
+        if self.attempts.slots_taken() > 0 {
+            // Those that are about to be polled may end as well: one settlement serves them all.
+            others_first().await;
+        }
+        let ended = std::iter::once(first).chain(std::iter::from_fn(|| self.attempts.try_ended())).collect();
+        self.settle(ended).await;
+    }
+
+    async fn settle(&mut self, mut ended: Vec<Ended>) {
+        // Keys may go on, a retry has a due time that the lookout does not know, and a round may be over: whatever comes of it.
+        self.lookout.notice();
+        for run in &mut ended {
+            if run.delay.is_none() && matches!(run.outcome, Outcome::Retry(_)) {
+                run.delay = self.options.retry_delay(run.claim.event(), run.claim.attempt(), &self.origin);
+            }
+            run.tell();
+        }
+        let settled = {
+            let runs: Vec<_> = ended.iter().map(Ended::settling).collect();
+            self.queue.settle(&runs).await
+        };
+        for (run, settled) in ended.into_iter().zip(settled) {
+            self.note_settled(run, settled);
         }
     }
 
-    async fn settle(&mut self, mut ended: Ended) {
-        // Its key may go on, a retry has a due time that the lookout does not know, and a round may be over: whatever comes of it.
-        self.lookout.notice();
-        if ended.delay.is_none() && matches!(ended.outcome, Outcome::Retry(_)) {
-            ended.delay = self.options.retry_delay(ended.claim.event(), ended.claim.attempt(), &self.origin);
-        }
-        let event_id = ended.claim.event().id();
-        let event_type = ended.claim.event().event_type();
-        let attempt = ended.claim.attempt();
-        match &ended.outcome {
-            Outcome::Retry(error) | Outcome::Fail(error) => {
-                tracing::warn!(event_id, event_type, attempt, error, "a run failed");
-            }
-            outcome => tracing::debug!(event_id, event_type, attempt, ?outcome, "a run ended"),
-        }
-        match self.queue.settle(&ended.claim, ended.outcome.clone(), ended.delay).await {
+    fn note_settled(&mut self, ended: Ended, settled: Result<(), Error>) {
+        let Ended { claim, outcome, mishap, .. } = &ended;
+        let (event_id, event_type, attempt) = (claim.event().id(), claim.event().event_type(), claim.attempt());
+        match settled {
             Ok(()) => {
-                self.round.count(&ended.outcome);
-                if let Some(mishap) = ended.mishap {
-                    self.queue.note_mishap(&ended.claim, mishap);
+                self.round.count(outcome);
+                if let Some(mishap) = *mishap {
+                    self.queue.note_mishap(claim, mishap);
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotAllowed => {
@@ -360,9 +374,8 @@ impl Dispatcher {
 
     /// Tries again what the engine could not take: its room may be back.
     async fn settle_again(&mut self) {
-        for ended in std::mem::take(&mut self.unsettled) {
-            self.settle(ended).await;
-        }
+        let unsettled = std::mem::take(&mut self.unsettled);
+        self.settle(unsettled).await;
         self.settle_again_at = Instant::now() + SETTLE_AGAIN;
     }
 }
@@ -373,6 +386,19 @@ impl Drop for Dispatcher {
         self.gauges.set_running(false);
         self.handlers.close();
     }
+}
+
+/// Lets those tasks run that are ready by now. tokio's own way to yield also looks for news of sockets first.
+async fn others_first() {
+    let mut is_late = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut is_late, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn claimed(claiming: &mut Option<Claiming>) -> Result<Vec<Claim>, Error> {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::event::{NewEvent, Outcome, Scope, Timestamp};
-use crate::store::{Claim, Handled, Mishap, Receipt, Store};
+use crate::event::{NewEvent, Scope, Timestamp};
+use crate::store::{Claim, Handled, Mishap, Receipt, Settling, Store};
 
 #[derive(Clone)]
 pub(crate) struct Embedded {
@@ -32,8 +32,8 @@ impl Embedded {
         self.store.claim_async(count).await
     }
 
-    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome, delay: Option<Duration>) -> Result<(), Error> {
-        self.store.settle_async(claim, outcome, delay).await
+    pub(crate) async fn settle(&self, runs: &[Settling<'_>]) -> Vec<Result<(), Error>> {
+        self.store.settle_async(runs).await
     }
 
     pub(crate) async fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::event::{NewEvent, Outcome, Scope, Timestamp};
+use crate::event::{NewEvent, Scope, Timestamp};
 use crate::queue::embedded::Embedded;
-use crate::store::{Claim, Handled, Mishap, Receipt, Store};
+use crate::store::{Claim, Handled, Mishap, Receipt, Settling, Store};
 
 /// An engine, by the contract of [`crate::queue`]. Cheap to clone.
 #[derive(Clone)]
@@ -41,15 +41,14 @@ impl Queue {
         }
     }
 
-    /// Ends a claim. If a retry follows, it does so after `delay`, or else when the engine's own backoff says. It waits for the disk
-    /// only while the engine cannot take more without it.
+    /// Ends claims, together; the answers are in their order. It waits for the disk only while the engine cannot take more without it.
     ///
     /// # Errors
-    /// `NotAllowed` if the claim is no longer in force: no event changed, and nothing is to be done about it. The engine knows from it
+    /// Of each for itself: `NotAllowed` if the claim is no longer in force: no event changed, and nothing is to be done about it. The engine knows from it
     /// that a run whose event was cancelled has ended.
-    pub(crate) async fn settle(&self, claim: &Claim, outcome: Outcome, delay: Option<Duration>) -> Result<(), Error> {
+    pub(crate) async fn settle(&self, runs: &[Settling<'_>]) -> Vec<Result<(), Error>> {
         match self {
-            Self::Embedded(engine) => engine.settle(claim, outcome, delay).await,
+            Self::Embedded(engine) => engine.settle(runs).await,
         }
     }
 

@@ -58,4 +58,4 @@ pub use emit::Emit;
 pub(crate) use emit::Intake;
 pub(crate) use engine::Queue;
 
-pub(crate) use crate::store::{Claim, Handled, Mishap};
+pub(crate) use crate::store::{Claim, Handled, Mishap, Settling};

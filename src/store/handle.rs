@@ -20,7 +20,7 @@ use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
 use crate::store::reception::{Decision, Fate, Ids, Prepared};
-use crate::store::runs::{Claimed, Settled};
+use crate::store::runs::Claimed;
 use crate::store::selection::Selection;
 #[cfg(feature = "manager")]
 use crate::store::standing::Bookmarks;
@@ -298,21 +298,17 @@ impl Store {
         let waits = matches!(outcome, Outcome::Cancel(_));
         drop(self.shared().pass(CrashPoint::Settling));
         let settled = self.shared().step(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now));
-        let settled = self.settled(claim, settled)?;
-        if waits { self.shared().wait(settled.seq, Level::Durable) } else { Ok(()) }
-    }
-
-    /// Tells those who wait for work that a run has ended, also where its outcome is of no account any more.
-    pub(super) fn settled(&self, claim: &Claim, settled: Result<Settled, Error>) -> Result<Settled, Error> {
         match &settled {
             Ok(_) => {
                 drop(self.shared().pass(CrashPoint::SettleStaged));
                 self.shared().wake_workers();
             }
+            // Its outcome is of no account any more, and still it has ended.
             Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(claim),
             Err(_) => {}
         }
-        settled
+        let settled = settled?;
+        if waits { self.shared().wait(settled.seq, Level::Durable) } else { Ok(()) }
     }
 
     /// The run of a claim does not end though it was told to, and goes on without a slot: until it ends, it holds up nothing but its key

@@ -124,3 +124,5 @@ pub(crate) use place::{MemoryDisk, Place};
 pub(crate) use standing::Bookmarks;
 #[cfg(feature = "manager")]
 pub(crate) use statistics::Mishap;
+#[cfg(feature = "manager")]
+pub(crate) use unblocked::Settling;

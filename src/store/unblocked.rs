@@ -2,14 +2,40 @@
 
 use std::time::Duration;
 
-use crate::error::Error;
-use crate::event::{NewEvent, Outcome, Scope, Timestamp};
+use crate::error::{Error, ErrorKind};
+use crate::event::{Moment, NewEvent, Outcome, Scope, Timestamp};
 use crate::state::Handled;
 use crate::store::answers::{Claim, Receipt};
+use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::reception::Decision;
+
+/// How the run of a claim has ended.
+pub(crate) struct Settling<'a> {
+    pub(crate) claim: &'a Claim,
+    pub(crate) outcome: &'a Outcome,
+    /// How long a retry waits, if there is one; none: as long as the store's own backoff says.
+    pub(crate) delay: Option<Duration>,
+}
+
+impl Settling<'_> {
+    /// An error is the answer to this one alone; a refusal is for the disk to end.
+    fn settle(&self, core: &mut Core, now: Moment) -> Result<Result<(), Error>, Refused> {
+        let (seq, token) = (self.claim.event.seq(), self.claim.token);
+        match core.settle_after(seq, token, self.outcome, self.delay, now) {
+            Ok(_) => Ok(Ok(())),
+            Err(Refused::Error(error)) => {
+                if error.kind() == ErrorKind::NotAllowed {
+                    core.state.let_go(seq, token);
+                }
+                Ok(Err(error))
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+}
 
 impl Store {
     /// As [`Store::append`], for callers that must not block. It is staged when first polled.
@@ -48,18 +74,30 @@ impl Store {
         Ok(self.read_claims(claimed))
     }
 
-    /// As [`Store::settle`], for callers that must not block: it never waits for the disk to sync. A retry follows after `delay`, if
-    /// there is one, in place of the store's own backoff.
-    pub(crate) async fn settle_async(
-        &self,
-        claim: &Claim,
-        outcome: Outcome,
-        delay: Option<Duration>,
-    ) -> Result<(), Error> {
-        drop(self.shared().pass(CrashPoint::Settling));
-        let (seq, token) = (claim.event.seq(), claim.token);
-        let settled = self.shared().step_async(|core, now| core.settle_after(seq, token, &outcome, delay, now)).await;
-        self.settled(claim, settled).map(drop)
+    /// As [`Store::settle`], for callers that must not block, and of several runs in one step: it never waits for the disk to sync. The
+    /// answers are in the order of the runs.
+    pub(crate) async fn settle_async(&self, runs: &[Settling<'_>]) -> Vec<Result<(), Error>> {
+        for _ in runs {
+            drop(self.shared().pass(CrashPoint::Settling));
+        }
+        let mut settled: Vec<Result<(), Error>> = Vec::with_capacity(runs.len());
+        while settled.len() < runs.len() {
+            let step = |core: &mut Core, now| {
+                while let Some(run) = runs.get(settled.len()) {
+                    settled.push(run.settle(core, now)?);
+                }
+                Ok(())
+            };
+            if let Err(error) = self.shared().step_async(step).await {
+                settled.push(Err(error));
+            }
+        }
+        for _ in settled.iter().filter(|run| run.is_ok()) {
+            drop(self.shared().pass(CrashPoint::SettleStaged));
+        }
+        // Also where an outcome is of no account any more: the run has ended.
+        self.shared().wake_workers();
+        settled
     }
 
     /// As [`Store::record_handled`], for callers that must not block.
