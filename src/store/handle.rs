@@ -26,6 +26,7 @@ use crate::store::selection::Selection;
 use crate::store::standing::Bookmarks;
 #[cfg(feature = "manager")]
 use crate::store::statistics::Mishap;
+use crate::store::stretch::Stretch;
 use crate::store::verify::{Verification, verify_dir};
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
@@ -270,8 +271,11 @@ impl Store {
     /// Reads the bodies of what was claimed. One that cannot be read is settled here: nobody else knows that it is claimed.
     pub(super) fn read_claims(&self, claimed: Vec<Claimed>) -> Vec<Claim> {
         let mut claims = Vec::with_capacity(claimed.len());
-        for Claimed { view, token } in claimed {
-            let outcome = match self.shared().read_event(&view) {
+        let (mut claimed, mut stretch) = (claimed.into_iter(), Stretch::default());
+        while let Some(Claimed { view, token }) = claimed.next() {
+            let next = claimed.as_slice().iter().map(|claimed| claimed.view.place);
+            let outcome = match self.shared().read_beside(&mut stretch, &view, std::iter::once(view.place).chain(next))
+            {
                 Ok(event) => {
                     let hasher = self.shared().hasher;
                     claims.push(Claim { event, attempt: view.attempt, token, handled: view.handled, hasher });

@@ -86,6 +86,7 @@ mod standing;
 mod statistics;
 #[cfg(test)]
 mod stories;
+mod stretch;
 mod target;
 #[cfg(feature = "manager")]
 mod unblocked;

@@ -223,7 +223,7 @@ fn no_reception(seq: u64) -> Error {
     Error::new(ErrorKind::Corrupt, "the record is no reception").at_seq(seq)
 }
 
-fn event(
+pub(super) fn event(
     view: &View,
     received: &Received<'_>,
     error_message: Option<String>,
