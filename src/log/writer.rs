@@ -59,6 +59,14 @@ pub(crate) struct Group {
     pub(crate) last_seq: u64,
 }
 
+impl Group {
+    /// Writes it where it belongs.
+    pub(crate) fn write(&self) -> Result<(), env::Error> {
+        self.segment.fill.make_way(self.offset + self.bytes.len() as u64);
+        self.segment.file.write_all_at(&self.bytes, self.offset)
+    }
+}
+
 /// How the segment before the active one ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentEnd {
@@ -221,6 +229,11 @@ impl Stage {
         self.groups.iter().map(|staged| staged.group.len()).sum()
     }
 
+    /// Where the oldest group belongs.
+    pub(crate) fn next_segment(&self) -> Option<&Arc<Segment>> {
+        self.groups.front().map(|staged| &staged.segment)
+    }
+
     /// Takes the oldest group, stamped with what is durable now.
     pub(crate) fn take(&mut self, durable: u64) -> Option<Group> {
         let Staged { segment, group, .. } = self.groups.pop_front()?;
@@ -262,9 +275,24 @@ impl Tail {
             self.segment.fill.stop();
             self.segment = Arc::clone(&group.segment);
         }
-        self.segment.fill.make_way(group.offset + group.bytes.len() as u64);
         self.unsynced = true;
-        self.segment.file.write_all_at(&group.bytes, group.offset)
+        group.write()
+    }
+
+    /// Where the last group was written.
+    pub(crate) const fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// Whether something was written since the last sync.
+    #[cfg(all(test, feature = "manager"))]
+    pub(crate) const fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// A group was written into its segment by somebody else, beside the last sync or before.
+    pub(crate) const fn note_write_beside(&mut self) {
+        self.unsynced = true;
     }
 
     /// Makes everything written durable.

@@ -56,7 +56,7 @@ pub(crate) struct Shared {
     marks: Arc<Marks>,
     pub(super) relay: Relay,
     /// Whoever looks on while others commit.
-    progress: Condvar,
+    pub(super) progress: Condvar,
     pub(super) keeper: Condvar,
     pub(super) preparer: Condvar,
     /// Whoever works in the background and rests; the store's end wakes it.
@@ -212,7 +212,7 @@ impl Shared {
     }
 
     /// Waits until something has come of somebody else's commit.
-    fn look_on<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, wait: Duration) -> MutexGuard<'a, Desk> {
+    pub(super) fn look_on<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, wait: Duration) -> MutexGuard<'a, Desk> {
         desk.onlookers += 1;
         let mut desk = self.progress.wait_timeout(desk, wait).expect("no step of the core panics").0;
         desk.onlookers -= 1;
@@ -352,6 +352,7 @@ impl Shared {
         let written = desk.core.written();
         let mut woken = std::mem::take(&mut desk.woken);
         desk.waiters.reached(written, Level::Written, &mut woken);
+        desk.begin_beside(tail);
         drop(desk);
         // Runs begin while the disk is busy (R16).
         woken.drain(..).for_each(Waiter::wake);
@@ -366,7 +367,7 @@ impl Shared {
             Ok(()) => desk.core.synced(written),
             Err(error) => desk.core.poison_with(error.to_string()),
         }
-        desk
+        self.end_beside(desk, tail, written)
     }
 
     /// Tells everybody who waits that something came of it, and those who go on by themselves when to look again.

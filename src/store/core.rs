@@ -389,6 +389,17 @@ impl Core {
         self.stage.as_mut()?.take(durable)
     }
 
+    /// As [`Core::take`], if the group belongs into this segment.
+    pub(crate) fn take_in(&mut self, segment: &Arc<Segment>) -> Option<Group> {
+        let next = self.stage.as_ref()?.next_segment()?;
+        if Arc::ptr_eq(next, segment) { self.take() } else { None }
+    }
+
+    /// Bytes that wait to be taken.
+    pub(crate) fn staged_bytes(&self) -> usize {
+        self.stage.as_ref().map_or(0, Stage::staged_bytes)
+    }
+
     /// A taken group is with the operating system.
     pub(crate) fn wrote(&mut self, group: Group) {
         self.written = group.last_seq;

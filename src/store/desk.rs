@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::error::{Error, ErrorKind};
 use crate::log::writer::Tail;
+use crate::store::beside::Beside;
 use crate::store::core::Core;
 use crate::store::following::Followers;
 use crate::store::keeper::Keeping;
@@ -18,6 +19,7 @@ pub(crate) struct Desk {
     pub(crate) core: Core,
     /// Whoever takes it leads.
     pub(super) tail: Option<Tail>,
+    pub(super) beside: Beside,
     /// Somebody waits for this seq to be durable.
     pub(super) sync_wanted: u64,
     pub(super) preparation: Preparation,
@@ -57,6 +59,7 @@ impl Desk {
         Self {
             core,
             tail,
+            beside: Beside::default(),
             sync_wanted: 0,
             preparation: Preparation::default(),
             waiters: Waiters::default(),

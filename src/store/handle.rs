@@ -262,7 +262,7 @@ impl Store {
     pub fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
         let claimed = self.shared().step(|core, now| core.claim(count, now))?;
         if let Some(last) = claimed.last() {
-            self.shared().wait(last.token.started, Level::Written)?;
+            self.shared().wait_written(last.token.started)?;
             drop(self.shared().pass(CrashPoint::Started));
         }
         Ok(self.read_claims(claimed))

@@ -32,6 +32,7 @@ pub mod audit;
 mod backup;
 #[cfg(all(test, feature = "manager"))]
 mod bell;
+mod beside;
 mod candidates;
 mod census;
 mod chain;

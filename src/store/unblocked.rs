@@ -65,7 +65,7 @@ impl Store {
             }
         };
         if let Some(last) = claimed.last() {
-            self.shared().reached(last.token.started, Level::Written).await?;
+            self.shared().written(last.token.started).await?;
             drop(self.shared().pass(CrashPoint::Started));
         } else if self.shared().dir.is_in_memory() {
             // Whoever waits for quiet is not woken by a commit when there is none.
