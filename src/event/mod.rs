@@ -24,6 +24,7 @@ mod outcome;
 mod pause;
 mod place;
 mod rate_limit;
+mod rfc3339;
 mod status;
 mod stored;
 mod timestamp;

@@ -54,8 +54,7 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Timestamp> {
         // More digits than a number has say no more than the longest wait does.
         return Some(now.saturating_add(Duration::from_secs(value.parse().unwrap_or(u64::MAX))));
     }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?;
-    Some(Timestamp::from_unix_micros(date.timestamp().as_microsecond()))
+    httpdate::parse_http_date(value).ok().map(Timestamp::from)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::event::rfc3339;
+
 /// A moment in UTC with microsecond precision, printed as RFC 3339 with six digits of a second (`2026-11-23T09:51:00.000001Z`).
 ///
 /// Any offset is accepted when parsing and converted to UTC. Times order nothing in ledgerline (order is by seq); they say when.
@@ -14,7 +16,7 @@ pub struct Timestamp {
     micros: i64,
 }
 
-/// The text is not an RFC 3339 time between the years -9999 and 9999.
+/// The text is not an RFC 3339 time of the years 0 to 9999.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{text:?} is not an RFC 3339 time such as 2026-11-23T09:51:00Z")]
 pub struct ParseTimestampError {
@@ -83,10 +85,7 @@ impl From<Timestamp> for SystemTime {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.micros) {
-            Ok(time) => write!(f, "{time:.6}"),
-            Err(_) => write!(f, "{}us", self.micros),
-        }
+        rfc3339::print(self.micros, f)
     }
 }
 
@@ -100,10 +99,8 @@ impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse::<jiff::Timestamp>() {
-            Ok(time) => Ok(Self { micros: time.as_microsecond() }),
-            Err(_) => Err(ParseTimestampError { text: text.chars().take(64).collect() }),
-        }
+        let refusal = || ParseTimestampError { text: text.chars().take(64).collect() };
+        rfc3339::parse(text).map(Self::from_unix_micros).ok_or_else(refusal)
     }
 }
 
