@@ -288,7 +288,7 @@ impl EventManager {
     /// # Errors
     /// Those of [`Emit`].
     pub async fn emit_event(&self, event: NewEvent) -> Result<Receipt, Error> {
-        self.inner.intake.append(event).await
+        self.inner.intake.append(event.into()).await
     }
 
     /// As [`EventManager::emit_event`], for callers who would rather refuse than wait.
@@ -297,7 +297,7 @@ impl EventManager {
     /// Those of [`Emit`]; also [`ErrorKind::Full`], at once, while `queue_size` emits or 64 MiB of their data wait for the disk.
     /// Nothing was kept then.
     pub async fn try_emit_event(&self, event: NewEvent) -> Result<Receipt, Error> {
-        self.inner.intake.try_append(event).await
+        self.inner.intake.try_append(event.into()).await
     }
 
     /// Runs events of `event_type` with `handler` from now on, and those that were held for want of one. See

@@ -24,7 +24,7 @@ impl Embedded {
         self.store.id()
     }
 
-    pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
+    pub(crate) async fn append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
         self.store.append_async(event).await
     }
 

@@ -53,21 +53,21 @@ impl Intake {
         Self { queue, places, places_max, bytes, bytes_max: BYTES_MAX, retries }
     }
 
-    /// Keeps an event, waiting for a place first: durable once this returns.
-    pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
+    /// Keeps an event, waiting for a place first: durable once this returns. It comes in a box because each future on its way moves it.
+    pub(crate) async fn append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
         let place = self.places.acquire().await.map_err(|_| self.full())?;
         let bytes = self.bytes.acquire_many(self.share(&event)).await.map_err(|_| self.full())?;
         self.keep(event, Place { _place: place, _bytes: bytes }).await
     }
 
     /// As [`Intake::append`], but with `Full` at once while all places are taken.
-    pub(crate) async fn try_append(&self, event: NewEvent) -> Result<Receipt, Error> {
+    pub(crate) async fn try_append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
         let place = self.places.try_acquire().map_err(|_| self.full())?;
         let bytes = self.bytes.try_acquire_many(self.share(&event)).map_err(|_| self.full_of_bytes())?;
         self.keep(event, Place { _place: place, _bytes: bytes }).await
     }
 
-    async fn keep(&self, mut event: NewEvent, _place: Place<'_>) -> Result<Receipt, Error> {
+    async fn keep(&self, mut event: Box<NewEvent>, _place: Place<'_>) -> Result<Receipt, Error> {
         event.max_retries = event.max_retries.or_else(|| (self.retries)(&event.event_type));
         self.queue.append(event).await
     }
@@ -107,12 +107,12 @@ impl Intake {
 #[must_use = "an event is emitted only when this is awaited"]
 pub struct Emit {
     intake: Intake,
-    event: Result<NewEvent, Error>,
+    event: Result<Box<NewEvent>, Error>,
 }
 
 impl Emit {
     pub(crate) fn new(intake: Intake, event: Result<NewEvent, Error>) -> Self {
-        Self { intake, event }
+        Self { intake, event: event.map(Box::new) }
     }
 
     /// Names the event. Without it an id is made up (a UUID, version 7). The same id again is answered with the event that is there
@@ -157,6 +157,10 @@ impl Emit {
     }
 
     fn with(self, change: impl FnOnce(NewEvent) -> NewEvent) -> Self {
+        let change = |mut event: Box<NewEvent>| {
+            *event = change(*event);
+            event
+        };
         Self { event: self.event.map(change), ..self }
     }
 }
@@ -192,7 +196,7 @@ mod tests {
         let queue = Queue::embedded(Store::open(dir.path(), StoreOptions::default()).unwrap());
         let mut intake = Intake::new(queue, 10, Arc::new(|_| None));
         (intake.bytes, intake.bytes_max) = (Arc::new(Semaphore::new(100)), 100);
-        let event = |bytes: usize| NewEvent::new("Issue", &"x".repeat(bytes - 2)).unwrap();
+        let event = |bytes: usize| Box::new(NewEvent::new("Issue", &"x".repeat(bytes - 2)).unwrap());
         let waiting = Arc::clone(&intake.bytes).try_acquire_many_owned(60).unwrap();
         intake.try_append(event(40)).await.unwrap();
         let error = intake.try_append(event(41)).await.unwrap_err();

@@ -28,7 +28,7 @@ impl Queue {
     }
 
     /// Keeps an event: durable once this returns. Dropped after its first poll, it leaves unknown whether the event was kept.
-    pub(crate) async fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
+    pub(crate) async fn append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
         match self {
             Self::Embedded(engine) => engine.append(event).await,
         }

@@ -36,7 +36,7 @@ impl Jumping {
 fn keep(shared: &Shared, round: u32, now: Moment) -> u64 {
     let id = format!("e{round}");
     let event = NewEvent::new("Issue", &id).unwrap().id(&id).key(if round.is_multiple_of(2) { "even" } else { "odd" });
-    let mut prepared = Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, now).unwrap();
+    let mut prepared = Prepared::new(event.into(), &Ids::new([2; 16]), shared.hasher, 3, now).unwrap();
     let decision = shared.step(|core, _| core.receive(std::slice::from_mut(&mut prepared), now)).unwrap();
     let Decision::Done { seq } = decision else { panic!("{id} is taken") };
     let seq = seq.unwrap();

@@ -154,7 +154,7 @@ impl Store {
     /// data. [`ErrorKind::Full`]: no room; try later. In these cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk
     /// failed meanwhile; give the same id again after reopening. [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let mut prepared = self.prepare(event, self.shared().now())?;
+        let mut prepared = self.prepare(event.into(), self.shared().now())?;
         self.keep(std::slice::from_mut(&mut prepared))?;
         self.receipt(prepared)
     }
@@ -165,7 +165,7 @@ impl Store {
     /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
     pub fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
         let now = self.shared().now();
-        let prepared = events.into_iter().map(|event| self.prepare(event, now));
+        let prepared = events.into_iter().map(|event| self.prepare(event.into(), now));
         let mut batch = prepared.collect::<Result<Vec<_>, _>>()?;
         self.keep(&mut batch)?;
         batch.into_iter().map(|event| self.receipt(event)).collect()
@@ -183,7 +183,7 @@ impl Store {
         seq.map_or(Ok(()), |seq| self.shared().wait_in_line(seq, in_line))
     }
 
-    pub(super) fn prepare(&self, event: NewEvent, now: Moment) -> Result<Prepared, Error> {
+    pub(super) fn prepare(&self, event: Box<NewEvent>, now: Moment) -> Result<Prepared, Error> {
         let shared = self.shared();
         Prepared::new(event, &self.inner.ids, shared.hasher, shared.options.max_retries, now)
     }

@@ -37,7 +37,7 @@ impl Ids {
 
 /// An event that only waits for its place.
 pub(crate) struct Prepared {
-    event: NewEvent,
+    event: Box<NewEvent>,
     id: String,
     gist: Gist,
     body_hash: Option<[u8; 32]>,
@@ -91,7 +91,7 @@ impl Decision {
 impl Prepared {
     /// Checks `event` against its bounds and encodes it.
     pub(crate) fn new(
-        mut event: NewEvent,
+        mut event: Box<NewEvent>,
         ids: &Ids,
         hasher: IdHasher,
         max_retries: u32,

@@ -68,7 +68,7 @@ pub(super) fn keep(shared: &Shared, id: &str, bytes: usize) -> Result<(), Error>
 
 fn prepared(shared: &Shared, id: &str, bytes: usize) -> Prepared {
     let event = NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id);
-    Prepared::new(event, &Ids::new([2; 16]), shared.hasher, 3, shared.now()).unwrap()
+    Prepared::new(event.into(), &Ids::new([2; 16]), shared.hasher, 3, shared.now()).unwrap()
 }
 
 fn seq_of(decision: Decision) -> Result<u64, Error> {

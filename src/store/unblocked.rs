@@ -39,7 +39,7 @@ impl Settling<'_> {
 
 impl Store {
     /// As [`Store::append`], for callers that must not block. It is staged when first polled.
-    pub(crate) async fn append_async(&self, event: NewEvent) -> Result<Receipt, Error> {
+    pub(crate) async fn append_async(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
         let mut event = self.prepare(event, self.shared().now())?;
         let batch = std::slice::from_mut(&mut event);
         let reached = loop {

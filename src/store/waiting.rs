@@ -337,7 +337,7 @@ mod tests {
                 scope.spawn(move || {
                     for number in 0..100 {
                         let event = NewEvent::new("Issue", &"x".repeat(3_000)).unwrap();
-                        block_on(store.append_async(event.id(format!("{thread}-{number}")))).unwrap();
+                        block_on(store.append_async(event.id(format!("{thread}-{number}")).into())).unwrap();
                     }
                 });
             }

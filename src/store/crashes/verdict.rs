@@ -122,7 +122,7 @@ fn check_duplicates(store: &Store, ledger: &Ledger, fold: &Fold) -> Result<(), S
             continue;
         }
         let event = NewEvent::from_json("Issue", text).map_err(|error| error.to_string())?.id(id);
-        let mut prepared = store.prepare(event, store.shared().now()).map_err(|error| error.to_string())?;
+        let mut prepared = store.prepare(event.into(), store.shared().now()).map_err(|error| error.to_string())?;
         let batch = std::slice::from_mut(&mut prepared);
         let fate = match store.shared().try_step(&mut |core, now| core.receive(batch, now)) {
             Ok(Decision::Done { .. }) => prepared.fate(),
