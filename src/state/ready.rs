@@ -40,6 +40,8 @@ pub(crate) struct Ready {
     durable: u64,
     /// What the wall clock last said.
     wall: i64,
+    /// The type whose turn is being taken: its lines have none until that is over.
+    at_turn: Option<u32>,
 }
 
 /// A line, and where it has its turn.
@@ -76,6 +78,12 @@ impl Kind {
     const fn is_open(&self) -> bool {
         !self.paused && self.in_flight < self.limit
     }
+
+    /// Those that have a line.
+    fn priorities(&self) -> impl Iterator<Item = u8> + use<> {
+        let lines = self.lines;
+        (0..=PRIORITY_MAX).filter(move |priority| lines & 1 << priority != 0)
+    }
 }
 
 /// The number of a line; a type's number takes 20 bits.
@@ -97,6 +105,7 @@ impl Ready {
             steps: BTreeSet::new(),
             durable: 0,
             wall: i64::MIN,
+            at_turn: None,
         }
     }
 
@@ -168,9 +177,20 @@ impl Ready {
         }
     }
 
-    /// The type had its turn, with the `Started` numbered `seq`.
-    pub(crate) fn took_turn(&mut self, slots: &Slots, kind: u32, seq: u64) {
-        self.change(slots, kind, |kind| kind.last_run = seq);
+    /// The type takes its turn until [`Ready::end_turn`]. One of its heads leaves its line meanwhile, and that line needs a new turn only
+    /// once the type has had its own.
+    pub(crate) fn begin_turn(&mut self, kind: u32) {
+        self.unplace_all(kind);
+        self.at_turn = Some(kind);
+    }
+
+    /// The type had its turn, with the `Started` numbered `seq`; none: it did not.
+    pub(crate) fn end_turn(&mut self, slots: &Slots, kind: u32, seq: Option<u64>) {
+        self.at_turn = None;
+        if let Some(seq) = seq {
+            self.kind_mut(kind).last_run = seq;
+        }
+        self.place_all(slots, kind);
     }
 
     pub(crate) fn set_limit(&mut self, slots: &Slots, kind: u32, limit: u32) {
@@ -239,15 +259,24 @@ impl Ready {
 
     /// Changes a type, of which all lines have their turns by what it is.
     fn change(&mut self, slots: &Slots, kind: u32, change: impl FnOnce(&mut Kind)) {
-        let lines = self.kind(kind).lines;
-        let lines = move || (0..=PRIORITY_MAX).filter(move |priority| lines & 1 << priority != 0);
-        lines().for_each(|priority| self.unplace(line_of(kind, priority)));
+        self.unplace_all(kind);
         change(self.kind_mut(kind));
-        lines().for_each(|priority| self.place(slots, line_of(kind, priority)));
+        self.place_all(slots, kind);
+    }
+
+    fn unplace_all(&mut self, kind: u32) {
+        self.kind(kind).priorities().for_each(|priority| self.unplace(line_of(kind, priority)));
+    }
+
+    fn place_all(&mut self, slots: &Slots, kind: u32) {
+        self.kind(kind).priorities().for_each(|priority| self.place(slots, line_of(kind, priority)));
     }
 
     /// Takes its turn from a line whose head, or whose type, is about to change.
     fn unplace(&mut self, line: u32) {
+        if self.at_turn == Some(kind_of(line)) {
+            return;
+        }
         let Some(row) = self.rows.get_mut(&line) else { return };
         let Some((rank, _)) = row.line.first() else { return };
         self.heads.remove(&(rank, line));
@@ -265,7 +294,7 @@ impl Ready {
     fn place(&mut self, slots: &Slots, line: u32) {
         let Some((rank, at)) = self.head(line) else { return };
         let kind = self.kind(kind_of(line));
-        if kind.paused {
+        if kind.paused || self.at_turn == Some(kind_of(line)) {
             return;
         }
         let is_open = kind.is_open();

@@ -61,17 +61,23 @@ impl State {
             return Err(stamp.illegal(Reason::Epoch { expected: self.epoch, found: started.epoch }));
         }
         let was_suspect = !self.events.lanes.suspects.is_empty();
+        let Events { slots, lanes, .. } = &mut self.events;
+        let kind = slots.by_seq(started.of.seq).map(|at| slots[at].kind());
+        if let Some(kind) = kind {
+            lanes.ready.begin_turn(kind);
+        }
         let applied = self.change(stamp, started.of, Step::Started, None, |slots, at| {
             let slot = &mut slots[at];
             slot.attempt = u16::try_from(started.attempt).unwrap_or(u16::MAX);
             slot.set_last_attempt(started.at);
             slot.set_due(None);
             slot.set(Fact::ALONE, started.alone);
-        })?;
-        if let Some(at) = self.events.slots.by_seq(started.of.seq) {
+        });
+        if let Some(kind) = kind {
             let Events { slots, lanes, .. } = &mut self.events;
-            lanes.ready.took_turn(slots, slots[at].kind(), stamp.seq);
+            lanes.ready.end_turn(slots, kind, applied.is_ok().then_some(stamp.seq));
         }
+        let applied = applied?;
         self.passed_over = if was_suspect && !started.alone { self.passed_over.saturating_add(1) } else { 0 };
         Ok(applied)
     }
