@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::event::Outcome;
@@ -13,18 +13,22 @@ use crate::queue::{Claim, Mishap};
 /// A run that has begun and whose task has not ended.
 pub(super) struct Attempt {
     pub(super) claim: Claim,
+    /// Tells it from others that have been where it is.
+    pub(super) number: u64,
     pub(super) context: Context,
-    pub(super) task: AbortHandle,
+    pub(super) task: JoinHandle<()>,
     pub(super) timeout: Duration,
     pub(super) standing: Standing,
-    /// When something happens to it next; its key among the timers.
-    pub(super) timer: Option<(Instant, u64)>,
+    /// When something happens to it next.
+    pub(super) timer: Option<Instant>,
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         // For what the handler has left running.
         self.context.cancel();
+        // Does nothing to a task that has ended: others go with the workers.
+        self.task.abort();
     }
 }
 

@@ -1,17 +1,17 @@
 //! The runs that have begun: their tasks, and their timeouts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::event::Outcome;
 use crate::processor::Context;
 use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
-use crate::processor::outcome::panic_text;
+use crate::processor::ends::{Ends, Report, RunKey};
+use crate::processor::outcome::{caught, panic_text};
 use crate::processor::team::{self, Team};
 use crate::queue::{Claim, Mishap, Queue, Settling};
 
@@ -50,11 +50,15 @@ impl Ended {
 
 /// The runs whose tasks have not ended.
 pub(super) struct Attempts {
-    tasks: JoinSet<Ending>,
-    by_task: HashMap<Id, Attempt>,
-    /// When something happens to a run: the end of its time, then the end of its grace. The number tells equal times apart.
-    timers: BTreeMap<(Instant, u64), Id>,
-    timers_set: u64,
+    /// Each in a place of its own, which another has after it.
+    runs: Vec<Option<Attempt>>,
+    free: Vec<usize>,
+    begun: u64,
+    /// How those ended that are not told of yet, and the same as far as it was taken from there, latest first.
+    ends: Arc<Ends>,
+    taken: Vec<(RunKey, Ending)>,
+    /// When something happens to a run: the end of its time, then the end of its grace.
+    timers: BTreeMap<(Instant, u64), RunKey>,
     stuck: usize,
     grace: Duration,
     queue: Queue,
@@ -65,10 +69,12 @@ impl Attempts {
     /// None yet. Each may take `grace` to end once it was told; `origin` names the store of `queue`.
     pub(super) fn new(grace: Duration, queue: Queue, origin: Arc<str>) -> Self {
         Self {
-            tasks: JoinSet::new(),
-            by_task: HashMap::new(),
+            runs: Vec::new(),
+            free: Vec::new(),
+            begun: 0,
+            ends: Arc::default(),
+            taken: Vec::new(),
             timers: BTreeMap::new(),
-            timers_set: 0,
             stuck: 0,
             grace,
             queue,
@@ -86,45 +92,52 @@ impl Attempts {
             event_type = event.event_type(),
             attempt = claim.attempt()
         );
-        let running = team::run(team, claim.clone(), context.clone(), self.queue.clone());
-        let task = self.tasks.spawn(to_its_end(running, context.clone()).instrument(span));
-        let id = task.id();
-        let timer = Some(self.set_timer(now + timeout, id));
-        self.by_task.insert(id, Attempt { claim, context, task, timeout, standing: Standing::Running, timer });
+        let (claimed, called_off, queue) = (claim.clone(), context.clone(), self.queue.clone());
+        let running = move || team::run(team, claimed, called_off, queue);
+        self.begun += 1;
+        let at = self.free.pop().unwrap_or(self.runs.len());
+        let key = RunKey { at, number: self.begun };
+        let report = Report::new(Arc::clone(&self.ends), key);
+        let task = tokio::spawn(to_its_end(running, context.clone(), report).instrument(span));
+        let ends_at = now + timeout;
+        self.timers.insert((ends_at, key.number), key);
+        let timer = Some(ends_at);
+        let attempt = Attempt { claim, number: key.number, context, task, timeout, standing: Standing::Running, timer };
+        match self.runs.get_mut(at) {
+            Some(place) => *place = Some(attempt),
+            None => self.runs.push(Some(attempt)),
+        }
     }
 
     /// The next run that ends; never resolves while there is none. May be dropped at any time.
     pub(super) async fn ended(&mut self) -> Ended {
         loop {
-            let Some(joined) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
-            if let Some(ended) = self.close(joined) {
+            if let Some(ended) = self.try_ended() {
                 return ended;
             }
+            self.ends.any().await;
         }
     }
 
     /// A run that has ended already.
     pub(super) fn try_ended(&mut self) -> Option<Ended> {
         loop {
-            let joined = self.tasks.try_join_next_with_id()?;
-            if let Some(ended) = self.close(joined) {
+            if self.taken.is_empty() {
+                self.ends.take(&mut self.taken);
+                self.taken.reverse();
+            }
+            let (key, ending) = self.taken.pop()?;
+            if let Some(ended) = self.close(key, ending) {
                 return Some(ended);
             }
         }
     }
 
-    fn close(&mut self, joined: Result<(Id, Ending), JoinError>) -> Option<Ended> {
-        let (id, ending) = match joined {
-            Ok(ended) => ended,
-            Err(error) => {
-                let id = error.id();
-                let panicked = error.try_into_panic();
-                (id, panicked.map_or(Ending::Aborted, |payload| Ending::Panicked(panic_text(&*payload))))
-            }
-        };
-        let attempt = self.by_task.remove(&id)?;
+    fn close(&mut self, key: RunKey, ending: Ending) -> Option<Ended> {
+        let attempt = self.runs.get_mut(key.at)?.take_if(|attempt| attempt.number == key.number)?;
+        self.free.push(key.at);
         if let Some(timer) = attempt.timer {
-            self.timers.remove(&timer);
+            self.timers.remove(&(timer, key.number));
         }
         self.stuck -= usize::from(attempt.standing == Standing::Stuck);
         Some(judge(&attempt, ending))
@@ -139,8 +152,8 @@ impl Attempts {
     /// of them goes on any more.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
-            let id = entry.remove();
-            let Some(attempt) = self.by_task.get_mut(&id) else { continue };
+            let key = entry.remove();
+            let Some(attempt) = self.runs.get_mut(key.at).and_then(Option::as_mut) else { continue };
             let event_id = attempt.claim.event().id();
             attempt.timer = None;
             if attempt.task.is_finished() {
@@ -157,32 +170,27 @@ impl Attempts {
                 tracing::warn!(event_id, timeout = ?attempt.timeout, "a handler has exceeded its time and is told to end");
                 attempt.standing = Standing::Overdue;
                 attempt.context.cancel();
-                let timer = self.set_timer(now + self.grace, id);
-                if let Some(attempt) = self.by_task.get_mut(&id) {
-                    attempt.timer = Some(timer);
-                }
+                let ends_at = now + self.grace;
+                attempt.timer = Some(ends_at);
+                self.timers.insert((ends_at, key.number), key);
             }
         }
     }
 
-    fn set_timer(&mut self, at: Instant, id: Id) -> (Instant, u64) {
-        self.timers_set += 1;
-        let timer = (at, self.timers_set);
-        self.timers.insert(timer, id);
-        timer
+    fn all(&self) -> impl Iterator<Item = &Attempt> {
+        self.runs.iter().flatten()
     }
 
     /// Tells the run of this event to end: somebody has cancelled the event.
     pub(super) fn cancel(&self, event_id: &str) {
-        self.by_task
-            .values()
+        self.all()
             .filter(|attempt| attempt.claim.event().id() == event_id)
             .for_each(|attempt| attempt.context.cancel());
     }
 
     /// Tells all runs to end: the manager shuts down.
     pub(super) fn cancel_all(&mut self) {
-        for attempt in self.by_task.values_mut() {
+        for attempt in self.runs.iter_mut().flatten() {
             if attempt.standing == Standing::Running {
                 attempt.standing = Standing::Leaving;
             }
@@ -192,24 +200,28 @@ impl Attempts {
 
     /// Aborts all runs: what they await is dropped.
     pub(super) fn abort_all(&mut self) {
-        self.by_task.values().for_each(|attempt| attempt.context.abort());
+        self.all().for_each(|attempt| attempt.context.abort());
     }
 
     /// Lets go of the runs whose tasks do not end.
     pub(super) fn give_up(&mut self) -> Vec<Ended> {
         self.timers.clear();
         self.stuck = 0;
-        let left: Vec<Attempt> = self.by_task.drain().map(|(_, attempt)| attempt).collect();
-        left.iter().map(|attempt| judge(attempt, Ending::Aborted)).collect()
+        self.free.clear();
+        std::mem::take(&mut self.runs).iter().flatten().map(|attempt| judge(attempt, Ending::Aborted)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.by_task.is_empty()
+        self.len() == 0
     }
 
     /// How many have a slot.
     pub(super) fn slots_taken(&self) -> usize {
-        self.by_task.len() - self.stuck
+        self.len() - self.stuck
+    }
+
+    fn len(&self) -> usize {
+        self.runs.len() - self.free.len()
     }
 
     /// How many have lost their slot and live on.
@@ -220,14 +232,17 @@ impl Attempts {
 
 /// The task of a run: what it awaits is dropped when it is aborted, and it has not ended while anything of it goes on elsewhere, on a
 /// thread or in a batch.
-async fn to_its_end(running: impl Future<Output = Ending>, context: Context) -> Ending {
-    let ending = tokio::select! {
-        biased;
-        ending = running => ending,
-        () = context.aborted() => Ending::Aborted,
-    };
-    context.quiet().await;
-    ending
+async fn to_its_end<F: Future<Output = Ending>>(running: impl FnOnce() -> F, context: Context, report: Report) {
+    let ending = caught(|| async {
+        let ending = tokio::select! {
+            biased;
+            ending = running() => ending,
+            () = context.aborted() => Ending::Aborted,
+        };
+        context.quiet().await;
+        ending
+    });
+    report.send(ending.await.unwrap_or_else(|payload| Ending::Panicked(panic_text(&*payload))));
 }
 
 fn judge(attempt: &Attempt, ending: Ending) -> Ended {

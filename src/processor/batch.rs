@@ -304,7 +304,7 @@ async fn run_batch(function: Function, mut members: Vec<Member>) {
     let (events, contexts) = members.iter().map(|member| (member.event.clone(), member.context.clone())).unzip();
     let ended = tokio::select! {
         biased;
-        ended = caught(async move { function(events, contexts).await }) => ended,
+        ended = caught(|| async move { function(events, contexts).await }) => ended,
         () = all_gone(&mut members) => return,
     };
     let outcomes = match ended {

@@ -120,7 +120,7 @@ impl Known {
 
     fn service(&self, handler: AnyHandler) -> HandlerService {
         let innermost = match handler.kind {
-            Kind::Plain(function) => HandlerService::innermost(move |event, context| function(event, context)),
+            Kind::Plain(function) => HandlerService::of(function),
             Kind::Blocking(function) => blocking::service(function, Arc::clone(&self.threads)),
             Kind::Batch(options, function) => batch::service(options, function),
         };

@@ -64,7 +64,16 @@ impl Run {
 /// Its response is the [`Outcome`] of the run: a handler's own error is `Ok(Outcome::Retry(…))` here. An `Err` comes from layers, and
 /// fails the attempt as if the handler had returned it.
 pub struct HandlerService {
-    inner: Box<dyn Erased>,
+    inner: Inner,
+}
+
+/// The function of a handler.
+pub(super) type Function = Arc<dyn Fn(Event, Context) -> Running + Send + Sync>;
+
+/// Most handlers have no layers: what these cost is for the others to pay.
+enum Inner {
+    Handler(Function),
+    Layered(Box<dyn Erased>),
 }
 
 /// What is left of a service when its type is forgotten.
@@ -98,14 +107,27 @@ where
 impl HandlerService {
     /// A handler with no layer around it.
     pub(super) fn innermost(run: impl Fn(Event, Context) -> Running + Send + Sync + 'static) -> Self {
-        Self { inner: Box::new(Innermost(Arc::new(run))) }
+        Self::of(Arc::new(run))
+    }
+
+    /// As [`HandlerService::innermost`], of a function that is shared already.
+    pub(super) const fn of(function: Function) -> Self {
+        Self { inner: Inner::Handler(function) }
     }
 
     /// Runs it to its end. A panic in it or in a layer is caught: it is the error of this attempt.
     pub(super) async fn run(mut self, run: Run) -> Ending {
-        let response = caught(async move {
-            poll_fn(|context| self.inner.ready(context)).await?;
-            self.inner.respond(run).await
+        let response = caught(|| async move {
+            match &mut self.inner {
+                Inner::Handler(function) => {
+                    let (event, context) = run.into_parts();
+                    Ok(function(event, context).await)
+                }
+                Inner::Layered(service) => {
+                    poll_fn(|context| service.ready(context)).await?;
+                    service.respond(run).await
+                }
+            }
         });
         match response.await {
             Ok(Ok(outcome)) => Ending::Returned(outcome),
@@ -117,7 +139,11 @@ impl HandlerService {
 
 impl Clone for HandlerService {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone_erased() }
+        let inner = match &self.inner {
+            Inner::Handler(function) => Inner::Handler(Arc::clone(function)),
+            Inner::Layered(service) => Inner::Layered(service.clone_erased()),
+        };
+        Self { inner }
     }
 }
 
@@ -127,37 +153,27 @@ impl Service<Run> for HandlerService {
     type Future = Responding;
 
     fn poll_ready(&mut self, context: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
-        self.inner.ready(context)
+        match &mut self.inner {
+            Inner::Handler(_) => task::Poll::Ready(Ok(())),
+            Inner::Layered(service) => service.ready(context),
+        }
     }
 
     fn call(&mut self, run: Run) -> Responding {
-        self.inner.respond(run)
+        match &mut self.inner {
+            Inner::Handler(function) => {
+                let (event, context) = run.into_parts();
+                let running = function(event, context);
+                Box::pin(async move { Ok(running.await) })
+            }
+            Inner::Layered(service) => service.respond(run),
+        }
     }
 }
 
 impl fmt::Debug for HandlerService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandlerService").finish_non_exhaustive()
-    }
-}
-
-/// The handler itself.
-#[derive(Clone)]
-struct Innermost(Arc<dyn Fn(Event, Context) -> Running + Send + Sync>);
-
-impl Service<Run> for Innermost {
-    type Response = Outcome;
-    type Error = BoxError;
-    type Future = Responding;
-
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), BoxError>> {
-        task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, run: Run) -> Responding {
-        let (event, context) = run.into_parts();
-        let running = (self.0)(event, context);
-        Box::pin(async move { Ok(running.await) })
     }
 }
 
@@ -176,7 +192,8 @@ impl Layers {
         <L::Service as Service<Run>>::Error: Into<BoxError>,
         <L::Service as Service<Run>>::Future: Send + 'static,
     {
-        self.layers.push(Arc::new(move |service| HandlerService { inner: Box::new(layer.layer(service)) }));
+        self.layers
+            .push(Arc::new(move |service| HandlerService { inner: Inner::Layered(Box::new(layer.layer(service))) }));
     }
 
     /// The handler with all of them around it.

@@ -31,6 +31,7 @@ mod batch;
 mod blocking;
 mod context;
 mod dispatcher;
+mod ends;
 mod handler;
 mod handlers;
 mod layer;

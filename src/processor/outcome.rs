@@ -62,9 +62,10 @@ pub(super) fn told(error: &(dyn StdError + 'static)) -> String {
     bounded(text)
 }
 
-/// Awaits the future, or the panic that it ends with.
-pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
-    let mut future = pin!(future);
+/// Awaits the future that `make` gives, or the panic that it ends with. It is made where it stays: one that is handed over takes its space
+/// twice.
+pub(super) async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(make());
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(polled) => polled.map(Ok),
         Err(payload) => Poll::Ready(Err(payload)),

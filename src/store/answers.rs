@@ -56,7 +56,7 @@ impl Claim {
     /// Whether the handler of this name had succeeded in an earlier run of the event, and need not run again: see
     /// [`Store::record_handled`](crate::Store::record_handled).
     pub fn is_handled_by(&self, handler: &str) -> bool {
-        self.handled.contains(&self.hasher.key(handler))
+        !self.handled.is_empty() && self.handled.contains(&self.hasher.key(handler))
     }
 
     /// Whether a failure of this run is final.
