@@ -136,6 +136,8 @@ impl Future for Written<'_> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (shared, seq) = (self.shared, self.seq);
+        // Whoever was woken wakes the others.
+        shared.relay.pass_on();
         let mut desk = shared.desk();
         if let Some(outcome) = desk.outcome(seq, Level::Written) {
             return Poll::Ready(outcome);
