@@ -1,0 +1,40 @@
+//! How many events are still to be written, shared by all who write them: they end together, so no figure has a tail of a few.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// So many events, or for so long.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    taken: AtomicU64,
+    least: u64,
+    most: u64,
+    until: Instant,
+}
+
+impl Quota {
+    /// So many events.
+    pub(crate) fn of(events: u64) -> Self {
+        Self { taken: AtomicU64::new(0), least: events, most: events, until: Instant::now() }
+    }
+
+    /// At least so many events, and more until the time is over, but never more than `most`.
+    pub(crate) fn lasting(least: u64, time: Duration, most: u64) -> Self {
+        Self { taken: AtomicU64::new(0), least, most, until: Instant::now() + time }
+    }
+
+    /// Takes so many of them; false if there are none any more.
+    pub(crate) fn take(&self, events: u64) -> bool {
+        let taken = self.taken.fetch_add(events, Ordering::Relaxed);
+        let goes_on = taken < self.least || (taken < self.most && Instant::now() < self.until);
+        if !goes_on {
+            self.taken.fetch_sub(events, Ordering::Relaxed);
+        }
+        goes_on
+    }
+
+    /// How many were taken, once all who take have ended.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
