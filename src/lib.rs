@@ -18,7 +18,7 @@
 //!
 //! * **`manager`** adds `EventManager`: handlers, retries, timeouts and concurrency; and the module `testing`. It brings tokio.
 //! * **`webhook`** adds the module `webhook`: proving and reading Linear's deliveries, for those who bring their own HTTP server.
-//! * **`service`** adds the module `service`: the receiver, the control socket and the configuration. It brings axum.
+//! * **`service`** adds the module `service`: the receiver, the control socket and the configuration. It brings hyper.
 //! * **`cli`** adds the commands `ledgerline` and `ledgerline-dump`.
 //!
 //! Without any of them there are [`Store`] and [`audit`], blocking, on threads.

@@ -13,8 +13,10 @@
 //!
 //! Linear takes 200 alone as success and tries again after everything else, so all the others differ for people only.
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::error::ErrorKind;
@@ -23,6 +25,9 @@ use crate::store::Receipt;
 /// How long a sender is asked to wait. Linear waits by its own rules: 1 minute, 1 hour, 6 hours.
 const RETRY_AFTER_SECONDS: &str = "10";
 
+/// An answer is small and whole.
+pub(super) type Answer = Response<Full<Bytes>>;
+
 #[derive(Serialize)]
 struct Kept<'a> {
     id: &'a str,
@@ -30,31 +35,38 @@ struct Kept<'a> {
 }
 
 /// 200: the event is durable.
-pub(super) fn kept(receipt: &Receipt) -> Response<Body> {
+pub(super) fn kept(receipt: &Receipt) -> Answer {
     let kept = Kept { id: &receipt.id, duplicate: receipt.duplicate.is_some() };
     // Text and a truth value are always writable as JSON.
     json(StatusCode::OK, serde_json::to_string(&kept).unwrap_or_default())
 }
 
 /// 401, the same whatever is wrong.
-pub(super) fn unauthorized() -> Response<Body> {
+pub(super) fn unauthorized() -> Answer {
     error(StatusCode::UNAUTHORIZED, "unauthorized")
 }
 
 /// 408.
-pub(super) fn timeout() -> Response<Body> {
+pub(super) fn timeout() -> Answer {
     error(StatusCode::REQUEST_TIMEOUT, "timeout")
 }
 
 /// What an error of this kind is to the sender of a delivery.
-pub(super) fn refused(kind: ErrorKind) -> Response<Body> {
+pub(super) fn refused(kind: ErrorKind) -> Answer {
     error(status(kind), kind.as_str())
 }
 
 /// An empty answer.
-pub(super) fn bare(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+pub(super) fn bare(status: StatusCode) -> Answer {
+    let mut response = Response::new(Full::default());
     *response.status_mut() = status;
+    response
+}
+
+/// 405: this path is for `methods`.
+pub(super) fn not_allowed(methods: &'static str) -> Answer {
+    let mut response = bare(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }
 
@@ -75,7 +87,7 @@ fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
-fn error(status: StatusCode, name: &str) -> Response<Body> {
+fn error(status: StatusCode, name: &str) -> Answer {
     let mut response = json(status, format!("{{\"error\":\"{name}\"}}"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
@@ -83,8 +95,8 @@ fn error(status: StatusCode, name: &str) -> Response<Body> {
     response
 }
 
-fn json(status: StatusCode, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+fn json(status: StatusCode, text: String) -> Answer {
+    let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -9,18 +9,17 @@
 //! numbers, no version. Nothing of a body is looked at before its signature is proven, and what an unproven sender is told is one
 //! uniform answer. 200 is said once the event is durable, never earlier.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::{Body, HttpBody as _};
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use axum::routing::{get, post};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode};
 
-use super::answer;
+use super::answer::{self, Answer};
+use super::server::Answers;
 use crate::env::Clock;
 use crate::error::ErrorKind;
 use crate::event::Timestamp;
@@ -46,59 +45,33 @@ pub(super) struct Receiver {
     pub(super) clock: Clock,
 }
 
-/// Everything that this listener serves.
-pub(super) fn router(receiver: Receiver) -> Router {
-    Router::new()
-        .route(PATH, post(receive))
-        .route("/livez", get(async || answer::bare(StatusCode::OK)))
-        .route("/readyz", get(ready))
-        .route("/healthz", get(healthy))
-        .fallback(async || answer::bare(StatusCode::NOT_FOUND))
-        .with_state(Arc::new(receiver))
-}
-
-/// 200 while deliveries are taken. Recovery is over before anything is served.
-async fn ready(State(receiver): State<Arc<Receiver>>) -> Response<Body> {
-    answer::bare(code(receiver.manager.is_running() && receiver.manager.store().is_taking()))
-}
-
-async fn healthy(State(receiver): State<Arc<Receiver>>) -> Response<Body> {
-    answer::bare(code(receiver.manager.health().healthy))
+/// Everything that this listener serves. So few paths need no router.
+pub(super) fn service(receiver: Receiver) -> impl Answers {
+    let receiver = Arc::new(receiver);
+    service_fn(move |request| {
+        let receiver = Arc::clone(&receiver);
+        async move { Ok(receiver.answer(request).await) }
+    })
 }
 
 fn code(well: bool) -> StatusCode {
     if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let body = match tokio::time::timeout(receiver.body_timeout, whole(body, receiver.body_bytes_max)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(Incomplete::TooLong)) => return closing(answer::refused(ErrorKind::TooLarge)),
-        Ok(Err(Incomplete::Broken(error))) => {
-            tracing::debug!(%error, "a delivery broke off");
-            return closing(answer::bare(StatusCode::BAD_REQUEST));
-        }
-        Err(_) => return closing(answer::timeout()),
-    };
-    receiver.judge(&head.headers, body).await
-}
-
 /// Why there is no whole body.
 enum Incomplete {
     TooLong,
-    Broken(axum::Error),
+    Broken(hyper::Error),
 }
 
 /// All bytes of `body`, unless they are, or claim to be, more than `bytes_max`.
-async fn whole(body: Body, bytes_max: usize) -> Result<Vec<u8>, Incomplete> {
+async fn whole(mut body: Incoming, bytes_max: usize) -> Result<Vec<u8>, Incomplete> {
     let claimed = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if claimed > bytes_max {
         return Err(Incomplete::TooLong);
     }
     let mut bytes = Vec::with_capacity(claimed.min(BODY_BYTES_AHEAD));
-    let mut body = pin!(body);
-    while let Some(frame) = poll_fn(|context| body.as_mut().poll_frame(context)).await {
+    while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Incomplete::Broken)?.into_data() else { continue };
         if data.len() > bytes_max - bytes.len() {
             return Err(Incomplete::TooLong);
@@ -109,13 +82,47 @@ async fn whole(body: Body, bytes_max: usize) -> Result<Vec<u8>, Incomplete> {
 }
 
 /// The connection ends with this answer: the rest of the body is not waited for.
-fn closing(mut response: Response<Body>) -> Response<Body> {
+fn closing(mut response: Answer) -> Answer {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 impl Receiver {
-    async fn judge(&self, headers: &HeaderMap, body: Vec<u8>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let health = match request.uri().path() {
+            PATH if request.method() == Method::POST => return self.receive(request).await,
+            PATH => return answer::not_allowed("POST"),
+            "/livez" => |_: &Self| true,
+            "/readyz" => Self::is_ready,
+            "/healthz" => |receiver: &Self| receiver.manager.health().healthy,
+            _ => return answer::bare(StatusCode::NOT_FOUND),
+        };
+        match *request.method() {
+            Method::GET | Method::HEAD => answer::bare(code(health(self))),
+            _ => answer::not_allowed("GET,HEAD"),
+        }
+    }
+
+    /// Whether deliveries are taken. Recovery is over before anything is served.
+    fn is_ready(&self) -> bool {
+        self.manager.is_running() && self.manager.store().is_taking()
+    }
+
+    async fn receive(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let body = match tokio::time::timeout(self.body_timeout, whole(body, self.body_bytes_max)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(Incomplete::TooLong)) => return closing(answer::refused(ErrorKind::TooLarge)),
+            Ok(Err(Incomplete::Broken(error))) => {
+                tracing::debug!(%error, "a delivery broke off");
+                return closing(answer::bare(StatusCode::BAD_REQUEST));
+            }
+            Err(_) => return closing(answer::timeout()),
+        };
+        self.judge(&head.headers, body).await
+    }
+
+    async fn judge(&self, headers: &HeaderMap, body: Vec<u8>) -> Answer {
         if let Err(unproven) = webhook::verify(&self.secrets, &body, signature(headers)) {
             tracing::warn!(body_bytes = body.len(), "a delivery was refused: {unproven}");
             return answer::unauthorized();
@@ -172,7 +179,7 @@ mod tests {
     /// A receiver whose bodies may take 50 ms, before a manager without workers.
     async fn receiver(directory: &tempfile::TempDir) -> (SocketAddr, EventManager) {
         let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
-        let router = router(Receiver {
+        let service = service(Receiver {
             manager: manager.clone(),
             secrets: vec![Secret::new(SECRET).unwrap()],
             body_bytes_max: 1024,
@@ -182,7 +189,7 @@ mod tests {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(server::run(listener, router, Limits::connections(8), std::future::pending()));
+        tokio::spawn(server::run(listener, service, Limits::connections(8), std::future::pending()));
         (address, manager)
     }
 

@@ -3,15 +3,18 @@
 //! One task accepts, one task serves each connection. Whoever sends its headers too slowly is cut off, and so is whoever keeps a
 //! connection for too long without need: a peer that never reads its answers would otherwise hold its place for ever.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -22,6 +25,20 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Wait after a connection could not be accepted, for example because all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What answers requests; every connection has a clone.
+pub(super) trait Answers:
+    Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// Bounds of the connections.
 #[derive(Debug, Clone)]
@@ -48,9 +65,14 @@ impl Limits {
     }
 }
 
-/// Serves `router` on `listener` until `shutdown`. Then nothing more is accepted, requests that are being served may end, and after
+/// Serves `service` on `listener` until `shutdown`. Then nothing more is accepted, requests that are being served may end, and after
 /// the grace the rest is cut off.
-pub(super) async fn run(listener: TcpListener, router: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
+pub(super) async fn run(
+    listener: TcpListener,
+    service: impl Answers,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let (close, closing) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -60,7 +82,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, limits: Limits, s
             accepted = accept(&listener, &slots) => accepted,
             () = &mut shutdown => break,
         };
-        let served = serve(stream, router.clone(), limits.clone(), closing.clone());
+        let served = serve(stream, service.clone(), limits.clone(), closing.clone());
         connections.spawn(async move {
             served.await;
             drop(slot);
@@ -87,10 +109,9 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, O
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, limits: Limits, mut closing: watch::Receiver<bool>) {
+async fn serve(stream: TcpStream, service: impl Answers, limits: Limits, mut closing: watch::Receiver<bool>) {
     // Answers are small and single: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
@@ -119,7 +140,7 @@ fn told(ended: Result<(), hyper::Error>) {
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::routing::get;
+    use hyper::service::service_fn;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::oneshot;
 
@@ -133,14 +154,17 @@ mod tests {
     async fn server(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new()
-            .route("/", get(async || "hello"))
-            .route("/slow", get(async || std::future::pending::<&str>().await));
+        let service = service_fn(async |request: Request<Incoming>| {
+            if request.uri().path() == "/slow" {
+                std::future::pending::<()>().await;
+            }
+            Ok(Response::new(Full::from("hello")))
+        });
         let (end, ended) = oneshot::channel::<()>();
         let shutdown = async {
             let _ = ended.await;
         };
-        (address, end, tokio::spawn(run(listener, router, limits, shutdown)))
+        (address, end, tokio::spawn(run(listener, service, limits, shutdown)))
     }
 
     async fn asked(address: SocketAddr, request: &str) -> TcpStream {

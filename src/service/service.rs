@@ -123,7 +123,7 @@ impl Service {
     /// Takes deliveries and commands until `shutdown`, or until nobody reads the output any more. Then requests and handlers that run
     /// may end, and the store is closed: when this returns its lock is free.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ended, Error> {
-        let router = receiver::router(Receiver {
+        let service = receiver::service(Receiver {
             manager: self.manager.clone(),
             secrets: self.secrets.into_iter().map(|secret| secret.secret).collect(),
             body_bytes_max: self.config.body_bytes_max,
@@ -141,7 +141,7 @@ impl Service {
             }
         };
         let limits = Limits::connections(self.config.connections_max);
-        let received = server::run(self.listener, router, limits, stopped());
+        let received = server::run(self.listener, service, limits, stopped());
         let controlled = control::run(self.socket, operations, &self.store, stopped());
         let ended = async {
             let ended = tokio::select! {
