@@ -4,19 +4,30 @@
 //! one comma and its whitespace ([`crate::webhook::member`] draws which): bodies that differ in its value, or in whether it is there
 //! at all, have one hash. All other bytes count as they are; an equal JSON value in other bytes is another body.
 
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 
-use crate::webhook::member::{Spot, around, locate};
+use crate::webhook::member::{Spot, around, locate, whole};
 
 /// The member that says when a delivery was sent, in Unix milliseconds.
 pub(super) const SENT_AT: &str = "webhookTimestamp";
 
 /// SHA-256 of `body` without the outermost object's `webhookTimestamp`; of all bytes where there is none to leave out.
 pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
-    let (before, after) = match locate(body, SENT_AT) {
-        Some(Spot::Present { whole, .. }) => around(body, &whole).unwrap_or((body, &[])),
-        _ => (body, [].as_slice()),
-    };
+    match locate(body, SENT_AT) {
+        Some(Spot::Present { whole, .. }) => hash_without(body, &whole),
+        _ => hash_without(body, &(body.len()..body.len())),
+    }
+}
+
+/// As [`body_hash`], for a body that is known to be JSON, and whose `webhookTimestamp` is known to have its value at `sent_at`.
+pub(super) fn body_hash_around(body: &[u8], sent_at: &Range<usize>) -> [u8; 32] {
+    whole(body, sent_at).map_or_else(|| body_hash(body), |whole| hash_without(body, &whole))
+}
+
+fn hash_without(body: &[u8], whole: &Range<usize>) -> [u8; 32] {
+    let (before, after) = around(body, whole).unwrap_or((body, &[]));
     Sha256::new().chain_update(before).chain_update(after).finalize().into()
 }
 
@@ -50,6 +61,10 @@ mod tests {
                     {
                         let body = with.replacen('@', &format!("{name}{colon}{value}"), 1);
                         assert_eq!(body_hash(body.as_bytes()), plain(without), "{body}");
+                        let Some(Spot::Present { value, .. }) = locate(body.as_bytes(), SENT_AT) else {
+                            panic!("{body}")
+                        };
+                        assert_eq!(body_hash_around(body.as_bytes(), &value), plain(without), "{body}");
                     }
                 }
             }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::event::hex;
 use crate::event::{NewEvent, Timestamp, limits};
-use crate::webhook::body_hash::body_hash;
+use crate::webhook::body_hash::{body_hash, body_hash_around};
 use crate::webhook::envelope::{self, Malformed, SentAt};
 use crate::webhook::note::Note;
 
@@ -59,7 +59,10 @@ pub fn read(delivery: Delivery, tolerance: Duration) -> Result<(NewEvent, Vec<No
         Unreadable::new(cause.as_bytes(), Malformed::NotUtf8 { offset })
     })?;
     let envelope = envelope::read(&body).map_err(|reason| Unreadable::new(body.as_bytes(), reason))?;
-    let hash = body_hash(body.as_bytes());
+    let hash = match &envelope.sent_at_range {
+        Some(sent_at) => body_hash_around(body.as_bytes(), sent_at),
+        None => body_hash(body.as_bytes()),
+    };
 
     let mut notes = Vec::new();
     if let Some(header) = header(&headers, "linear-event").filter(|header| *header != envelope.event_type) {
@@ -131,11 +134,11 @@ fn is_stale(sent_at: SentAt, received_at: Timestamp, tolerance: Duration, notes:
 
 /// The headers worth keeping, names in lower case, as far as they fit; one that does not leaves room for those after it.
 fn kept(headers: Vec<(String, String)>, notes: &mut Vec<Note>) -> Vec<(String, String)> {
-    let mut kept = Vec::new();
+    let mut kept = Vec::with_capacity(headers.len().min(limits::HEADER_COUNT_MAX));
     let mut room = limits::HEADER_BYTES_MAX;
     let mut dropped = 0;
-    for (name, value) in headers {
-        let name = name.to_ascii_lowercase();
+    for (mut name, value) in headers {
+        name.make_ascii_lowercase();
         if !is_kept(&name) {
             continue;
         }
@@ -153,7 +156,8 @@ fn kept(headers: Vec<(String, String)>, notes: &mut Vec<Note>) -> Vec<(String, S
     kept
 }
 
-fn is_kept(name: &str) -> bool {
+/// Whether anything reads the header of that name, which is in lower case.
+pub(crate) fn is_kept(name: &str) -> bool {
     // The signature proves nothing once the body is kept elsewhere, and helps whoever guesses at the secret.
     matches!(name, "content-type" | "user-agent") || (name.starts_with("linear-") && name != "linear-signature")
 }

@@ -6,6 +6,8 @@
 //! A body that names one of these members twice is refused. Parsers differ in which of two they take, and what was judged here must
 //! be what a handler sees later.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
@@ -22,6 +24,8 @@ pub(super) struct Envelope {
     /// The id of the thing that the event is about; not empty.
     pub(super) key: Option<String>,
     pub(super) sent_at: SentAt,
+    /// Where the value that says so stands in the body; none if there is none, or it is null.
+    pub(super) sent_at_range: Option<Range<usize>>,
 }
 
 /// What the body says about when it was sent.
@@ -106,7 +110,15 @@ pub(super) fn read(body: &str) -> Result<Envelope, Malformed> {
         action: text(members.action),
         key: key(&members),
         sent_at: sent_at(members.webhook_timestamp),
+        sent_at_range: members.webhook_timestamp.and_then(|member| range(body, member.get())),
     })
+}
+
+/// Where `part`, which was borrowed from `text`, stands in it.
+fn range(text: &str, part: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    let range = start..start.checked_add(part.len())?;
+    (text.get(range.clone()) == Some(part)).then_some(range)
 }
 
 /// The first id there is. An entity's own comes before that of the session or notification it appears in.
@@ -171,6 +183,8 @@ mod tests {
             assert_eq!((name, envelope.event_type.as_str()), (expected_name, event_type));
             assert_eq!((envelope.action.as_deref(), envelope.key.as_deref()), (Some(action), key), "{name}");
             assert!(matches!(envelope.sent_at, SentAt::Millis(1_784_000_000_000..1_785_000_000_000)), "{name}");
+            let sent_at = &body[envelope.sent_at_range.unwrap()];
+            assert_eq!(envelope.sent_at, SentAt::Millis(sent_at.parse().unwrap()), "{name}");
         }
     }
 
@@ -193,6 +207,7 @@ mod tests {
             let envelope = read(&format!(r#" {{"type":"Issue"{members}}} "#)).unwrap();
             assert_eq!((envelope.action.as_deref(), envelope.key.as_deref()), (action, key), "{members}");
             assert_eq!(envelope.sent_at, sent_at, "{members}");
+            assert_eq!(envelope.sent_at_range.is_some(), sent_at != SentAt::Absent, "{members}");
         }
     }
 

@@ -72,6 +72,24 @@ pub(super) fn locate(text: &[u8], name: &str) -> Option<Spot> {
     }
 }
 
+/// The whole of the member whose value stands at `value` in the outermost object: what [`locate`] finds, without going over everything
+/// that stands before it. `text` must be JSON, and the name hold no quote.
+pub(super) fn whole(text: &[u8], value: &Range<usize>) -> Option<Range<usize>> {
+    let named = text.get(..value.start)?.trim_ascii_end().strip_suffix(b":")?;
+    let name = named.trim_ascii_end().strip_suffix(b"\"")?;
+    let start = name.iter().rposition(|byte| *byte == b'"')?;
+    if let Some(before) = name.get(..start)?.trim_ascii_end().strip_suffix(b",") {
+        return Some(before.trim_ascii_end().len()..value.end);
+    }
+    let mut cursor = Cursor { text, offset: value.end };
+    cursor.skip_whitespace();
+    if cursor.take(b',').is_none() {
+        return Some(start..value.end);
+    }
+    cursor.skip_whitespace();
+    Some(start..cursor.offset)
+}
+
 /// What stands before and after `range`.
 pub(super) fn around<'a>(text: &'a [u8], range: &Range<usize>) -> Option<(&'a [u8], &'a [u8])> {
     Some((text.get(..range.start)?, text.get(range.end..)?))

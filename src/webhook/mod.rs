@@ -31,6 +31,8 @@ mod samples;
 mod signature;
 mod splice;
 
+#[cfg(feature = "service")]
+pub(crate) use delivery::is_kept;
 pub use delivery::{Delivery, Unreadable, read};
 pub use note::Note;
 pub use rate_limit::rate_limit;
