@@ -5,7 +5,7 @@
 //! suspect     by rank: the same, alone                                             in flight  by seq
 //! condemned   by seq                                                               shelved    by seq
 //! finished    by the moment it finished        held    by the moment of its arrival, last replay or last run
-//! behind, paused, failed: in none, merely counted
+//! failed      by seq                           behind, paused: in none, merely counted
 //! ```
 
 use crate::state::order::Order;
@@ -24,6 +24,8 @@ pub(crate) struct Lanes {
     pub(crate) waiting: Order,
     pub(crate) in_flight: Order,
     pub(crate) finished: Order,
+    /// They are few among many, and asked for.
+    pub(crate) failed: Order,
     /// How many of those in flight were started alone.
     pub(crate) alone: u64,
     /// How many of those in flight have lost their slot: they count among the runs of no type.
@@ -44,6 +46,7 @@ impl Lanes {
             waiting: Order::new(),
             in_flight: Order::new(),
             finished: Order::new(),
+            failed: Order::new(),
             alone: 0,
             stuck: 0,
             held: Order::new(),
@@ -117,8 +120,9 @@ impl Lanes {
             Lane::Waiting => Some(&mut self.waiting),
             Lane::InFlight => Some(&mut self.in_flight),
             Lane::Finished => Some(&mut self.finished),
+            Lane::Failed => Some(&mut self.failed),
             Lane::Held => Some(&mut self.held),
-            Lane::Out | Lane::Ready | Lane::Behind | Lane::Paused | Lane::Failed => None,
+            Lane::Out | Lane::Ready | Lane::Behind | Lane::Paused => None,
         }
     }
 
@@ -139,6 +143,7 @@ impl Lanes {
             (Lane::Waiting, &self.waiting),
             (Lane::InFlight, &self.in_flight),
             (Lane::Finished, &self.finished),
+            (Lane::Failed, &self.failed),
             (Lane::Held, &self.held),
         ];
         self.ready.check(slots);

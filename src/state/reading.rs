@@ -38,6 +38,21 @@ impl State {
         self.events.slots.from(from_seq).map(|at| self.view_of(at))
     }
 
+    /// The same, but shown is only what stands at `status`. Of those that failed or are being run no others are passed over, however many
+    /// there are: as a rule they are few.
+    pub(crate) fn list_at(&self, from_seq: u64, status: Option<Status>) -> impl Iterator<Item = (u64, Option<View>)> {
+        let (slots, lanes) = (&self.events.slots, &self.events.lanes);
+        let order = match status {
+            Some(Status::Failed) => &lanes.failed,
+            Some(Status::Processing) => &lanes.in_flight,
+            _ => slots.order(),
+        };
+        order.from(from_seq).map(move |(seq, at)| {
+            let is_shown = status.is_none_or(|status| status == slots[at].status());
+            (seq, is_shown.then(|| self.view_of(at)))
+        })
+    }
+
     /// How many events there are. Costs the same however many.
     pub(crate) fn counts(&self) -> Counts {
         let lanes = &self.events.lanes;

@@ -91,6 +91,11 @@ impl Slots {
         slot
     }
 
+    /// The slot with this number, if an event has it.
+    pub(crate) fn lookup(&self, at: u32) -> Option<&Slot> {
+        self.slab.lookup(at)
+    }
+
     pub(crate) fn by_seq(&self, seq: u64) -> Option<u32> {
         let at = self.recent.get(recent(seq)).copied().unwrap_or(NONE);
         match self.slab.lookup(at) {
@@ -123,6 +128,11 @@ impl Slots {
     /// The event whose body is identity and has this hash.
     pub(crate) fn by_body(&self, body: u128) -> Option<u32> {
         self.by_body.find(low(body), |at| self[at].identity() == Some(body))
+    }
+
+    /// All, by seq.
+    pub(crate) const fn order(&self) -> &Order {
+        &self.by_seq
     }
 
     /// Ascending by seq.

@@ -203,7 +203,7 @@ impl Pass {
     fn look(&mut self) -> bool {
         let Some((Some(from), to)) = self.range else { return false };
         let wanted = |_: &State, view: View| self.selection.matches(&view, self.key_hash).then_some(view.seq);
-        let (found, next) = self.store.shared().page((from, to), wanted);
+        let (found, next) = self.store.shared().page((from, to), self.selection.status_wanted(), usize::MAX, wanted);
         self.found.extend(found);
         self.range = Some((next, to));
         true
@@ -281,19 +281,24 @@ impl Store {
 }
 
 impl Shared {
-    /// Some of the events that were received as `from` to `to`, ascending: those among the next page that `wanted` says, and where the
-    /// page after that begins, if there is one.
+    /// Some of the events that were received as `from` to `to` and stand at `status`, ascending: those among the next page that `wanted`
+    /// says, `found_max` at most, and where the page after that begins, if there is one.
     pub(super) fn page<T>(
         &self,
         (from, to): (u64, u64),
+        status: Option<Status>,
+        found_max: usize,
         mut wanted: impl FnMut(&State, View) -> Option<T>,
     ) -> (Vec<T>, Option<u64>) {
-        let (mut found, mut next, mut count) = (Vec::new(), from, 0);
+        let mut found = Vec::new();
         let desk = self.desk();
-        for view in desk.core.state.list(from).take(PAGE_COUNT).take_while(|view| view.seq <= to) {
-            (next, count) = (view.seq.saturating_add(1), count + 1);
-            found.extend(wanted(&desk.core.state, view));
+        let looked_at = desk.core.state.list_at(from, status).take_while(|(seq, _)| *seq <= to);
+        for (count, (seq, view)) in (1..).zip(looked_at) {
+            found.extend(view.and_then(|view| wanted(&desk.core.state, view)));
+            if count == PAGE_COUNT || found.len() == found_max {
+                return (found, seq.checked_add(1).filter(|next| *next <= to));
+            }
         }
-        (found, (count == PAGE_COUNT && next <= to).then_some(next))
+        (found, None)
     }
 }

@@ -147,8 +147,7 @@ impl Shared {
                 let is_wanted = matches(filter, &view) && view.last_seq <= shown;
                 is_wanted.then(|| (state.why_waiting(view.seq, now), view))
             };
-            let (mut views, after) = self.page((next, to), wanted);
-            views.truncate(limit - events.len());
+            let (views, after) = self.page((next, to), filter.status, limit - events.len(), wanted);
             if let Some(last_seq) = views.iter().map(|(_, view)| view.last_seq).max() {
                 self.wait(last_seq, Level::Durable)?;
             }

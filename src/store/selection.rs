@@ -120,6 +120,11 @@ impl Selection {
         }
     }
 
+    /// Where the event must stand, if that matters.
+    pub(super) fn status_wanted(&self) -> Option<Status> {
+        self.status
+    }
+
     /// What the event's key must hash to, if that matters.
     pub(super) fn key_text(&self) -> Option<&str> {
         self.key.as_deref()
