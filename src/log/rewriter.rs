@@ -76,7 +76,9 @@ impl Rewriter {
         let durable = group.first_seq().saturating_sub(1);
         let header = &self.segment.header;
         let bytes = group.close(header.salt, durable, header.group_flags());
-        Ok(self.segment.file.write_all_at(&bytes, offset)?)
+        self.segment.file.write_all_at(&bytes, offset)?;
+        // Bytes that pile up would go to the disk all at once, and whoever commits then would wait for them.
+        Ok(self.segment.file.sync_data()?)
     }
 
     /// Makes the segment durable; says what it holds in place of the segments from its own ordinal to `last_ordinal`.

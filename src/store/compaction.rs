@@ -241,6 +241,7 @@ impl Shared {
             core.state.begin_relocation(&keys, key);
         });
         for moves in moves.chunks(MOVES_PER_STEP) {
+            let began = self.clock.steady();
             self.briefly(|core| {
                 for moved in moves {
                     match *moved {
@@ -250,6 +251,8 @@ impl Shared {
                     }
                 }
             });
+            // Whoever waits for the lock is woken, and comes too late if it is taken again at once.
+            self.pause(self.clock.steady().saturating_sub(began));
         }
         self.briefly(|core| {
             core.state.replace_segments(&keys, key, &sifted, extent.length);
