@@ -16,9 +16,10 @@ use super::row::{Met, Row};
 use super::table::table;
 
 /// The benches in the order in which cargo runs them, and whether they are built.
-const BENCHES: [(&str, bool); 6] = [
+const BENCHES: [(&str, bool); 7] = [
     ("codec", true),
     ("commit", cfg!(feature = "manager")),
+    ("curves", cfg!(feature = "manager")),
     ("emit", cfg!(feature = "manager")),
     ("lifecycle", cfg!(feature = "manager")),
     ("restart", cfg!(feature = "manager")),
