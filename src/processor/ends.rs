@@ -85,3 +85,25 @@ impl Drop for Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Outcome;
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_the_end_of_a_run_even_if_its_task_is_dropped() {
+        let ends = Arc::new(Ends::default());
+        let waiting = Arc::clone(&ends);
+        let waits = tokio::spawn(async move { waiting.any().await });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        let [dropped, returned] = [7, 8].map(|number| RunKey { at: 0, number });
+        drop(Report::new(Arc::clone(&ends), dropped));
+        waits.await.unwrap();
+        Report::new(Arc::clone(&ends), returned).send(Ending::Returned(Outcome::Done));
+        let mut taken = Vec::new();
+        ends.take(&mut taken);
+        assert_eq!(taken, [(dropped, Ending::Aborted), (returned, Ending::Returned(Outcome::Done))]);
+    }
+}
