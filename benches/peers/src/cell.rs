@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::child::{self, Work};
 use crate::load::Measured;
+use crate::machine;
 use crate::peer::{PEERS, Peer};
 use crate::row::Row;
 use crate::trace::{self, Syncs};
@@ -41,6 +42,15 @@ impl Cell {
         rounds.sort_by(f64::total_cmp);
         rounds.get(rounds.len() / 2).copied().filter(|_| self.failure.is_none())
     }
+}
+
+/// A row, as one run has measured it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measurement {
+    /// Microseconds that a sync of one small write took before each round.
+    pub(crate) sync_micros: Vec<u64>,
+    /// By peer.
+    pub(crate) cells: BTreeMap<String, Cell>,
 }
 
 /// How much is done for a figure.
@@ -110,11 +120,13 @@ impl Bench {
         &self.results
     }
 
-    /// The cells of a row, by peer.
-    pub(crate) fn row(&self, row: Row) -> BTreeMap<String, Cell> {
+    /// The cells of a row, by peer, and how quick the disk was before each round.
+    pub(crate) fn row(&self, row: Row) -> Measurement {
         let peers: Vec<&Peer> = self.peers.iter().copied().filter(|peer| peer.does(row)).collect();
         let mut cells: Vec<Cell> = peers.iter().map(|peer| self.traced(peer, row)).collect();
+        let mut sync_micros = Vec::new();
         for _ in 0..self.pace.rounds() {
+            sync_micros.push(machine::sync_micros(&self.room));
             for (peer, cell) in peers.iter().zip(&mut cells) {
                 if cell.failure.is_some() {
                     continue;
@@ -131,7 +143,8 @@ impl Bench {
                 }
             }
         }
-        peers.iter().map(|peer| peer.name.to_owned()).zip(cells).collect()
+        let cells = peers.iter().map(|peer| peer.name.to_owned()).zip(cells).collect();
+        Measurement { sync_micros, cells }
     }
 
     fn traced(&self, peer: &Peer, row: Row) -> Cell {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cell::{Cell, Pace};
+use crate::cell::{Cell, Measurement, Pace};
 use crate::machine;
 use crate::peer::{PEERS, Peer};
 use crate::row::Row;
@@ -22,8 +22,7 @@ pub(crate) struct Table {
     machine: String,
     /// By peer.
     versions: BTreeMap<String, String>,
-    /// By row, then by peer.
-    rows: BTreeMap<String, BTreeMap<String, Cell>>,
+    rows: BTreeMap<String, Measurement>,
 }
 
 impl Table {
@@ -39,8 +38,8 @@ impl Table {
     }
 
     /// Replaces a row as a whole, because only figures of one run compare.
-    pub(crate) fn put(&mut self, row: Row, cells: BTreeMap<String, Cell>) {
-        self.rows.insert(row.name(), cells);
+    pub(crate) fn put(&mut self, row: Row, measured: Measurement) {
+        self.rows.insert(row.name(), measured);
     }
 
     /// Writes the JSON, and the Markdown beside it.
@@ -57,7 +56,10 @@ impl Table {
             self.part(&mut text, is_of_logs);
         }
         let quick = if self.pace == Pace::Quick { ", a quick run that says nothing but that it runs" } else { "" };
-        let _ = writeln!(text, "{}; {}{quick}. Payloads of 1 KiB.\n", self.date, self.machine);
+        let micros = self.rows.values().flat_map(|row| row.sync_micros.iter().copied());
+        let (least, most) = micros.fold((u64::MAX, 0), |(least, most), took| (took.min(least), took.max(most)));
+        let _ = write!(text, "{}; {}{quick}. Payloads of 1 KiB. ", self.date, self.machine);
+        let _ = writeln!(text, "A sync of one small write took {least} to {most} µs meanwhile.\n");
         for peer in PEERS {
             let version = self.versions.get(peer.name).map_or("not installed", String::as_str);
             let _ = writeln!(text, "- {} {version}: {}.", peer.name, peer.how);
@@ -68,7 +70,7 @@ impl Table {
     }
 
     fn rows(&self) -> impl Iterator<Item = (Row, &BTreeMap<String, Cell>)> {
-        Row::all().into_iter().filter_map(|row| Some((row, self.rows.get(&row.name())?)))
+        Row::all().into_iter().filter_map(|row| Some((row, &self.rows.get(&row.name())?.cells)))
     }
 
     fn part(&self, text: &mut String, is_of_logs: bool) {
@@ -85,8 +87,8 @@ impl Table {
         }
         for (crowd, at_once) in SYNCS_TOLD {
             let row = if is_of_logs { Row::Commit { callers: crowd } } else { Row::Emit { producers: crowd } };
-            if let Some(cells) = self.rows.get(&row.name()) {
-                let told: Vec<String> = names.iter().map(|name| syncs_told(cells.get(*name))).collect();
+            if let Some(measured) = self.rows.get(&row.name()) {
+                let told: Vec<String> = names.iter().map(|name| syncs_told(measured.cells.get(*name))).collect();
                 let _ = writeln!(text, "| syncs per acknowledgement, {at_once} | {} |", told.join(" | "));
             }
         }
@@ -184,9 +186,11 @@ mod tests {
         let cells = [("ledgerline", 2e3), ("redb", 4e3), ("fjall", 1e3)];
         let mut table = Table::load(Path::new("/nowhere/peers.json"), Pace::Full);
         let row = Row::Commit { callers: 1 };
-        table.put(row, cells.map(|(peer, figure)| (peer.to_owned(), cell(figure))).into());
+        let cells = cells.map(|(peer, figure)| (peer.to_owned(), cell(figure))).into();
+        table.put(row, Measurement { sync_micros: vec![104, 99], cells });
         let text = table.markdown();
         assert!(text.contains("| 2.00 k | – | – | – | **4.00 k** (0.50 ×) | 1.00 k (2.0 ×) | – |"), "{text}");
+        assert!(text.contains("A sync of one small write took 99 to 104 µs meanwhile."), "{text}");
         assert!(text.contains("\n- durable append, 1 caller, records/s: redb 2.0 ×.\n"), "{text}");
     }
 }

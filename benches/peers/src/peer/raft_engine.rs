@@ -11,7 +11,7 @@ use super::{Log, LogPeer, Made, Peer, Reopened};
 pub(super) const PEER: Peer = Peer {
     name: "raft-engine",
     made: Made::Crate,
-    how: "`write(…, sync)`, a group per caller, compression off; its reopening builds the index",
+    how: "`write(…, sync)`, a group per caller, compression off; its reopening builds the index, without reading what the entries hold",
     log: Some(LogPeer { create, reopen }),
     queue: None,
 };
