@@ -1,13 +1,13 @@
-//! What an event costs the processor on its way into the log and out of it again, on one thread and without a disk: JSON, hashes,
-//! encoding, checksums, the index.
+//! What one record costs the processor, without any disk: JSON, encoding, checksums, decoding, signatures. A floor copies the same
+//! bytes, checks them by CRC-32, or hashes them, whatever cannot be left out.
 //!
 //! ```text
-//! json in    `NewEvent::from_json`: the text is proven to be JSON       floor: its bytes are copied
-//! in         a batch into a store in memory: encoded, summed, indexed   floor: its bytes are copied and summed
-//! out        every record of such a store, verified and decoded         floor: its bytes are copied and summed
-//! json out   a member of an event's data, `Event::pointer`              floor: its bytes are copied
+//! JSON     text that becomes an event, data that becomes text
+//! append   in memory, a thousand at once: encoded, checked, indexed
+//! audit    a log on disk, from the cache: verified and decoded, record by record
+//! read     the same log by `Store::read_from`
 //! ```
-#![expect(clippy::disallowed_methods, reason = "a bench reads clocks")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads clocks and files")]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -16,114 +16,124 @@
 )]
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ledgerline::{Event, Filter, LogItem, NewEvent, Store, StoreOptions};
+use ledgerline::audit::audit;
+use ledgerline::{NewEvent, Store, StoreOptions};
 
+use rig::directory::directory;
+use rig::log::segments;
 use rig::mode::full_or_quick;
-use rig::payload::{PAYLOAD_BYTES, RECORD_BYTES, TYPE, event};
+use rig::payload::{Payload, TYPE, event};
 use rig::row::{Row, Unit};
 use rig::run::Run;
+use rig::writing::open;
 
 #[expect(dead_code, reason = "each bench uses a part")]
 mod rig;
 
-/// Events that are kept together.
-const BATCH: u64 = 1_000;
+/// Events that are appended together.
+const BATCH_COUNT: usize = 1_000;
+/// What a reception takes in the log beside its payload, about.
+const RECEPTION_BYTES: usize = 112;
 
-fn main() {
-    let Some(mut run) = Run::begin("codec") else { return };
-    let json = format!("{{\"title\":\"{}\"}}", "x".repeat(PAYLOAD_BYTES - 12));
-    let copied = |run: &mut Run, name: &str, bytes: usize| run.rate(&format!("{name}, floor"), 1, |n| copy(bytes, n));
-    let summed = |run: &mut Run, name: &str, bytes: usize| run.rate(&format!("{name}, floor"), 1, |n| sum(bytes, n));
-
-    let name = "json in, 1 KiB";
-    if run.wants(name) {
-        let rate = run.rate(name, 1, |rounds| {
-            repeat(rounds, || NewEvent::from_json(TYPE, black_box(json.as_str())).expect("it is JSON"))
-        });
-        let floor = copied(&mut run, name, json.len());
-        run.tell(Row::new(name, Unit::PerSecond, rate).floor(floor));
-    }
-    let name = "into memory, batches of 1000, 1 KiB";
-    if run.wants(name) {
-        let rate = run.rate(name, BATCH, kept);
-        let floor = summed(&mut run, name, RECORD_BYTES as usize);
-        run.tell(Row::new(name, Unit::PerSecond, rate).floor(floor));
-    }
-    let name = "out of memory, 1 KiB";
-    if run.wants(name) {
-        let store = memory();
-        let count = full_or_quick(20, 2) * BATCH;
-        fill(&store, count / BATCH);
-        let rate = run.rate(name, count, |rounds| repeat(rounds, || read(&store, count)));
-        let floor = summed(&mut run, name, RECORD_BYTES as usize);
-        run.tell(Row::new(name, Unit::PerSecond, rate).floor(floor));
-    }
-    let name = "json out, a member of 1 KiB";
-    if run.wants(name) {
-        let store = memory();
-        fill(&store, 1);
-        let events = store.list(&Filter::all().limit(1)).expect("events are listed");
-        let event: &Event = events.first().expect("one was kept");
-        let rate = run.rate(name, 1, |rounds| repeat(rounds, || event.pointer("/title")));
-        let floor = copied(&mut run, name, json.len());
-        run.tell(Row::new(name, Unit::PerSecond, rate).floor(floor));
-    }
-    run.end();
-}
-
-fn memory() -> Store {
-    Store::in_memory(StoreOptions::default()).expect("memory is there")
-}
-
-fn fill(store: &Store, batches: u64) {
-    for _ in 0..batches {
-        store.append_many(vec![event(PAYLOAD_BYTES); BATCH as usize]).expect("a batch is kept");
-    }
-}
-
-fn repeat<T>(rounds: u64, mut once: impl FnMut() -> T) -> Duration {
+/// The time for doing it so often.
+fn time<T>(rounds: u64, mut work: impl FnMut() -> T) -> Duration {
     let began = Instant::now();
     for _ in 0..rounds {
-        black_box(once());
+        black_box(work());
     }
     began.elapsed()
 }
 
-/// The time for keeping so many batches. Stores are small, so that what is measured is not how memory grows.
-fn kept(rounds: u64) -> Duration {
-    const BATCHES_PER_STORE: u64 = 16;
-    let mut took = Duration::ZERO;
-    let mut left = rounds;
-    while left > 0 {
-        let store = memory();
-        for _ in 0..left.min(BATCHES_PER_STORE) {
-            let batch = vec![event(PAYLOAD_BYTES); BATCH as usize];
-            let began = Instant::now();
-            store.append_many(batch).expect("a batch is kept");
-            took += began.elapsed();
-        }
-        left = left.saturating_sub(BATCHES_PER_STORE);
+/// One row: `elements` by each call of `work`, and by each of `floor`.
+fn row<T, F>(run: &mut Run, name: &str, elements: u64, mut work: impl FnMut() -> T, mut floor: impl FnMut() -> F) {
+    if !run.wants(name) {
+        return;
     }
-    took
+    let rate = run.rate(name, elements, |rounds| time(rounds, &mut work));
+    let floor = run.rate(&format!("{name}, floor"), elements, |rounds| time(rounds, &mut floor));
+    run.tell(Row::new(name, Unit::Seconds, 1.0 / rate).floor(1.0 / floor));
 }
 
-/// Reads the events of a store as its followers do.
-fn read(store: &Store, count: u64) -> u64 {
-    let items = store.read_from(1);
-    items
-        .take(count as usize)
-        .map(|item| u64::from(matches!(item.expect("a record is sound"), LogItem::Entry(_))))
-        .sum()
+fn json(run: &mut Run, bytes: usize) {
+    let payload = Payload::of(bytes);
+    let text = serde_json::to_string(&payload).expect("it is JSON");
+    let copy = || text.clone();
+    row(run, &format!("{bytes} B of JSON to an event"), 1, || NewEvent::from_json(TYPE, text.clone()), copy);
+    row(run, &format!("{bytes} B of data to an event"), 1, || NewEvent::new(TYPE, &payload), copy);
 }
 
-fn copy(bytes: usize, rounds: u64) -> Duration {
-    let source = vec![b'x'; bytes];
-    repeat(rounds, || black_box(&source).clone())
+fn append(run: &mut Run, bytes: usize) {
+    let name = format!("append in memory, {bytes} B records");
+    if !run.wants(&name) {
+        return;
+    }
+    let batch = vec![event(bytes - RECEPTION_BYTES); BATCH_COUNT];
+    let rate = run.rate(&name, BATCH_COUNT as u64, |rounds| {
+        let store = Store::in_memory(StoreOptions::default()).expect("a store opens");
+        time(rounds, || store.append_many(batch.clone()).expect("a batch succeeds"))
+    });
+    let record = vec![0x5a; bytes];
+    let floor = run.rate(&format!("{name}, floor"), 1, |rounds| time(rounds, || crc32fast::hash(&record.clone())));
+    run.tell(Row::new(name, Unit::Seconds, 1.0 / rate).floor(1.0 / floor));
 }
 
-fn sum(bytes: usize, rounds: u64) -> Duration {
-    let source = vec![b'x'; bytes];
-    repeat(rounds, || crc32fast::hash(&black_box(&source).clone()))
+/// Writes a log, and counts its records.
+fn write(dir: &Path, bytes: usize) -> u64 {
+    let store = open(dir);
+    let batch = vec![event(bytes - RECEPTION_BYTES); BATCH_COUNT];
+    for _ in 0..full_or_quick(100, 4) {
+        store.append_many(batch.clone()).expect("a batch succeeds");
+    }
+    store.close().expect("the store closes");
+    audited(dir)
+}
+
+fn audited(dir: &Path) -> u64 {
+    let report = audit(dir, &mut |item| {
+        black_box(item);
+        Ok(())
+    });
+    report.expect("the log is sound").records
+}
+
+fn checksums(dir: &Path) -> u32 {
+    let hash = |path| crc32fast::hash(&std::fs::read(path).expect("the segment is read"));
+    segments(dir).into_iter().map(hash).fold(0, u32::wrapping_add)
+}
+
+fn log(run: &mut Run, bytes: usize) {
+    let dir = directory();
+    let records = write(dir.path(), bytes);
+    let checked = || checksums(dir.path());
+    row(run, &format!("audit, {bytes} B records"), records, || audited(dir.path()), checked);
+    let store = Store::open_read_only(dir.path()).expect("the store opens");
+    let read = || store.read_from(1).take(records as usize).flatten().count();
+    row(run, &format!("read, {bytes} B records"), records, read, checked);
+}
+
+#[cfg(feature = "webhook")]
+fn signature(run: &mut Run, bytes: usize) {
+    use sha2::{Digest as _, Sha256};
+
+    let secret = ledgerline::webhook::Secret::new(b"the secret of this bench").expect("it is long enough");
+    let body = vec![0x5a; bytes];
+    let signed = secret.sign(&body);
+    let secrets = [secret];
+    let verify = || ledgerline::webhook::verify(&secrets, &body, Some(signed.as_bytes())).expect("it is signed");
+    row(run, &format!("signature of {bytes} B proven"), 1, verify, || Sha256::digest(&body));
+}
+
+fn main() {
+    let Some(mut run) = Run::begin("codec") else { return };
+    for bytes in [256, 1_024] {
+        json(&mut run, bytes);
+        append(&mut run, bytes);
+    }
+    log(&mut run, 256);
+    #[cfg(feature = "webhook")]
+    signature(&mut run, 2_048);
+    run.end();
 }

@@ -30,6 +30,7 @@ use rig::quota::Quota;
 use rig::run::Run;
 use rig::writing::{Work, Writer, burst, open, sustained};
 
+#[expect(dead_code, reason = "each bench uses a part")]
 mod rig;
 
 /// Callers, and what they should reach together.

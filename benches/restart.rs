@@ -1,26 +1,46 @@
 //! Opening a store by replaying its log, each beside its floor: a bare scan of the same files that verifies every checksum and keeps
-//! nothing, in the same run. The files are in the system's cache; what matters is the ratio, machines differ.
+//! nothing, in the same run. The files are in the system's cache.
 //!
 //! ```text
-//! records   receptions of 256 bytes, each to be found by its id and offered afterwards
-//! lives     received, started, completed: nothing is left to be offered
-//! pending   receptions of 1 KiB
+//! replay    receptions of 256 bytes, each to be found by its id and offered afterwards; lives are received, started, completed
+//! ready     a million receptions of 1 KiB are pending; what an event takes in memory is counted in a process of its own
+//! kill -9   a process that emits and handles is killed amid it; a witness outside has noted what was acknowledged and what has run
 //! ```
-//!
-//! `LEDGERLINE_BENCH=quick cargo bench` takes seconds instead of minutes and is only good for seeing that it runs.
 #![expect(clippy::disallowed_methods, reason = "a bench reads clocks, and its floor reads files")]
-#![expect(clippy::indexing_slicing, reason = "the floor reads what this bench wrote")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures have three digits"
+)]
 
+use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ledgerline::{NewEvent, Outcome, Store, StoreOptions};
+use ledgerline::{Event, EventManager, NewEvent, Outcome, Store};
+
+use rig::directory::{directory, settle};
+use rig::mode::full_or_quick;
+use rig::payload::{PAYLOAD_BYTES, Payload, TYPE};
+use rig::row::{Row, Unit};
+use rig::run::Run;
+use rig::scan::scan;
+use rig::writing::open;
+
+#[expect(dead_code, reason = "each bench uses a part")]
+mod rig;
 
 /// Events that are appended, and claimed, together.
 const BATCH_COUNT: usize = 1_000;
 /// What a reception takes in the log beside its payload, about.
 const RECEPTION_BYTES: usize = 140;
+/// Of the process that is killed.
+const HANDLERS: usize = 16;
+const PRODUCERS: usize = 64;
 
 /// What lies in a store that is opened again and again.
 struct Log {
@@ -28,31 +48,39 @@ struct Log {
     event_count: usize,
     record_bytes: usize,
     is_lived: bool,
+    target: Option<(f64, f64)>,
 }
 
-const LOGS: [Log; 3] = [
-    Log { name: "records", event_count: 1_000_000, record_bytes: 256, is_lived: false },
-    Log { name: "lives", event_count: 500_000, record_bytes: 256, is_lived: true },
-    Log { name: "pending", event_count: 1_000_000, record_bytes: 1_164, is_lived: false },
+const REPLAYED: [Log; 2] = [
+    Log {
+        name: "replay, 256 B, pending",
+        event_count: 1_000_000,
+        record_bytes: 256,
+        is_lived: false,
+        target: Some((8e6, 15e6)),
+    },
+    Log { name: "replay, 256 B, whole lives", event_count: 500_000, record_bytes: 256, is_lived: true, target: None },
 ];
-
-fn is_quick() -> bool {
-    std::env::var_os("LEDGERLINE_BENCH").is_some_and(|value| value == "quick")
-}
-
-fn open(dir: &Path) -> Store {
-    Store::open(dir, StoreOptions::default()).expect("the store opens")
-}
+const PENDING: Log = Log {
+    name: "ready with 1 M pending of 1 KiB",
+    event_count: 1_000_000,
+    record_bytes: 1_164,
+    is_lived: false,
+    target: Some((0.4, 0.1)),
+};
 
 impl Log {
-    /// Writes the log into a directory of the disk that holds the build; returns how many records it has.
+    fn event_count(&self) -> usize {
+        full_or_quick(self.event_count, self.event_count / 50)
+    }
+
+    /// Writes the log; returns how many records it has.
     fn write(&self, dir: &Path) -> u64 {
-        let event_count = if is_quick() { self.event_count / 50 } else { self.event_count };
         let json = format!("{{\"title\":\"{}\"}}", "x".repeat(self.record_bytes - RECEPTION_BYTES));
         let store = open(dir);
-        for first in (0..event_count).step_by(BATCH_COUNT) {
+        for first in (0..self.event_count()).step_by(BATCH_COUNT) {
             let event = |number| {
-                let event = NewEvent::from_json("Issue", json.clone()).expect("it is JSON");
+                let event = NewEvent::from_json(TYPE, json.clone()).expect("it is JSON");
                 event.id(format!("event-{number:08}")).key(format!("key-{number:08}"))
             };
             store.append_many((first..first + BATCH_COUNT).map(event).collect()).expect("a batch succeeds");
@@ -62,8 +90,8 @@ impl Log {
             }
         }
         store.close().expect("the store closes");
-        let store = Store::open_read_only(dir).expect("the store opens");
-        store.recovery().records
+        settle();
+        Store::open_read_only(dir).expect("the store opens").recovery().records
     }
 }
 
@@ -79,78 +107,194 @@ fn openings(dir: &Path, rounds: u64) -> Duration {
     opened.sum()
 }
 
-/// The time for reading and verifying the store's segments so often.
-fn floor(dir: &Path, rounds: u64) -> Duration {
+fn replayed(run: &mut Run, log: &Log) {
+    if !run.wants(log.name) {
+        return;
+    }
+    let dir = directory();
+    let records = log.write(dir.path());
+    let rate = run.rate(log.name, records, |rounds| openings(dir.path(), rounds));
+    let floor = run.rate(&format!("{}, floor", log.name), records, |rounds| scan(dir.path(), rounds));
+    run.tell(Row::new(log.name, Unit::PerSecond, rate).floor(floor).target(log.target));
+}
+
+fn ready(run: &mut Run) {
+    if !run.wants(PENDING.name) {
+        return;
+    }
+    let dir = directory();
+    let records = PENDING.write(dir.path());
+    // Before anything else: the first opening finds the files in the cache, and the process fresh.
+    let bytes = child("memory", dir.path()).output().expect("the bench runs").stdout;
+    let bytes: f64 = String::from_utf8_lossy(&bytes).trim().parse().expect("it prints a number");
+    let rate = run.rate(PENDING.name, records, |rounds| openings(dir.path(), rounds));
+    let floor = run.rate(&format!("{}, floor", PENDING.name), records, |rounds| scan(dir.path(), rounds));
+    let seconds = |rate| records as f64 / rate;
+    let row = Row::new(PENDING.name, Unit::Seconds, seconds(rate)).floor(seconds(floor));
+    run.tell(row.target(PENDING.target));
+    let each = bytes / PENDING.event_count() as f64;
+    run.tell(Row::new("memory of a pending event", Unit::Bytes, each).target((160.0, 112.0)));
+}
+
+/// This program again, for `duty`.
+fn child(duty: &str, dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a program knows where it is"));
+    command.arg("--child").arg(duty).arg(dir).stdout(Stdio::piped());
+    command
+}
+
+/// Prints by how many bytes this process has grown with the store open.
+fn measure_memory(dir: &Path) {
+    let before = resident_bytes();
+    let store = open(dir);
+    let grown = resident_bytes().saturating_sub(before);
+    writeln!(std::io::stdout(), "{grown}").expect("somebody reads");
+    store.close().expect("the store closes");
+}
+
+/// Bytes of this process's memory that are no file's.
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").expect("a process has a status");
+    let value = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib =
+        value.and_then(|value| value.trim().strip_suffix(" kB")).and_then(|value| value.trim().parse::<u64>().ok());
+    kib.expect("it is told in KiB") * 1_024
+}
+
+/// Emits and handles until it is killed, and tells of each step as one line: `a` and the id is acknowledged, `r` and the id runs.
+fn emit_for_ever(dir: &Path) {
+    let tell = |what: char, id: &str| {
+        let _ = std::io::stdout().lock().write_all(format!("{what}{id}\n").as_bytes());
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    runtime.block_on(async {
+        let handler = move |event: Event| {
+            tell('r', event.id());
+            async {}
+        };
+        let manager = EventManager::builder(dir).concurrency(HANDLERS).batch_size(HANDLERS);
+        let manager = manager.on(TYPE, handler).start().await.expect("the manager starts");
+        let payload = Arc::new(Payload::of(PAYLOAD_BYTES));
+        for _ in 0..PRODUCERS {
+            let (manager, payload) = (manager.clone(), Arc::clone(&payload));
+            tokio::spawn(async move {
+                loop {
+                    let id = manager.emit(TYPE, &*payload).await.expect("an emit succeeds");
+                    tell('a', &id);
+                }
+            });
+        }
+        std::future::pending::<()>().await;
+    });
+}
+
+/// What a process that was killed has told.
+#[derive(Default)]
+struct Told {
+    acknowledged: HashSet<String>,
+    ran: HashSet<String>,
+}
+
+/// Runs such a process, and kills it in the midst.
+fn killed(dir: &Path, after: Duration) -> Told {
+    let mut process = child("load", dir).spawn().expect("the bench runs");
+    let output = BufReader::new(process.stdout.take().expect("it is piped"));
+    let witness = std::thread::spawn(move || {
+        let mut told = Told::default();
+        // What the kill has cut short was not told.
+        for line in output.lines().map_while(Result::ok) {
+            match line.split_at_checked(1) {
+                Some(("a", id)) => told.acknowledged.insert(id.to_owned()),
+                Some(("r", id)) => told.ran.insert(id.to_owned()),
+                _ => false,
+            };
+        }
+        told
+    });
+    std::thread::sleep(after);
+    process.kill().expect("it runs");
+    process.wait().expect("it was started");
+    witness.join().expect("the witness lives")
+}
+
+/// What became of events after a kill.
+#[derive(Default)]
+struct Aftermath {
+    acknowledged: usize,
+    lost: usize,
+    in_flight: u64,
+    not_released: u64,
+    ran_twice: usize,
+    ready: Duration,
+}
+
+fn kill(dir: &Path, after: Duration) -> Aftermath {
+    let told = killed(dir, after);
     let began = Instant::now();
-    for _ in 0..rounds {
-        let files =
-            std::fs::read_dir(dir).expect("the directory is there").map(|entry| entry.expect("it is listed").path());
-        for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "seg")) {
-            verify(&std::fs::read(path).expect("the segment is read"));
+    let store = open(dir);
+    let ready = began.elapsed();
+    let in_flight = store.recovery().events_released;
+    let not_released = store.stats().processing_events;
+    let missing = |id: &&String| store.get(id).expect("what is kept is read").is_none();
+    let lost = told.acknowledged.iter().filter(missing).count();
+    store.close().expect("the store closes");
+    drop(store);
+
+    let runs = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&runs);
+    let handler = move |event: Event| {
+        noted.lock().expect("nothing panics").push(event.id().to_owned());
+        async {}
+    };
+    tokio::runtime::Runtime::new().expect("a runtime starts").block_on(async {
+        let manager = EventManager::builder(dir).concurrency(HANDLERS).on(TYPE, handler).start().await;
+        let manager = manager.expect("the manager starts");
+        while manager.stats().pending_events + manager.stats().processing_events > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        manager.shutdown().await.expect("the manager ends");
+    });
+    let runs = runs.lock().expect("nothing panics");
+    let ran_twice = runs.iter().filter(|id| told.ran.contains(*id)).count();
+    Aftermath { acknowledged: told.acknowledged.len(), lost, in_flight, not_released, ran_twice, ready }
+}
+
+fn kills(run: &mut Run) {
+    if !run.wants("kill -9") {
+        return;
     }
-    began.elapsed()
-}
-
-/// Verifies the groups of a segment, as FORMAT.md draws them.
-fn verify(segment: &[u8]) {
-    let salt = segment.get(48..56).expect("a segment has a header");
-    let mut group = 64;
-    while let Some(head) = segment.get(group..group + 40).filter(|head| head.starts_with(b"LGRP")) {
-        assert_eq!(number(head, 4), placed(&[salt, &group.to_le_bytes(), &head[..4], &head[8..]]));
-        let end = group + number(head, 8) as usize;
-        let mut checksums = Vec::new();
-        let mut at = group + 40;
-        while at < end {
-            let header = &segment[at..at + 24];
-            assert_eq!(number(header, 0), placed(&[salt, &at.to_le_bytes(), &header[4..]]));
-            let body = &segment[at + 24..at + 24 + number(header, 8) as usize];
-            assert_eq!(number(header, 4), crc32fast::hash(body));
-            checksums.extend_from_slice(&header[..4]);
-            at = (at + 24 + body.len()).next_multiple_of(8);
-        }
-        assert_eq!(number(head, 32), crc32fast::hash(&checksums));
-        group = end;
+    let mut all = Aftermath::default();
+    let count = full_or_quick(6, 1);
+    for number in 0..count {
+        let dir = directory();
+        let once = kill(dir.path(), Duration::from_millis(full_or_quick(700, 300) + 37 * number));
+        all.acknowledged += once.acknowledged;
+        all.lost += once.lost;
+        all.in_flight += once.in_flight;
+        all.not_released += once.not_released;
+        all.ran_twice += once.ran_twice;
+        all.ready = all.ready.max(once.ready);
     }
+    let in_flight = all.in_flight as f64;
+    let row = |name: String, count: f64, most: f64| Row::new(name, Unit::Count, count).target((most, most));
+    run.tell(row(format!("kill -9: lost, of {} acknowledged", all.acknowledged), all.lost as f64, 0.0));
+    run.tell(row(format!("kill -9: run twice, of {in_flight} in flight"), all.ran_twice as f64, in_flight));
+    run.tell(row("kill -9: not released once open".to_owned(), all.not_released as f64, 0.0));
+    run.tell(Row::new("kill -9: until open again, at most", Unit::Seconds, all.ready.as_secs_f64()));
 }
 
-fn number(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes are four"))
-}
-
-/// The checksum of a head or a header at its place.
-fn placed(parts: &[&[u8]]) -> u32 {
-    let mut covered = [0; 64];
-    let mut len = 0;
-    for part in parts {
-        covered[len..len + part.len()].copy_from_slice(part);
-        len += part.len();
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, child, duty, dir] = arguments.as_slice()
+        && child == "--child"
+    {
+        return if duty == "memory" { measure_memory(dir.as_ref()) } else { emit_for_ever(dir.as_ref()) };
     }
-    crc32fast::hash(&covered[..len])
-}
-
-fn restart(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("restart");
-    for log in LOGS {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build's directory is writable");
-        let path = dir.path();
-        let record_count = log.write(path);
-        group.throughput(Throughput::Elements(record_count));
-        group.bench_function(BenchmarkId::new(log.name, record_count), |bencher| {
-            bencher.iter_custom(|rounds| openings(path, rounds));
-        });
-        group.bench_function(BenchmarkId::new(format!("{}_floor", log.name), record_count), |bencher| {
-            bencher.iter_custom(|rounds| floor(path, rounds));
-        });
+    let Some(mut run) = Run::begin("restart") else { return };
+    for log in REPLAYED {
+        replayed(&mut run, &log);
     }
-    group.finish();
+    ready(&mut run);
+    kills(&mut run);
+    run.end();
 }
-
-fn criterion() -> Criterion {
-    let millis = if is_quick() { 200 } else { 4_000 };
-    let criterion = Criterion::default().without_plots().sample_size(10);
-    criterion.warm_up_time(Duration::from_millis(millis / 2)).measurement_time(Duration::from_millis(millis))
-}
-
-criterion_group!(name = benches; config = criterion(); targets = restart);
-criterion_main!(benches);

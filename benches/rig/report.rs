@@ -17,7 +17,7 @@ use super::table::table;
 
 /// The benches in the order in which cargo runs them, and whether they are built.
 const BENCHES: [(&str, bool); 7] = [
-    ("codec", true),
+    ("codec", cfg!(feature = "manager")),
     ("commit", cfg!(feature = "manager")),
     ("curves", cfg!(feature = "manager")),
     ("emit", cfg!(feature = "manager")),
