@@ -251,7 +251,7 @@ impl Stage {
     }
 }
 
-/// The end of the log that touches the disk. One owner at a time: one system call is in flight.
+/// The end of the log that touches the disk. One owner at a time, so no two sync at once.
 #[derive(Debug)]
 pub(crate) struct Tail {
     segment: Arc<Segment>,

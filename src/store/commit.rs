@@ -9,8 +9,9 @@
 //! preparer          another thread: creates and fills the next segment (see [`super::preparer`])
 //! ```
 //!
-//! The leader owns the [`Tail`], so one system call is in flight, and no file is touched under the lock. Before it writes it lets in
-//! those whom the last commit has woken: they are on their way back, and each commit costs the same however many it serves.
+//! The leader owns the [`Tail`], so there is one write or one sync at a time, but for a write of what begins runs beside a sync (see
+//! [`super::beside`]); and no file is touched under the lock. Before it writes it lets in those whom the last commit has woken: they are
+//! on their way back, and each commit costs the same however many it serves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
