@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The bench `emit` has the same path with all that an emit does, and a runtime with many threads. Rows named "sustained" go on for at
-//! least ten seconds and 5 GB; the others fit into prepared space.
+//! least ten seconds and 5 GB (twenty seconds at most); the others fit into prepared space.
 #![expect(clippy::disallowed_methods, reason = "a bench reads clocks, and its floor writes files")]
 #![expect(
     clippy::cast_possible_truncation,

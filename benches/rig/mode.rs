@@ -16,7 +16,7 @@ pub(crate) fn full_or_quick<T>(full: T, quick: T) -> T {
 
 /// How long one row is sampled.
 pub(crate) fn measurement() -> Duration {
-    full_or_quick(Duration::from_millis(1_800), Duration::from_millis(60))
+    full_or_quick(Duration::from_millis(1_500), Duration::from_millis(60))
 }
 
 /// How long one row is run before it is sampled.
@@ -24,7 +24,7 @@ pub(crate) fn warm_up() -> Duration {
     full_or_quick(Duration::from_millis(300), Duration::from_millis(10))
 }
 
-/// What sustained writing takes at least: both of them.
+/// What sustained writing takes at least, both of them, unless the disk is so slow that it takes twice the time.
 pub(crate) fn sustained() -> (u64, Duration) {
     full_or_quick((5_000_000_000, Duration::from_secs(10)), (50_000_000, Duration::from_millis(100)))
 }

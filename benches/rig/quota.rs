@@ -8,25 +8,37 @@ use std::time::{Duration, Instant};
 pub(crate) struct Quota {
     taken: AtomicU64,
     least: u64,
+    lasting: Option<Lasting>,
+}
+
+/// Bounds of a quota that goes on for a while.
+#[derive(Debug)]
+struct Lasting {
     most: u64,
     until: Instant,
+    latest: Instant,
 }
 
 impl Quota {
     /// So many events.
     pub(crate) fn of(events: u64) -> Self {
-        Self { taken: AtomicU64::new(0), least: events, most: events, until: Instant::now() }
+        Self { taken: AtomicU64::new(0), least: events, lasting: None }
     }
 
-    /// At least so many events, and more until the time is over, but never more than `most`.
+    /// At least so many events, and more until the time is over; but never more than `most`, nor for more than twice the time.
     pub(crate) fn lasting(least: u64, time: Duration, most: u64) -> Self {
-        Self { taken: AtomicU64::new(0), least, most, until: Instant::now() + time }
+        let now = Instant::now();
+        let lasting = Lasting { most, until: now + time, latest: now + time * 2 };
+        Self { taken: AtomicU64::new(0), least, lasting: Some(lasting) }
     }
 
     /// Takes so many of them; false if there are none any more.
     pub(crate) fn take(&self, events: u64) -> bool {
         let taken = self.taken.fetch_add(events, Ordering::Relaxed);
-        let goes_on = taken < self.least || (taken < self.most && Instant::now() < self.until);
+        let goes_on = self.lasting.as_ref().map_or(taken < self.least, |lasting| {
+            let now = Instant::now();
+            taken < lasting.most && now < lasting.latest && (taken < self.least || now < lasting.until)
+        });
         if !goes_on {
             self.taken.fetch_sub(events, Ordering::Relaxed);
         }
