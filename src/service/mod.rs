@@ -32,6 +32,7 @@ mod control;
 mod given;
 mod named_file;
 mod operations;
+mod own_thread;
 mod printable;
 mod printer;
 mod reach;

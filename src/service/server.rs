@@ -1,7 +1,9 @@
 //! Connections: how many, how slow, how long.
 //!
-//! One task accepts, one task serves each connection. Whoever sends its headers too slowly is cut off, and so is whoever keeps a
-//! connection for too long without need: a peer that never reads its answers would otherwise hold its place for ever.
+//! One task accepts and deals the connections out to a few threads, each with a runtime of its own; there a task serves each. On a
+//! runtime of several threads a request would wander between them, and its wake-ups begin with waking a thread. Whoever sends its headers
+//! too slowly is cut off, and so is whoever keeps a connection for too long without need: a peer that never reads its answers would
+//! otherwise hold its place for ever.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,8 +18,11 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::own_thread;
+use crate::error::Error;
 
 /// What a connection buffers of a request's head. The bound is soft: a read may pass it, and about three times as much arrives before
 /// the answer is 431. Linear's heads have less than 1 KiB.
@@ -25,6 +30,10 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Wait after a connection could not be accepted, for example because all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Threads that serve. One has no more than a core; more than two only keep others from the processor, because all that they take goes
+/// through one log.
+const THREADS: usize = 2;
 
 /// What answers requests; every connection has a clone.
 pub(super) trait Answers:
@@ -65,42 +74,82 @@ impl Limits {
     }
 }
 
+/// A connection, and its place among those that are served at once.
+type Arrival = (std::net::TcpStream, Option<OwnedSemaphorePermit>);
+
 /// Serves `service` on `listener` until `shutdown`. Then nothing more is accepted, requests that are being served may end, and after
 /// the grace the rest is cut off.
+///
+/// # Errors
+/// [`ErrorKind::Io`](crate::ErrorKind::Io) if a thread cannot be started.
 pub(super) async fn run(
     listener: TcpListener,
     service: impl Answers,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
-) {
+) -> Result<(), Error> {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
-    let (close, closing) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let mut threads = JoinSet::new();
+    let mut ways = Vec::new();
+    for _ in 0..THREADS {
+        let (way, arrivals) = mpsc::unbounded_channel();
+        let (service, limits) = (service.clone(), limits.clone());
+        threads.spawn(own_thread::run("ledgerline-receive", move || serve_all(arrivals, service, limits)));
+        ways.push(way);
+    }
     let mut shutdown = pin!(shutdown);
-    loop {
-        let (stream, slot) = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+    for way in ways.iter().cycle() {
+        let arrival = tokio::select! {
+            arrival = accept(&listener, &slots) => arrival,
+            ended = threads.join_next() => return ended.map_or(Ok(()), passed_on),
             () = &mut shutdown => break,
         };
-        let served = serve(stream, service.clone(), limits.clone(), closing.clone());
-        connections.spawn(async move {
-            served.await;
-            drop(slot);
-        });
+        // A thread that takes nothing has ended, and that is noticed above.
+        let _ = way.send(arrival);
+    }
+    drop((listener, ways));
+    while let Some(ended) = threads.join_next().await {
+        passed_on(ended)?;
+    }
+    Ok(())
+}
+
+/// A panic of a thread is one of whoever runs it.
+fn passed_on(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Ok(()),
+    })
+}
+
+/// Serves what arrives. Once nothing more can, requests may end.
+async fn serve_all(mut arrivals: mpsc::UnboundedReceiver<Arrival>, service: impl Answers, limits: Limits) {
+    let (close, closing) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    while let Some((stream, slot)) = arrivals.recv().await {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => {
+                let served = serve(stream, service.clone(), limits.clone(), closing.clone());
+                connections.spawn(async move {
+                    served.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => tracing::warn!(%error, "cannot serve a connection"),
+        }
         while connections.try_join_next().is_some() {}
     }
-    drop(listener);
     close.send_replace(true);
     while connections.join_next().await.is_some() {}
 }
 
 /// The next connection and its place among those that are served at once.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Arrival {
     // Nobody closes the semaphore, so there always is a place at last.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => return (stream, slot),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -151,7 +200,7 @@ mod tests {
     }
 
     /// A server on a free port, and what ends it.
-    async fn server(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+    async fn server(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<Result<(), Error>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = service_fn(async |request: Request<Incoming>| {
@@ -224,7 +273,7 @@ mod tests {
         assert_eq!(&start, b"HTTP/1.1 200");
         let busy = asked(address, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
         end.send(()).unwrap();
-        task.await.unwrap();
+        task.await.unwrap().unwrap();
         assert!(rest(answered).await.ends_with("hello"));
         assert_eq!(rest(busy).await, "");
         TcpStream::connect(address).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::banner::Banner;
 use super::config::Config;
@@ -141,22 +141,29 @@ impl Service {
             }
         };
         let limits = Limits::connections(self.config.connections_max);
-        let received = server::run(self.listener, service, limits, stopped());
+        let (fail, failed) = oneshot::channel();
+        let received = async {
+            let received = server::run(self.listener, service, limits, stopped()).await;
+            // Without the receiver the rest ends too. Nobody listens where it has been asked to.
+            let _ = fail.send(());
+            received
+        };
         let controlled = control::run(self.socket, operations, &self.store, stopped());
         let ended = async {
             let ended = tokio::select! {
                 () = shutdown => Ended::Asked,
                 () = self.printer.closed() => Ended::OutputClosed,
+                _ = failed => Ended::Asked,
             };
             let running = self.manager.stats().processing_events;
             tracing::info!(running, "ending: requests may end within 10 s, and runs within 25 s after that");
             stop.send_replace(true);
             ended
         };
-        let (ended, (), ()) = tokio::join!(ended, received, controlled);
+        let (ended, received, ()) = tokio::join!(ended, received, controlled);
         self.manager.shutdown().await?;
         drop(self.lock);
-        Ok(ended)
+        received.map(|()| ended)
     }
 }
 
