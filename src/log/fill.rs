@@ -26,9 +26,10 @@ pub(crate) const HEAD_START_BYTES: u64 = 256 * 1024;
 const STEP_BYTES: u64 = 1024 * 1024;
 /// One step beside a writer, whose writes wait for it.
 const STEP_BESIDE_BYTES: u64 = 256 * 1024;
-/// How far ahead of a writer the filling keeps: so many times what was written, and no more than the latter.
+/// How far ahead of a writer the filling keeps: so many times what was written, because a store that takes little has little filled.
 const AHEAD_TIMES: u64 = 8;
-const AHEAD_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// A writer that is nearer than this is not paused for.
+const NEAR_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What `filled` says once nothing is filled any more.
 const OVER: u64 = u64::MAX;
@@ -106,9 +107,9 @@ impl Fill {
 
     /// The next step while records end at `used`: a store that takes little has little filled.
     pub(crate) fn due_beside(&self, used: u64) -> Option<Step> {
-        let ahead = used.saturating_mul(AHEAD_TIMES).min(AHEAD_BYTES_MAX);
+        let ahead = used.saturating_mul(AHEAD_TIMES);
         let bytes = self.up_to(used + ahead, STEP_BESIDE_BYTES)?;
-        let paced = self.filled.load(Ordering::Acquire) >= used + AHEAD_BYTES_MAX / 2;
+        let paced = self.filled.load(Ordering::Acquire) >= used + NEAR_BYTES;
         Some(Step { bytes, paced })
     }
 
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_writer_it_keeps_a_bounded_way_ahead() {
+    fn beside_a_writer_it_keeps_ahead_by_a_multiple_of_what_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let (fill, handle) = filling(dir.path(), 64 * MIB);
         assert_eq!(fill.due_beside(400), None, "an opening alone has nothing filled");
@@ -216,8 +217,8 @@ mod tests {
             fill.step(step).unwrap();
             steps += 1;
         }
-        assert_eq!(handle.len().unwrap(), used + AHEAD_BYTES_MAX);
-        assert_eq!(steps, (used + AHEAD_BYTES_MAX) / STEP_BESIDE_BYTES - 1);
+        assert_eq!(handle.len().unwrap(), used * (1 + AHEAD_TIMES));
+        assert_eq!(steps, used * (1 + AHEAD_TIMES) / STEP_BESIDE_BYTES - 1);
         assert_eq!(fill.due_beside(used + MIB).map(|step| step.paced), Some(true));
         while let Some(step) = fill.due() {
             fill.step(step).unwrap();

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The preparer is a thread of the store. It creates the file and reserves its space, so that a full disk shows itself here (R10),
-//! then writes zeros into it with pauses between, so that commits beside it hardly notice ([`Fill`](crate::log::fill::Fill)). The
-//! active segment of a store that was just opened is filled only a little ahead of what is written. A store that rests prepares
+//! then writes zeros into it with pauses between, so that commits beside it hardly notice ([`Fill`](crate::log::fill::Fill)). An active
+//! segment that was not filled in time, or with which a store begins, is filled ahead of what is written. A store that rests prepares
 //! nothing. Without the thread, as in tests of the steps alone, the leader creates the segments and nothing is filled.
 //!
 //! A failure before the new segment has its name, or while it is filled, poisons nothing: another is made a second later (R2).
