@@ -15,9 +15,12 @@ pub(crate) fn reports() -> PathBuf {
     path
 }
 
-/// Waits until no thread of this process has written anything for a while: what is prepared in the background is prepared then.
+/// Waits until no thread of this process has written anything for a while: what is prepared in the background is prepared then. The
+/// last of it is spent busily, because a process that has slept begins slowly (seen: half the rate for some tens of milliseconds, as
+/// its threads share one core), and that is a matter of the scheduler.
 pub(crate) fn settle() {
     const REST: Duration = Duration::from_millis(60);
+    const BUSY: Duration = Duration::from_millis(40);
     let until = Instant::now() + Duration::from_secs(10);
     let (mut written, mut since) = (written_bytes(), Instant::now());
     while since.elapsed() < REST && Instant::now() < until {
@@ -26,6 +29,10 @@ pub(crate) fn settle() {
         if now != written {
             (written, since) = (now, Instant::now());
         }
+    }
+    let until = Instant::now() + BUSY;
+    while Instant::now() < until {
+        std::hint::spin_loop();
     }
 }
 
