@@ -32,7 +32,7 @@ use crate::store::keeper::IDLE;
 use crate::store::notes::Notes;
 use crate::store::options::StoreOptions;
 use crate::store::relay::Relay;
-use crate::store::waiters::{Marks, Waiter};
+use crate::store::waiters::{Marks, Seat, Waiter};
 
 /// How long a leader waits at most for those whom it expects: less than half a sync.
 const GATHER: Duration = Duration::from_micros(40);
@@ -82,9 +82,9 @@ impl Leader {
     }
 }
 
-/// Whether a caller is among those who wait, which [`Shared::wait_in_line`] has to know.
+/// Where a caller is among those who wait, if it is, which [`Shared::wait_in_line`] has to know.
 #[derive(Debug)]
-pub(crate) struct InLine(bool);
+pub(crate) struct InLine(Option<Seat>);
 
 impl Shared {
     pub(crate) fn new(
@@ -136,16 +136,16 @@ impl Shared {
         &self,
         step: &mut dyn FnMut(&mut Core, Moment) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
-        self.step_at_desk(step).0
+        self.step_at_desk(self.now(), step).0
     }
 
     /// Takes a step that needs nothing from the disk, or says that the disk must catch up first; what follows it under the same lock
     /// is up to the caller.
     pub(super) fn step_at_desk<T>(
         &self,
+        now: Moment,
         step: &mut dyn FnMut(&mut Core, Moment) -> Result<T, Refused>,
     ) -> (Result<T, Refused>, MutexGuard<'_, Desk>) {
-        let now = self.now();
         let mut desk = self.desk();
         let before = desk.core.last_seq();
         let taken = loop {
@@ -171,7 +171,7 @@ impl Shared {
     /// Takes a step, committing for as long as the disk must catch up first.
     pub(crate) fn step<T>(&self, mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>) -> Result<T, Error> {
         loop {
-            match self.step_at_desk(&mut step) {
+            match self.step_at_desk(self.now(), &mut step) {
                 (Ok(value), _) => return Ok(value),
                 (Err(Refused::Error(error)), _) => return Err(error),
                 (Err(Refused::Busy | Refused::Rolled), desk) => self.catch_up(desk),
@@ -179,27 +179,27 @@ impl Shared {
         }
     }
 
-    /// As [`Shared::step`], for a caller who then waits for the seq that `seq` finds in what the step gave to be durable: where somebody
-    /// leads, it is among those who wait without coming back to the lock. [`Shared::wait_in_line`] takes what this returns.
+    /// As [`Shared::step`], for a caller who knows what time it is `now`, and then waits for the seq that `seq` finds in what the step
+    /// gave to be durable: where somebody leads, it is among those who wait without coming back to the lock. [`Shared::wait_in_line`]
+    /// takes what this returns.
     pub(crate) fn step_in_line<T>(
         &self,
+        mut now: Moment,
         mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
         seq: impl Fn(&T) -> Option<u64>,
     ) -> Result<(T, InLine), Error> {
         loop {
-            match self.step_at_desk(&mut step) {
+            match self.step_at_desk(now, &mut step) {
                 (Ok(value), mut desk) => {
                     // Whoever can lead does so when it begins to wait.
                     let is_led = !desk.may_lead() && !self.dir.is_in_memory();
-                    let waits_for = seq(&value).filter(|_| is_led);
-                    if let Some(seq) = waits_for {
-                        desk.wait_parked(seq, Level::Durable);
-                    }
-                    return Ok((value, InLine(waits_for.is_some())));
+                    let waits_for = seq(&value).filter(|seq| is_led && desk.core.durable() < *seq);
+                    return Ok((value, InLine(waits_for.map(|seq| desk.sit(seq)))));
                 }
                 (Err(Refused::Error(error)), _) => return Err(error),
                 (Err(Refused::Busy | Refused::Rolled), desk) => self.catch_up(desk),
             }
+            now = self.now();
         }
     }
 
@@ -226,8 +226,14 @@ impl Shared {
     }
 
     /// As [`Shared::wait`] for durability, for a caller who is in line for it already.
-    pub(crate) fn wait_in_line(&self, seq: u64, InLine(in_line): InLine) -> Result<(), Error> {
-        if in_line && self.park(seq, Level::Durable) { Ok(()) } else { self.wait(seq, Level::Durable) }
+    pub(crate) fn wait_in_line(&self, seq: u64, InLine(seat): InLine) -> Result<(), Error> {
+        let Some(seat) = seat else { return self.wait(seq, Level::Durable) };
+        if self.marks.sleep(seat, seq) {
+            return Ok(());
+        }
+        let mut desk = self.desk();
+        desk.waiters.rise(seat);
+        self.wait_at_desk(desk, seq, Level::Durable)
     }
 
     fn wait_at_desk<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, seq: u64, level: Level) -> Result<(), Error> {
@@ -240,26 +246,23 @@ impl Shared {
                 desk = self.lead(desk, if level == Level::Durable { Leader::Waiting } else { Leader::Caller });
                 continue;
             }
-            desk.wait_parked(seq, level);
+            if level == Level::Written {
+                desk = self.look_on(desk, Duration::MAX);
+                continue;
+            }
+            let seat = desk.sit(seq);
             drop(desk);
-            if self.park(seq, level) {
+            if self.marks.sleep(seat, seq) {
                 return Ok(());
             }
             desk = self.desk();
+            desk.waiters.rise(seat);
         }
     }
 
     /// Whether `seq` is known to be as far as `level` without asking the core.
     #[cfg(feature = "manager")]
     pub(super) fn has_reached(&self, seq: u64, level: Level) -> bool {
-        self.marks.has_reached(seq, level)
-    }
-
-    /// Parks this thread, which has left itself to be woken; whether that was because `seq` has come as far as `level`.
-    fn park(&self, seq: u64, level: Level) -> bool {
-        if !self.marks.has_reached(seq, level) {
-            std::thread::park();
-        }
         self.marks.has_reached(seq, level)
     }
 
@@ -308,7 +311,7 @@ impl Shared {
         let Some(mut tail) = desk.tail.take() else { return desk };
         desk = self.gather(desk, leader);
         desk = self.write_staged(desk, &mut tail);
-        if desk.core.poison().is_none() && desk.sync_wanted > desk.core.durable() {
+        if desk.core.poison().is_none() && desk.is_sync_wanted() {
             desk = self.sync_written(desk, &mut tail);
         }
         desk = self.prepare_inline(desk);
@@ -322,8 +325,7 @@ impl Shared {
     /// Lets those in who are expected, if a sync is wanted: whoever comes later waits for the next one.
     fn gather<'a>(&'a self, desk: MutexGuard<'a, Desk>, leader: Leader) -> MutexGuard<'a, Desk> {
         let expected = desk.expected.saturating_sub(leader.own());
-        let is_wanted = desk.sync_wanted > desk.core.durable();
-        if !is_wanted || desk.waiters.for_sync() >= expected || self.dir.is_in_memory() {
+        if !desk.is_sync_wanted() || desk.waiters.for_sync() >= expected || self.dir.is_in_memory() {
             return desk;
         }
         drop(desk);
@@ -336,6 +338,9 @@ impl Shared {
         let target = desk.core.last_seq();
         while desk.core.written() < target {
             let Some(group) = desk.core.take() else { break };
+            if group.last_seq >= target && desk.is_sync_wanted() {
+                desk.waiters.close_round(group.last_seq);
+            }
             drop(desk);
             let rolls = !tail.is_in(&group.segment);
             let passed = if rolls { self.pass(CrashPoint::SegmentRolled) } else { Ok(()) };
@@ -353,6 +358,11 @@ impl Shared {
         let written = desk.core.written();
         let mut woken = std::mem::take(&mut desk.woken);
         desk.waiters.reached(written, Level::Written, &mut woken);
+        // Somebody may have begun to want it during the write.
+        desk.waiters.close_round(written);
+        if desk.onlookers > 0 {
+            self.progress.notify_all();
+        }
         desk.begin_beside(tail);
         drop(desk);
         // Runs begin while the disk is busy (R16).
@@ -378,7 +388,7 @@ impl Shared {
         let served = desk.satisfied(&mut woken) + leader.own();
         if served > 0 {
             // Those who were served come again soon, and those who came meanwhile wait already.
-            desk.expected = served + desk.waiters.for_sync();
+            desk.expected = served.max(desk.waiters.for_sync());
         }
         if desk.onlookers > 0 {
             self.progress.notify_all();

@@ -12,7 +12,7 @@ use crate::store::core::Core;
 use crate::store::following::Followers;
 use crate::store::keeper::Keeping;
 use crate::store::preparer::Preparation;
-use crate::store::waiters::{Waiter, Waiters};
+use crate::store::waiters::{Seat, Waiter, Waiters};
 
 /// The core and who waits for it.
 pub(crate) struct Desk {
@@ -100,10 +100,10 @@ impl Desk {
         .at_seq(seq)))
     }
 
-    /// Has this thread woken once `seq` has come as far as `level`, or when it is to lead.
-    pub(super) fn wait_parked(&mut self, seq: u64, level: Level) {
-        self.want(seq, level);
-        self.waiters.leave(seq, level, Waiter::Thread(std::thread::current()));
+    /// Has this thread called once `seq` is durable, or when it is to lead.
+    pub(super) fn sit(&mut self, seq: u64) -> Seat {
+        self.want(seq, Level::Durable);
+        self.waiters.sit(seq)
     }
 
     /// Has the next commit bring `seq` as far as `level`.
@@ -111,6 +111,11 @@ impl Desk {
         if level == Level::Durable {
             self.sync_wanted = self.sync_wanted.max(seq);
         }
+    }
+
+    /// Whether somebody waits for a sync that was not made yet.
+    pub(super) fn is_sync_wanted(&self) -> bool {
+        self.sync_wanted > self.core.durable()
     }
 
     /// Whether somebody waits for a commit that nobody will make.
@@ -127,7 +132,7 @@ impl Desk {
     #[cfg(feature = "manager")]
     pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) {
         self.want(seq, level);
-        self.waiters.leave(seq, level, Waiter::Task(waker));
+        self.waiters.leave(seq, level, waker);
     }
 
     /// How many commits there were.

@@ -154,8 +154,9 @@ impl Store {
     /// data. [`ErrorKind::Full`]: no room; try later. In these cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk
     /// failed meanwhile; give the same id again after reopening. [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let mut prepared = self.prepare(event.into(), self.shared().now())?;
-        self.keep(std::slice::from_mut(&mut prepared))?;
+        let now = self.shared().now();
+        let mut prepared = self.prepare(event.into(), now)?;
+        self.keep(std::slice::from_mut(&mut prepared), now)?;
         self.receipt(prepared)
     }
 
@@ -167,17 +168,18 @@ impl Store {
         let now = self.shared().now();
         let prepared = events.into_iter().map(|event| self.prepare(event.into(), now));
         let mut batch = prepared.collect::<Result<Vec<_>, _>>()?;
-        self.keep(&mut batch)?;
+        self.keep(&mut batch, now)?;
         batch.into_iter().map(|event| self.receipt(event)).collect()
     }
 
     /// Keeps a batch: durable once this returns, and each knows its fate.
-    fn keep(&self, batch: &mut [Prepared]) -> Result<(), Error> {
+    fn keep(&self, batch: &mut [Prepared], mut now: Moment) -> Result<(), Error> {
         let (seq, in_line) = loop {
-            match self.shared().step_in_line(|core, now| core.receive(batch, now), Decision::seq)? {
+            match self.shared().step_in_line(now, |core, now| core.receive(batch, now), Decision::seq)? {
                 (Decision::Done { seq }, in_line) => break (seq, in_line),
                 (Decision::Conflict { index }, _) => self.resolve(batch, index)?,
             }
+            now = self.shared().now();
         };
         drop(self.shared().pass(CrashPoint::AppendStaged));
         seq.map_or(Ok(()), |seq| self.shared().wait_in_line(seq, in_line))

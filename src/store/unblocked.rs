@@ -40,13 +40,15 @@ impl Settling<'_> {
 impl Store {
     /// As [`Store::append`], for callers that must not block. It is staged when first polled.
     pub(crate) async fn append_async(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
-        let mut event = self.prepare(event, self.shared().now())?;
+        let mut now = self.shared().now();
+        let mut event = self.prepare(event, now)?;
         let batch = std::slice::from_mut(&mut event);
         let reached = loop {
-            match self.shared().step_and_reach(|core, now| core.receive(batch, now), Decision::seq).await? {
+            match self.shared().step_and_reach(now, |core, now| core.receive(batch, now), Decision::seq).await? {
                 (Decision::Done { .. }, reached) => break reached,
                 (Decision::Conflict { index }, _) => self.resolve(batch, index)?,
             }
+            now = self.shared().now();
         };
         drop(self.shared().pass(CrashPoint::AppendStaged));
         if let Some(reached) = reached {

@@ -25,20 +25,22 @@ impl Shared {
         }
     }
 
-    /// As [`Shared::step_async`], for a caller who then waits for the seq that `seq` finds in what the step gave to be durable: it is in
+    /// As [`Shared::step_async`], for a caller who knows what time it is `now`, and then waits for the seq that `seq` finds in what the step gave to be durable: it is in
     /// line for that already, and comes back to the lock only if nothing comes of it.
     pub(crate) async fn step_and_reach<T>(
         &self,
+        mut now: Moment,
         mut step: impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
         seq: impl Fn(&T) -> Option<u64>,
     ) -> Result<(T, Option<Reached<'_>>), Error> {
         loop {
             let waker = std::future::poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-            match self.step_awaited(&mut step, &seq, waker) {
+            match self.step_awaited(now, &mut step, &seq, waker) {
                 (Ok((value, reached)), _) => return Ok((value, reached)),
                 (Err(Refused::Error(error)), _) => return Err(error),
                 (Err(Refused::Busy | Refused::Rolled), seen) => Progress { shared: self, seen }.await,
             }
+            now = self.now();
         }
     }
 
@@ -47,22 +49,24 @@ impl Shared {
         &self,
         step: &mut impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
     ) -> (Result<T, Refused>, u64) {
-        let (taken, desk) = self.step_at_desk(step);
+        let (taken, desk) = self.step_at_desk(self.now(), step);
         (taken, desk.commits())
     }
 
     /// As [`Shared::step_counted`]; has `waker` woken once what the step gave is durable.
     fn step_awaited<T>(
         &self,
+        now: Moment,
         step: &mut impl FnMut(&mut Core, Moment) -> Result<T, Refused>,
         seq: &impl Fn(&T) -> Option<u64>,
         waker: Waker,
     ) -> (Result<(T, Option<Reached<'_>>), Refused>, u64) {
-        let (taken, mut desk) = self.step_at_desk(step);
+        let (taken, mut desk) = self.step_at_desk(now, step);
         let reached = |value: &T| seq(value).map(|seq| self.reached(seq, Level::Durable));
         let mut taken = taken.map(|value| (reached(&value), value));
         if let Ok((Some(reached), _)) = &mut taken
             && !self.dir.is_in_memory()
+            && desk.core.durable() < reached.seq
         {
             desk.leave_waker(reached.seq, reached.level, waker);
             self.wake_keeper(&mut desk);
