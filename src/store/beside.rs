@@ -25,6 +25,8 @@ use crate::log::segment::Segment;
 use crate::log::writer::{Group, Tail};
 use crate::store::commit::{Leader, Shared};
 use crate::store::desk::{Desk, Level};
+#[cfg(feature = "manager")]
+use crate::store::relay::Lane;
 
 /// Longer writes are left to a leader: whoever must not block its thread has other things to do than this for some tens of microseconds.
 const WRITE_BYTES_MAX: usize = 256 * 1024;
@@ -76,7 +78,7 @@ impl Shared {
     /// Resolves once the record `seq` is with the operating system.
     #[cfg(feature = "manager")]
     pub(super) fn written(&self, seq: u64) -> Written<'_> {
-        Written { shared: self, seq }
+        Written { shared: self, seq, lane: Lane::here() }
     }
 
     /// Writes what is staged by now, if that may be done at once.
@@ -128,16 +130,17 @@ impl Shared {
 pub(super) struct Written<'a> {
     shared: &'a Shared,
     seq: u64,
+    lane: Lane,
 }
 
 #[cfg(feature = "manager")]
 impl Future for Written<'_> {
     type Output = Result<(), Error>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (shared, seq) = (self.shared, self.seq);
         // Whoever was woken wakes the others.
-        shared.relay.pass_on();
+        shared.relay.pass_on(self.lane);
         let mut desk = shared.desk();
         if let Some(outcome) = desk.outcome(seq, Level::Written) {
             return Poll::Ready(outcome);
@@ -146,7 +149,7 @@ impl Future for Written<'_> {
         if let Some(outcome) = desk.outcome(seq, Level::Written) {
             return Poll::Ready(outcome);
         }
-        desk.leave_waker(seq, Level::Written, context.waker().clone());
+        self.lane = desk.leave_waker(seq, Level::Written, context.waker().clone());
         shared.wake_keeper(&mut desk);
         Poll::Pending
     }

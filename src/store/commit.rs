@@ -419,9 +419,12 @@ impl Shared {
     }
 
     fn wake(&self, woken: &mut Vec<Waiter>, leader: Leader) {
-        self.relay.pass_on();
-        let tasks = woken.extract_if(.., |waiter| matches!(waiter, Waiter::Task(_)) && leader == Leader::Keeper);
-        self.relay.start(tasks.filter_map(|waiter| if let Waiter::Task(waker) = waiter { Some(waker) } else { None }));
+        self.relay.pass_on_all();
+        let tasks = woken.extract_if(.., |waiter| matches!(waiter, Waiter::Task(..)) && leader == Leader::Keeper);
+        self.relay.start(tasks.filter_map(|waiter| match waiter {
+            Waiter::Task(lane, waker) => Some((lane, waker)),
+            _ => None,
+        }));
         woken.drain(..).for_each(Waiter::wake);
     }
 

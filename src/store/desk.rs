@@ -12,6 +12,8 @@ use crate::store::core::Core;
 use crate::store::following::Followers;
 use crate::store::keeper::Keeping;
 use crate::store::preparer::Preparation;
+#[cfg(feature = "manager")]
+use crate::store::relay::Lane;
 use crate::store::waiters::{Seat, Waiter, Waiters};
 
 /// The core and who waits for it.
@@ -128,11 +130,13 @@ impl Desk {
         self.tail.is_some()
     }
 
-    /// Has `waker` woken once `seq` has come as far as `level`.
+    /// Has `waker` woken once `seq` has come as far as `level`; whoever is woken wakes the others of its lane.
     #[cfg(feature = "manager")]
-    pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) {
+    pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) -> Lane {
         self.want(seq, level);
-        self.waiters.leave(seq, level, waker);
+        let lane = Lane::here();
+        self.waiters.leave(seq, level, lane, waker);
+        lane
     }
 
     /// How many commits there were.

@@ -93,7 +93,7 @@ impl Shared {
         now: Duration,
     ) -> MutexGuard<'a, Desk> {
         // It may be long before it comes by again.
-        self.relay.pass_on();
+        self.relay.pass_on_all();
         desk.keeping.rests = true;
         desk.keeping.looks_at = micros(now.saturating_add(wait));
         let mut desk = self.keeper.wait_timeout(desk, wait).expect("no step of the core panics").0;

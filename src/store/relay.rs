@@ -1,44 +1,81 @@
-//! Waking many tasks with few operations: the keeper wakes one of them, and that one, from within its runtime, the others.
+//! Waking many tasks with few operations: the keeper wakes one task of each lane, and that one, from within its runtime, the others.
 //!
-//! Waking a task from outside its runtime takes that runtime's lock and often a system call; from within, it takes neither. What the
-//! first one does not pass on, because it is gone or its runtime is held up, the keeper does after the next commit, or before it rests.
+//! Waking a task from outside its runtime takes that runtime's lock and often a system call; from within, it takes neither. Which tasks
+//! share a runtime nobody can tell; but those that were polled by one thread do, so each thread is a lane. What the first one does not
+//! pass on, because it is gone or its runtime is held up, the keeper does after the next commit, or before it rests.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 
-/// Those who are to be woken by whoever of them wakes first.
+/// The tasks that one thread has polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lane(u64);
+
+impl Lane {
+    /// The lane of this thread.
+    #[cfg_attr(not(any(test, feature = "manager")), expect(dead_code, reason = "only managers have tasks"))]
+    pub(super) fn here() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        thread_local! {
+            static HERE: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(HERE.with(|here| *here))
+    }
+}
+
+/// Those who are to be woken by whoever of their lane wakes first.
 #[derive(Debug, Default)]
 pub(crate) struct Relay {
-    left: Mutex<Vec<Waker>>,
+    left: Mutex<Vec<(Lane, Waker)>>,
     /// How many are left, for all who look in passing.
     count: AtomicUsize,
 }
 
 impl Relay {
-    /// Wakes the first of `wakers`; the others are woken by it.
-    pub(super) fn start(&self, wakers: impl IntoIterator<Item = Waker>) {
-        let mut wakers = wakers.into_iter();
-        let Some(first) = wakers.next() else { return };
+    /// Wakes the first of each lane; the others are woken by it.
+    pub(super) fn start(&self, wakers: impl IntoIterator<Item = (Lane, Waker)>) {
+        let mut firsts: Vec<(Lane, Waker)> = Vec::new();
         {
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            left.extend(wakers);
+            for (lane, waker) in wakers {
+                if firsts.iter().any(|(first, _)| *first == lane) {
+                    left.push((lane, waker));
+                } else {
+                    firsts.push((lane, waker));
+                }
+            }
             self.count.store(left.len(), Ordering::Release);
         }
-        first.wake();
+        for (_, first) in firsts {
+            first.wake();
+        }
+    }
+
+    /// Wakes whoever is left in a lane.
+    #[cfg(feature = "manager")]
+    pub(crate) fn pass_on(&self, lane: Lane) {
+        self.wake(|other| other == lane);
     }
 
     /// Wakes whoever is left.
-    pub(crate) fn pass_on(&self) {
+    pub(super) fn pass_on_all(&self) {
+        self.wake(|_| true);
+    }
+
+    fn wake(&self, is_it: impl Fn(Lane) -> bool) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        let left = {
+        let woken: Vec<(Lane, Waker)> = {
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            self.count.store(0, Ordering::Release);
-            std::mem::take(&mut *left)
+            let woken = left.extract_if(.., |(lane, _)| is_it(*lane)).collect();
+            self.count.store(left.len(), Ordering::Release);
+            woken
         };
-        left.into_iter().for_each(Waker::wake);
+        for (_, waker) in woken {
+            waker.wake();
+        }
     }
 }
 
@@ -50,18 +87,22 @@ mod tests {
     use crate::store::bell::Bell;
 
     #[test]
-    fn one_is_woken_and_whoever_comes_by_wakes_the_others_once() {
+    fn one_of_a_lane_is_woken_and_whoever_of_it_comes_by_wakes_the_others_once() {
         let relay = Relay::default();
-        let bells: Vec<Arc<Bell>> = (0..3).map(|_| Arc::default()).collect();
+        let bells: Vec<Arc<Bell>> = (0..5).map(|_| Arc::default()).collect();
         let rung = || bells.iter().map(|bell| bell.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
-        relay.start(bells.iter().map(|bell| Waker::from(Arc::clone(bell))));
-        assert_eq!(rung(), [1, 0, 0]);
-        relay.pass_on();
-        relay.pass_on();
-        assert_eq!(rung(), [1, 1, 1]);
+        let (here, there) = (Lane::here(), std::thread::spawn(Lane::here).join().unwrap());
+        let waker = |number: usize| Waker::from(Arc::clone(&bells[number]));
+        relay.start([(here, waker(0)), (there, waker(1)), (here, waker(2)), (here, waker(3)), (there, waker(4))]);
+        assert_eq!(rung(), [1, 1, 0, 0, 0]);
+        relay.pass_on(here);
+        relay.pass_on(here);
+        assert_eq!(rung(), [1, 1, 1, 1, 0]);
+        relay.pass_on_all();
+        assert_eq!(rung(), [1, 1, 1, 1, 1]);
         relay.start([]);
-        relay.start([Waker::from(Arc::clone(&bells[0]))]);
-        relay.pass_on();
-        assert_eq!(rung(), [2, 1, 1]);
+        relay.start([(here, waker(0))]);
+        relay.pass_on(here);
+        assert_eq!(rung(), [2, 1, 1, 1, 1]);
     }
 }

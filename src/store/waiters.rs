@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use crate::store::desk::Level;
+use crate::store::relay::Lane;
 
 /// What can be read without the lock.
 #[derive(Debug, Default)]
@@ -72,7 +73,7 @@ pub(crate) enum Waiter {
     /// One thread of a round, to lead.
     Leader(Arc<Marks>, u64),
     /// It must not block: the keeper leads for it.
-    Task(Waker),
+    Task(Lane, Waker),
     /// A task that waits for whatever comes, and hurries nobody.
     Onlooker(Waker),
 }
@@ -82,7 +83,7 @@ impl Waiter {
         match self {
             Self::Round(marks, round) => atomic_wait::wake_all(marks.word(round)),
             Self::Leader(marks, round) => atomic_wait::wake_one(marks.word(round)),
-            Self::Task(waker) | Self::Onlooker(waker) => waker.wake(),
+            Self::Task(_, waker) | Self::Onlooker(waker) => waker.wake(),
         }
     }
 }
@@ -98,8 +99,8 @@ struct Round {
 /// Everybody who waits for what was staged.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    written: VecDeque<(u64, Waker)>,
-    durable: VecDeque<(u64, Waker)>,
+    written: VecDeque<(u64, Lane, Waker)>,
+    durable: VecDeque<(u64, Lane, Waker)>,
     /// Threads that wait for what is staged by now.
     open: Round,
     /// Threads that wait for the sync which is under way, or was last.
@@ -116,17 +117,17 @@ impl Waiters {
 
     /// Has a task woken once `seq` has come as far as `level`. Whoever asks again is woken as often.
     #[cfg_attr(not(any(test, feature = "manager")), expect(dead_code, reason = "only managers have tasks"))]
-    pub(super) fn leave(&mut self, seq: u64, level: Level, waker: Waker) {
+    pub(super) fn leave(&mut self, seq: u64, level: Level, lane: Lane, waker: Waker) {
         let queue = match level {
             Level::Written => &mut self.written,
             Level::Durable => &mut self.durable,
         };
         // Nearly everybody comes in order.
         let at = match queue.back() {
-            Some((last, _)) if *last > seq => queue.partition_point(|(other, _)| *other <= seq),
+            Some((last, ..)) if *last > seq => queue.partition_point(|(other, ..)| *other <= seq),
             _ => queue.len(),
         };
-        queue.insert(at, (seq, waker));
+        queue.insert(at, (seq, lane, waker));
         self.count();
     }
 
@@ -200,8 +201,8 @@ impl Waiters {
             Level::Written => &mut self.written,
             Level::Durable => &mut self.durable,
         };
-        while let Some((_, waker)) = queue.pop_front_if(|(waits_for, _)| *waits_for <= seq) {
-            woken.push(Waiter::Task(waker));
+        while let Some((_, lane, waker)) = queue.pop_front_if(|(waits_for, ..)| *waits_for <= seq) {
+            woken.push(Waiter::Task(lane, waker));
         }
         self.count();
         woken.len() - before
@@ -241,9 +242,9 @@ mod tests {
     fn a_commit_takes_the_tasks_it_has_reached_in_whatever_order_they_came() {
         let mut waiters = Waiters::default();
         for seq in [5, 3, 9, 5, 7] {
-            waiters.leave(seq, Level::Durable, task());
+            waiters.leave(seq, Level::Durable, Lane::here(), task());
         }
-        waiters.leave(4, Level::Written, task());
+        waiters.leave(4, Level::Written, Lane::here(), task());
         let marks = Arc::clone(waiters.marks());
         assert_eq!((marks.waiting(), waiters.has_tasks()), (5, true));
         let mut woken = Vec::new();

@@ -9,6 +9,7 @@ use crate::event::{Moment, Status};
 use crate::store::commit::{Leader, Shared};
 use crate::store::core::{Core, Refused};
 use crate::store::desk::Level;
+use crate::store::relay::Lane;
 
 impl Shared {
     /// As [`Shared::step`], for callers that must not block.
@@ -68,7 +69,7 @@ impl Shared {
             && !self.dir.is_in_memory()
             && desk.core.durable() < reached.seq
         {
-            desk.leave_waker(reached.seq, reached.level, waker);
+            reached.lane = desk.leave_waker(reached.seq, reached.level, waker);
             self.wake_keeper(&mut desk);
             reached.is_in_line = true;
         }
@@ -77,7 +78,7 @@ impl Shared {
 
     /// Resolves once `seq` has come as far as `level`.
     pub(crate) fn reached(&self, seq: u64, level: Level) -> Reached<'_> {
-        Reached { shared: self, seq, level, is_in_line: false }
+        Reached { shared: self, seq, level, lane: Lane::here(), is_in_line: false }
     }
 
     /// Resolves when an event may be claimed, when one waits for a time that [`Desk::tell_due`](crate::store::desk::Desk::tell_due) has
@@ -107,6 +108,7 @@ pub(crate) struct Reached<'a> {
     shared: &'a Shared,
     seq: u64,
     level: Level,
+    lane: Lane,
     /// The task that polls first is left to be woken.
     is_in_line: bool,
 }
@@ -116,7 +118,7 @@ impl Future for Reached<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // Whoever was woken, if only because it is to be, wakes the others.
-        self.shared.relay.pass_on();
+        self.shared.relay.pass_on(self.lane);
         if self.shared.has_reached(self.seq, self.level) {
             return Poll::Ready(Ok(()));
         }
@@ -135,8 +137,9 @@ impl Future for Reached<'_> {
                 return Poll::Ready(outcome);
             }
         }
-        desk.leave_waker(self.seq, self.level, context.waker().clone());
+        self.lane = desk.leave_waker(self.seq, self.level, context.waker().clone());
         self.shared.wake_keeper(&mut desk);
+        drop(desk);
         Poll::Pending
     }
 }
