@@ -53,7 +53,8 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     }
     let minutes = (hour - sign * offset_hour) * 60 + minute - sign * offset_minute;
     let seconds = day_of(year, month, day) * SECONDS_PER_DAY + minutes * 60 + second.min(59);
-    Some(seconds * MICROS_PER_SECOND + micros)
+    // An offset may lead out of the years that are printed, and what was read must be readable when it is printed.
+    Some(seconds * MICROS_PER_SECOND + micros).filter(|micros| (FIRST_MICROS..END_MICROS).contains(micros))
 }
 
 /// Year, month and day of the day that is so many days after 1970-01-01.
@@ -164,6 +165,20 @@ mod tests {
         }
         assert_eq!(Printed(END_MICROS).to_string(), "253402300800000000us");
         assert_eq!(Printed(i64::MIN).to_string(), "-9223372036854775808us");
+    }
+
+    /// It came back from a service as a number of microseconds, which no command reads.
+    #[test]
+    fn a_time_whose_offset_leads_out_of_the_years_that_are_printed_is_refused() {
+        for (text, expected) in [
+            ("0000-01-01T00:00:00Z", Some(FIRST_MICROS)),
+            ("0000-01-01T00:00:00+00:01", None),
+            ("0000-01-01T00:01:00+00:01", Some(FIRST_MICROS)),
+            ("9999-12-31T23:59:59.999999Z", Some(END_MICROS - 1)),
+            ("9999-12-31T23:59:59-00:01", None),
+        ] {
+            assert_eq!(parse(text), expected, "{text:?}");
+        }
     }
 
     #[test]
