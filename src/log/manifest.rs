@@ -13,7 +13,7 @@ use crate::env::{Dir, Replacement};
 use crate::log::Error;
 use crate::log::format::Fields;
 use crate::log::scan::{SEQ_MAX, Scan};
-use crate::log::segment::{Name, ORDINAL_MAX};
+use crate::log::segment::{GENERATION_MAX, Name, ORDINAL_MAX};
 
 /// The file's name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -176,7 +176,7 @@ impl Manifest {
     }
 
     /// Everything that was dropped.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn extents(&self) -> &[Extent] {
         &self.dropped
     }
@@ -269,6 +269,9 @@ impl Manifest {
         let count = fields.u32() as usize;
         let mut manifest = Self::new(fields.take());
         manifest.generation = fields.u64();
+        if manifest.generation >= GENERATION_MAX {
+            return Err(damaged("counts more replacements than there can have been"));
+        }
         if Some(covered.len()) != count.checked_mul(EXTENT_BYTES).and_then(|bytes| bytes.checked_add(HEADER_BYTES)) {
             return Err(damaged("is longer or shorter than it says"));
         }
@@ -293,15 +296,24 @@ impl Manifest {
     /// Adds the next extent as they are listed: first what was dropped, then what was rewritten; false if it cannot stand there.
     fn push(&mut self, extent: Extent) -> bool {
         let is_original = extent.generation == 0;
-        let within = |dropped: &Extent| extent.last_ordinal <= dropped.last_ordinal;
+        let within = |dropped: &Extent| {
+            extent.last_ordinal <= dropped.last_ordinal
+                && (dropped.first_seq..=dropped.last_seq).contains(&extent.first_seq)
+                && extent.last_seq <= dropped.last_seq
+        };
         let list = if is_original { &self.dropped } else { &self.rewritten };
-        let in_order =
-            list.last().is_none_or(|last| last.last_ordinal < extent.first_ordinal && last.last_seq < extent.first_seq);
+        // Of what was dropped neighbours are one extent: whoever looks what follows the first must not be led to the second.
+        let between = u64::from(is_original);
+        let follows = |last: &Extent| {
+            last.last_ordinal.saturating_add(between) < extent.first_ordinal && last.last_seq < extent.first_seq
+        };
+        let in_order = list.last().is_none_or(follows);
         let most = extent.last_seq.saturating_sub(extent.first_seq).saturating_add(1);
         let sound = (1..=extent.last_ordinal).contains(&extent.first_ordinal)
             && (1..=extent.last_seq).contains(&extent.first_seq)
             && extent.last_ordinal < ORDINAL_MAX
             && extent.last_seq < SEQ_MAX
+            && extent.generation < GENERATION_MAX
             && (1..=most).contains(&extent.record_count);
         let placed = if is_original {
             self.rewritten.is_empty()
@@ -444,15 +456,22 @@ mod tests {
             Extent { last_seq: u64::MAX, ..sound },
             Extent { first_seq: 0, ..sound },
             Extent { record_count: 11, ..sound },
+            Extent { generation: u64::MAX, ..sound },
             Extent { record_count: 0, ..sound },
             rewritten(2, 2, 1),
         ] {
             assert!(!decoded(&[extent], &[]), "{extent:?}");
         }
-        for extent in [rewritten(1, 2, 1), rewritten(2, 3, 1), rewritten(3, 3, 1)] {
+        let (early, late) =
+            (Extent { first_seq: 1, ..rewritten(2, 2, 1) }, Extent { last_seq: 30, ..rewritten(2, 2, 1) });
+        for extent in [rewritten(1, 2, 1), rewritten(2, 3, 1), rewritten(3, 3, 1), early, late] {
             assert!(!decoded(&[sound], &[extent]), "what was not dropped has no file beside it: {extent:?}");
         }
+        assert!(decoded(&[sound, segment(4)], &[]) && !decoded(&[sound, segment(3)], &[]), "neighbours are one extent");
         assert!(!decoded(&[sound], &[rewritten(2, 2, 1), rewritten(2, 2, 2)]));
+        assert!(!decoded(&[sound], &[rewritten(2, 2, u64::MAX)]));
+        let last = Manifest { generation: u64::MAX, ..Manifest::new([1; 16]) };
+        assert!(Manifest::decode(&last.encode()).is_err(), "compaction could not count on");
     }
 
     #[test]

@@ -35,6 +35,9 @@ impl From<NotCreated> for Error {
 /// No segment has a higher ordinal: indexes hold 31 bits of it.
 pub(crate) const ORDINAL_MAX: u64 = (1 << 31) - 1;
 
+/// No store reaches this generation, of a segment or of its manifest; beyond it a number is a mistake, and no arithmetic is done on it.
+pub(crate) const GENERATION_MAX: u64 = 1 << 63;
+
 /// What a segment is known by: where in the log it begins, and how often compaction rewrote what begins there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Name {
@@ -54,7 +57,7 @@ impl Name {
         let stem = file_name.strip_suffix(".seg")?;
         let (ordinal, generation) = stem.split_once('-').unwrap_or((stem, "0"));
         let name = Self { ordinal: ordinal.parse().ok()?, generation: generation.parse().ok()? };
-        (name.to_string() == file_name).then_some(name)
+        (name.generation < GENERATION_MAX && name.to_string() == file_name).then_some(name)
     }
 
     /// The number by which places name the segment. It ascends in the order of the log; a segment and the one that replaces it
@@ -143,6 +146,7 @@ mod tests {
             ("12345678901.seg", named(12_345_678_901, 0)),
             ("0000000003-12.seg", named(3, 12)),
             ("0000000003-0.seg", None),
+            ("0000000003-18446744073709551615.seg", None),
             ("0000000003-01.seg", None),
             ("0000000003-.seg", None),
             ("1.seg", None),
