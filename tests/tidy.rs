@@ -35,12 +35,12 @@ const STRATA: &[(&str, u8, &[&str])] = &[
     ),
     ("command", 8, &[]),
     ("tools", 8, &[]),
+    ("fuzzing", 8, &["service", "store", "state", "webhook", "log", "event"]),
     ("service", 7, &["manager", "store", "webhook", "event", "env", "error"]),
     ("testing", 7, &["manager", "store", "event", "error"]),
     ("manager", 6, &["processor", "queue", "store", "event", "error"]),
     ("processor", 5, &["queue", "event", "error"]),
     ("queue", 4, &["store", "event", "error"]),
-    ("fuzzing", 3, &["log", "event"]),
     ("store", 3, &["state", "log", "event", "env", "error"]),
     ("state", 2, &["event", "error"]),
     ("webhook", 2, &["event", "error"]),
@@ -66,7 +66,7 @@ const OWNED: &[(&[&str], &[&str])] = &[
 const RUNTIME_CLOCK: &[&str] = &["tokio", "time", "Instant"];
 
 /// Where code may speak of Linear; elsewhere a delivery is an event like any other.
-const LINEAR: &[&str] = &["webhook", "service", "command"];
+const LINEAR: &[&str] = &["webhook", "service", "command", "fuzzing"];
 
 /// What may stand at the top of the repository.
 const TOP_LEVEL: &[&str] = &[

@@ -170,17 +170,33 @@ fn put_version(buffer: &mut Vec<u8>, kind: u16, version: u16, body: &impl Encode
 
 /// The entry that `body` holds.
 pub(crate) fn decode(body: &[u8]) -> Result<Entry<'_>, Refusal> {
-    let Some((prefix, rest)) = body.split_first_chunk::<PREFIX_BYTES>() else {
-        return Err(Refusal::Short { len: body.len() });
-    };
-    let [kind_low, kind_high, version_low, version_high] = *prefix;
-    let kind = u16::from_le_bytes([kind_low, kind_high]);
-    let version = u16::from_le_bytes([version_low, version_high]);
+    let (kind, version, rest) = split(body)?;
     if version == VERSION
         && let Some(entry) = quick::decode(kind, rest)
     {
         return Ok(entry);
     }
+    decoded(kind, version, rest)
+}
+
+/// The same by bincode alone, whose word counts.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn decode_slowly(body: &[u8]) -> Result<Entry<'_>, Refusal> {
+    let (kind, version, rest) = split(body)?;
+    decoded(kind, version, rest)
+}
+
+/// Kind, version, and the bincode part.
+fn split(body: &[u8]) -> Result<(u16, u16, &[u8]), Refusal> {
+    let Some((prefix, rest)) = body.split_first_chunk::<PREFIX_BYTES>() else {
+        return Err(Refusal::Short { len: body.len() });
+    };
+    let [kind_low, kind_high, version_low, version_high] = *prefix;
+    let kind = u16::from_le_bytes([kind_low, kind_high]);
+    Ok((kind, u16::from_le_bytes([version_low, version_high]), rest))
+}
+
+fn decoded(kind: u16, version: u16, rest: &[u8]) -> Result<Entry<'_>, Refusal> {
     let named = |name| Named { name, kind, version, rest };
     Ok(match kind {
         kind::BEGUN => Entry::Begun(named("begun").body()?),

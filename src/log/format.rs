@@ -245,6 +245,20 @@ impl RecordHeader {
         };
         (RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&header.length).then_some(header)
     }
+
+    /// These fields, whatever they say, under a checksum that holds; and that checksum. No writer makes such headers, but others may.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn forged(&self, salt: u64, offset: u64) -> ([u8; RECORD_HEADER_BYTES], u32) {
+        let mut bytes = [0; RECORD_HEADER_BYTES];
+        let mut fields = Put(&mut bytes);
+        fields.put(&[0; 4]);
+        for field in [self.body_checksum, self.length, self.flags] {
+            fields.put(&field.to_le_bytes());
+        }
+        fields.put(&self.seq.to_le_bytes());
+        let checksum = seal::<0, RECORD_HEADER_BYTES>(&mut bytes, salt, offset);
+        (bytes, checksum)
+    }
 }
 
 /// The checksum of `bytes` at this place: of salt, offset, and all bytes but the four at `AT`, where the checksum itself stands.

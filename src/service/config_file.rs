@@ -18,7 +18,12 @@ pub(super) struct ConfigFile {
 
 impl ConfigFile {
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        let text = String::from_utf8(named_file::read(path, FILE_BYTES_MAX)?)
+        Self::parse(path, named_file::read(path, FILE_BYTES_MAX)?)
+    }
+
+    /// What the file at `path` says, which holds `bytes`.
+    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+        let text = String::from_utf8(bytes)
             .map_err(|cause| Error::invalid(format!("{} is not UTF-8", path.display())).caused_by(cause))?;
         let table: toml::Table = text.parse().map_err(|cause: toml::de::Error| {
             let before = cause.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

@@ -69,10 +69,15 @@ impl Given {
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] names the flag, variable or key whose value does not fit, or the key that is unknown.
     pub fn resolve(self) -> Result<Config, Error> {
-        let (batches, background) = (self.is_on(&settings::BATCHES)?, self.is_on(&settings::BACKGROUND)?);
         let path = self.file.clone().or_else(|| self.environment.get(settings::CONFIG_VARIABLE).map(PathBuf::from));
         let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
-        let values = Values { given: &self, file };
+        self.judge(file)
+    }
+
+    /// Judges all of it, with what the configuration file says.
+    pub(super) fn judge(&self, file: Option<ConfigFile>) -> Result<Config, Error> {
+        let (batches, background) = (self.is_on(&settings::BATCHES)?, self.is_on(&settings::BACKGROUND)?);
+        let values = Values { given: self, file };
         let count = |setting| values.whole(setting);
         let in_memory = !self.is_on(&settings::PERSISTENCE)?;
         let segment_bytes = count(&settings::SEGMENT_BYTES)?;

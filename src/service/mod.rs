@@ -29,6 +29,8 @@ mod banner;
 mod config;
 mod config_file;
 mod control;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod given;
 mod named_file;
 mod operations;

@@ -250,7 +250,7 @@ impl Events {
     }
 
     /// Panics if an event is not where it belongs, or a row is out of order.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         self.slots.check();
         self.pauses.check();
@@ -274,7 +274,7 @@ impl Events {
         assert_eq!(firsts, self.keys.len(), "each key has one row");
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     fn check_row(&self, first: u32) -> usize {
         let slots = &self.slots;
         let key = slots[first].key;

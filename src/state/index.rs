@@ -68,7 +68,7 @@ impl Index {
         index
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

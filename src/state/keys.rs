@@ -45,7 +45,7 @@ impl Keys {
     }
 
     /// How many keys have a row.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn len(&self) -> usize {
         self.firsts.len()
     }

@@ -134,7 +134,7 @@ impl Lanes {
     }
 
     /// Panics unless exactly those are in an order whose lane it is, and all are counted.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, slots: &Slots) {
         let orders = [
             (Lane::Suspect, &self.suspects),

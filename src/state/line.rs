@@ -62,7 +62,7 @@ impl Line {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = (u64, u32)> + '_> {
         match self {
             Self::Few(few) => Box::new(few.iter().copied()),
@@ -70,7 +70,7 @@ impl Line {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         match self {
             Self::Few(few) => assert!(!few.is_empty() && few.len() <= FEW_MAX && few.is_sorted()),

@@ -268,7 +268,7 @@ impl State {
     }
 
     /// The process start that writes; 0 before the first.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -297,7 +297,7 @@ impl State {
     }
 
     /// Panics if anything disagrees with anything else. Costs a walk over everything.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         self.events.check();
         self.memory.check();

@@ -181,7 +181,7 @@ impl Memory {
     }
 
     /// Everything, by no particular order.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RememberedId, u32)> {
         self.ghosts.iter().map(|(_, ghost)| (ghost.id(), ghost.segment))
     }
@@ -209,7 +209,7 @@ impl Memory {
     }
 
     /// Panics if an index does not lead to every id, or leads elsewhere.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         self.by_received_at.check();
         self.by_segment.check();

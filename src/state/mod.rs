@@ -60,8 +60,8 @@ mod why;
 
 #[cfg(test)]
 mod chance;
-#[cfg(test)]
-mod foreign;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod foreign;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

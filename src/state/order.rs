@@ -214,7 +214,7 @@ impl Order {
     }
 
     /// Panics if runs are out of order, empty or too long.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         let mut last = None;
         let mut len = 0;

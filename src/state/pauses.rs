@@ -138,7 +138,7 @@ impl Pauses {
         self.holds.keys()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         let ends = self.holds.iter().filter_map(|(target, hold)| hold.ends.map(|ends| (ends, target.clone())));
         assert_eq!(ends.collect::<BTreeSet<_>>(), self.ends, "ends are known");

@@ -322,7 +322,7 @@ impl Ready {
     }
 
     /// Panics unless exactly those in the lane are here, each in its line, and lines have the turns that are theirs.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, slots: &Slots) {
         use crate::state::slot::{Fact, Lane};
         let mut len = 0;
@@ -344,7 +344,11 @@ impl Ready {
             turns += usize::from(row.level.is_some());
             steps += usize::from(row.level > Some(0));
             let turn = self.turn(*line, rank);
-            assert!(row.level.is_none_or(|level| self.levels[usize::from(level)].contains(&turn)), "{turn:?}");
+            assert!(
+                row.level
+                    .is_none_or(|level| self.levels.get(usize::from(level)).is_some_and(|turns| turns.contains(&turn))),
+                "{turn:?}"
+            );
         }
         let all = slots.iter().filter(|(_, slot)| slot.lane() == Lane::Ready).count();
         assert_eq!(len, all, "all that is ready is in a line");
@@ -354,7 +358,7 @@ impl Ready {
         assert_eq!(lines, self.rows.len(), "types know no other lines");
         let mut in_flight = vec![0; self.kinds.len()];
         let running = slots.iter().filter(|(_, slot)| slot.lane() == Lane::InFlight && !slot.is(Fact::STUCK));
-        running.for_each(|(_, slot)| in_flight[slot.kind() as usize] += 1);
+        running.for_each(|(_, slot)| *in_flight.get_mut(slot.kind() as usize).expect("a type is known") += 1);
         assert!(self.kinds.iter().map(|kind| kind.in_flight).eq(in_flight), "runs are counted by type");
     }
 }

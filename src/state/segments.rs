@@ -233,7 +233,7 @@ impl Segments {
     }
 
     /// Panics unless `receptions`, the places of all known receptions, are those that are kept.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, receptions: impl Iterator<Item = Place>) {
         let mut kept = BTreeMap::<u32, (u64, u64)>::new();
         for place in receptions {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Index as At, IndexMut as AtMut};
 
 use crate::event::Place;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 use crate::event::limits;
 use crate::state::hash::low;
 use crate::state::index::{Gap, Index};
@@ -56,7 +56,7 @@ impl Slots {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const fn len(&self) -> usize {
         self.slab.len()
     }
@@ -208,7 +208,7 @@ impl Slots {
     }
 
     /// Panics if an index does not lead to every slot, or leads elsewhere.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         self.by_seq.check();
         let (mut bodies, mut ranks, mut errors) = (0, 0, 0);

@@ -11,21 +11,7 @@ use crate::state::table::Step;
 use crate::state::verdict::{Illegal, Refused};
 use crate::state::{Applied, Handled, Known, Policy, Reception, State, body_hash};
 
-pub(super) const EVENT: Received<'static> = Received {
-    id: "",
-    event_type: "Issue",
-    action: None,
-    source: "test",
-    key: None,
-    received_at: 0,
-    not_before: None,
-    priority: 0,
-    max_retries: 3,
-    flags: Flags(0),
-    body_hash: None,
-    headers: Vec::new(),
-    body: b"{}",
-};
+pub(super) use crate::state::foreign::EVENT;
 
 /// A state that is written to as a store would.
 pub(super) struct Book {

@@ -14,7 +14,7 @@ use crate::webhook::member::{Spot, around, locate, whole};
 pub(super) const SENT_AT: &str = "webhookTimestamp";
 
 /// SHA-256 of `body` without the outermost object's `webhookTimestamp`; of all bytes where there is none to leave out.
-pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
+pub(crate) fn body_hash(body: &[u8]) -> [u8; 32] {
     match locate(body, SENT_AT) {
         Some(Spot::Present { whole, .. }) => hash_without(body, &whole),
         _ => hash_without(body, &(body.len()..body.len())),

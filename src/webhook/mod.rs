@@ -31,6 +31,8 @@ mod samples;
 mod signature;
 mod splice;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use body_hash::body_hash;
 #[cfg(feature = "service")]
 pub(crate) use delivery::is_kept;
 pub use delivery::{Delivery, Unreadable, read};

@@ -18,8 +18,14 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to the service that runs on a directory.
 pub(in crate::service) struct Client {
+    lines: Lines<UnixStream>,
+}
+
+/// What a service says, line by line.
+pub(in crate::service) struct Lines<R> {
+    /// Of its socket, for messages.
     path: PathBuf,
-    stream: BufReader<UnixStream>,
+    stream: BufReader<R>,
 }
 
 impl Client {
@@ -29,34 +35,57 @@ impl Client {
     /// [`ErrorKind::UnsupportedFormat`] if it speaks another version of the protocol; [`ErrorKind::Io`] if it does not answer.
     pub(in crate::service) fn connect(data: &Path) -> Result<Option<Self>, Error> {
         let Some((path, stream)) = connect(data)? else { return Ok(None) };
-        let mut client = Self { path, stream: BufReader::new(stream) };
+        let mut client = Self { lines: Lines::new(path, stream) };
         client.time_out(Some(HELLO_TIMEOUT))?;
-        let Some(hello) = client.read::<Hello>(HELLO_BYTES_MAX)? else {
-            // It closed the socket in this moment: it is ending.
-            return Ok(None);
-        };
+        let greeted = client.lines.greeting()?;
         // Operations take as long as they take.
         client.time_out(None)?;
+        // Where nothing came, it closed the socket in this moment: it is ending.
+        Ok(greeted.then_some(client))
+    }
+
+    /// Has the service do `operation`, and gives its answer line by line.
+    pub(in crate::service) fn perform(mut self, operation: &Operation, each: &mut Line<'_>) -> Result<(), Error> {
+        let request = line(operation)?;
+        let sent = self.lines.stream.get_mut().write_all(request.as_bytes());
+        sent.map_err(|source| self.lines.failed("cannot ask", source))?;
+        self.lines.answer(each)
+    }
+
+    fn time_out(&self, after: Option<Duration>) -> Result<(), Error> {
+        let set = self.lines.stream.get_ref().set_read_timeout(after);
+        set.map_err(|source| self.lines.failed("cannot set a timeout for", source))
+    }
+}
+
+impl<R: io::Read> Lines<R> {
+    pub(in crate::service) fn new(path: PathBuf, stream: R) -> Self {
+        Self { path, stream: BufReader::new(stream) }
+    }
+
+    /// Reads the first line; false if there is none.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub(in crate::service) fn greeting(&mut self) -> Result<bool, Error> {
+        let Some(hello) = self.read::<Hello>(HELLO_BYTES_MAX)? else { return Ok(false) };
         if hello.ledgerline == VERSION {
-            return Ok(Some(client));
+            return Ok(true);
         }
         Err(Error::new(
             ErrorKind::UnsupportedFormat,
             format!(
                 "the service at {} (process {}) speaks version {} of the control protocol, this command version {VERSION}: use \
                  the same ledgerline for both",
-                client.path.display(),
+                self.path.display(),
                 hello.pid,
                 hello.ledgerline
             ),
         ))
     }
 
-    /// Has the service do `operation`, and gives its answer line by line.
-    pub(in crate::service) fn perform(mut self, operation: &Operation, each: &mut Line<'_>) -> Result<(), Error> {
-        let request = line(operation)?;
-        let sent = self.stream.get_mut().write_all(request.as_bytes());
-        sent.map_err(|source| self.failed("cannot ask", source))?;
+    /// Reads one answer, and gives each document of it.
+    pub(in crate::service) fn answer(&mut self, each: &mut Line<'_>) -> Result<(), Error> {
         loop {
             match self.read::<Reply>(ANSWER_BYTES_MAX)? {
                 Some(Reply::Line(document)) => {
@@ -81,11 +110,6 @@ impl Client {
         }
         let value = serde_json::from_slice(&line);
         value.map(Some).map_err(|cause| self.failed("cannot understand", cause.into()))
-    }
-
-    fn time_out(&self, after: Option<Duration>) -> Result<(), Error> {
-        let set = self.stream.get_ref().set_read_timeout(after);
-        set.map_err(|source| self.failed("cannot set a timeout for", source))
     }
 
     fn failed(&self, what: &str, source: io::Error) -> Error {

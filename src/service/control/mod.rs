@@ -21,5 +21,9 @@ mod server;
 mod socket;
 
 pub(super) use client::Client;
+#[cfg(any(test, fuzzing))]
+pub(super) use client::Lines;
+#[cfg(any(test, fuzzing))]
+pub(super) use protocol::{Failure, Hello, Reply, VERSION, line, request};
 pub(super) use server::run;
 pub(super) use socket::Socket;

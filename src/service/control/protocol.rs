@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind};
+use crate::service::operations::Operation;
 
 /// Counts incompatible changes of the protocol.
-pub(super) const VERSION: u32 = 1;
+pub(in crate::service) const VERSION: u32 = 1;
 
 /// Longest request: an event of the longest record, all of whose characters had to be escaped.
 pub(super) const REQUEST_BYTES_MAX: u64 = 36 * 1024 * 1024;
@@ -19,20 +20,20 @@ pub(super) const HELLO_BYTES_MAX: u64 = 4 * 1024;
 
 /// The service's first line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Hello {
+pub(in crate::service) struct Hello {
     /// [`VERSION`].
-    pub(super) ledgerline: u32,
+    pub(in crate::service) ledgerline: u32,
     /// The store's id.
-    pub(super) store: String,
+    pub(in crate::service) store: String,
     /// The process start.
-    pub(super) epoch: u64,
-    pub(super) pid: u32,
+    pub(in crate::service) epoch: u64,
+    pub(in crate::service) pid: u32,
 }
 
 /// One line of an answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reply {
+pub(in crate::service) enum Reply {
     /// A document of the answer.
     Line(Box<RawValue>),
     /// The answer is complete.
@@ -43,7 +44,7 @@ pub(super) enum Reply {
 
 /// An error on its way to a command.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Failure {
+pub(in crate::service) struct Failure {
     kind: String,
     message: String,
 }
@@ -68,8 +69,17 @@ impl From<Failure> for Error {
     }
 }
 
+/// What a command asks for by this line.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] if it is nothing that this version knows.
+pub(in crate::service) fn request(line: &[u8]) -> Result<Operation, Error> {
+    serde_json::from_slice(line)
+        .map_err(|cause| Error::new(ErrorKind::InvalidInput, "the service does not know this request").caused_by(cause))
+}
+
 /// `value` as one line, with its end.
-pub(super) fn line(value: &impl Serialize) -> Result<String, Error> {
+pub(in crate::service) fn line(value: &impl Serialize) -> Result<String, Error> {
     let mut line = serde_json::to_string(value)
         .map_err(|cause| Error::invalid("a line of the control socket cannot be written as JSON").caused_by(cause))?;
     line.push('\n');

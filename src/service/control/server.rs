@@ -11,11 +11,11 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::protocol::{Failure, Hello, REQUEST_BYTES_MAX, Reply, VERSION, line};
+use super::protocol::{self, Failure, Hello, REQUEST_BYTES_MAX, Reply, VERSION, line};
 use super::socket::Socket;
 use crate::env;
-use crate::error::{Error, ErrorKind};
-use crate::service::operations::{Operation, Operations};
+use crate::error::Error;
+use crate::service::operations::Operations;
 use crate::store::Store;
 
 /// Commands that are served at once; further ones wait.
@@ -131,8 +131,5 @@ fn perform(
     request: &[u8],
     mut each: impl FnMut(String) -> ControlFlow<()>,
 ) -> Result<(), Error> {
-    let operation: Operation = serde_json::from_slice(request).map_err(|cause| {
-        Error::new(ErrorKind::InvalidInput, "the service does not know this request").caused_by(cause)
-    })?;
-    operations.perform(operation, &mut each)
+    operations.perform(protocol::request(request)?, &mut each)
 }
