@@ -1,5 +1,7 @@
 //! An event that is about to be kept.
 
+use std::fmt;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -44,7 +46,7 @@ pub(crate) mod limits {
 ///
 /// Bounds, in bytes: id 256, type 128, action 128, source 64, key 256, headers 32 pairs of 8 KiB together. The data may be as long
 /// as one record allows: 16 MiB, or a quarter of a segment where segments are smaller.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewEvent {
     pub(crate) id: Option<String>,
     pub(crate) event_type: String,
@@ -202,6 +204,21 @@ impl NewEvent {
             )));
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The data and the headers may hold what must not reach a log.
+        f.debug_struct("NewEvent")
+            .field("id", &self.id)
+            .field("event_type", &self.event_type)
+            .field("action", &self.action)
+            .field("source", &self.source)
+            .field("key", &self.key)
+            .field("header_count", &self.headers.len())
+            .field("data_bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 

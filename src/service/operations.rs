@@ -3,6 +3,7 @@
 //! Each operation answers in JSON documents, one per line, with names that stay. They are the control socket's answers and, unchanged,
 //! what `--json` prints; readable text is made from them.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::store::{Act, Filter, HistoryEntry, Pass, Selected, Selection, Store};
 const NOT_RUNNING: &str = "not running: no service answers for this directory";
 
 /// One thing to ask or to do. As JSON it is a request of the control socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Operation {
@@ -100,6 +101,24 @@ pub enum Operation {
         #[serde(default)]
         priority: u8,
     },
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The data may hold what must not reach a log.
+            Self::Emit { event_type, data, id, key, not_before, priority } => f
+                .debug_struct("Emit")
+                .field("event_type", event_type)
+                .field("data_bytes", &data.len())
+                .field("id", id)
+                .field("key", key)
+                .field("not_before", not_before)
+                .field("priority", priority)
+                .finish(),
+            other => f.write_str(&serde_json::to_string(other).map_err(|_| fmt::Error)?),
+        }
+    }
 }
 
 /// What an operation needs where no service runs.
