@@ -82,6 +82,7 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE-MIT",
     "README.md",
     "benches",
+    "deny.toml",
     "fuzz",
     "ledgerline-data",
     "rustfmt.toml",
