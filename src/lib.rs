@@ -21,6 +21,10 @@
 //! * **`service`** adds the module `service`: the receiver, the control socket and the configuration. It brings hyper.
 //! * **`cli`** adds the commands `ledgerline` and `ledgerline-dump`.
 //!
+//! One more is for work on the crate itself, and not on by default:
+//!
+//! * **`torture`** adds the command `ledgerline-torture`, and opens to it what only tests use otherwise.
+//!
 //! Without any of them there are [`Store`] and [`audit`], blocking, on threads.
 
 mod env;
@@ -45,6 +49,9 @@ mod state;
 mod store;
 #[cfg(feature = "manager")]
 pub mod testing;
+#[cfg(feature = "torture")]
+#[doc(hidden)]
+pub mod torture;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 

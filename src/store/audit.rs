@@ -127,7 +127,7 @@ pub fn audit(path: &Path, tell: &mut dyn FnMut(Item) -> Result<(), Error>) -> Re
 }
 
 /// Audits the store in `dir`, and counts.
-#[cfg(test)]
+#[cfg(any(test, feature = "torture"))]
 pub(super) fn audit_in(dir: &Dir) -> Result<Report, Error> {
     let mut tell = |_| Ok(());
     let mut audit = Audit::new(None, &mut tell);

@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// Takes a step that needs nothing from the disk, or says that the disk must catch up first.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "torture"))]
     pub(crate) fn try_step<T>(
         &self,
         step: &mut dyn FnMut(&mut Core, Moment) -> Result<T, Refused>,

@@ -352,7 +352,7 @@ impl Core {
     }
 
     /// The seq with which the active segment begins.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "torture"))]
     pub(crate) const fn active_first_seq(&self) -> u64 {
         self.active_first_seq
     }

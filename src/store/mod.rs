@@ -47,7 +47,7 @@ mod core;
     expect(dead_code, unreachable_pub, reason = "only the kit for tests tells them to anybody")
 )]
 mod crash_point;
-#[cfg(test)]
+#[cfg(any(test, feature = "torture"))]
 mod crashes;
 mod desk;
 mod failure;
@@ -63,7 +63,7 @@ mod mending;
 mod notes;
 mod open;
 mod options;
-#[cfg(test)]
+#[cfg(any(test, feature = "torture"))]
 mod oracle;
 mod parsed;
 mod pass;
@@ -116,8 +116,12 @@ pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;
+#[cfg(feature = "torture")]
+pub(crate) use crashes::{EXHAUSTED_AT, crash_life};
 #[cfg(feature = "manager")]
 pub(crate) use machine::Machine;
+#[cfg(feature = "torture")]
+pub(crate) use oracle::Life;
 #[cfg(feature = "manager")]
 pub(crate) use pass::{Act, Pass};
 #[cfg(feature = "manager")]

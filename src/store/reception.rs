@@ -162,7 +162,7 @@ impl Prepared {
     }
 
     /// What became of it, once it was received.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "torture"))]
     pub(crate) fn fate(&self) -> Option<Fate> {
         self.fate
     }

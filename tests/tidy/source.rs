@@ -63,6 +63,8 @@ pub(crate) fn strata(sources: &[Source]) -> impl Iterator<Item = (&Source, Vec<&
         let (folder, path) = source.path.trim_end_matches(".rs").split_once('/')?;
         let mut home: Vec<&str> = path.trim_end_matches("/mod").split('/').collect();
         match (folder, path) {
+            // A tool of several files is a folder of its own.
+            ("tools", _) if home.len() > 1 => home = vec![source.path.rsplit_once('/')?.0, path],
             ("tools", _) => home = vec!["tools"],
             ("src", "main") => home = vec!["command"],
             ("src", _) => {}

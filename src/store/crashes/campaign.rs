@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
+#[cfg(test)]
 use std::sync::Mutex;
+#[cfg(test)]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::opening::first_day;
@@ -44,20 +46,21 @@ impl Reach {
 
 /// What a campaign came to.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
-    pub(super) sequences: u64,
+pub(crate) struct Tally {
+    pub(crate) sequences: u64,
     /// Different states that a crash left, each recovered from.
-    pub(super) states: u64,
+    pub(crate) states: u64,
     /// Different states that a crash of the recovery left, each recovered from.
-    pub(super) states_again: u64,
+    pub(crate) states_again: u64,
     pub(super) segments_deleted: u64,
     pub(super) segments_rewritten: u64,
-    pub(super) violations: u64,
+    pub(crate) violations: u64,
     /// The first few of them.
-    pub(super) told: Vec<String>,
+    pub(crate) told: Vec<String>,
 }
 
 impl Tally {
+    #[cfg(test)]
     pub(super) fn add(&mut self, other: Self) {
         self.sequences += other.sequences;
         self.states += other.states;
@@ -89,6 +92,7 @@ impl fmt::Display for Tally {
 }
 
 /// All sequences of just this length.
+#[cfg(test)]
 pub(super) fn sequences(length: usize) -> Vec<Vec<Op>> {
     (0..length).fold(vec![Vec::new()], |shorter, _| {
         shorter.iter().flat_map(|ops| Op::ALL.map(|op| ops.iter().copied().chain([op]).collect())).collect()
@@ -96,6 +100,7 @@ pub(super) fn sequences(length: usize) -> Vec<Vec<Op>> {
 }
 
 /// Does `one` for each of `cases`, on every core.
+#[cfg(test)]
 pub(super) fn on_all_cores<C: Sync>(cases: &[C], one: impl Fn(&C) -> Tally + Sync) -> Tally {
     let (next, sum) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
     let work = || {

@@ -35,6 +35,7 @@ impl Log {
     }
 
     /// Where the last process start begins.
+    #[cfg(test)]
     pub(super) fn last_epoch_from(&self) -> u64 {
         let epochs = self.entries.iter().filter_map(|(seq, entry)| match entry {
             Entry::Begun { epoch, .. } => Some((*epoch, *seq)),

@@ -9,16 +9,27 @@
 //!
 //! Here the store is a pure function of (seed, operations, faults): no thread, no clock, no randomness of the machine.
 
+#![expect(clippy::indexing_slicing, reason = "what it indexes it has counted itself; foreign bytes fail a test")]
+
 mod campaign;
+#[cfg(test)]
 mod copies;
+#[cfg(test)]
 mod determinism;
 mod entry;
 mod fold;
 mod format;
+#[cfg(test)]
 mod full;
 mod ledger;
 pub(super) mod opening;
+#[cfg(test)]
 mod poison;
+#[cfg(test)]
 mod survival;
+mod sweep;
 mod verdict;
 mod world;
+
+#[cfg(feature = "torture")]
+pub(crate) use sweep::{EXHAUSTED_AT, life as crash_life};

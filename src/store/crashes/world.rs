@@ -112,6 +112,7 @@ impl World {
     }
 
     /// The store, if it is open.
+    #[cfg(test)]
     pub(super) fn living(&self) -> Option<&Store> {
         self.store.as_ref().map(|(store, _)| store)
     }

@@ -16,13 +16,13 @@ use crate::store::desk::Level;
 use crate::store::handle::Store;
 
 /// What contradicts the oracle.
-pub(super) type Done = Result<(), String>;
+pub(crate) type Done = Result<(), String>;
 
 pub(super) const TYPES: [&str; 3] = ["Issue", "Comment", "Cycle"];
 const HANDLERS: [&str; 3] = ["notify", "index", "mirror"];
 
 /// The store, the oracle, and everything that happened.
-pub(super) struct Life {
+pub(crate) struct Life {
     chance: Choices,
     disk: Disk,
     wall: SystemTime,
@@ -40,7 +40,7 @@ pub(super) struct Life {
     /// The latest time by which anything was forgotten.
     latest: i64,
     /// What happened, for whoever has to find out why.
-    pub(super) told: Vec<String>,
+    pub(crate) told: Vec<String>,
     /// How often each thing happened that a trial must not do without.
     pub(super) crashes: u64,
     pub(super) forgotten: u64,
@@ -48,7 +48,7 @@ pub(super) struct Life {
 }
 
 impl Life {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let disk = Disk::new();
         disk.be_indifferent_to("LOCK");
         Self {
@@ -72,7 +72,7 @@ impl Life {
     }
 
     /// Lives for so many steps.
-    pub(super) fn live(&mut self, steps: usize) -> Done {
+    pub(crate) fn live(&mut self, steps: usize) -> Done {
         self.open()?;
         for _ in 0..steps {
             let micros = self.pick(900_000) as u64 + 1;

@@ -12,8 +12,14 @@
 //! The oracle shares nothing with the state but words: no index, no lane, no order. Times and texts that the store may choose
 //! (jitter, a generated reason) are checked for being within their bounds and then taken over.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what its own scaffolding cannot do fails a test")]
+
 mod arrivals;
 mod facts;
 mod life;
 mod rules;
+#[cfg(test)]
 mod trial;
+
+#[cfg(feature = "torture")]
+pub(crate) use life::Life;

@@ -1,0 +1,40 @@
+//! What the tool `ledgerline-torture` calls: one case, or one piece of many, of each kind that needs no process but its own.
+//!
+//! Each is a pure function of its numbers. What comes back is a count, and every violation in words; the tool decides how long it goes
+//! on and where it says so. Only compiled with the feature `torture`, and no part of what the crate promises.
+
+use crate::store::{EXHAUSTED_AT, Life, crash_life};
+
+/// Operations of a random life.
+const STEPS: usize = 80;
+
+/// What some cases came to.
+#[derive(Debug)]
+pub struct Sum {
+    /// How many were judged.
+    pub cases: u64,
+    /// How many of them broke a promise.
+    pub violations: u64,
+    /// The first few of those, in words.
+    pub told: Vec<String>,
+}
+
+/// From this life on all short sequences of operations were lived by [`disk`].
+pub const DISK_EXHAUSTED_AT: u64 = EXHAUSTED_AT;
+
+/// One life of a store on a simulated disk, by number: the power fails at every call of it, or at some, and all that may be left is
+/// recovered from, and again where the power fails during that. Each state of the disk that was judged is a case.
+pub fn disk(life: u64, seed: u64) -> Sum {
+    let tally = crash_life(life, seed);
+    Sum { cases: tally.states + tally.states_again, violations: tally.violations, told: tally.told }
+}
+
+/// One random life of a store beside an oracle, from its seed: mixed load, compaction, restarts, losses of power and jumps of the
+/// clock.
+///
+/// # Errors
+/// What contradicts the oracle, and all that happened before.
+pub fn soak(seed: u64) -> Result<(), String> {
+    let mut life = Life::new(seed);
+    life.live(STEPS).map_err(|what| format!("{what}\n{}", life.told.join("\n")))
+}

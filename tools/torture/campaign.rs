@@ -1,0 +1,76 @@
+//! The kinds one after the other, each with its share of the time.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::arguments::{Arguments, Extent};
+use super::kinds::KINDS;
+use super::machine;
+use super::progress::Progress;
+use super::report::{self, Outcome};
+use super::trial::{Kind, Skipped, Trial};
+
+/// Runs what is asked for and leaves the result file; returns how much of it failed.
+pub(crate) fn run(arguments: &Arguments) -> Result<u64, String> {
+    let kinds = chosen(&arguments.only)?;
+    if arguments.case.is_some() && kinds.len() != 1 {
+        return Err("--case repeats a case of one kind: name it with --only, once".to_owned());
+    }
+    let seed = arguments.seed.unwrap_or_else(|| RandomState::new().hash_one(Instant::now()) >> 32);
+    drop(writeln!(io::stderr(), "seed {seed}"));
+    let (began, extent) = (Instant::now(), arguments.extent());
+    let mut outcomes = Vec::new();
+    for (at, kind) in kinds.iter().enumerate() {
+        let rest: u32 = kinds.iter().skip(at).map(|kind| kind.weight).sum();
+        // What earlier kinds left of their time, and what they took too much, is shared by all that follow.
+        let left = extent.time.saturating_sub(began.elapsed());
+        outcomes.push(try_kind(kind, seed, left * kind.weight / rest.max(1), extent, arguments.case));
+    }
+    report::write(&arguments.out, &outcomes, began.elapsed())
+        .map_err(|error| format!("cannot write {}: {error}", arguments.out.display()))?;
+    let skipped = outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count() as u64;
+    let violations: u64 = outcomes.iter().map(|outcome| outcome.violations).sum();
+    Ok(violations + if arguments.require_all { skipped } else { 0 })
+}
+
+/// The kinds of these names; of no name, all.
+fn chosen(names: &[String]) -> Result<Vec<&'static Kind>, String> {
+    if let Some(unknown) = names.iter().find(|name| KINDS.iter().all(|kind| kind.name != **name)) {
+        return Err(format!("there is no kind {unknown}; --list names those that there are"));
+    }
+    Ok(KINDS.iter().filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name)).collect())
+}
+
+fn try_kind(kind: &'static Kind, seed: u64, time: Duration, extent: Extent, case: Option<u64>) -> Outcome {
+    let wanted = extent.part.map_or(u64::MAX, |part| kind.cases_full.div_ceil(part));
+    let progress = Progress::new(kind.name, wanted);
+    let teller = progress.told();
+    let mut trial = Trial::new(kind.name, seed, Instant::now() + time, (wanted, case), progress.clone());
+    let ran = if kind.needs_root && !machine::is_root() {
+        Err(Skipped("it needs root".to_owned()))
+    } else {
+        caught(kind, &mut trial)
+    };
+    let skipped = ran.err().map(|Skipped(why)| why);
+    progress.end(teller, skipped.as_deref());
+    Outcome {
+        kind: kind.name,
+        cases: progress.cases(),
+        violations: progress.violations(),
+        seed,
+        time: progress.elapsed(),
+        skipped,
+    }
+}
+
+/// Runs the kind; that it panics is a violation.
+fn caught(kind: &Kind, trial: &mut Trial) -> Result<(), Skipped> {
+    catch_unwind(AssertUnwindSafe(|| (kind.run)(trial))).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
+        let case = trial.only_case().unwrap_or(0);
+        let told = trial.violated(case, &format!("the kind itself panicked: {}", text.unwrap_or("it said nothing")));
+        told.map(drop).map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+    })
+}

@@ -1,0 +1,37 @@
+//! The table of kinds.
+
+use std::fmt::Write as _;
+
+use super::trial::Kind;
+use super::{disk, soak};
+
+/// All kinds, in the order in which they run.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind {
+        name: "disk",
+        says: "a simulated disk loses power at every call, and again during recovery",
+        cases_full: 50_000_000,
+        weight: 40,
+        needs_root: false,
+        run: disk::run,
+    },
+    Kind {
+        name: "soak",
+        says: "random lives beside an oracle: load, compaction, restarts, losses of power, jumps of the clock",
+        cases_full: 200_000,
+        weight: 10,
+        needs_root: false,
+        run: soak::run,
+    },
+];
+
+/// What `--list` prints.
+pub(crate) fn list() -> String {
+    let mut text = String::new();
+    for kind in KINDS {
+        let root = if kind.needs_root { " (needs root)" } else { "" };
+        writeln!(text, "{:<10} {:>11} cases a campaign: {}{root}", kind.name, kind.cases_full, kind.says)
+            .unwrap_or_default();
+    }
+    text
+}

@@ -1,0 +1,102 @@
+//! What a kind is given, and what it gives back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::progress::{self, Progress};
+
+/// Violations of one kind that leave a folder: the first few show what is wrong, millions would only fill the disk.
+const FOLDERS_MAX: u64 = 20;
+
+/// One way of breaking promises.
+pub(crate) struct Kind {
+    /// As `--only` and the result file name it.
+    pub(crate) name: &'static str,
+    /// What it does, in a line of `--list`.
+    pub(crate) says: &'static str,
+    /// Cases of a campaign.
+    pub(crate) cases_full: u64,
+    /// Its share of the time, beside those of the others.
+    pub(crate) weight: u32,
+    pub(crate) needs_root: bool,
+    /// Does cases for as long as the trial goes on, counts each, and reports what broke.
+    pub(crate) run: fn(&mut Trial) -> Result<(), Skipped>,
+}
+
+/// Why a kind could not run here.
+#[derive(Debug)]
+pub(crate) struct Skipped(pub(crate) String);
+
+/// One run of a kind: from which seed, how far, and where to leave what it finds.
+pub(crate) struct Trial {
+    kind: &'static str,
+    seed: u64,
+    until: Instant,
+    cases_wanted: u64,
+    only_case: Option<u64>,
+    keeps: PathBuf,
+    progress: Arc<Progress>,
+}
+
+impl Trial {
+    pub(crate) fn new(
+        kind: &'static str,
+        seed: u64,
+        until: Instant,
+        cases: (u64, Option<u64>),
+        progress: Arc<Progress>,
+    ) -> Self {
+        let keeps = Path::new("torture-violations").join(format!("{kind}-{seed}"));
+        Self { kind, seed, until, cases_wanted: cases.0, only_case: cases.1, keeps, progress }
+    }
+
+    /// The seed from which everything is drawn: the same one gives the same cases, whichever of them is run.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The one case that is to be repeated, if this is such a run: no other one is done, whatever [`goes_on`](Self::goes_on) says.
+    pub(crate) fn only_case(&self) -> Option<u64> {
+        self.only_case
+    }
+
+    /// Whether there is time left, and cases are wanted.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.progress.cases() < self.cases_wanted && Instant::now() < self.until
+    }
+
+    /// So many more cases are done.
+    pub(crate) fn counted(&mut self, cases: u64) {
+        self.progress.count(cases);
+    }
+
+    /// A case broke a promise. It is printed, and a folder is made that says what was found and how to repeat it: returned, so that
+    /// evidence may be left beside that. After the first violations of a kind the others are only counted, and share a folder.
+    pub(crate) fn violated(&mut self, case: u64, found: &str) -> io::Result<PathBuf> {
+        let before = self.progress.violate();
+        if before >= FOLDERS_MAX {
+            let folder = self.keeps.join("more");
+            std::fs::create_dir_all(&folder)?;
+            return Ok(folder);
+        }
+        let command = format!("ledgerline-torture --only {} --seed {} --case {case}", self.kind, self.seed);
+        let first = found.lines().next().unwrap_or_default();
+        progress::say(&format!("VIOLATION of {}, case {case}: {first}\n  again: {command}", self.kind));
+        let folder = self.keeps.join(case.to_string());
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("found.txt"), format!("{found}\n\n{command}\n"))?;
+        Ok(folder)
+    }
+
+    /// Skips the kind unless a program of this name is on the PATH.
+    #[expect(dead_code, reason = "only kinds that start other programs ask for them")]
+    pub(crate) fn require(&self, tool: &str) -> Result<(), Skipped> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if std::env::split_paths(&path).any(|place| place.join(tool).is_file()) {
+            return Ok(());
+        }
+        Err(Skipped(format!("{tool}, which {} needs, is not installed", self.kind)))
+    }
+}
