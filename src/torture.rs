@@ -3,7 +3,7 @@
 //! Each is a pure function of its numbers. What comes back is a count, and every violation in words; the tool decides how long it goes
 //! on and where it says so. Only compiled with the feature `torture`, and no part of what the crate promises.
 
-use crate::store::{EXHAUSTED_AT, Life, crash_life};
+use crate::store::{EXHAUSTED_AT, Life, Rotted, crash_life, rot_case, rot_piece};
 
 /// Operations of a random life.
 const STEPS: usize = 80;
@@ -27,6 +27,35 @@ pub const DISK_EXHAUSTED_AT: u64 = EXHAUSTED_AT;
 pub fn disk(life: u64, seed: u64) -> Sum {
     let tally = crash_life(life, seed);
     Sum { cases: tally.states + tally.states_again, violations: tally.violations, told: tally.told }
+}
+
+/// What came of some bytes that rotted.
+#[derive(Debug)]
+pub struct Rot {
+    /// How many mutations happened, each to a store of its own.
+    pub cases: u64,
+    /// How many of these stores refused to open.
+    pub refused: u64,
+    /// Each case that broke a promise, in words.
+    pub violations: Vec<(u64, String)>,
+}
+
+impl From<Rotted> for Rot {
+    fn from(rotted: Rotted) -> Self {
+        let Rotted { cases, refused, violations, .. } = rotted;
+        Self { cases, refused, violations }
+    }
+}
+
+/// A numbered piece of all that may happen to the bytes of stores: every bit, byte and sector of every file flipped, zeroed, swapped,
+/// cut, or replaced by those of others. `allocated` tells how many bytes the process has allocated so far, given back or not.
+pub fn rot(piece: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rot {
+    rot_piece(piece, seed, allocated).into()
+}
+
+/// One case of [`rot`] once more.
+pub fn rot_again(case: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rot {
+    rot_case(case, seed, allocated).into()
 }
 
 /// One random life of a store beside an oracle, from its seed: mixed load, compaction, restarts, losses of power and jumps of the

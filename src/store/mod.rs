@@ -117,7 +117,7 @@ pub use verify::{CutTail, Problem, Verification, verify};
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;
 #[cfg(feature = "torture")]
-pub(crate) use crashes::{EXHAUSTED_AT, crash_life};
+pub(crate) use crashes::{EXHAUSTED_AT, Rotted, crash_life, rot_case, rot_piece};
 #[cfg(feature = "manager")]
 pub(crate) use machine::Machine;
 #[cfg(feature = "torture")]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::trial::Kind;
-use super::{disk, soak};
+use super::{disk, rot, soak};
 
 /// All kinds, in the order in which they run.
 pub(crate) const KINDS: &[Kind] = &[
@@ -14,6 +14,14 @@ pub(crate) const KINDS: &[Kind] = &[
         weight: 40,
         needs_root: false,
         run: disk::run,
+    },
+    Kind {
+        name: "rot",
+        says: "every bit, byte and sector of a store's files flipped, zeroed, swapped, cut, or those of others",
+        cases_full: 20_000_000,
+        weight: 20,
+        needs_root: false,
+        run: rot::run,
     },
     Kind {
         name: "soak",

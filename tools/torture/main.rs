@@ -22,6 +22,7 @@ mod kinds;
 mod machine;
 mod progress;
 mod report;
+mod rot;
 mod soak;
 mod trial;
 

@@ -176,7 +176,7 @@ fn salt_of(bytes: &[u8], key: (u64, u64), store_id: &[u8; 16]) -> Result<u64, St
     if sound { Ok(u64_at(header, 48)) } else { Err(format!("the header of segment {key:?} does not verify")) }
 }
 
-struct Segment<'a> {
+pub(super) struct Segment<'a> {
     ordinal: u64,
     bytes: &'a [u8],
     salt: u64,
@@ -192,7 +192,26 @@ struct Group {
     sums: Vec<u8>,
 }
 
-impl Segment<'_> {
+impl<'f> Segment<'f> {
+    /// The segment that was written last, with its name, if one was.
+    pub(super) fn last_written(files: &'f Files) -> Option<(String, Self)> {
+        let segments = segments(files);
+        let written = |bytes: &Vec<u8>| bytes.get(HEADER..).is_some_and(|rest| !is_zero(rest));
+        let (key, bytes) = segments.iter().rfind(|((_, generation), bytes)| *generation == 0 && written(bytes))?;
+        let name = format!("{:010}.seg", key.0);
+        Some((name, Self { ordinal: key.0, bytes, salt: u64_at(bytes, 48), is_sparse: false }))
+    }
+
+    /// Its groups, as their heads tell: offset, length, first seq, and what was durable before.
+    pub(super) fn heads(&self) -> Vec<(usize, usize, u64, u64)> {
+        let (mut at, mut heads) = (HEADER, Vec::new());
+        while let Some((length, first_seq, durable, ..)) = self.head(at) {
+            heads.push((at, length, first_seq, durable));
+            at += length;
+        }
+        heads
+    }
+
     /// Reads the segment into `log`; returns how it ends, if it holds records.
     fn read(&self, before: Option<End>, log: &mut Log, is_last: bool) -> Result<Option<End>, String> {
         let ordinal = self.ordinal;

@@ -92,11 +92,7 @@ fn compare(disk: &Disk, left: &Log, store: &Store) -> Result<(Answers, Fold), St
         return Err(format!("recovery changed what was there up to {last_seq}"));
     }
     let fold = Fold::of(&durable)?;
-    let listed = store.list(&Filter::all()).map_err(|error| format!("listing: {error:?}"))?;
-    let answers: Answers = listed
-        .iter()
-        .map(|event| (event.seq(), event.id().to_owned(), event.status(), event.data().to_owned()))
-        .collect();
+    let answers = answers_of(store)?;
     let found = fold.events.iter().map(|(seq, event)| (*seq, event.id.clone(), event.status, event.text.clone()));
     let found: Answers = found.collect();
     let pauses = store.pauses().into_iter().map(|pause| match pause.scope {
@@ -112,6 +108,13 @@ fn compare(disk: &Disk, left: &Log, store: &Store) -> Result<(Answers, Fold), St
     } else {
         Err(format!("the store answers {answers:?}, the disk says {found:?}"))
     }
+}
+
+/// What the store says of its events.
+pub(super) fn answers_of(store: &Store) -> Result<Answers, String> {
+    let listed = store.list(&Filter::all()).map_err(|error| format!("listing: {error:?}"))?;
+    let said = listed.iter().map(|event| (event.seq(), event.id().to_owned(), event.status(), event.data().to_owned()));
+    Ok(said.collect())
 }
 
 /// Every id that is kept or remembered is refused as the duplicate that it is.

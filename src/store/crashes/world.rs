@@ -107,6 +107,15 @@ impl World {
         Ok(())
     }
 
+    /// Time passes in which nobody asks for anything: all becomes durable, the log's end is marked, and the next segment prepared.
+    pub(super) fn rest(&mut self) {
+        for _ in 0..3 {
+            self.pass(Duration::from_secs(2));
+            self.store().shared().tend();
+        }
+        self.promise_durable(Vec::new());
+    }
+
     pub(super) fn store(&self) -> &Store {
         &self.store.as_ref().expect("it is open").0
     }
