@@ -85,6 +85,7 @@ const TOP_LEVEL: &[&str] = &[
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "RELIABILITY.json",
     "benches",
     "deny.toml",
     "fuzz",
@@ -94,6 +95,7 @@ const TOP_LEVEL: &[&str] = &[
     "target",
     "tests",
     "tools",
+    "torture-violations",
 ];
 
 /// Names that say nothing about what is inside.

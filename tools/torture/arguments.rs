@@ -16,8 +16,8 @@ const USUAL: Duration = Duration::from_mins(1);
 ///
 /// Each kind invents cases from a seed, for its share of the time: crashes of simulated stores at every call, bytes that rot, random
 /// lives beside an oracle, and more; --list names them all. One line per kind tells how far it is, and a result file is left in the
-/// end. A case that broke a promise leaves a folder in torture-violations/, with what it takes to see it again and the command that
-/// repeats it.
+/// end. A case that broke a promise leaves a folder in torture-violations/ beside that file, with what it takes to see it again and
+/// the command that repeats it.
 ///
 /// Exit status: 0 nothing broke, 1 something did, 2 it could not run.
 #[derive(Debug, Parser)]
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Only this kind; may be given more than once.
     #[arg(long, value_name = "KIND")]
     pub(crate) only: Vec<String>,
-    /// Only this case of the one kind that --only names: what a violation says repeats it.
+    /// Only this case of the one kind that --only names, as a violation says. No result file is left.
     #[arg(long, value_name = "N", requires = "seed", requires = "only")]
     pub(crate) case: Option<u64>,
     /// Run what is due before a release: every kind to its full count, for three hours at most.

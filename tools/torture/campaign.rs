@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::arguments::{Arguments, Extent};
 use super::kinds::KINDS;
@@ -26,10 +26,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u64, String> {
         let rest: u32 = kinds.iter().skip(at).map(|kind| kind.weight).sum();
         // What earlier kinds left of their time, and what they took too much, is shared by all that follow.
         let left = extent.time.saturating_sub(began.elapsed());
-        outcomes.push(try_kind(kind, seed, left * kind.weight / rest.max(1), extent, arguments.case));
+        let until = Instant::now() + left * kind.weight / rest.max(1);
+        outcomes.push(try_kind(kind, seed, until, extent, arguments));
     }
-    report::write(&arguments.out, &outcomes, began.elapsed())
-        .map_err(|error| format!("cannot write {}: {error}", arguments.out.display()))?;
+    // A case that is only repeated is no result, and may not take the place of one.
+    if arguments.case.is_none() {
+        report::write(&arguments.out, &outcomes, began.elapsed())
+            .map_err(|error| format!("cannot write {}: {error}", arguments.out.display()))?;
+    }
     let skipped = outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count() as u64;
     let violations: u64 = outcomes.iter().map(|outcome| outcome.violations).sum();
     Ok(violations + if arguments.require_all { skipped } else { 0 })
@@ -43,11 +47,13 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Kind>, String> {
     Ok(KINDS.iter().filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name)).collect())
 }
 
-fn try_kind(kind: &'static Kind, seed: u64, time: Duration, extent: Extent, case: Option<u64>) -> Outcome {
+fn try_kind(kind: &'static Kind, seed: u64, until: Instant, extent: Extent, arguments: &Arguments) -> Outcome {
     let wanted = extent.part.map_or(u64::MAX, |part| kind.cases_full.div_ceil(part));
     let progress = Progress::new(kind.name, wanted);
     let teller = progress.told();
-    let mut trial = Trial::new(kind.name, seed, Instant::now() + time, (wanted, case), progress.clone());
+    // Beside the result, because both are for whoever looks at this run.
+    let violations = arguments.out.with_file_name("torture-violations");
+    let mut trial = Trial::new(kind.name, seed, until, (wanted, arguments.case), &violations, progress.clone());
     let ran = if kind.needs_root && !machine::is_root() {
         Err(Skipped("it needs root".to_owned()))
     } else {

@@ -46,9 +46,10 @@ impl Trial {
         seed: u64,
         until: Instant,
         cases: (u64, Option<u64>),
+        violations: &Path,
         progress: Arc<Progress>,
     ) -> Self {
-        let keeps = Path::new("torture-violations").join(format!("{kind}-{seed}"));
+        let keeps = violations.join(format!("{kind}-{seed}"));
         Self { kind, seed, until, cases_wanted: cases.0, only_case: cases.1, keeps, progress }
     }
 

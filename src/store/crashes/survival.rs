@@ -1,4 +1,4 @@
-//! Whatever the power leaves, the store is what it promised to be.
+//! Whatever the power leaves, the store is what it promised to be. `ledgerline-torture --only disk` goes further, for hours.
 
 use super::campaign::{Reach, Tally, crash_in_the_last, long_life, on_all_cores, sequences};
 use super::world::Op;
@@ -47,27 +47,6 @@ fn where_files_grow_an_opening_makes_durable_what_it_believes() {
 fn names_that_a_dead_process_left_in_memory_are_durable_before_anything_is_built_on_them() {
     let reach = Reach { again_every: 1, states_again_max: 16, ..REACH };
     assert_sound(&crash_in_the_last(&[Op::Rotate, Op::Compact], reach));
-}
-
-/// More of the same, with no state spared.
-#[test]
-#[ignore = "a campaign: run it optimised"]
-fn whatever_crashes_of_many_long_lives_leave_is_recovered() {
-    let seeds: Vec<u64> = (0..4_000).collect();
-    let tally =
-        on_all_cores(&seeds, |seed| long_life(*seed, Reach { again_every: 1, grows: seed.is_multiple_of(2), ..REACH }));
-    assert_sound(&tally);
-}
-
-/// Takes minutes even when optimised: `./tools/check` runs it.
-#[test]
-#[ignore = "a campaign: run it optimised"]
-fn whatever_a_crash_of_any_life_of_four_steps_leaves_is_recovered() {
-    let reach = Reach { states_max: 1_024, states_again_max: 16, again_every: 1, grows: false, lies: false };
-    let mut tally = every_sequence(0, 4, reach);
-    tally.add(every_sequence(0, 3, Reach { grows: true, ..reach }));
-    assert!(tally.segments_deleted > 0 && tally.segments_rewritten > 0, "compaction took part: {tally:?}");
-    assert_sound(&tally);
 }
 
 #[test]

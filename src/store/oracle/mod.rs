@@ -6,7 +6,7 @@
 //! arrivals  what comes from outside
 //! facts     what happened, one by one, with its seq: after a crash the first of them, as many as the disk kept, are all that did
 //! rules     what is true after these facts: a list of events, walked for every question
-//! trial     thousands of such lives
+//! trial     some dozens of such lives
 //! ```
 //!
 //! The oracle shares nothing with the state but words: no index, no lane, no order. Times and texts that the store may choose
