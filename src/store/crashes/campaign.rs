@@ -214,7 +214,7 @@ fn live_long(seed: u64, reach: Reach, tally: &mut Tally) -> Result<(), String> {
     let mut choices = Choices::seeded(seed);
     let mut world = World::new(reach.disk(), first_day());
     for _ in 0..5 + choices.pick(8) {
-        let op = Op::ALL[choices.pick(Op::ALL.len())];
+        let op = Op::MANY[choices.pick(Op::MANY.len())];
         world.disk.record();
         world.take(op)?;
         let frames = world.disk.stop();

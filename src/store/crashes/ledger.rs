@@ -32,6 +32,9 @@ pub(super) enum Fact {
         of: u64,
         at: i64,
     },
+    Replayed {
+        of: u64,
+    },
     Snoozed {
         of: u64,
     },
@@ -56,6 +59,7 @@ impl Fact {
             | Self::Failed { of, .. }
             | Self::Cancelled { of, .. }
             | Self::Snoozed { of }
+            | Self::Replayed { of }
             | Self::Handled { of, .. } => Some(*of),
         }
     }
@@ -67,7 +71,8 @@ impl Fact {
                 id == id_2 && text == text_2 && at == received_at
             }
             (Self::Started { of }, Entry::Started { of: of_2 })
-            | (Self::Snoozed { of }, Entry::Snoozed { of: of_2 }) => of == of_2,
+            | (Self::Snoozed { of }, Entry::Snoozed { of: of_2 })
+            | (Self::Replayed { of }, Entry::Replayed { of: of_2 }) => of == of_2,
             (Self::Handled { of, handler }, Entry::Handled { of: of_2, handler: handler_2 }) => {
                 of == of_2 && handler == handler_2
             }
@@ -146,6 +151,14 @@ impl Ledger {
     pub(super) fn receptions(&self) -> impl Iterator<Item = (u64, &str, &str)> {
         self.facts.iter().filter_map(|(seq, fact)| match fact {
             Fact::Received { id, text, .. } => Some((*seq, id.as_str(), text.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Seq and time of the last reception of this id.
+    pub(super) fn last_reception(&self, id: &str) -> Option<(u64, i64)> {
+        self.facts.iter().rev().find_map(|(seq, fact)| match fact {
+            Fact::Received { id: known, at, .. } if known == id => Some((*seq, *at)),
             _ => None,
         })
     }
@@ -271,7 +284,7 @@ impl Ledger {
         let moves = |fact: &Fact| fact.of() == Some(seq) && !matches!(fact, Fact::Handled { .. });
         let last = self.facts.range(..=left.last_seq()).rfind(|(_, fact)| moves(fact));
         match last {
-            None => Status::Pending,
+            None | Some((_, Fact::Replayed { .. })) => Status::Pending,
             // A process that began later found it running, and nobody runs it any more.
             Some((at, Fact::Started { .. })) => {
                 let epoch = |entry: &Entry| if let Entry::Begun { epoch, .. } = entry { Some(*epoch) } else { None };

@@ -36,8 +36,19 @@ pub(in crate::store) fn options() -> StoreOptions {
 
 /// Opens the store on `disk`, as the start number `start` of a process, since the start number `boot` of the machine.
 pub(in crate::store) fn open(disk: &Disk, wall: SystemTime, start: u64, boot: u64) -> Result<(Store, Clock), Error> {
+    open_with(options(), disk, wall, start, boot)
+}
+
+/// The same, with other options.
+pub(super) fn open_with(
+    options: StoreOptions,
+    disk: &Disk,
+    wall: SystemTime,
+    start: u64,
+    boot: u64,
+) -> Result<(Store, Clock), Error> {
     let clock = Clock::manual(wall);
     let outside = Outside { dir: disk.root(), clock: clock.clone(), chance: Chance::seeded(start, boot) };
-    let (shared, recovery) = open_in(outside, options(), Creation::Allowed)?;
+    let (shared, recovery) = open_in(outside, options, Creation::Allowed)?;
     Ok((Store::of(Arc::new(shared), recovery, Ids::new([1; 16]), None), clock))
 }

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::format::Log;
 use super::ledger::{Fact, Ledger, Promise};
-use super::opening::{AGE, MEMORY, open};
+use super::opening::{AGE, MEMORY, SEGMENT_BYTES, open_with, options};
 use crate::env::Clock;
 use crate::env::simulated::Disk;
-use crate::event::{NewEvent, Outcome, Scope, Timestamp};
+use crate::event::{NewEvent, Outcome, Scope, Status, Timestamp};
 use crate::store::answers::Claim;
 use crate::store::desk::Level;
 use crate::store::handle::Store;
@@ -27,12 +27,40 @@ pub(super) enum Op {
     Close,
     /// The process dies, and another one opens the store.
     Reopen,
+    /// An event that has ended, or waits for its next run, is to run again.
+    Replay,
+    /// An event that has not ended is called off.
+    Cancel,
+    /// An id arrives that arrived before.
+    Again,
+    /// Everything is run, and compacted before any of it is old: only that the log is too long lets anything be forgotten.
+    Squeeze,
 }
 
 impl Op {
+    /// Those of which every sequence is tried.
     pub(super) const ALL: [Self; 6] =
         [Self::Append, Self::Batch, Self::Rotate, Self::Compact, Self::Close, Self::Reopen];
+
+    /// Those of which long lives are made: some more often than others.
+    pub(super) const MANY: [Self; 12] = [
+        Self::Append,
+        Self::Batch,
+        Self::Rotate,
+        Self::Rotate,
+        Self::Compact,
+        Self::Close,
+        Self::Reopen,
+        Self::Replay,
+        Self::Replay,
+        Self::Cancel,
+        Self::Again,
+        Self::Squeeze,
+    ];
 }
+
+/// From here on a log is too long.
+const LOG_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
 
 /// The store, its disk and its ledger.
 pub(super) struct World {
@@ -92,6 +120,10 @@ impl World {
             Op::Compact => self.compact(),
             Op::Close => self.close(),
             Op::Reopen => self.reopen(),
+            Op::Replay => self.replay(),
+            Op::Cancel => self.cancel(),
+            Op::Again => self.again(),
+            Op::Squeeze => self.squeeze(),
         }
     }
 
@@ -100,7 +132,8 @@ impl World {
         if self.store.is_none() {
             self.starts += 1;
             let opened =
-                open(&self.disk, self.wall, self.starts, self.boot).map_err(|error| format!("opening: {error:?}"))?;
+                open_with(options().log_bytes_max(LOG_BYTES_MAX), &self.disk, self.wall, self.starts, self.boot)
+                    .map_err(|error| format!("opening: {error:?}"))?;
             self.store = Some(opened);
             self.promise_durable(Vec::new());
         }
@@ -296,8 +329,8 @@ impl World {
         self.pass(AGE + Duration::from_mins(30));
         let before = |age: Duration| Timestamp::from(self.wall - age).unix_micros();
         let (finished_before, remembered_before) = (before(AGE), before(MEMORY));
-        self.ledger.finished_before_max = finished_before;
-        self.ledger.remembered_before_max = remembered_before;
+        self.ledger.finished_before_max = self.ledger.finished_before_max.max(finished_before);
+        self.ledger.remembered_before_max = self.ledger.remembered_before_max.max(remembered_before);
         let report = self.store().compact().map_err(|error| format!("compacting: {error:?}"))?;
         if let Some(why) = report.suspended {
             return Err(format!("compaction is suspended: {why}"));
@@ -305,6 +338,76 @@ impl World {
         self.deleted += report.segments_deleted;
         self.rewritten += report.segments_rewritten;
         self.promise_durable(self.ledger.finished_before(finished_before));
+        Ok(())
+    }
+
+    fn squeeze(&mut self) -> Done {
+        self.run_all()?;
+        // Nothing is old; but everything that has ended may go, if the log is too long.
+        self.ledger.finished_before_max = self.ledger.finished_before_max.max(self.now() + 1);
+        let remembered_before = Timestamp::from(self.wall - MEMORY).unix_micros();
+        self.ledger.remembered_before_max = self.ledger.remembered_before_max.max(remembered_before);
+        let report = self.store().compact().map_err(|error| format!("compacting: {error:?}"))?;
+        self.deleted += report.segments_deleted;
+        self.rewritten += report.segments_rewritten;
+        let horizon = self.store().shared().desk().core.state.totals().horizon;
+        self.promise_durable(self.ledger.finished_before(horizon.finished_before));
+        Ok(())
+    }
+
+    /// One of the events that stand so, another one each time; none, if there is none.
+    fn one_of(&self, stands: impl Fn(Status) -> bool) -> Option<u64> {
+        let desk = self.store().shared().desk();
+        let seqs: Vec<u64> = desk.core.state.list(0).filter(|view| stands(view.status)).map(|view| view.seq).collect();
+        let turn = (self.arrived * 7 + self.run).checked_rem(seqs.len())?;
+        seqs.get(turn).copied()
+    }
+
+    fn replay(&mut self) -> Done {
+        use Status::{Cancelled, Completed, Failed, Retrying};
+        let stands = |status| matches!(status, Retrying | Completed | Failed | Cancelled);
+        let Some(of) = self.one_of(stands) else { return Ok(()) };
+        let shared = self.store().shared();
+        let seq = shared.step(|core, now| core.replay(of, now)).map_err(|error| format!("replaying: {error:?}"))?;
+        shared.wait(seq, Level::Durable).map_err(|error| format!("replaying: {error:?}"))?;
+        self.ledger.facts.insert(seq, Fact::Replayed { of });
+        self.promise(seq);
+        // Now and then it has begun before anything else happens.
+        if seq.is_multiple_of(2) { self.run(1, any).map(drop) } else { Ok(()) }
+    }
+
+    fn cancel(&mut self) -> Done {
+        use Status::{Failed, Pending, Processing, Retrying};
+        let stands = |status| matches!(status, Pending | Processing | Retrying | Failed);
+        let Some(of) = self.one_of(stands) else { return Ok(()) };
+        let (at, shared) = (self.now(), self.store().shared());
+        let seq = shared.step(|core, now| core.cancel(of, "called off", now));
+        let seq = seq.map_err(|error| format!("cancelling: {error:?}"))?;
+        shared.wait(seq, Level::Durable).map_err(|error| format!("cancelling: {error:?}"))?;
+        self.ledger.facts.insert(seq, Fact::Cancelled { of, at });
+        self.promise(seq);
+        Ok(())
+    }
+
+    /// As long as the id is kept or remembered the event is refused as a duplicate; afterwards it is a new one.
+    fn again(&mut self) -> Done {
+        let Some(turn) = (self.arrived * 5 + self.run).checked_rem(self.ledger.tried.len()) else { return Ok(()) };
+        let Some((id, text)) = self.ledger.tried.iter().nth(turn) else { return Ok(()) };
+        let (id, text, at) = (id.clone(), text.clone(), self.now());
+        let event = NewEvent::from_json("Issue", &text).map_err(|error| error.to_string())?.id(id.as_str());
+        let last = self.ledger.last_reception(&id);
+        let receipt = self.store().append(event).map_err(|error| format!("sending {id} again: {error:?}"))?;
+        let is_known = receipt.duplicate.is_some();
+        let is_kept = last.is_some_and(|(seq, _)| self.store().shared().desk().core.state.view(seq).is_some());
+        let is_remembered = last.is_some_and(|(_, at)| at >= self.ledger.remembered_before_max);
+        let is_right = if is_known { last.is_some() } else { !is_kept && !is_remembered };
+        if !is_right {
+            return Err(format!("{id}, which arrived before as {last:?}, was answered with {receipt:?}"));
+        }
+        if !is_known {
+            self.ledger.facts.insert(receipt.seq, Fact::Received { id, text, at, batch: (receipt.seq, receipt.seq) });
+            self.promise(receipt.seq);
+        }
         Ok(())
     }
 
