@@ -7,6 +7,10 @@ use crate::store::{EXHAUSTED_AT, Life, Rotted, crash_life, rot_case, rot_piece};
 
 /// Operations of a random life.
 const STEPS: usize = 80;
+/// One in so many lives is a long one.
+const LONG_EVERY: u64 = 16;
+/// Operations of those: enough for ids that come back after they were forgotten, and for a log of many generations.
+const STEPS_LONG: usize = 600;
 
 /// What some cases came to.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ pub struct Sum {
     pub told: Vec<String>,
 }
 
-/// From this life on all short sequences of operations were lived by [`disk`].
+/// Once all lives below this number were lived by [`disk`], every sequence of up to five operations was.
 pub const DISK_EXHAUSTED_AT: u64 = EXHAUSTED_AT;
 
 /// One life of a store on a simulated disk, by number: the power fails at every call of it, or at some, and all that may be left is
@@ -65,5 +69,6 @@ pub fn rot_again(case: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rot {
 /// What contradicts the oracle, and all that happened before.
 pub fn soak(seed: u64) -> Result<(), String> {
     let mut life = Life::new(seed);
-    life.live(STEPS).map_err(|what| format!("{what}\n{}", life.told.join("\n")))
+    life.live(if seed.is_multiple_of(LONG_EVERY) { STEPS_LONG } else { STEPS })
+        .map_err(|what| format!("{what}\n{}", life.told.join("\n")))
 }

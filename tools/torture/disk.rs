@@ -3,6 +3,7 @@
 use ledgerline::torture;
 
 use super::cores::{Piece, note, on_all_cores};
+use super::progress;
 use super::trial::{Skipped, Trial};
 
 /// Each piece is one life, and the number of a life is what a violation is repeated by; what is counted is states of the disk.
@@ -11,7 +12,12 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     if let Some(case) = trial.only_case() {
         return note(trial, life(case, seed));
     }
-    on_all_cores(trial, |number| Some(life(number, seed)))
+    on_all_cores(trial, |number| {
+        if number == torture::DISK_EXHAUSTED_AT {
+            progress::say("disk: every short sequence of operations was lived; what follows is drawn by seed");
+        }
+        Some(life(number, seed))
+    })
 }
 
 fn life(number: u64, seed: u64) -> Piece {

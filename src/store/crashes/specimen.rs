@@ -37,7 +37,8 @@ pub(super) struct Specimen {
 }
 
 impl Specimen {
-    /// Lives a life and ends it in one of several ways: closed, marked as idle, in the middle of it all, or just begun again.
+    /// Lives a life and ends it in one of several ways: closed, marked as idle, in the middle of it all after a torn tail was kept
+    /// aside, or just begun again.
     pub(super) fn of(number: u64, seed: u64) -> Result<Self, String> {
         let mut choices = Choices::seeded(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut world = World::new(Disk::new(), first_day());
@@ -47,8 +48,10 @@ impl Specimen {
             let files = world.disk.files().into_values();
             past.extend(files.filter(|bytes| !past.contains(bytes)).collect::<Vec<_>>());
         }
-        if number % 4 == 1 {
-            world.rest();
+        match number % 4 {
+            1 => world.rest(),
+            2 => tear(&mut world)?,
+            _ => {}
         }
         let start = Start { wall: world.wall, number: world.starts + 1, boot: world.boot };
         let disk = world.disk.after_crash(&mut Choices::everything());
@@ -81,6 +84,23 @@ fn ops(choices: &mut Choices, number: u64) -> Vec<Op> {
     ops
 }
 
+/// The power fails while something arrives, and leaves a part of that; life goes on.
+fn tear(world: &mut World) -> Result<(), String> {
+    world.disk.record();
+    world.take(Op::Batch)?;
+    let frames = world.disk.stop();
+    for (frame, seed) in (0..frames.len()).flat_map(|frame| (0..8).map(move |seed| (frame, seed))) {
+        let left = frames[frame].after_crash(&mut Choices::seeded(seed));
+        let log = format::read(&left.files())?;
+        if log.tail.is_some() {
+            left.be_indifferent_to("LOCK");
+            world.go_on(left, &log, frame);
+            return world.take(Op::Append);
+        }
+    }
+    Ok(())
+}
+
 /// What the store on `disk` answers.
 fn opened(disk: &Disk, start: Start) -> Result<Answers, String> {
     let (store, _clock) = open(disk, start.wall, start.number, start.boot).map_err(|error| format!("{error:?}"))?;
@@ -105,4 +125,30 @@ fn groups(disk: &Disk, files: &Files, start: Start) -> Result<(String, Vec<Group
         groups.push(Group { start: at, end: at + length, first_seq, durable, before });
     }
     Ok((name, groups))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specimens_hold_files_of_every_kind() {
+        let specimens: Vec<Specimen> = (0..8).map(|number| Specimen::of(number, 1).unwrap()).collect();
+        let kind = |last: &str, name: &str| match name {
+            "LOCK" | "MANIFEST" => 0,
+            _ if name.starts_with("cut/") => 1,
+            _ if name.contains("-1.seg") => 2,
+            _ if name < last => 3,
+            _ if name == last => 4,
+            _ => 5,
+        };
+        let kinds_of = |specimen: &Specimen| -> Vec<i32> {
+            specimen.files.keys().map(|name| kind(&specimen.last, name)).collect()
+        };
+        let mut kinds: Vec<i32> = specimens.iter().flat_map(kinds_of).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds, [0, 1, 2, 3, 4, 5], "manifest, cut tail, rewritten, sealed, written last, prepared");
+        assert!(specimens.iter().all(|specimen| specimen.donors.len() > specimen.files.len()), "files had a past");
+    }
 }

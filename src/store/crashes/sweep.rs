@@ -2,6 +2,13 @@
 //!
 //! Every second number takes the next sequence of operations, shortest first, until all of them up to [`LENGTH_MAX`] were lived; all
 //! other numbers are long lives by seed. So a campaign that is cut short has done some of both.
+//!
+//! | | short sequences | long lives |
+//! |---|---|---|
+//! | operations | every sequence of the six | 5 to 12 of all, by seed |
+//! | where the power fails | at every call of the last one | at one call of every third operation |
+//! | what it leaves | everything legal; past 1,024 cases, so many by seed | one case by seed |
+//! | and again | at every call of the recovery, everything legal; past 16 cases, so many by seed | the same |
 
 use super::campaign::{Reach, Tally, crash_in_the_last, long_life};
 use super::world::Op;
