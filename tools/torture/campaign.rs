@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use super::arguments::{Arguments, Extent};
 use super::kinds::KINDS;
@@ -11,6 +12,9 @@ use super::machine;
 use super::progress::Progress;
 use super::report::{self, Outcome};
 use super::trial::{Kind, Skipped, Trial};
+
+/// A kind that goes on for so long after its time is up hangs.
+const OVERTIME: Duration = Duration::from_mins(2);
 
 /// Runs what is asked for and leaves the result file; returns how much of it failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<u64, String> {
@@ -53,11 +57,11 @@ fn try_kind(kind: &'static Kind, seed: u64, until: Instant, extent: Extent, argu
     let teller = progress.told();
     // Beside the result, because both are for whoever looks at this run.
     let violations = arguments.out.with_file_name("torture-violations");
-    let mut trial = Trial::new(kind.name, seed, until, (wanted, arguments.case), &violations, progress.clone());
+    let trial = || Trial::new(kind.name, seed, until, (wanted, arguments.case), &violations, progress.clone());
     let ran = if kind.needs_root && !machine::is_root() {
         Err(Skipped("it needs root".to_owned()))
     } else {
-        caught(kind, &mut trial)
+        watched(kind, trial, until + OVERTIME)
     };
     let skipped = ran.err().map(|Skipped(why)| why);
     progress.end(teller, skipped.as_deref());
@@ -71,12 +75,25 @@ fn try_kind(kind: &'static Kind, seed: u64, until: Instant, extent: Extent, argu
     }
 }
 
+/// Runs the kind; that it does not end is a violation, and then the next one begins beside it.
+fn watched(kind: &'static Kind, trial: impl Fn() -> Trial, until: Instant) -> Result<(), Skipped> {
+    let (tell, told) = channel();
+    let mut own = trial();
+    std::thread::spawn(move || drop(tell.send(caught(kind, &mut own))));
+    told.recv_timeout(until.saturating_duration_since(Instant::now()))
+        .unwrap_or_else(|_| report_of_itself(&mut trial(), "the kind does not end: what it does last may hang"))
+}
+
+/// Reports what is wrong with the kind as a whole.
+fn report_of_itself(trial: &mut Trial, found: &str) -> Result<(), Skipped> {
+    let told = trial.violated(trial.only_case().unwrap_or(0), found);
+    told.map(drop).map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+}
+
 /// Runs the kind; that it panics is a violation.
 fn caught(kind: &Kind, trial: &mut Trial) -> Result<(), Skipped> {
     catch_unwind(AssertUnwindSafe(|| (kind.run)(trial))).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
-        let case = trial.only_case().unwrap_or(0);
-        let told = trial.violated(case, &format!("the kind itself panicked: {}", text.unwrap_or("it said nothing")));
-        told.map(drop).map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+        report_of_itself(trial, &format!("the kind itself panicked: {}", text.unwrap_or("it said nothing")))
     })
 }
