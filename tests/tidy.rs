@@ -61,7 +61,7 @@ const OWNED: &[(&[&str], &[&str])] = &[
     (&["memmap2"], &["env"]),
     (&["Instant", "now"], &["env", "tools/torture"]),
     (&["SystemTime", "now"], &["env", "tools/torture"]),
-    (&["tokio"], &["queue", "processor", "manager", "service", "command"]),
+    (&["tokio"], &["queue", "processor", "manager", "service", "command", "tools/torture"]),
     (&["tokio", "fs"], &[]),
     (&["bincode"], &["event"]),
 ];
@@ -70,7 +70,7 @@ const OWNED: &[(&[&str], &[&str])] = &[
 const RUNTIME_CLOCK: &[&str] = &["tokio", "time", "Instant"];
 
 /// Where code may speak of Linear; elsewhere a delivery is an event like any other.
-const LINEAR: &[&str] = &["webhook", "service", "command", "fuzzing"];
+const LINEAR: &[&str] = &["webhook", "service", "command", "fuzzing", "tools/torture"];
 
 /// What may stand at the top of the repository.
 const TOP_LEVEL: &[&str] = &[

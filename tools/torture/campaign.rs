@@ -71,6 +71,7 @@ fn try_kind(kind: &'static Kind, seed: u64, until: Instant, extent: Extent, argu
         violations: progress.violations(),
         seed,
         time: progress.elapsed(),
+        remarks: progress.remarks(),
         skipped,
     }
 }

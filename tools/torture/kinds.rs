@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::trial::Kind;
-use super::{disk, rot, soak};
+use super::{disk, kill, rot, soak};
 
 /// All kinds, in the order in which they run.
 pub(crate) const KINDS: &[Kind] = &[
@@ -30,6 +30,14 @@ pub(crate) const KINDS: &[Kind] = &[
         weight: 10,
         needs_root: false,
         run: soak::run,
+    },
+    Kind {
+        name: "kill",
+        says: "the service and programs that embed the crate die by SIGKILL: under load, in rotation, compaction, opening",
+        cases_full: 5_000,
+        weight: 10,
+        needs_root: false,
+        run: kill::run,
     },
 ];
 

@@ -17,14 +17,22 @@
 mod arguments;
 mod campaign;
 mod cores;
+mod dice;
 mod disk;
+mod kill;
 mod kinds;
+mod life;
 mod machine;
+mod process;
 mod progress;
 mod report;
 mod rot;
+mod scratch;
+mod script;
+mod service;
 mod soak;
 mod trial;
+mod witness;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -38,6 +46,9 @@ use arguments::Arguments;
 static MEMORY: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, usize::MAX);
 
 fn main() -> ExitCode {
+    if let Some(lived) = life::asked() {
+        return lived;
+    }
     let arguments = Arguments::parse();
     if arguments.list {
         return said(kinds::list());

@@ -17,6 +17,7 @@ pub(crate) struct Progress {
     cases_wanted: u64,
     cases: AtomicU64,
     violations: AtomicU64,
+    remarks: Mutex<Vec<String>>,
     began: Instant,
     /// Whether the kind has ended, under a lock so that whoever waits for the next line sees it at once.
     ended: Mutex<bool>,
@@ -27,7 +28,8 @@ impl Progress {
     pub(crate) fn new(kind: &'static str, cases_wanted: u64) -> Arc<Self> {
         let (cases, violations) = (AtomicU64::new(0), AtomicU64::new(0));
         let (ended, end) = (Mutex::new(false), Condvar::new());
-        Arc::new(Self { kind, cases_wanted, cases, violations, began: Instant::now(), ended, end })
+        let remarks = Mutex::default();
+        Arc::new(Self { kind, cases_wanted, cases, violations, remarks, began: Instant::now(), ended, end })
     }
 
     pub(crate) fn cases(&self) -> u64 {
@@ -49,6 +51,16 @@ impl Progress {
     /// Counts a violation; returns how many there were before.
     pub(crate) fn violate(&self) -> u64 {
         self.violations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Says something that belongs to the result.
+    pub(crate) fn remark(&self, text: String) {
+        say(&format!("{:<10} {text}", self.kind));
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells how far it is, until [`end`](Self::end).

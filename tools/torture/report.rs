@@ -14,6 +14,8 @@ pub(crate) struct Outcome {
     pub(crate) violations: u64,
     pub(crate) seed: u64,
     pub(crate) time: Duration,
+    /// What else there is to say.
+    pub(crate) remarks: Vec<String>,
     /// Why it did not run, if it did not.
     pub(crate) skipped: Option<String>,
 }
@@ -37,6 +39,9 @@ fn described(outcome: &Outcome) -> Value {
     let mut said = json!({ "cases": cases, "violations": violations, "seeds": [seed], "seconds": time.as_secs() });
     if let (Some(why), Some(said)) = (&outcome.skipped, said.as_object_mut()) {
         said.insert("skipped".to_owned(), json!(why));
+    }
+    if let (false, Some(said)) = (outcome.remarks.is_empty(), said.as_object_mut()) {
+        said.insert("remarks".to_owned(), json!(outcome.remarks));
     }
     said
 }

@@ -73,6 +73,11 @@ impl Trial {
         self.progress.count(cases);
     }
 
+    /// Says something that belongs to the result: what was measured, how often something was met.
+    pub(crate) fn remark(&self, text: impl Into<String>) {
+        self.progress.remark(text.into());
+    }
+
     /// A case broke a promise. It is printed, and a folder is made that says what was found and how to repeat it: returned, so that
     /// evidence may be left beside that. After the first violations of a kind the others are only counted, and share a folder.
     pub(crate) fn violated(&mut self, case: u64, found: &str) -> io::Result<PathBuf> {

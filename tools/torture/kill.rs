@@ -1,0 +1,350 @@
+//! Processes killed with SIGKILL in the middle of their work, again and again, on the same store.
+//!
+//! A case is one process: it opens the store as the one before left it, works, and is killed at a moment that was chosen for it. Then
+//! what is kept is held against the witness. The moments are spans between two lines that the process says, and how far into the
+//! span it is killed is drawn: a kill counts for the moment only if the span's end was not said any more.
+//!
+//! Cases come in blocks that share a store; a case is repeated together with those before it in its block.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use ledgerline::{ErrorKind, Event, Filter, Store};
+
+use super::dice::Dice;
+use super::life::{self, Life, Sort};
+use super::process::Process;
+use super::scratch::{self, Scratch};
+use super::service::{self, Service};
+use super::trial::{Skipped, Trial};
+use super::witness::{Loss, Witness};
+
+/// Cases that share a store.
+const BLOCK: u64 = 40;
+/// Numbers of events that each case has.
+const NUMBERS: u64 = 1_000_000;
+/// Bounds of what a span is taken to last.
+const SPAN_MIN: Duration = Duration::from_micros(50);
+const SPAN_MAX: Duration = Duration::from_secs(1);
+/// Each moment is met at least once in so many cases, once there are enough to say so.
+const MET_ONCE_IN: u64 = 10;
+const MET_FROM: u64 = 1_000;
+
+/// When a process is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    /// After so many acknowledgements.
+    Load,
+    Rotation,
+    Compaction,
+    /// Before recovery is over.
+    Opening,
+}
+
+impl Moment {
+    const ALL: [Self; 4] = [Self::Load, Self::Rotation, Self::Compaction, Self::Opening];
+
+    /// The words between which it is; load has none.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Load => ("acknowledged", ""),
+            Self::Rotation => ("rolling", "rolled"),
+            Self::Compaction => ("compacting", "compacted"),
+            Self::Opening => ("opening", "opened"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Rotation => "rotation",
+            Self::Compaction => "compaction",
+            Self::Opening => "opening",
+        }
+    }
+}
+
+/// Who is killed, and when, in turn; none is the service. Openings follow each other, so that a recovery that was cut off is recovered.
+const AIMS: [(Option<Sort>, Moment); 12] = [
+    (Some(Sort::Steady), Moment::Load),
+    (Some(Sort::Rotation), Moment::Rotation),
+    (Some(Sort::Compaction), Moment::Compaction),
+    (Some(Sort::Steady), Moment::Opening),
+    (Some(Sort::Compaction), Moment::Opening),
+    (Some(Sort::Manager), Moment::Load),
+    (Some(Sort::Rotation), Moment::Rotation),
+    (None, Moment::Load),
+    (Some(Sort::Compaction), Moment::Compaction),
+    (None, Moment::Opening),
+    (Some(Sort::Rotation), Moment::Rotation),
+    (Some(Sort::Compaction), Moment::Compaction),
+];
+
+/// How a kill is aimed, and how often it has met.
+#[derive(Default)]
+struct Aim {
+    /// How long a span lasts, on a store in memory or not, as far as is known from kills that met it and others that did not.
+    spans: BTreeMap<(Moment, bool, bool), Duration>,
+    met: BTreeMap<Moment, u64>,
+    cases: u64,
+}
+
+pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
+    let command = service::command()?;
+    let mut aim = Aim::default();
+    let mut first = trial.only_case().map_or(0, |case| case / BLOCK * BLOCK);
+    loop {
+        let end = trial.only_case().map_or(first + BLOCK, |case| case + 1);
+        let told = block(trial, &command, &mut aim, first..end);
+        told.map_err(|error| Skipped(format!("a process cannot be watched: {error}")))?;
+        first = end;
+        if trial.only_case().is_some() || !trial.goes_on() {
+            break;
+        }
+    }
+    let met: Vec<String> = Moment::ALL.iter().map(|at| format!("{} in {}", aim.met(*at), at.name())).collect();
+    trial.remark(format!("killed {}", met.join(", ")));
+    let least = aim.cases / MET_ONCE_IN;
+    match Moment::ALL.iter().find(|at| aim.met(**at) < least) {
+        Some(missed) if trial.only_case().is_none() && aim.cases >= MET_FROM => {
+            let found = format!("too few kills met the {}: {}", missed.name(), met.join(", "));
+            trial.violated(first, &found).map(drop).map_err(|error| Skipped(error.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Cases on a store of their own.
+fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Range<u64>) -> io::Result<()> {
+    let in_memory = (cases.start / BLOCK).is_multiple_of(2);
+    let scratch = if in_memory { Scratch::in_memory()? } else { Scratch::on_disk()? };
+    let mut stand = Stand { scratch, in_memory, witness: Witness::new(Loss::Process), heard: 0 };
+    for case in cases {
+        if trial.only_case().is_none() && !trial.goes_on() {
+            break;
+        }
+        let (sort, moment) =
+            *AIMS.get(usize::try_from(case % AIMS.len() as u64).unwrap_or(0)).unwrap_or(&(None, Moment::Load));
+        let mut dice = Dice::of(trial.seed(), case);
+        stand.witness.next_process();
+        let fate = match sort {
+            Some(sort) => stand.kill_life(sort, moment, case, &mut dice, aim)?,
+            None => stand.kill_service(command, moment, case, &mut dice, aim)?,
+        };
+        let mut faults = fate.map_or_else(
+            |fault| vec![fault],
+            |met| {
+                *aim.met.entry(moment).or_default() += u64::from(met);
+                Vec::new()
+            },
+        );
+        faults.extend(stand.judged(dice.one_in(4)));
+        trial.counted(1);
+        aim.cases += 1;
+        if !faults.is_empty() {
+            let kept = trial.violated(case, &faults.join("\n"))?;
+            scratch::copy(stand.scratch.path(), &kept.join("place"))?;
+            // What is broken stays so; the next block begins anew.
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Aim {
+    fn met(&self, moment: Moment) -> u64 {
+        self.met.get(&moment).copied().unwrap_or(0)
+    }
+
+    fn span(&mut self, key: (Moment, bool, bool)) -> &mut Duration {
+        self.spans.entry(key).or_insert(Duration::from_millis(2))
+    }
+
+    /// How far into the span the kill is.
+    fn wait(&mut self, key: (Moment, bool, bool), dice: &mut Dice) -> Duration {
+        let span = u64::try_from(self.span(key).as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(dice.below(span))
+    }
+
+    /// Kills come to be spread over the whole span: one that met lengthens it, one that came too late shortens it.
+    fn learn(&mut self, key: (Moment, bool, bool), met: bool) {
+        let span = self.span(key);
+        *span = if met { *span * 23 / 20 } else { *span * 3 / 5 }.clamp(SPAN_MIN, SPAN_MAX);
+    }
+}
+
+/// A store, and what is known of it.
+struct Stand {
+    scratch: Scratch,
+    in_memory: bool,
+    witness: Witness,
+    /// Bytes of what the service printed that were heard.
+    heard: usize,
+}
+
+impl Stand {
+    fn store(&self) -> PathBuf {
+        self.scratch.path().join("store")
+    }
+
+    /// Whether a kill met the moment; a process that ends by itself is a fault.
+    fn kill_life(
+        &mut self,
+        sort: Sort,
+        moment: Moment,
+        case: u64,
+        dice: &mut Dice,
+        aim: &mut Aim,
+    ) -> io::Result<Result<bool, String>> {
+        let again = self.witness.last_acknowledged().map(str::to_owned);
+        let life = Life { sort, dir: self.store(), first: case * NUMBERS, seed: dice.roll(), again };
+        let (key, words) = ((moment, self.in_memory, false), moment.words());
+        let wanted = match moment {
+            Moment::Load if self.in_memory => dice.between(1, 100),
+            Moment::Load => dice.between(1, 20),
+            Moment::Rotation => dice.between(1, 2),
+            Moment::Compaction | Moment::Opening => 1,
+        };
+        let mut process = Process::living(&life)?;
+        let (mut begun, mut killed, mut met, mut last) = (0, false, true, String::new());
+        while let Some(line) = process.line() {
+            self.witness.hear(&line);
+            let word = line.split(' ').next().unwrap_or_default();
+            met &= !(killed && word == words.1);
+            begun += u64::from(word == words.0);
+            if !killed && begun == wanted {
+                std::thread::sleep(aim.wait(key, dice));
+                process.kill()?;
+                killed = true;
+            }
+            last = line;
+        }
+        let ended = process.end()?;
+        if !killed {
+            return Ok(Err(format!("the process ended by itself, {ended}; the last it said: {last}")));
+        }
+        aim.learn(key, met);
+        Ok(Ok(met))
+    }
+
+    /// The same of the service.
+    fn kill_service(
+        &mut self,
+        command: &Path,
+        moment: Moment,
+        case: u64,
+        dice: &mut Dice,
+        aim: &mut Aim,
+    ) -> io::Result<Result<bool, String>> {
+        let key = (moment, self.in_memory, true);
+        let service = Service::start(command, self.scratch.path())?;
+        let met = if moment == Moment::Opening {
+            std::thread::sleep(aim.wait(key, dice));
+            let met = !service.kill()?;
+            aim.learn(key, met);
+            met
+        } else {
+            let wanted = dice.between(1, if self.in_memory { 100 } else { 20 });
+            let acknowledged = loaded(service, case * NUMBERS, wanted, dice);
+            match acknowledged {
+                Ok(acknowledged) => acknowledged.iter().for_each(|id| self.witness.acknowledged(id)),
+                Err(error) => return Ok(Err(format!("the service does not serve: {error}"))),
+            }
+            true
+        };
+        self.hear_printed()?;
+        Ok(Ok(met))
+    }
+
+    /// What the service has printed was run.
+    fn hear_printed(&mut self) -> io::Result<()> {
+        let printed = String::from_utf8_lossy(&std::fs::read(self.scratch.path().join("printed"))?).into_owned();
+        for line in printed.get(self.heard..).unwrap_or_default().lines() {
+            // Death may have cut the last one off.
+            let event: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            if let Some(id) = event.as_ref().and_then(|event| event.get("id")?.as_str()) {
+                self.witness.running(id, 0);
+            }
+        }
+        self.heard = printed.len();
+        Ok(())
+    }
+
+    /// Every fault that is found in what is kept: as a reader sees it, and now and then as a writer that recovers it.
+    fn judged(&mut self, recovers: bool) -> Vec<String> {
+        let mut faults = match read(&self.store()) {
+            Ok(kept) => self.witness.check(&kept),
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.witness.is_owed() => Vec::new(),
+            Err(error) => vec![format!("what is left cannot be read: {error}")],
+        };
+        if recovers && faults.is_empty() {
+            match recovered(&self.store()) {
+                Ok(kept) => faults.extend(self.witness.check(&kept)),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        faults
+    }
+}
+
+/// What a reader sees.
+fn read(dir: &Path) -> Result<Vec<Event>, ledgerline::Error> {
+    let store = Store::open_read_only(dir)?;
+    if let Some(damage) = store.recovery().damage.first() {
+        return Err(io::Error::other(damage.clone()).into());
+    }
+    store.list(&Filter::all())
+}
+
+/// What a writer finds who opens the store, and then closes it in good order.
+pub(crate) fn recovered(dir: &Path) -> Result<Vec<Event>, String> {
+    let store = Store::open(dir, life::options()).map_err(|error| format!("what is left cannot be opened: {error}"))?;
+    let kept = store.list(&Filter::all()).map_err(|error| format!("what is left cannot be listed: {error}"))?;
+    let verified = store.verify().map_err(|error| format!("what is left cannot be verified: {error}"))?;
+    if let Some(damage) = verified.damage.first() {
+        return Err(format!("what is left is damaged: {damage:?}"));
+    }
+    store.close().map_err(|error| format!("what is left cannot be closed: {error}"))?;
+    Ok(kept)
+}
+
+/// Sends deliveries until so many were acknowledged, and kills the service then; returns all that were.
+fn loaded(service: Service, first: u64, wanted: u64, dice: &mut Dice) -> io::Result<Vec<String>> {
+    let (address, secret) = (service.address()?, service::secret()?);
+    let (next, stop, acknowledged) = (AtomicU64::new(first), AtomicBool::new(false), Mutex::new(Vec::new()));
+    let (bytes, wait) = (dice.between(10, 12_000), Duration::from_micros(dice.below(2_000)));
+    let send = || -> io::Result<()> {
+        let mut connection = service::connect(address)?;
+        while !stop.load(Ordering::Relaxed) {
+            let id = super::witness::id(next.fetch_add(1, Ordering::Relaxed), bytes);
+            let code = service::exchange(&mut connection, &service::delivery(&secret, &id))?;
+            if code != 200 {
+                return Err(io::Error::other(format!("a signed delivery was answered with {code}")));
+            }
+            acknowledged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id);
+        }
+        Ok(())
+    };
+    let count = || acknowledged.lock().map_or(0, |acknowledged| acknowledged.len() as u64);
+    std::thread::scope(|scope| {
+        let senders = [scope.spawn(send), scope.spawn(send)];
+        while count() < wanted && !senders.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let served = count() >= wanted;
+        std::thread::sleep(wait);
+        service.kill()?;
+        stop.store(true, Ordering::Relaxed);
+        let ends: Vec<_> = senders.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        // After the kill both end with an error, and only before it that says something.
+        match ends.into_iter().find_map(|end| end.ok()?.err()) {
+            Some(error) if !served => Err(error),
+            _ => Ok(()),
+        }
+    })?;
+    Ok(acknowledged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
