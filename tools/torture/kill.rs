@@ -13,10 +13,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ledgerline::{ErrorKind, Event, Filter, Store};
-
 use super::dice::Dice;
-use super::life::{self, Life, Sort};
+use super::judge;
+use super::life::{Life, Sort};
 use super::process::Process;
 use super::scratch::{self, Scratch};
 use super::service::{self, Service};
@@ -130,7 +129,7 @@ fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Rang
         let (sort, moment) =
             *AIMS.get(usize::try_from(case % AIMS.len() as u64).unwrap_or(0)).unwrap_or(&(None, Moment::Load));
         let mut dice = Dice::of(trial.seed(), case);
-        stand.witness.next_process();
+        stand.witness.next_process(sort.is_some_and(Sort::is_in_order));
         let fate = match sort {
             Some(sort) => stand.kill_life(sort, moment, case, &mut dice, aim)?,
             None => stand.kill_service(command, moment, case, &mut dice, aim)?,
@@ -142,7 +141,8 @@ fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Rang
                 Vec::new()
             },
         );
-        faults.extend(stand.judged(dice.one_in(4)));
+        let store = stand.store();
+        faults.extend(judge::faults(&mut stand.witness, &store, dice.one_in(4)));
         trial.counted(1);
         aim.cases += 1;
         if !faults.is_empty() {
@@ -273,43 +273,6 @@ impl Stand {
         self.heard = printed.len();
         Ok(())
     }
-
-    /// Every fault that is found in what is kept: as a reader sees it, and now and then as a writer that recovers it.
-    fn judged(&mut self, recovers: bool) -> Vec<String> {
-        let mut faults = match read(&self.store()) {
-            Ok(kept) => self.witness.check(&kept),
-            Err(error) if error.kind() == ErrorKind::NotFound && !self.witness.is_owed() => Vec::new(),
-            Err(error) => vec![format!("what is left cannot be read: {error}")],
-        };
-        if recovers && faults.is_empty() {
-            match recovered(&self.store()) {
-                Ok(kept) => faults.extend(self.witness.check(&kept)),
-                Err(fault) => faults.push(fault),
-            }
-        }
-        faults
-    }
-}
-
-/// What a reader sees.
-fn read(dir: &Path) -> Result<Vec<Event>, ledgerline::Error> {
-    let store = Store::open_read_only(dir)?;
-    if let Some(damage) = store.recovery().damage.first() {
-        return Err(io::Error::other(damage.clone()).into());
-    }
-    store.list(&Filter::all())
-}
-
-/// What a writer finds who opens the store, and then closes it in good order.
-pub(crate) fn recovered(dir: &Path) -> Result<Vec<Event>, String> {
-    let store = Store::open(dir, life::options()).map_err(|error| format!("what is left cannot be opened: {error}"))?;
-    let kept = store.list(&Filter::all()).map_err(|error| format!("what is left cannot be listed: {error}"))?;
-    let verified = store.verify().map_err(|error| format!("what is left cannot be verified: {error}"))?;
-    if let Some(damage) = verified.damage.first() {
-        return Err(format!("what is left is damaged: {damage:?}"));
-    }
-    store.close().map_err(|error| format!("what is left cannot be closed: {error}"))?;
-    Ok(kept)
 }
 
 /// Sends deliveries until so many were acknowledged, and kills the service then; returns all that were.

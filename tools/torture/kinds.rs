@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::trial::Kind;
-use super::{disk, kill, rot, soak};
+use super::{disk, kill, power, rot, soak};
 
 /// All kinds, in the order in which they run.
 pub(crate) const KINDS: &[Kind] = &[
@@ -38,6 +38,14 @@ pub(crate) const KINDS: &[Kind] = &[
         weight: 10,
         needs_root: false,
         run: kill::run,
+    },
+    Kind {
+        name: "power",
+        says: "ext4 and xfs lose their power under a store; and where every sync is a lie, that is noticed",
+        cases_full: 2_000,
+        weight: 10,
+        needs_root: true,
+        run: power::run,
     },
 ];
 

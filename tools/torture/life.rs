@@ -42,6 +42,11 @@ pub(crate) enum Sort {
 impl Sort {
     const ALL: [Self; 5] = [Self::Steady, Self::Rotation, Self::Compaction, Self::Manager, Self::Script];
 
+    /// Whether one thing is done after the other.
+    pub(crate) fn is_in_order(self) -> bool {
+        matches!(self, Self::Rotation | Self::Compaction | Self::Script)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady",

@@ -3,10 +3,14 @@
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where Linux keeps files in memory.
 const MEMORY: &str = "/dev/shm";
+
+/// What all such folders are called, before the number of their process.
+const PREFIX: &str = "ledgerline-torture-";
 
 /// A folder of its own, which is gone once this is dropped.
 pub(crate) struct Scratch {
@@ -26,8 +30,11 @@ impl Scratch {
 
     fn within(place: &Path) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
+        if COUNT.load(Ordering::Relaxed) == 0 {
+            sweep(place);
+        }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = place.join(format!("ledgerline-torture-{}-{count}", std::process::id()));
+        let path = place.join(format!("{PREFIX}{}-{count}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self { path })
     }
@@ -40,6 +47,21 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.path));
+    }
+}
+
+/// Removes what runs that were killed have left: nobody else would unmount their images.
+fn sweep(place: &Path) {
+    let Ok(entries) = std::fs::read_dir(place) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
+            let unmount =
+                Command::new("umount").arg("--lazy").arg(entry.path().join("mounted")).stderr(Stdio::null()).status();
+            // A folder in which something is still mounted stays, so that nothing in there is removed.
+            drop(unmount.and_then(|_| std::fs::remove_dir_all(entry.path())));
+        }
     }
 }
 

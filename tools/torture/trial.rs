@@ -97,7 +97,6 @@ impl Trial {
     }
 
     /// Skips the kind unless a program of this name is on the PATH.
-    #[expect(dead_code, reason = "only kinds that start other programs ask for them")]
     pub(crate) fn require(&self, tool: &str) -> Result<(), Skipped> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         if std::env::split_paths(&path).any(|place| place.join(tool).is_file()) {

@@ -59,7 +59,6 @@ pub(crate) enum Loss {
     /// Nothing: the process died, and what it had written the system still has.
     Process,
     /// What was not synced: the power failed.
-    #[expect(dead_code, reason = "only losses of power have it")]
     Power,
 }
 
@@ -70,7 +69,9 @@ pub(crate) struct Witness {
     events: BTreeMap<String, Known>,
     /// Whether retention was ever at work: then what is done may be forgotten.
     compacts: bool,
-    /// Whether the process that speaks said that its log takes nothing more.
+    /// Whether the process that speaks does one thing after the other, so that the order of what it says is that of what it did.
+    in_order: bool,
+    /// Whether it said that its log takes nothing more.
     poisoned: bool,
     last_acknowledged: Option<String>,
     faults: Vec<String>,
@@ -82,14 +83,16 @@ impl Witness {
             loss,
             events: BTreeMap::new(),
             compacts: false,
+            in_order: false,
             poisoned: false,
             last_acknowledged: None,
             faults: Vec::new(),
         }
     }
 
-    /// From here on another process speaks.
-    pub(crate) fn next_process(&mut self) {
+    /// From here on another process speaks: one that does one thing after the other, or not.
+    pub(crate) fn next_process(&mut self, in_order: bool) {
+        self.in_order = in_order;
         self.poisoned = false;
     }
 
@@ -112,7 +115,7 @@ impl Witness {
             "ending" => self.known(id).may_be_done = true,
             "completed" => self.known(id).completed = true,
             "compacting" => self.compacts = true,
-            "refused" => self.poisoned |= matches!(id, "Poisoned" | "OutcomeUnknown"),
+            "refused" => self.poisoned |= self.in_order && matches!(id, "Poisoned" | "OutcomeUnknown"),
             _ => {}
         }
     }

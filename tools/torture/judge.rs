@@ -1,0 +1,45 @@
+//! What is left of a store after a death, held against the witness.
+
+use std::io;
+use std::path::Path;
+
+use ledgerline::{ErrorKind, Event, Filter, Store};
+
+use super::life;
+use super::witness::Witness;
+
+/// Every fault that is found: as a reader sees the store, and if `recovers`, as a writer who opens it and closes it in good order.
+pub(crate) fn faults(witness: &mut Witness, dir: &Path, recovers: bool) -> Vec<String> {
+    let mut faults = match read(dir) {
+        Ok(kept) => witness.check(&kept),
+        // What died at once may have left nothing.
+        Err(error) if error.kind() == ErrorKind::NotFound && !witness.is_owed() => Vec::new(),
+        Err(error) => vec![format!("what is left cannot be read: {error}")],
+    };
+    if recovers && faults.is_empty() {
+        match recovered(dir) {
+            Ok(kept) => faults.extend(witness.check(&kept)),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    faults
+}
+
+fn read(dir: &Path) -> Result<Vec<Event>, ledgerline::Error> {
+    let store = Store::open_read_only(dir)?;
+    match store.recovery().damage.first() {
+        Some(damage) => Err(io::Error::other(damage.clone()).into()),
+        None => store.list(&Filter::all()),
+    }
+}
+
+fn recovered(dir: &Path) -> Result<Vec<Event>, String> {
+    let store = Store::open(dir, life::options()).map_err(|error| format!("what is left cannot be opened: {error}"))?;
+    let kept = store.list(&Filter::all()).map_err(|error| format!("what is left cannot be listed: {error}"))?;
+    let verified = store.verify().map_err(|error| format!("what is left cannot be verified: {error}"))?;
+    if let Some(damage) = verified.damage.first() {
+        return Err(format!("what is left is damaged: {damage:?}"));
+    }
+    store.close().map_err(|error| format!("what is left cannot be closed: {error}"))?;
+    Ok(kept)
+}

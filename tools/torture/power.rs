@@ -1,0 +1,246 @@
+//! Power cuts of real file systems: ext4 and xfs, each in an image of its own under a loop device.
+//!
+//! A process works on the mounted image; then the file system is shut down as if the machine had lost its power: what was not flushed is
+//! gone, and nothing more goes to the image. It is mounted anew, and what is kept is held against the witness.
+//!
+//! A test of this kind that can lose nothing proves nothing. So first come runs in which the system lies to the process about every sync:
+//! events that were acknowledged must be lost then, and the witness must see it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::dice::Dice;
+use super::judge;
+use super::life::{Life, Sort};
+use super::process::Process;
+use super::scratch::{self, Scratch};
+use super::trial::{Skipped, Trial};
+use super::witness::{Loss, Witness};
+
+/// Cases that share a file system and a store.
+const BLOCK: u64 = 25;
+/// Numbers of events that each case has.
+const NUMBERS: u64 = 1_000_000;
+/// Runs with a lying sync, on each file system.
+const LIES: u64 = 6;
+/// Numbers of the cases that are such runs.
+const LIES_FROM: u64 = 1 << 32;
+const LYING: &str = "inject=fdatasync,fsync,sync_file_range,syncfs:retval=0";
+
+/// A kind of file system, and the least that it can be made on.
+struct FileSystem {
+    name: &'static str,
+    maker: &'static str,
+    flags: &'static [&'static str],
+    bytes: u64,
+}
+
+const FILE_SYSTEMS: [FileSystem; 2] = [
+    FileSystem { name: "ext4", maker: "mkfs.ext4", flags: &["-q", "-F"], bytes: 64 << 20 },
+    FileSystem { name: "xfs", maker: "mkfs.xfs", flags: &["-q", "-f"], bytes: 320 << 20 },
+];
+
+const SORTS: [Sort; 4] = [Sort::Steady, Sort::Rotation, Sort::Compaction, Sort::Manager];
+
+pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
+    for tool in ["mount", "umount", "xfs_io", "strace", "mkfs.ext4", "mkfs.xfs"] {
+        trial.require(tool)?;
+    }
+    if trial.only_case().is_none_or(|case| case >= LIES_FROM) {
+        lies(trial)?;
+    }
+    let mut first = trial.only_case().map_or(0, |case| case / BLOCK * BLOCK);
+    let mut cuts = [0; 2];
+    while trial.goes_on() && first < LIES_FROM {
+        let end = trial.only_case().map_or(first + BLOCK, |case| case + 1);
+        block(trial, first..end, &mut cuts)?;
+        first = end;
+        if trial.only_case().is_some() {
+            break;
+        }
+    }
+    let [ext4, xfs] = cuts;
+    trial.remark(format!("cut {ext4} on ext4, {xfs} on xfs"));
+    Ok(())
+}
+
+/// Cases on a file system of their own; the two sorts come in turn.
+fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut [u64; 2]) -> Result<(), Skipped> {
+    let turn = usize::from(cases.start / BLOCK % 2 == 1);
+    let (Some(system), Some(count)) = (FILE_SYSTEMS.get(turn), cuts.get_mut(turn)) else { return Ok(()) };
+    let mut disk = Disk::new(system)?;
+    let mut witness = Witness::new(Loss::Power);
+    for case in cases {
+        if trial.only_case().is_none() && !trial.goes_on() {
+            break;
+        }
+        let mut dice = Dice::of(trial.seed(), case);
+        let mut faults = disk.lose_power(&mut witness, case, &mut dice, Honesty::Honest)?;
+        faults.extend(judge::faults(&mut witness, &disk.store(), dice.one_in(2)));
+        trial.counted(1);
+        *count += 1;
+        if !faults.is_empty() {
+            report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()))?;
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The negative control: where every sync is a lie, acknowledged events are lost, and that is seen.
+fn lies(trial: &mut Trial) -> Result<(), Skipped> {
+    for (system, number) in FILE_SYSTEMS.iter().zip(0..) {
+        let mut caught = 0;
+        for case in LIES_FROM + number * LIES..LIES_FROM + (number + 1) * LIES {
+            let mut disk = Disk::new(system)?;
+            let mut witness = Witness::new(Loss::Power);
+            let mut dice = Dice::of(trial.seed(), case);
+            disk.lose_power(&mut witness, case, &mut dice, Honesty::Lying)?;
+            let lost = judge::faults(&mut witness, &disk.store(), false);
+            caught += u64::from(!lost.is_empty());
+        }
+        trial.remark(format!("{}: a lying sync was caught in {caught} of {LIES} runs", system.name));
+        if caught == 0 {
+            let found =
+                format!("the control was not caught: on {} every sync was a lie, and nothing was lost", system.name);
+            report(trial, LIES_FROM, &found, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn report(trial: &mut Trial, case: u64, found: &str, store: Option<&Path>) -> Result<(), Skipped> {
+    let kept = trial
+        .violated(case, found)
+        .and_then(|folder| store.map_or(Ok(()), |store| scratch::copy(store, &folder.join("store"))));
+    kept.map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+}
+
+/// Whether a process is told the truth about syncs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Honesty {
+    Honest,
+    Lying,
+}
+
+/// A file system in an image, mounted. Unmounted and gone once this is dropped.
+struct Disk {
+    mounted: bool,
+    scratch: Scratch,
+}
+
+impl Disk {
+    fn new(system: &FileSystem) -> Result<Self, Skipped> {
+        let made = || -> io::Result<Self> {
+            let scratch = Scratch::in_memory()?;
+            let image = scratch.path().join("image");
+            std::fs::File::create(&image)?.set_len(system.bytes)?;
+            std::fs::create_dir(scratch.path().join("mounted"))?;
+            ran(Command::new(system.maker).args(system.flags).arg(image))?;
+            let mut disk = Self { mounted: false, scratch };
+            disk.mount()?;
+            Ok(disk)
+        };
+        made().map_err(|error| Skipped(format!("{} cannot be made in an image: {error}", system.name)))
+    }
+
+    fn place(&self) -> PathBuf {
+        self.scratch.path().join("mounted")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.place().join("store")
+    }
+
+    fn mount(&mut self) -> io::Result<()> {
+        ran(Command::new("mount").args(["-o", "loop"]).arg(self.scratch.path().join("image")).arg(self.place()))?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    fn unmount(&mut self) -> io::Result<()> {
+        ran(Command::new("umount").arg(self.place()))?;
+        self.mounted = false;
+        Ok(())
+    }
+
+    /// Lets a process work, cuts the power under it, and mounts what is left. Returns what the process did wrong.
+    fn lose_power(
+        &mut self,
+        witness: &mut Witness,
+        case: u64,
+        dice: &mut Dice,
+        honesty: Honesty,
+    ) -> Result<Vec<String>, Skipped> {
+        let lost = self.cut(witness, case, dice, honesty).and_then(|faults| {
+            self.unmount()?;
+            self.mount()?;
+            Ok(faults)
+        });
+        lost.map_err(|error| Skipped(format!("the power cannot be cut: {error}")))
+    }
+
+    fn cut(&mut self, witness: &mut Witness, case: u64, dice: &mut Dice, honesty: Honesty) -> io::Result<Vec<String>> {
+        let sort =
+            usize::try_from(dice.below(4)).ok().and_then(|sort| SORTS.get(sort)).copied().unwrap_or(Sort::Steady);
+        witness.next_process(sort.is_in_order());
+        let again = witness.last_acknowledged().map(str::to_owned);
+        let life = Life { sort, dir: self.store(), first: case * NUMBERS, seed: dice.roll(), again };
+        // One in eight is cut while it opens.
+        let (word, wanted) =
+            if case > 0 && dice.one_in(8) { ("opening", 1) } else { ("acknowledged", dice.between(1, 60)) };
+        let wait = Duration::from_micros(dice.below(5_000));
+        let mut process = match honesty {
+            Honesty::Honest => Process::living(&life)?,
+            Honesty::Lying => Process::start(
+                Command::new("strace")
+                    .args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", LYING])
+                    .arg(std::env::current_exe()?)
+                    .args(life.arguments()),
+            )?,
+        };
+        let (mut heard, mut dark, mut last) = (0, false, String::new());
+        while let Some(line) = process.line() {
+            witness.hear(&line);
+            heard += u64::from(line.split(' ').next() == Some(word));
+            if !dark && heard == wanted {
+                std::thread::sleep(wait);
+                ran(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.place()))?;
+                dark = true;
+                if honesty == Honesty::Honest {
+                    std::thread::sleep(Duration::from_micros(dice.below(3_000)));
+                    process.kill()?;
+                }
+            }
+            last = line;
+        }
+        // One that is lied to notices that nothing can be written any more, and ends by itself.
+        let ended = process.end()?;
+        Ok(if dark {
+            Vec::new()
+        } else {
+            vec![format!("the process ended by itself, {ended}; the last it said: {last}")]
+        })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.mounted && self.unmount().is_err() {
+            // Whoever still holds a file there does not keep the name.
+            drop(ran(Command::new("umount").arg("--lazy").arg(self.place())));
+        }
+    }
+}
+
+/// Runs a tool that must succeed.
+fn ran(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::other(format!("{}: {said}", command.get_program().to_string_lossy())))
+}
