@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::trial::Kind;
-use super::{disk, kill, power, rot, soak};
+use super::{disk, kill, power, rot, soak, syscalls};
 
 /// All kinds, in the order in which they run.
 pub(crate) const KINDS: &[Kind] = &[
@@ -46,6 +46,14 @@ pub(crate) const KINDS: &[Kind] = &[
         weight: 10,
         needs_root: true,
         run: power::run,
+    },
+    Kind {
+        name: "syscalls",
+        says: "each system call of a short life fails in turn, with each error that it may have, once or from then on",
+        cases_full: syscalls::CASES,
+        weight: 6,
+        needs_root: false,
+        run: syscalls::run,
     },
 ];
 

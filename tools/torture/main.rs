@@ -33,6 +33,8 @@ mod scratch;
 mod script;
 mod service;
 mod soak;
+mod syscalls;
+mod trace;
 mod trial;
 mod witness;
 

@@ -198,7 +198,8 @@ impl Disk {
                 Command::new("strace")
                     .args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", LYING])
                     .arg(std::env::current_exe()?)
-                    .args(life.arguments()),
+                    .args(life.arguments())
+                    .stderr(Stdio::null()),
             )?,
         };
         let (mut heard, mut dark, mut last) = (0, false, String::new());

@@ -13,14 +13,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { child, lines: BufReader::new(output).lines() })
     }
 
     /// This program, living such a life.
     pub(crate) fn living(life: &Life) -> io::Result<Self> {
-        Self::start(Command::new(std::env::current_exe()?).args(life.arguments()))
+        Self::start(Command::new(std::env::current_exe()?).args(life.arguments()).stderr(Stdio::null()))
     }
 
     /// What it says next; none once it is dead, and all was heard. A line that death cut off was not said.
