@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::trial::Kind;
-use super::{disk, kill, power, rot, soak, syscalls};
+use super::{disk, hostile, kill, power, rot, soak, syscalls};
 
 /// All kinds, in the order in which they run.
 pub(crate) const KINDS: &[Kind] = &[
@@ -54,6 +54,14 @@ pub(crate) const KINDS: &[Kind] = &[
         weight: 6,
         needs_root: false,
         run: syscalls::run,
+    },
+    Kind {
+        name: "hostile",
+        says: "hostile HTTP before the real service: forged, smuggled, oversized, slow, broken, sent again",
+        cases_full: 500_000,
+        weight: 6,
+        needs_root: false,
+        run: hostile::run,
     },
 ];
 

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use ledgerline::webhook::Secret;
@@ -32,7 +32,7 @@ pub(crate) fn secret() -> io::Result<Secret> {
 /// A service on a store; killed with SIGKILL when it is dropped.
 pub(crate) struct Service {
     child: Child,
-    address: mpsc::Receiver<SocketAddr>,
+    address: Mutex<mpsc::Receiver<SocketAddr>>,
 }
 
 impl Service {
@@ -64,20 +64,28 @@ impl Service {
                 }
             }
         });
-        Ok(Self { child, address })
+        Ok(Self { child, address: Mutex::new(address) })
     }
 
     /// Where it listens, once it does.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        let told = self.address.recv_timeout(PATIENCE);
+        let told = self.address.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(PATIENCE);
         told.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the service does not say where it listens"))
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Kills it, and returns whether it had said where it listens.
     pub(crate) fn kill(mut self) -> io::Result<bool> {
         self.child.kill()?;
         self.child.wait()?;
-        Ok(self.address.recv_timeout(PATIENCE).is_ok())
+        Ok(self.address().is_ok())
     }
 }
 
