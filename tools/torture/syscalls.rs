@@ -130,8 +130,8 @@ fn once(trial: &mut Trial, case: u64) -> Result<bool, Skipped> {
     let (mut faults, met) = lived(trial.seed(), Some(&fault), scratch.path(), &mut witness).map_err(unwatched)?;
     faults.extend(judge::faults(&mut witness, &scratch.path().join("store"), true));
     trial.counted(1);
-    if !faults.is_empty() {
-        faults.insert(0, fault);
+    if let Some(first) = faults.first_mut() {
+        *first = format!("{fault}: {first}");
         report(trial, case, &faults, scratch.path())?;
     }
     Ok(met)
