@@ -29,6 +29,8 @@ const NUMBERS: u64 = 1_000_000;
 /// Bounds of what a span is taken to last.
 const SPAN_MIN: Duration = Duration::from_micros(50);
 const SPAN_MAX: Duration = Duration::from_secs(1);
+/// What it is taken to last at first.
+const SPAN_FIRST: Duration = Duration::from_micros(500);
 /// Each moment is met at least once in so many cases, once there are enough to say so.
 const MET_ONCE_IN: u64 = 10;
 const MET_FROM: u64 = 1_000;
@@ -161,7 +163,7 @@ impl Aim {
     }
 
     fn span(&mut self, key: (Moment, bool, bool)) -> &mut Duration {
-        self.spans.entry(key).or_insert(Duration::from_millis(2))
+        self.spans.entry(key).or_insert(SPAN_FIRST)
     }
 
     /// How far into the span the kill is.

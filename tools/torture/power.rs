@@ -20,7 +20,7 @@ use super::trial::{Skipped, Trial};
 use super::witness::{Loss, Witness};
 
 /// Cases that share a file system and a store.
-const BLOCK: u64 = 25;
+const BLOCK: u64 = 10;
 /// Numbers of events that each case has.
 const NUMBERS: u64 = 1_000_000;
 /// Runs with a lying sync, on each file system.
