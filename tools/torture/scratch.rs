@@ -31,7 +31,8 @@ impl Scratch {
     fn within(place: &Path) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         if COUNT.load(Ordering::Relaxed) == 0 {
-            sweep(place);
+            sweep(Path::new(MEMORY));
+            sweep(&std::env::temp_dir());
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = place.join(format!("{PREFIX}{}-{count}", std::process::id()));
