@@ -6,6 +6,7 @@ use crate::log::format::{
     GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GroupHead, HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader,
     SEGMENT_HEADER_BYTES, SegmentHeader, record_span,
 };
+use crate::log::group::OpenGroup;
 use crate::log::scan::{Defect, Record, Scan, Seqs, Standing, Visitor, scan};
 use crate::log::source::Source;
 
@@ -57,6 +58,38 @@ fn scanned(bytes: &[u8]) -> (Scan, u64) {
 }
 
 #[test]
+fn nothing_hides_between_two_records() {
+    // R7: no checksum covers what fills a record up to its alignment.
+    let mut group = OpenGroup::new(SEGMENT_HEADER_BYTES, Vec::new());
+    group.push([0xa5; 13].as_slice().into(), 1, HEADER.salt);
+    let mut bytes = HEADER.encode().to_vec();
+    bytes.extend(group.close(HEADER.salt, 0, 0));
+    assert_eq!(scanned(&bytes).1, 1);
+    *bytes.last_mut().unwrap() = 1;
+    assert_eq!((scanned(&bytes).0.end, scanned(&bytes).1), (SEGMENT_HEADER_BYTES, 0));
+}
+
+#[test]
+fn flags_of_a_newer_version_are_refused_and_named() {
+    // R15.
+    for flags in [1, 2, 1 << 31] {
+        let (scan, records) = scanned(&segment(|head| head.flags = flags, 1_000));
+        assert_eq!((scan.finding.map(|finding| finding.defect), records), (Some(Defect::Flags { flags }), 0));
+    }
+}
+
+#[test]
+fn no_group_is_read_that_is_longer_than_any_may_be_however_long_the_file() {
+    // R14: whoever read it would have to make room for it first.
+    let bytes = segment(|head| head.length = GROUP_BYTES_MAX + 8, 1_000);
+    let mut source = Source::Memory(&bytes);
+    let Ok(scan) = scan(&mut source, 1 << 40, &HEADER, Seqs::Any, &mut Count(0)) else {
+        panic!("bytes in memory are readable")
+    };
+    assert!(matches!(scan.finding.map(|finding| finding.defect), Some(Defect::Length { .. })), "{scan:?}");
+}
+
+#[test]
 fn a_number_is_bounded_before_it_is_acted_on_though_its_checksum_holds() {
     // R14, R7.
     let (sound, records) = scanned(&segment(|_| {}, 1_000));
@@ -73,6 +106,7 @@ fn a_number_is_bounded_before_it_is_acted_on_though_its_checksum_holds() {
         ("more records than bytes", segment(|head| head.record_count = u32::MAX, 1_000)),
         ("a seq that no store reaches", segment(|head| head.first_seq = u64::MAX, 1_000)),
         ("a body that goes on behind the group", segment(|_| {}, 100)),
+        ("other records than it was written with", segment(|head| head.digest ^= 1, 1_000)),
     ] {
         let (scan, records) = scanned(&bytes);
         assert!(scan.finding.is_some(), "{name}");

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::env::simulated::Disk;
 use crate::event::entry::{Entry, Horizon};
 use crate::event::{Moment, NewEvent, Outcome, Status, Timestamp};
 use crate::log::manifest::Manifest;
 use crate::store::commit::Shared;
 use crate::store::core::{Salts, Urgency};
+use crate::store::crashes::opening::{AGE, first_day, open};
 use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::notes::{CLOCK_GAP, Notes, RETENTION_REST};
@@ -102,4 +104,36 @@ fn a_clock_that_goes_on_by_more_than_a_day_at_once_lets_retention_rest_for_an_ho
     assert_eq!(notes.rests_until(jumped), jumped.steady + rest);
     assert_eq!(notes.rests_until(at(0, HOUR + 2)), jumped.steady + rest, "back again is no jump ahead");
     assert_eq!(CLOCK_GAP, Duration::from_hours(24));
+}
+
+/// A store in which one event has finished.
+fn with_one_finished() -> (Store, crate::env::Clock) {
+    let (store, clock) = open(&Disk::new(), first_day(), 1, 0).unwrap();
+    store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+    let claim = store.claim(1).unwrap().remove(0);
+    store.settle(&claim, Outcome::Done).unwrap();
+    (store, clock)
+}
+
+#[test]
+fn a_clock_behind_an_earlier_horizon_lets_retention_rest_until_it_has_caught_up() {
+    // R13.
+    let (store, clock) = with_one_finished();
+    clock.advance(AGE * 2);
+    let report = store.compact().unwrap();
+    assert_eq!((report.events_forgotten, report.suspended), (1, None));
+    clock.set_wall(first_day());
+    assert!(store.compact().unwrap().suspended.is_some());
+    clock.set_wall(first_day() + AGE * 2);
+    assert_eq!(store.compact().unwrap().suspended, None);
+}
+
+#[test]
+fn what_finished_just_now_is_not_forgotten_because_somebody_sets_the_clock_three_days_ahead() {
+    // R13.
+    let (store, clock) = with_one_finished();
+    clock.set_wall(first_day() + Duration::from_hours(72));
+    let report = store.compact().unwrap();
+    assert!(report.suspended.is_some());
+    assert_eq!(report.events_forgotten, 0);
 }

@@ -73,6 +73,8 @@ mod preparer;
 mod reader;
 mod reading;
 mod reception;
+#[cfg(test)]
+mod refusals;
 mod relay;
 #[cfg(test)]
 mod relocation;
@@ -91,6 +93,8 @@ mod stretch;
 mod target;
 #[cfg(feature = "manager")]
 mod unblocked;
+#[cfg(test)]
+mod unsynced;
 mod verify;
 mod waiters;
 #[cfg(feature = "manager")]

@@ -66,7 +66,7 @@ pub(super) fn keep(shared: &Shared, id: &str, bytes: usize) -> Result<(), Error>
     shared.wait(seq_of(decision)?, Level::Durable)
 }
 
-fn prepared(shared: &Shared, id: &str, bytes: usize) -> Prepared {
+pub(super) fn prepared(shared: &Shared, id: &str, bytes: usize) -> Prepared {
     let event = NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id);
     Prepared::new(event.into(), &Ids::new([2; 16]), shared.hasher, 3, shared.now()).unwrap()
 }

@@ -1,9 +1,13 @@
-//! Copies for which there was no room: they take none.
+//! Copies for which there was no room: they take none. And what copies must not leave out.
 
-use super::opening::{AGE, first_day, open};
+use std::time::Duration;
+
+use super::opening::{AGE, MEMORY, first_day, open};
+use crate::env::Clock;
 use crate::env::simulated::{Disk, Fault, Kind};
 use crate::event::{NewEvent, Outcome};
 use crate::log::segment::Name;
+use crate::store::handle::Store;
 
 #[test]
 fn a_segment_that_could_not_be_written_anew_leaves_nothing_on_a_full_disk() {
@@ -20,7 +24,7 @@ fn a_segment_that_could_not_be_written_anew_leaves_nothing_on_a_full_disk() {
             let outcome = if number % 5 == 0 { Outcome::Fail("no".to_owned()) } else { Outcome::Done };
             let claim = store.claim(1).unwrap().remove(0);
             store.settle(&claim, outcome).unwrap();
-            clock.advance(std::time::Duration::from_secs(1));
+            clock.advance(Duration::from_secs(1));
             while store.shared().tend() {}
         }
         clock.advance(AGE * 2);
@@ -34,5 +38,48 @@ fn a_segment_that_could_not_be_written_anew_leaves_nothing_on_a_full_disk() {
         let debris: Vec<_> = disk.files().into_keys().filter(is_debris).collect();
         assert_eq!(debris, [""; 0], "{name}");
         assert!(store.compact().unwrap().segments_rewritten > 0, "{name}: it is done the next time");
+    }
+}
+
+fn event(number: usize) -> NewEvent {
+    NewEvent::new("Issue", &"x".repeat(300)).unwrap().id(format!("e{number}"))
+}
+
+/// Runs 40 events; of the earlier ones every second fails for good.
+fn run(store: &Store, clock: &Clock) {
+    for number in 0..40 {
+        store.append(event(number)).unwrap();
+        let fails = number < 30 && number % 2 == 0;
+        let outcome = if fails { Outcome::Fail("no".to_owned()) } else { Outcome::Done };
+        let claim = store.claim(1).unwrap().remove(0);
+        store.settle(&claim, outcome).unwrap();
+        clock.advance(Duration::from_secs(1));
+        while store.shared().tend() {}
+    }
+}
+
+/// The first compaction leaves ids of what it forgets, the second ids of ids, and of segments nothing but ids.
+#[test]
+fn an_id_is_still_known_after_compaction_has_forgotten_its_event_and_written_its_segment_anew_twice() {
+    let disk = Disk::new();
+    let (store, clock) = open(&disk, first_day(), 1, 0).unwrap();
+    run(&store, &clock);
+    let later = AGE + Duration::from_mins(1);
+    assert!(later * 2 < MEMORY);
+    for compaction in 0..2 {
+        if compaction == 1 {
+            (0..30).step_by(2).for_each(|number| store.cancel(&format!("e{number}"), "").unwrap());
+        }
+        clock.advance(later);
+        let report = store.compact().unwrap();
+        assert!(report.events_forgotten > 0, "{report:?}");
+        assert!(report.segments_rewritten > 0, "{report:?}");
+    }
+    let wall = clock.read().wall;
+    drop(store);
+    let (store, _clock) = open(&disk, wall, 2, 0).unwrap();
+    for number in 0..40 {
+        let receipt = store.append(event(number)).unwrap();
+        assert!(receipt.duplicate.is_some(), "e{number} came again as new");
     }
 }

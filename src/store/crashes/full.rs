@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::opening::{AGE, SEGMENT_BYTES, first_day, open};
+use super::opening::{AGE, SEGMENT_BYTES, first_day, open, open_with, options};
 use crate::env::Clock;
 use crate::env::simulated::{Choices, Disk};
 use crate::error::{Error, ErrorKind};
@@ -120,4 +120,19 @@ fn whatever_room_there_is_what_was_promised_stays() {
             store.list(&Filter::all()).unwrap().iter().map(|event| event.id().to_owned()).collect();
         assert_eq!(found, kept, "with {room} bytes");
     }
+}
+
+/// The beginning of a segment is written with its header; were the rest not reserved, the disk would turn out to be full later.
+#[test]
+fn a_segment_of_which_only_the_beginning_fits_is_refused_at_once() {
+    let disk = Disk::new();
+    let (store, clock) = open_with(options().segment_bytes(1024 * 1024), &disk, first_day(), 1, 0).unwrap();
+    // Of two segments one and a half.
+    disk.set_capacity(Some((1024 + 512) * 1024 + 8 * 1024));
+    let refused = (0..100).find_map(|number| {
+        wait(&store, &clock);
+        store.append(NewEvent::new("Issue", &"x".repeat(30_000)).unwrap().id(format!("e{number}"))).err()
+    });
+    assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Full));
+    assert_eq!(store.stats().poisoned, None);
 }

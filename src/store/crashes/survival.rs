@@ -1,7 +1,11 @@
 //! Whatever the power leaves, the store is what it promised to be. `ledgerline-torture --only disk` goes further, for hours.
 
 use super::campaign::{Reach, Tally, crash_in_the_last, long_life, on_all_cores, sequences};
+use super::opening::{first_day, open_with, options};
 use super::world::Op;
+use crate::env::simulated::{Choices, Disk};
+use crate::event::NewEvent;
+use crate::store::answers::Filter;
 
 /// What is cheap enough for every run of the tests.
 const REACH: Reach = Reach { states_max: 32, states_again_max: 2, again_every: 4, grows: false, lies: false };
@@ -39,6 +43,26 @@ fn where_files_grow_an_opening_makes_durable_what_it_believes() {
     let lives = [[Op::Batch, Op::Reopen], [Op::Append, Op::Reopen], [Op::Batch, Op::Batch], [Op::Batch, Op::Close]];
     let reach = Reach { grows: true, ..REACH };
     assert_sound(&on_all_cores(&lives, |ops| crash_in_the_last(ops, reach)));
+}
+
+/// The same where records stand behind what was filled, so that nothing is given back: a run has begun, its record is written and not
+/// synced, and the process dies. The next one finds it and goes on from there; then the power fails (R3).
+#[test]
+fn what_a_dead_process_wrote_past_what_was_filled_is_durable_before_the_next_goes_on_from_it() {
+    let disk = Disk::new();
+    disk.let_files_grow();
+    let options = || options().segment_bytes(1024 * 1024);
+    let (store, _clock) = open_with(options(), &disk, first_day(), 1, 0).unwrap();
+    for number in 0..10 {
+        store.append(NewEvent::new("Issue", &"x".repeat(30_000)).unwrap().id(format!("e{number}"))).unwrap();
+    }
+    assert_eq!(store.claim(1).unwrap().len(), 1);
+    let disk = disk.copy();
+    let (next, _clock) = open_with(options(), &disk, first_day(), 2, 0).unwrap();
+    assert_eq!(next.recovery().events_released, 1);
+    let disk = disk.after_crash(&mut Choices::nothing());
+    let (last, _clock) = open_with(options(), &disk, first_day(), 3, 1).unwrap();
+    assert_eq!(last.list(&Filter::all()).unwrap().len(), 10);
 }
 
 /// A manifest that was renamed and is not durable is seen by the next process, which removes what it calls dropped: in this order both
