@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod log;
 #[cfg(feature = "manager")]
 mod manager;
+mod mutants;
 #[cfg(feature = "manager")]
 mod processor;
 #[cfg(feature = "manager")]

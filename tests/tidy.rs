@@ -32,6 +32,7 @@ const STRATA: &[(&str, u8, &[&str])] = &[
             "event",
             "env",
             "error",
+            "mutants",
         ],
     ),
     ("command", 8, &[]),
@@ -44,20 +45,21 @@ const STRATA: &[(&str, u8, &[&str])] = &[
     ("processor", 5, &["queue", "event", "error"]),
     ("queue", 4, &["store", "event", "error"]),
     ("torture", 4, &["store"]),
-    ("store", 3, &["state", "log", "event", "env", "error"]),
-    ("state", 2, &["event", "error"]),
+    ("store", 3, &["state", "log", "event", "env", "error", "mutants"]),
+    ("state", 2, &["event", "error", "mutants"]),
     ("webhook", 2, &["event", "error"]),
-    ("log", 2, &["env"]),
+    ("log", 2, &["env", "mutants"]),
     ("event", 1, &["error"]),
-    ("env", 1, &[]),
+    ("env", 1, &["mutants"]),
     ("error", 0, &[]),
+    ("mutants", 0, &[]),
 ];
 
 /// Foreign paths that few strata may name, whether at the start of a longer path or within it.
-/// (`fuzzing` is not part of a build for users; its test reads the corpus. Nor is `tools/torture`, which breaks files and keeps what it
+/// (`fuzzing` is not part of a build for users; its test reads the corpus. The tests of `mutants` read the sources. Nor is `tools/torture`, which breaks files and keeps what it
 /// found, and bounds its runs by time.)
 const OWNED: &[(&[&str], &[&str])] = &[
-    (&["std", "fs"], &["env", "fuzzing", "tools/torture"]),
+    (&["std", "fs"], &["env", "fuzzing", "mutants", "tools/torture"]),
     (&["memmap2"], &["env"]),
     (&["Instant", "now"], &["env", "tools/torture"]),
     (&["SystemTime", "now"], &["env", "tools/torture"]),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::simulated;
 use crate::env::{Error, File};
+use crate::mutants::mutant;
 
 /// One directory. A name that was created, replaced or removed is durable only after [`Dir::sync`].
 #[derive(Debug)]
@@ -175,7 +176,9 @@ impl Dir {
     fn open_with(&self, operation: &'static str, name: &str, access: Access) -> Result<File, Error> {
         let path = self.path.join(name);
         let Access { writable, create, pipe } = access;
-        let (create, exclusive) = (create != Create::Never, create == Create::New);
+        let exclusive = create == Create::New && !mutant!("created-over-another");
+        let create = create != Create::Never;
+        let links = if mutant!("links-followed") { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::NOFOLLOW };
         // Without it, opening a pipe that nobody writes to waits for ever. Of regular files it changes nothing.
         let waiting = if pipe { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::NONBLOCK };
         let opened = match &self.handle {
@@ -185,8 +188,8 @@ impl Dir {
                 .create(create)
                 .create_new(exclusive)
                 .truncate(false)
-                .mode(0o600)
-                .custom_flags(flags(rustix::fs::OFlags::NOFOLLOW | waiting))
+                .mode(if mutant!("files-for-everybody") { 0o644 } else { 0o600 })
+                .custom_flags(flags(links | waiting))
                 .open(&path)
                 .and_then(|file| if pipe || file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
                 .map(|file| File::new(path.clone(), file)),
@@ -224,11 +227,12 @@ impl Dir {
 
     /// Writes `bytes` beside the file `name`, durably, to replace it (R5). Until [`Replacement::put`] the old file stays.
     pub(crate) fn write_aside(&self, name: &str, bytes: &[u8]) -> Result<Replacement<'_>, Error> {
-        let temporary = format!("{name}.tmp");
+        let temporary = if mutant!("replaced-in-place") { name.to_owned() } else { format!("{name}.tmp") };
         // A crash may have left one behind.
         self.remove(&temporary)?;
         let file = self.create_file(&temporary)?;
-        file.write_all_at(bytes, 0).and_then(|()| file.sync_all()).inspect_err(|_| {
+        let sync = || if mutant!("replacement-unsynced") { Ok(()) } else { file.sync_all() };
+        file.write_all_at(bytes, 0).and_then(|()| sync()).inspect_err(|_| {
             // The first failure is the one to report; where a disk is full, what was written is in the way.
             drop(self.remove(&temporary));
         })?;
@@ -296,6 +300,9 @@ impl Replacement<'_> {
     /// which of them is there (R2).
     pub(crate) fn put(self) -> Result<(), Error> {
         self.dir.rename(&self.temporary, &self.name)?;
+        if mutant!("replacement-name-unsynced") {
+            return Ok(());
+        }
         self.dir.sync()
     }
 }

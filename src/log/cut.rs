@@ -3,6 +3,7 @@
 use crate::env::{Dir, File};
 use crate::log::Error;
 use crate::log::format::SegmentHeader;
+use crate::mutants::mutant;
 
 /// The directory that keeps what was cut, so that nothing is destroyed that a person might want to look at.
 pub(crate) const CUT_DIR: &str = "cut";
@@ -18,7 +19,7 @@ pub(crate) fn cut_tail(dir: &Dir, file: &File, header: &SegmentHeader, end: u64)
     let aside = dir.create_dir(CUT_DIR)?;
     // The salt tells apart what was cut at the same place of two files that bore the same name.
     let name = format!("{:010}-{end}-{:016x}.bytes", header.ordinal, header.salt);
-    let kept = keep_aside(&aside, &name, file, end)?;
+    let kept = if mutant!("tail-not-kept-aside") { 0 } else { keep_aside(&aside, &name, file, end)? };
     aside.sync()?;
     end_file(file, end)?;
     Ok(kept)
@@ -42,6 +43,9 @@ fn keep_aside(aside: &Dir, name: &str, file: &File, end: u64) -> Result<u64, Err
 /// Ends the file at `end`, where nothing but zeros follows.
 pub(crate) fn end_file(file: &File, end: u64) -> Result<(), Error> {
     file.truncate(end)?;
+    if mutant!("cut-unsynced") {
+        return Ok(());
+    }
     Ok(file.sync_all()?)
 }
 

@@ -3,6 +3,7 @@
 //! Every checksum covers what places its bytes, the segment's salt and the offset, so bytes that belong elsewhere never verify (R7).
 
 use crate::log::segment::Name;
+use crate::mutants::mutant;
 
 /// First bytes of a segment.
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"ledgrseg";
@@ -98,7 +99,8 @@ impl SegmentHeader {
         if found != expected {
             return Err(HeaderDefect::Checksum { expected, found });
         }
-        if version != FORMAT_VERSION || flags != 0 || reserved != 0 || spare != 0 {
+        let is_known = version == FORMAT_VERSION || mutant!("unknown-version-read");
+        if !is_known || flags != 0 || reserved != 0 || spare != 0 {
             return Err(HeaderDefect::Unsupported { version, flags });
         }
         Ok(header)
@@ -153,7 +155,8 @@ impl GroupHead {
     /// The head that `bytes` begins with, if its checksum holds at this place.
     pub(crate) fn decode(bytes: &[u8], salt: u64, offset: u64) -> Option<Self> {
         let bytes = bytes.first_chunk::<GROUP_HEAD_BYTES>()?;
-        if !bytes.starts_with(&GROUP_MAGIC) || !sealed::<4, GROUP_HEAD_BYTES>(bytes, salt, offset) {
+        let is_sealed = mutant!("length-before-checksum") || sealed::<4, GROUP_HEAD_BYTES>(bytes, salt, offset);
+        if !bytes.starts_with(&GROUP_MAGIC) || !is_sealed {
             return None;
         }
         let mut fields = Fields(bytes);
@@ -265,6 +268,8 @@ impl RecordHeader {
 fn placed_checksum<const AT: usize, const N: usize>(bytes: &[u8; N], salt: u64, offset: u64) -> u32 {
     // One array and one call: crc32fast is slow on short pieces.
     let mut covered = [0; 64];
+    let salt = if mutant!("checksum-without-salt") { 0 } else { salt };
+    let offset = if mutant!("checksum-without-offset") { 0 } else { offset };
     const { assert!(N + 16 <= 64 && AT + 4 <= N) };
     let mut fields = Put(&mut covered);
     fields.put(&salt.to_le_bytes());

@@ -14,6 +14,7 @@ use crate::log::Error;
 use crate::log::format::Fields;
 use crate::log::scan::{SEQ_MAX, Scan};
 use crate::log::segment::{GENERATION_MAX, Name, ORDINAL_MAX};
+use crate::mutants::mutant;
 
 /// The file's name.
 pub(crate) const MANIFEST: &str = "MANIFEST";
@@ -128,11 +129,16 @@ impl Manifest {
     /// What the file `name` must hold, if compaction wrote it.
     pub(crate) fn rewritten(&self, name: Name) -> Option<&Extent> {
         let index = self.rewritten.binary_search_by_key(&name.ordinal, |extent| extent.first_ordinal).ok()?;
-        self.rewritten.get(index).filter(|extent| extent.generation == name.generation)
+        self.rewritten
+            .get(index)
+            .filter(|extent| extent.generation == name.generation || mutant!("older-generation-accepted"))
     }
 
     /// Whether the file `name` belongs to the store.
     pub(crate) fn lists(&self, name: Name) -> bool {
+        if mutant!("dropped-file-accepted") && name.generation == 0 {
+            return true;
+        }
         if name.generation == 0 { self.dropped(name.ordinal).is_none() } else { self.rewritten(name).is_some() }
     }
 
@@ -258,7 +264,7 @@ impl Manifest {
         if covered.len() < HEADER_BYTES || fields.take::<8>() != MAGIC {
             return Err(damaged("does not begin like one"));
         }
-        if crc32fast::hash(covered) != u32::from_le_bytes(*checksum) {
+        if crc32fast::hash(covered) != u32::from_le_bytes(*checksum) && !mutant!("manifest-unverified") {
             return Err(damaged("does not verify: its checksum is wrong"));
         }
         let version = u16::from_le_bytes(fields.take());

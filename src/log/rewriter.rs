@@ -12,6 +12,7 @@ use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader, record_span};
 use crate::log::group::OpenGroup;
 use crate::log::manifest::Extent;
 use crate::log::segment::{NotCreated, Segment};
+use crate::mutants::mutant;
 
 /// A group is written once it has grown to this.
 const GROUP_BYTES_AIM: usize = 1024 * 1024;
@@ -77,6 +78,9 @@ impl Rewriter {
         let header = &self.segment.header;
         let bytes = group.close(header.salt, durable, header.group_flags());
         self.segment.file.write_all_at(&bytes, offset)?;
+        if mutant!("rewritten-unsynced") {
+            return Ok(());
+        }
         // Bytes that pile up would go to the disk all at once, and whoever commits then would wait for them.
         Ok(self.segment.file.sync_data()?)
     }
@@ -86,8 +90,12 @@ impl Rewriter {
         if !self.group.is_empty() {
             self.write().map_err(NotCreated::Nothing)?;
         }
-        self.segment.file.sync_all().map_err(|error| NotCreated::Nothing(error.into()))?;
-        dir.sync().map_err(|error| NotCreated::Unknown(error.into()))?;
+        if !mutant!("rewritten-unsynced") {
+            self.segment.file.sync_all().map_err(|error| NotCreated::Nothing(error.into()))?;
+        }
+        if !mutant!("rewritten-name-unsynced") {
+            dir.sync().map_err(|error| NotCreated::Unknown(error.into()))?;
+        }
         let extent = Extent {
             first_ordinal: self.segment.ordinal(),
             last_ordinal,

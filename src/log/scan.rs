@@ -15,6 +15,7 @@ use crate::log::format::{
     RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, aligned,
 };
 use crate::log::source::Source;
+use crate::mutants::mutant;
 
 /// No store reaches this seq; beyond it a number is a mistake, and no arithmetic is done on it.
 pub(crate) const SEQ_MAX: u64 = 1 << 63;
@@ -302,10 +303,11 @@ fn read_group<'s>(
 fn check_head(head: &GroupHead, ground: Ground, offset: u64, expected: Option<u64>) -> Result<(), Defect> {
     let GroupHead { length, first_seq, flags, record_count, .. } = *head;
     let left = ground.file_bytes.saturating_sub(offset);
-    if flags != ground.flags {
+    if flags != ground.flags && !mutant!("unknown-flags-ignored") {
         return Err(Defect::Flags { flags });
     }
-    let fits = length <= GROUP_BYTES_MAX && u64::from(length) <= left;
+    let is_bounded = length <= GROUP_BYTES_MAX || mutant!("group-limit-ignored");
+    let fits = is_bounded && (u64::from(length) <= left || mutant!("length-past-the-end"));
     if !fits || (length as usize) < GROUP_HEAD_BYTES || !(length as usize).is_multiple_of(ALIGNMENT) {
         return Err(Defect::Length { length, left });
     }
@@ -313,7 +315,9 @@ fn check_head(head: &GroupHead, ground: Ground, offset: u64, expected: Option<u6
         return Err(Defect::Records);
     }
     match expected {
-        Some(expected) if !ground.follows(expected, first_seq) => Err(Defect::Seq { expected, found: first_seq }),
+        Some(expected) if !ground.follows(expected, first_seq) && !mutant!("gap-between-groups-ignored") => {
+            Err(Defect::Seq { expected, found: first_seq })
+        }
         _ => Ok(()),
     }
 }
@@ -345,18 +349,20 @@ fn verify_records(
         last_seq = header.seq;
         let body = bytes.get(at + RECORD_HEADER_BYTES..at + RECORD_HEADER_BYTES + header.length as usize);
         let body = body.ok_or(finding(Defect::Records))?;
-        if crc32fast::hash(body) != header.body_checksum {
+        if crc32fast::hash(body) != header.body_checksum && !mutant!("body-believed-unverified") {
             return Err(finding(Defect::RecordBody { seq: header.seq }));
         }
         checksums.extend_from_slice(&header.checksum.to_le_bytes());
         let end = at + RECORD_HEADER_BYTES + body.len();
         at = aligned(end);
         // No checksum covers the padding, so nothing may hide there.
-        if bytes.get(end..at).is_none_or(|padding| padding.iter().any(|byte| *byte != 0)) {
+        let is_hidden = bytes.get(end..at).is_none_or(|padding| padding.iter().any(|byte| *byte != 0));
+        if is_hidden && !mutant!("padding-ignored") {
             return Err(finding(Defect::RecordBody { seq: header.seq }));
         }
     }
-    if at != bytes.len() || crc32fast::hash(checksums) != head.digest {
+    let is_digest = crc32fast::hash(checksums) == head.digest || mutant!("group-digest-unchecked");
+    if at != bytes.len() || !is_digest {
         return Err(Finding { offset, defect: Defect::Records });
     }
     Ok(last_seq)
@@ -379,6 +385,9 @@ fn look_beyond<V: Visitor>(
             break;
         }
         let zeros = bytes.iter().all(|byte| *byte == 0);
+        if mutant!("zeros-end-the-log") && bytes.iter().take(ALIGNMENT).all(|byte| *byte == 0) {
+            break;
+        }
         only_zeros &= zeros;
         let candidate = if zeros { None } else { find_magic(bytes) };
         let Some(skip) = candidate else {
@@ -386,6 +395,10 @@ fn look_beyond<V: Visitor>(
             continue;
         };
         at += skip as u64;
+        if mutant!("search-ends-at-the-bad-place") {
+            at += ALIGNMENT as u64;
+            continue;
+        }
         at += look_at_candidate(source, ground, at, scan, &mut torn, visitor)?;
     }
     if only_zeros {
@@ -441,7 +454,8 @@ fn show_torn<V: Visitor>(bytes: &[u8], salt: u64, offset: u64, visitor: &mut V) 
         let rest = bytes.get(at + RECORD_HEADER_BYTES..).unwrap_or_default();
         let body = rest.get(..header.length as usize);
         let sound = body.is_some_and(|body| crc32fast::hash(body) == header.body_checksum);
-        let standing = if sound { Standing::Torn } else { Standing::Damaged };
+        let torn = if mutant!("torn-group-believed") { Standing::Sound } else { Standing::Torn };
+        let standing = if sound { torn } else { Standing::Damaged };
         let record = Record { seq: header.seq, offset: offset + at as u64, body: body.unwrap_or_default() };
         visitor.record(&record, standing)?;
         at += aligned(RECORD_HEADER_BYTES + header.length as usize);

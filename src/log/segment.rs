@@ -6,6 +6,7 @@ use crate::env::{Dir, File};
 use crate::log::Error;
 use crate::log::fill::{Fill, HEAD_START_BYTES};
 use crate::log::format::{HEADER_BYTES, SegmentHeader};
+use crate::mutants::mutant;
 
 /// An open segment.
 #[derive(Debug)]
@@ -92,19 +93,24 @@ impl Segment {
             drop(dir.remove(&temporary));
             NotCreated::Nothing(error)
         })?;
-        dir.rename(&temporary, &name).and_then(|()| dir.sync()).map_err(|error| NotCreated::Unknown(error.into()))?;
+        let sync = || if mutant!("segment-name-unsynced") { Ok(()) } else { dir.sync() };
+        dir.rename(&temporary, &name).and_then(|()| sync()).map_err(|error| NotCreated::Unknown(error.into()))?;
         Ok(Arc::new(Self { file: segment.file.renamed(&name), ..segment }))
     }
 
     fn write_aside(dir: &Dir, temporary: &str, header: SegmentHeader, bytes: u64) -> Result<Self, Error> {
         dir.remove(temporary)?;
         let file = dir.create_file(temporary)?;
-        file.reserve(bytes)?;
+        if !mutant!("space-not-reserved") {
+            file.reserve(bytes)?;
+        }
         let filled = HEAD_START_BYTES.min(bytes);
         let mut start = header.encode().to_vec();
         start.resize(start.len().max(usize::try_from(filled).unwrap_or(0)), 0);
         file.write_all_at(&start, 0)?;
-        file.sync_all()?;
+        if !mutant!("segment-unsynced") {
+            file.sync_all()?;
+        }
         // In memory zeros would gain nothing.
         if filled >= bytes || dir.is_in_memory() {
             return Ok(Self { header, file, fill: Fill::over() });

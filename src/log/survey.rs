@@ -6,6 +6,7 @@ use crate::log::format::{HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::{Extent, MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
 use crate::log::source::Source;
+use crate::mutants::mutant;
 
 /// Bytes that are looked through together for anything but zeros.
 const PROBE_BYTES: usize = 256 * 1024;
@@ -37,12 +38,20 @@ impl Survey {
     /// Looks through `dir`. All files that are found belong to one generation of the manifest: while compaction goes on beside
     /// this reader, it starts again (R6).
     pub(crate) fn of(dir: &Dir, writable: bool) -> Result<Self, Error> {
+        Self::settled(dir, || Self::once(dir, writable))
+    }
+
+    /// What `look` finds once nothing has changed meanwhile.
+    fn settled(dir: &Dir, mut look: impl FnMut() -> Result<Self, Error>) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
-            let survey = Self::once(dir, writable);
+            let survey = look();
             let generation = Manifest::read(dir)?.map(|manifest| manifest.generation);
             match survey {
-                Ok(survey) if survey.manifest.as_ref().map(|manifest| manifest.generation) == generation => {
+                Ok(survey)
+                    if mutant!("generations-mixed")
+                        || survey.manifest.as_ref().map(|manifest| manifest.generation) == generation =>
+                {
                     if attempt >= GAP_ATTEMPTS_MAX || survey.is_without_gaps() {
                         return Ok(survey);
                     }
@@ -143,5 +152,34 @@ impl SegmentFile {
             }
             at += bytes.len() as u64;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::simulated::Disk;
+
+    #[test]
+    fn a_reader_whose_files_compaction_replaces_under_it_looks_again() {
+        // R6: it would take the files of one generation by the manifest of another.
+        let dir = Disk::new().root();
+        let put = |generation| {
+            let mut manifest = Manifest::new([7; 16]);
+            manifest.generation = generation;
+            manifest.write_aside(&dir).unwrap().put().unwrap();
+        };
+        put(1);
+        let mut looks = 0;
+        let survey = Survey::settled(&dir, || {
+            let survey = Survey::once(&dir, false);
+            looks += 1;
+            if looks < 3 {
+                put(1 + looks);
+            }
+            survey
+        });
+        let generation = survey.unwrap().manifest.map(|manifest| manifest.generation);
+        assert_eq!((looks, generation), (3, Some(3)), "what it saw is what is in force");
     }
 }

@@ -12,6 +12,7 @@
 //! that a crash tore. A torn tail is cut, because nobody was promised anything about it (R1, R3).
 
 use crate::log::scan::{Defect, Scan};
+use crate::mutants::mutant;
 
 /// What a segment is to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,8 @@ pub(crate) enum Verdict {
 /// Judges a segment by its role and what a scan found; `last_seq` is the last one known before the scan's end.
 pub(crate) fn verdict(role: Role, scan: &Scan, last_seq: u64) -> Verdict {
     let Some(finding) = scan.finding else { return Verdict::Keep };
-    let missing_was_durable = scan.evidence > last_seq;
+    let missing_was_durable = scan.evidence > last_seq && !mutant!("evidence-ignored");
+    let role = if mutant!("sealed-tail-cut") { Role::Last } else { role };
     match (role, finding.defect) {
         (_, Defect::Flags { .. }) => Verdict::Refuse("this version must not touch it: use the one that wrote it"),
         // Its checksums hold, so no crash tore it: what should stand before it is gone.

@@ -20,6 +20,7 @@ use crate::log::format::{
 };
 use crate::log::group::OpenGroup;
 use crate::log::segment::Segment;
+use crate::mutants::mutant;
 
 /// A group grows to this before the next one is begun, unless one batch alone is longer: past it a longer write gains nothing.
 const GROUP_BYTES_AIM: usize = 1024 * 1024;
@@ -271,6 +272,9 @@ impl Tail {
     /// Writes a group. If it is the first of its segment, what the segment before holds is synced first (R9).
     pub(crate) fn write(&mut self, group: &Group) -> Result<(), env::Error> {
         if !self.is_in(&group.segment) {
+            if mutant!("roll-syncs-the-wrong-segment") {
+                self.segment = Arc::clone(&group.segment);
+            }
             self.sync()?;
             self.segment.fill.stop();
             self.segment = Arc::clone(&group.segment);
@@ -297,8 +301,12 @@ impl Tail {
 
     /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> Result<(), env::Error> {
-        if self.unsynced {
-            self.segment.file.sync_data()?;
+        if self.unsynced && !mutant!("acknowledged-before-sync") {
+            let mut synced = self.segment.file.sync_data();
+            if mutant!("failed-sync-retried") && synced.is_err() {
+                synced = self.segment.file.sync_data();
+            }
+            synced?;
             self.unsynced = false;
         }
         Ok(())

@@ -9,6 +9,7 @@
 
 use crate::event::Moment;
 use crate::event::entry::{Of, Token};
+use crate::mutants::mutant;
 use crate::state::events::Events;
 use crate::state::machine::State;
 #[cfg(doc)]
@@ -116,7 +117,7 @@ impl State {
         let ready = lanes.ready.first(durable).map(|at| (at, false));
         let suspect = lanes.suspects.first().filter(is_durable).map(|(_, at)| (at, true));
         let is_left = self.may_never_be_idle();
-        let idle = lanes.in_flight.is_empty() && !is_left;
+        let idle = lanes.in_flight.is_empty() && !is_left || mutant!("suspect-runs-beside-others");
         match (ready, suspect) {
             (Some(ready), None) => Some(ready),
             (Some(ready), Some(_)) if is_left || self.passed_over < SUSPECT_PATIENCE => Some(ready),

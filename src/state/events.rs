@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::Status;
+use crate::mutants::mutant;
 use crate::state::index::Gap;
 use crate::state::keys::{self, Keys};
 use crate::state::lanes::Lanes;
@@ -223,7 +224,9 @@ impl Events {
 
     /// Live events hold their key, except those that are held, and those that never ran and are not due.
     fn holds_key(&self, slot: &Slot) -> bool {
-        let not_due = slot.status() == Status::Pending && slot.is(Fact::WAITS);
+        let not_due = slot.status() == Status::Pending && slot.is(Fact::WAITS)
+            || mutant!("key-released-while-its-event-runs") && slot.status() == Status::Processing
+            || mutant!("key-released-while-its-event-waits") && slot.is(Fact::WAITS);
         slot.is_live() && !self.is_held(slot) && !not_due
     }
 
@@ -232,6 +235,7 @@ impl Events {
         let slot = &self.slots[at];
         match slot.status() {
             Status::Processing => Lane::InFlight,
+            Status::Cancelled if mutant!("cancelled-event-claimable") => Lane::Ready,
             Status::Completed | Status::Cancelled => Lane::Finished,
             Status::Failed => Lane::Failed,
             Status::Pending | Status::Retrying if self.is_held(slot) => Lane::Held,

@@ -8,6 +8,7 @@
 //! keeps its key until it leaves the row.
 
 use crate::event::Status;
+use crate::mutants::mutant;
 use crate::state::hash::low;
 use crate::state::index::Index;
 use crate::state::slab::NONE;
@@ -185,6 +186,10 @@ pub(crate) fn goes_before(slots: &Slots, a: u32, b: u32) -> bool {
 
 /// What runs comes first, then what came first.
 fn place(slots: &Slots, at: u32) -> (bool, u64) {
+    if mutant!("order-by-the-clock") {
+        let second = u64::try_from(slots[at].received_at / 1_000_000).unwrap_or(0);
+        return (slots[at].status() != Status::Processing, second << 24 | slots.rank(at));
+    }
     (slots[at].status() != Status::Processing, slots.rank(at))
 }
 

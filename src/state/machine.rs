@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::event::entry::{Begun, Entry, Horizon, Mark, Remembered, Started, Summary, Totals};
 use crate::event::{Moment, Place};
+use crate::mutants::mutant;
 use crate::state::events::Events;
 use crate::state::gist::Gist;
 use crate::state::hash::IdHasher;
@@ -185,15 +186,19 @@ impl State {
         }
         if begun.epoch > self.epoch {
             // A reboot or a clean end says nothing about what was running.
-            let is_death = self.boot == Some(begun.boot) && !self.closed;
+            let is_same_boot = self.boot == Some(begun.boot) || mutant!("reboot-counted-as-a-death");
+            let is_death = is_same_boot && (!self.closed || mutant!("close-counted-as-a-death"));
             let in_flight: Vec<u32> = self.events.lanes.in_flight.from(0).map(|(_, at)| at).collect();
             self.note_ended_runs(stamp);
             for at in in_flight {
                 self.events.change(at, |slots| {
                     let slot = &mut slots[at];
                     let alone = slot.is(Fact::ALONE);
+                    if mutant!("retry-count-reset-by-a-restart") {
+                        slot.retry_count = 0;
+                    }
                     if is_death {
-                        slot.count_death(alone);
+                        slot.count_death(alone || mutant!("death-counted-for-innocents"));
                     }
                     slot.set(Fact::ALONE, false);
                     slot.set(Fact::STUCK, false);
@@ -226,6 +231,10 @@ impl State {
     /// Goes on from what was written. Live it is what is already in force; at replay it knows of segments that are gone.
     fn resume(&mut self, stamp: Stamp, summary: &Summary<'_>) -> Applied {
         self.stand(stamp, summary);
+        if mutant!("horizon-by-the-clock") {
+            let day_ago = stamp.now.wall.unix_micros().saturating_sub(86_400_000_000);
+            let _ = self.forget(Horizon { finished_before: day_ago, ..self.totals.horizon });
+        }
         let (totals, horizon) = (summary.totals, self.totals.horizon);
         self.totals = Totals { horizon, ..totals };
         self.forget(totals.horizon)
@@ -242,7 +251,7 @@ impl State {
         {
             let slot = self.events.remove(at);
             self.segments.release(slot.place());
-            if !slot.is(Fact::OWN_ID) && slot.received_at >= remembered_before {
+            if !slot.is(Fact::OWN_ID) && slot.received_at >= remembered_before && !mutant!("id-not-remembered") {
                 self.memory.remember_slot(&slot);
             }
         }

@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Place;
+use crate::mutants::mutant;
 use crate::state::sieve::Sifted;
 
 /// What a segment is still needed for.
@@ -144,7 +145,9 @@ impl Segments {
                 continue;
             };
             let goes = |other: &u32| *other == segment || dead.contains(other) || !self.uses.contains_key(other);
-            if refs.keys().all(goes) && !self.has_known(ended) {
+            let all_go = refs.keys().all(goes) || mutant!("segment-deleted-before-its-events");
+            let ends_runs = self.has_known(ended) && !mutant!("end-of-runs-deleted");
+            if all_go && !ends_runs {
                 dead.insert(segment);
             }
         }

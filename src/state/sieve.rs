@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 
 use crate::event::Place;
 use crate::event::entry::{Entry, Horizon, Mark, Received, Remembered, RememberedId};
+use crate::mutants::mutant;
 use crate::state::hash::low;
 use crate::state::machine::State;
 use crate::state::order::Order;
@@ -161,7 +162,9 @@ impl Sieve {
             self.receptions.insert(grain.seq, 0);
             self.sifted.receptions += 1;
             self.keep(grain, kept);
-        } else if let Some(id) = self.remembered_here(state, state.hasher.id(received.id), grain.seq) {
+        } else if let Some(id) = self.remembered_here(state, state.hasher.id(received.id), grain.seq)
+            && !mutant!("ids-lost-in-a-rewrite")
+        {
             self.ids.push(id);
             self.ids_at = grain.seq;
             if self.ids.len() == IDS_PER_RECORD {
@@ -173,7 +176,7 @@ impl Sieve {
     fn sift_remembered(&mut self, state: &State, grain: Grain<'_, '_>, remembered: &Remembered, kept: &mut Vec<Kept>) {
         let ids = remembered.ids.iter().filter_map(|id| self.remembered_here(state, id.id_hash, id.seq));
         let ids: Vec<RememberedId> = ids.collect();
-        if !ids.is_empty() {
+        if !ids.is_empty() && !mutant!("remembered-ids-lost-in-a-rewrite") {
             self.write_ids(kept);
             self.held.release(kept);
             kept.push(Kept::Remembered { seq: grain.seq, ids });
@@ -186,7 +189,7 @@ impl Sieve {
         let reception = match known {
             Some(slot) if low(slot.id()) == of.id_hash => Some(slot.place().segment),
             _ if self.receptions.get(of.seq).is_some() => self.sources.first().copied(),
-            _ if of.seq >= self.first_seq => None,
+            _ if of.seq >= self.first_seq || mutant!("ending-dropped-before-its-event") => None,
             _ => self.segment_before(of.seq).filter(|segment| state.segments.holds_forgotten(*segment)),
         };
         if let Some(segment) = reception {

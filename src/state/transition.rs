@@ -6,6 +6,7 @@ use crate::event::entry::{
     Cancelled, Completed, Condemned, Failed, Handled, Of, Released, Replayed, Snoozed, Started, Token,
 };
 use crate::event::{Status, limits};
+use crate::mutants::mutant;
 use crate::state::events::Events;
 use crate::state::gist::Gist;
 use crate::state::hash::low;
@@ -110,11 +111,13 @@ impl State {
     pub(super) fn replay(&mut self, stamp: Stamp, replayed: Replayed) -> Result<Applied, Illegal> {
         self.change(stamp, replayed.of, Step::Replayed, None, |slots, at| {
             let slot = &mut slots[at];
-            slot.retry_count = 0;
+            slot.retry_count = if mutant!("replay-keeps-the-retry-count") { slot.retry_count } else { 0 };
             slot.forget_deaths();
             slot.set_due(None);
             slots.set_error_at(at, None);
-            slots.set_rank(at, stamp.seq, replayed.at);
+            if !mutant!("replay-keeps-its-place") {
+                slots.set_rank(at, stamp.seq, replayed.at);
+            }
             slots.set_snoozes(at, 0);
         })
     }
@@ -204,7 +207,7 @@ impl State {
             return Err(stamp.illegal(Reason::Step { of_seq: of.seq, status, step }));
         };
         let expected = Token { epoch: self.epoch, started: slot.last_seq };
-        match token.filter(|token| *token != expected) {
+        match token.filter(|token| *token != expected && !mutant!("stale-token-accepted")) {
             Some(found) => Err(stamp.illegal(Reason::Token { of_seq: of.seq, expected, found })),
             None => Ok(Some((at, next))),
         }
@@ -228,6 +231,10 @@ impl State {
 /// Until when to wait, by the steady clock, for a moment of the wall clock that was `delay` away when it was decided; none if it is
 /// here. One formula, live and at replay: a clock that went back stretches no wait beyond its delay.
 pub(super) fn due_by(stamp: Stamp, due: i64, delay: u64) -> Option<u64> {
-    let left = u64::try_from(due.saturating_sub(stamp.now.wall.unix_micros())).unwrap_or(0).min(delay);
+    let left = u64::try_from(due.saturating_sub(stamp.now.wall.unix_micros())).unwrap_or(0);
+    let left = if mutant!("wait-stretched-by-the-clock") { left } else { left.min(delay) };
+    if mutant!("delay-recomputed-after-a-restart") {
+        return (delay > 0).then(|| stamp.now.steady.saturating_add(delay));
+    }
     (left > 0).then(|| stamp.now.steady.saturating_add(left))
 }

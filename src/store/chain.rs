@@ -5,6 +5,7 @@ use crate::event::entry::{Begun, Predecessor};
 use crate::log::manifest::{Extent, Manifest, Next};
 use crate::log::segment::Name;
 use crate::log::writer::SegmentEnd;
+use crate::mutants::mutant;
 
 /// Where a scan from segment to segment has come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +45,11 @@ impl Chain {
         if let Next::AfterDropped(extent, _) = next {
             self.end = Some(end_of(extent));
         }
-        if next.name() == name { Ok(()) } else { Err(Broken::Missing { name: next.name() }) }
+        if next.name() == name || mutant!("missing-file-passed-over") {
+            Ok(())
+        } else {
+            Err(Broken::Missing { name: next.name() })
+        }
     }
 
     /// Goes past the last file that holds records. What the log itself goes on from is how its last segment ended, as the log wrote
@@ -63,7 +68,17 @@ impl Chain {
             length: end.length,
             digest: end.digest,
         });
-        if begun.predecessor == found { Ok(()) } else { Err(Broken::Predecessor { said: begun.predecessor, found }) }
+        let found = match (found, begun.predecessor) {
+            (Some(found), Some(said)) if mutant!("predecessors-digest-unchecked") => {
+                Some(Predecessor { digest: said.digest, ..found })
+            }
+            _ => found,
+        };
+        if begun.predecessor == found || mutant!("predecessor-unchecked") {
+            Ok(())
+        } else {
+            Err(Broken::Predecessor { said: begun.predecessor, found })
+        }
     }
 }
 
@@ -71,4 +86,30 @@ impl Chain {
 pub(crate) const fn end_of(extent: &Extent) -> SegmentEnd {
     let Extent { last_ordinal, last_seq, length, digest, .. } = *extent;
     SegmentEnd { ordinal: last_ordinal, last_seq, length, digest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_followed_another_end_than_the_one_before_is_refused_whatever_differs() {
+        // R9.
+        let end = SegmentEnd { ordinal: 2, last_seq: 9, length: 640, digest: 5 };
+        let said = Predecessor { ordinal: 2, last_seq: 9, length: 640, digest: 5 };
+        let chain = Chain { end: Some(end) };
+        let check = |chain: &Chain, predecessor| {
+            chain.check(&Begun { first_seq: 10, epoch: 1, boot: 1, at: 0, predecessor }).is_ok()
+        };
+        assert!(check(&chain, Some(said)) && check(&Chain::default(), None));
+        for other in [
+            Predecessor { ordinal: 1, ..said },
+            Predecessor { last_seq: 8, ..said },
+            Predecessor { length: 648, ..said },
+            Predecessor { digest: 6, ..said },
+        ] {
+            assert!(!check(&chain, Some(other)), "{other:?}");
+        }
+        assert!(!check(&chain, None) && !check(&Chain::default(), Some(said)));
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::Mark;
+use crate::mutants::mutant;
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused};
 use crate::store::desk::Level;
@@ -25,9 +26,11 @@ impl Shared {
     fn mark_end(&self) -> Result<u64, Error> {
         loop {
             let last_seq = self.desk().core.last_seq();
-            self.wait(last_seq, Level::Durable)?;
+            if !mutant!("end-marked-before-durable") {
+                self.wait(last_seq, Level::Durable)?;
+            }
             let marked = self.step(|core: &mut Core, now| {
-                if core.durable() < core.last_seq() {
+                if core.durable() < core.last_seq() && !mutant!("end-marked-before-durable") {
                     return Ok(None);
                 }
                 let seq = match core.mark(Mark::Close, now) {

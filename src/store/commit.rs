@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::event::{Moment, Timestamp};
 use crate::log::segment::Segment;
 use crate::log::writer::Tail;
+use crate::mutants::mutant;
 use crate::state::IdHasher;
 use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
@@ -285,6 +286,9 @@ impl Shared {
             if desk.core.durable() >= seq {
                 return Ok(Some(desk.core.durable()));
             }
+            if mutant!("stream-shows-what-is-staged") && desk.core.last_seq() >= seq {
+                return Ok(Some(desk.core.last_seq()));
+            }
             if desk.core.poison().is_some() {
                 return desk.core.check_open().map(|()| None);
             }
@@ -348,6 +352,7 @@ impl Shared {
             desk = self.desk();
             match written {
                 Ok(()) => desk.core.wrote(group),
+                Err(_) if mutant!("failed-write-forgiven") => desk.core.wrote(group),
                 Err(error) => desk.core.poison_with(error.to_string()),
             }
         }
@@ -375,7 +380,12 @@ impl Shared {
         let mut desk = self.desk();
         desk.woken = woken;
         match synced {
+            Ok(()) if mutant!("sync-covers-what-came-beside-it") => {
+                let written = desk.core.written();
+                desk.core.synced(written);
+            }
             Ok(()) => desk.core.synced(written),
+            Err(_) if mutant!("failed-sync-forgiven") => desk.core.synced(written),
             Err(error) => desk.core.poison_with(error.to_string()),
         }
         self.end_beside(desk, tail, written)

@@ -20,6 +20,7 @@ use crate::log::format::{Body, SegmentHeader};
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::segment::Segment;
 use crate::log::writer::{Group, Room, SegmentEnd, Stage};
+use crate::mutants::mutant;
 use crate::state::{Applied, Gist, State};
 use crate::store::options::StoreOptions;
 use crate::store::statistics::Tallies;
@@ -212,6 +213,7 @@ impl Core {
         match stage.room(bodies.clone()) {
             Room::Never => return Err(self.too_large(bodies).into()),
             Room::Enough { left } if stage.prepared().is_some() || left >= urgency.reserve(stage.segment_bytes()) => {}
+            Room::Enough { .. } if mutant!("reserve-given-away") => {}
             Room::NextSegment if stage.prepared().is_some() => {
                 self.roll(now);
                 return Err(Refused::Rolled);
@@ -303,7 +305,7 @@ impl Core {
 
     /// Refuses what is asked of a store that takes nothing any more.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
-        if let Some(reason) = &self.poison {
+        if let Some(reason) = self.poison.as_ref().filter(|_| !mutant!("poison-ignored")) {
             return Err(Error::new(
                 ErrorKind::Poisoned,
                 format!("the store takes nothing more, because {reason}; reopen it once the disk is sound"),
@@ -372,7 +374,7 @@ impl Core {
 
     /// Whether all of a sealed segment is durable, and so is what the next one begins with: that says anew what it held of no event.
     pub(crate) fn is_superseded(&self, extent: &Extent) -> bool {
-        extent.last_seq + BEGINNING_COUNT <= self.durable
+        extent.last_seq + BEGINNING_COUNT <= self.durable || mutant!("compacted-before-the-next-is-durable")
     }
 
     /// Where the active segment's last record ends.
@@ -382,7 +384,11 @@ impl Core {
 
     /// Takes the oldest group that waits for the disk.
     pub(crate) fn take(&mut self) -> Option<Group> {
-        let durable = self.durable;
+        let durable = match () {
+            () if mutant!("durable-mark-too-high") => self.written,
+            () if mutant!("durable-mark-missing") => 0,
+            () => self.durable,
+        };
         if self.poison.is_some() {
             return None;
         }
@@ -412,7 +418,7 @@ impl Core {
     pub(crate) fn synced(&mut self, seq: u64) {
         assert!(seq <= self.written, "only what was written can be durable");
         // Compaction may have poisoned the store while this sync was under way; from then on nothing is believed.
-        if self.poison.is_none() {
+        if self.poison.is_none() || mutant!("sync-believed-after-poison") {
             self.durable = seq;
         }
     }

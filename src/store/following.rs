@@ -1,6 +1,7 @@
 //! Following the log without blocking a thread: whoever waits for the next durable record leaves a waker, and takes it back when it
 //! waits no more.
 
+use crate::mutants::mutant;
 use std::collections::BTreeMap;
 use std::task::Waker;
 
@@ -32,7 +33,8 @@ impl Followers {
 
     /// Takes the wakers of those who have what they wait for; of all, if nothing more will come.
     pub(super) fn satisfied(&mut self, durable: u64, ended: bool, wakers: &mut Vec<Waker>) {
-        let satisfied = self.waiting.extract_if(.., |_, (seq, _)| *seq <= durable || ended);
+        let satisfied =
+            self.waiting.extract_if(.., |_, (seq, _)| *seq <= durable && !mutant!("follower-not-woken") || ended);
         wakers.extend(satisfied.map(|(_, (_, waker))| waker));
     }
 }

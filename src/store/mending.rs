@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::event::Status;
 use crate::event::entry::{Begun, Cancelled, Entry, Horizon, Of, Released, Replayed, Started, Token};
+use crate::mutants::mutant;
 use crate::state::{Step, next};
 use crate::store::replay::at_of;
 
@@ -98,6 +99,9 @@ impl<'l> Mending<'l> {
             return;
         }
         self.epoch = epoch;
+        if mutant!("salvaged-run-outlives-its-process") {
+            return;
+        }
         for seq in std::mem::take(&mut self.running) {
             self.lives.entry(seq).and_modify(|life| life.status = Status::Pending);
         }
@@ -105,7 +109,11 @@ impl<'l> Mending<'l> {
 
     fn transition(&mut self, seq: u64, of: Of, entry: &Entry<'_>) -> Result<(), LeftOut> {
         if !self.lives.contains_key(&of.seq) {
-            return if self.is_lost(of.seq) { Err(LeftOut::Orphan(of)) } else { Ok(()) };
+            return if self.is_lost(of.seq) && !mutant!("salvaged-orphan-kept") {
+                Err(LeftOut::Orphan(of))
+            } else {
+                Ok(())
+            };
         }
         let at = at_of(entry).unwrap_or_default();
         let (step, token) = match entry {
@@ -337,6 +345,7 @@ mod tests {
             (vec![(12, started(1, 2))], vec![(5, "released")]),
             (vec![(12, completed(1, 8))], vec![(5, "released"), (8, "started")]),
             (vec![(5, completed(1, 4)), (12, started(1, 2))], vec![(6, "replayed")]),
+            (vec![(10, begun(2)), (12, started(2, 2))], vec![]),
         ] {
             let survivors = [running.to_vec(), survivors].concat();
             let lost = [(if put_in.iter().any(|(seq, _)| *seq == 6) { 6 } else { 5 }, 9)];

@@ -22,6 +22,7 @@ use crate::log::manifest::{MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
 use crate::log::survey::{SegmentFile, Survey, count_written};
 use crate::log::verdict::Role;
+use crate::mutants::mutant;
 use crate::state::{Policy, State};
 use crate::store::answers::Recovery;
 use crate::store::commit::{Shared, micros};
@@ -69,7 +70,9 @@ pub(crate) fn open_in(
     }
     let lock = lock(&dir, &chance)?;
     // What a process before this one renamed or removed may still be in memory only (R5).
-    dir.sync().map_err(of_env)?;
+    if !mutant!("names-believed-unsynced") {
+        dir.sync().map_err(of_env)?;
+    }
     let mut salts = Salts::new(chance.random().map_err(of_env)?);
     let (survey, created) = survey_or_create(&dir, creation, &mut chance, &mut salts)?;
     let manifest = survey.manifest.clone().ok_or_else(|| no_store(dir.path()))?;
@@ -170,7 +173,7 @@ fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
 fn lock(dir: &Dir, chance: &Chance) -> Result<File, Error> {
     let file = dir.open_or_create_file(LOCK).map_err(of_env)?;
-    if !file.try_lock().map_err(of_env)? {
+    if !file.try_lock().map_err(of_env)? && !mutant!("lock-not-taken") {
         return Err(locked(dir, &file));
     }
     if !file.is_still_at_its_path().map_err(of_env)? {
@@ -200,10 +203,14 @@ fn survey_or_create(
 ) -> Result<(Survey, bool), Error> {
     let survey = Survey::of(dir, true).map_err(of_log)?;
     if survey.manifest.is_some() {
-        check_not_emptied(dir, &survey)?;
+        if !mutant!("emptied-store-opened") {
+            check_not_emptied(dir, &survey)?;
+        }
         return Ok((survey, false));
     }
-    check_new(dir, &survey)?;
+    if !mutant!("lost-manifest-made-anew") {
+        check_new(dir, &survey)?;
+    }
     if creation == Creation::Refused {
         return Err(no_store(dir.path()));
     }
@@ -246,7 +253,11 @@ fn check_not_emptied(dir: &Dir, survey: &Survey) -> Result<(), Error> {
 /// Before the last segments are believed: what the system may still hold of them goes to the disk, and what it holds in its cache
 /// goes away, because after a failed sync the cache serves bytes that are lost (R3).
 fn settle_cache(files: &[SegmentFile]) -> Result<(), Error> {
-    for file in files.iter().rev().take(2) {
+    for file in files.iter().rev().take(if mutant!("tail-believed-unsynced") { 0 } else { 2 }) {
+        if mutant!("cache-believed") {
+            file.file.sync_all().map_err(of_env)?;
+            continue;
+        }
         file.file.sync_all().and_then(|()| file.file.drop_cache()).map_err(of_env)?;
     }
     Ok(())
@@ -296,6 +307,9 @@ fn replay_all<'f>(
 /// Ends every file where its records end; what a crash tore is kept aside.
 fn cut_torn(dir: &Dir, store_id: &[u8; 16], cut: &[(&SegmentFile, Ending)]) -> Result<u64, Error> {
     let mut bytes = 0;
+    if mutant!("tail-not-cut") {
+        return Ok(bytes);
+    }
     for (file, ending) in cut {
         if ending.torn {
             let header = file.checked_header(store_id).map_err(of_log)?;

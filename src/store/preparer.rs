@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::log::fill::{Failed, Step};
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::segment::{NotCreated, Segment};
+use crate::mutants::mutant;
 use crate::store::commit::{Leader, Shared, micros};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Desk;
@@ -196,6 +197,10 @@ impl Shared {
                 desk.preparation.told &= is_filled;
                 desk.core.prepared(Ok(segment));
             }
+            Err(NotCreated::Unknown(error)) if mutant!("unknown-name-forgiven") => {
+                desk.not_prepared(of_log(error), now);
+            }
+            Err(NotCreated::Nothing(error)) if mutant!("full-disk-poisons") => desk.core.poison_with(error.to_string()),
             Err(NotCreated::Unknown(error)) => desk.core.poison_with(error.to_string()),
             Err(NotCreated::Nothing(error)) => {
                 desk.not_prepared(of_log(error), now);

@@ -12,6 +12,7 @@ use crate::log::reader::read_record;
 use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Segment;
 use crate::log::source::Source;
+use crate::mutants::mutant;
 use crate::state::{State, View};
 use crate::store::answers::{Filter, HistoryEntry};
 use crate::store::commit::Shared;
@@ -112,7 +113,9 @@ impl Shared {
             let seq = state.find(self.hasher.id(id));
             seq.and_then(|seq| Some((state.view(seq)?, state.why_waiting(seq, now))))
         };
-        if let Some((view, _)) = &found {
+        if let Some((view, _)) = &found
+            && !mutant!("event-shown-before-durable")
+        {
             self.wait(view.last_seq, Level::Durable)?;
         }
         Ok(found)
@@ -139,7 +142,10 @@ impl Shared {
         let (to, shown) = {
             let desk = self.desk();
             // After poison, what is above `durable` is unknown and is not shown.
-            (desk.core.last_seq(), if desk.core.poison().is_some() { desk.core.durable() } else { u64::MAX })
+            (
+                desk.core.last_seq(),
+                if desk.core.poison().is_some() && !mutant!("unknown-listed") { desk.core.durable() } else { u64::MAX },
+            )
         };
         let (mut events, mut from, mut ids) = (Vec::new(), Some(1), BTreeMap::new());
         while let Some(next) = from.filter(|_| events.len() < limit) {
@@ -148,7 +154,10 @@ impl Shared {
                 is_wanted.then(|| (state.why_waiting(view.seq, now), view))
             };
             let (views, after) = self.page((next, to), filter.status, limit - events.len(), wanted);
-            if let Some(last_seq) = views.iter().map(|(_, view)| view.last_seq).max() {
+            if let Some(last_seq) = views.iter().map(|(_, view)| view.last_seq).max()
+                && !mutant!("list-shows-what-is-not-durable")
+                && !mutant!("unknown-listed")
+            {
                 self.wait(last_seq, Level::Durable)?;
             }
             for (waiting, view) in views {

@@ -6,6 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Flags, Received};
 use crate::event::{Moment, NewEvent, Timestamp, hex, limits};
 use crate::log::format::Body;
+use crate::mutants::mutant;
 use crate::state::{Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
 use crate::store::answers::Duplicate;
 use crate::store::core::{Core, Refused, Salts, Urgency};
@@ -65,6 +66,7 @@ impl Fate {
     pub(crate) fn seq(&self) -> Option<u64> {
         match *self {
             Self::Kept { seq } => Some(seq),
+            Self::Duplicate { .. } if mutant!("duplicate-answered-before-durable") => None,
             Self::Duplicate { seq, .. } => seq,
         }
     }
@@ -225,7 +227,7 @@ impl Core {
 
     /// A batch that names an id twice contradicts itself.
     fn refuse_twins(batch: &[Prepared]) -> Result<(), Error> {
-        if batch.len() < 2 {
+        if batch.len() < 2 || mutant!("twins-kept") {
             return Ok(());
         }
         let mut seen = std::collections::HashSet::new();
@@ -237,5 +239,23 @@ impl Core {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::options::StoreOptions;
+    use crate::store::stories::{prepared, store_with};
+
+    #[test]
+    fn a_batch_that_names_an_id_twice_is_refused_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        let before = shared.desk().core.last_seq();
+        let mut batch = ["a", "b", "a"].map(|id| prepared(&shared, id, 10));
+        let refused = shared.step(|core, now| core.receive(&mut batch, now).map(drop)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert_eq!(shared.desk().core.last_seq(), before, "nothing was appended");
     }
 }

@@ -16,6 +16,7 @@ use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
+use crate::mutants::mutant;
 use crate::state::{Applied, Gist, Illegal, State};
 use crate::store::ahead::{Ahead, Help};
 use crate::store::chain::{Chain, end_of};
@@ -239,7 +240,9 @@ impl<'a> Replay<'a> {
     ) -> Result<(), Error> {
         let text = match applied {
             Ok(Applied::Done) => return Ok(()),
-            Ok(Applied::Orphan { of_seq }) if self.manifest.has_dropped_seq(of_seq) => return Ok(()),
+            Ok(Applied::Orphan { of_seq }) if self.manifest.has_dropped_seq(of_seq) || mutant!("orphan-accepted") => {
+                return Ok(());
+            }
             Ok(Applied::Orphan { of_seq }) => {
                 format!("a {name} record is about the event {of_seq}, which is not there")
             }
@@ -373,6 +376,7 @@ impl Visitor for Applying<'_, '_> {
         }
         match codec::decode(record.body) {
             Ok(entry) => self.apply(record, record.body.len(), &entry),
+            Err(_) if mutant!("unknown-kind-skipped") => Ok(()),
             Err(refusal) => {
                 let error = failure::of_refusal(refusal).at_path(self.path);
                 self.replay.tolerate(error.at_offset(record.offset).at_seq(record.seq))

@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Entry, Horizon, Remembered};
 use crate::event::{Moment, Timestamp};
 use crate::log::manifest::{Extent, Manifest};
+use crate::mutants::mutant;
 use crate::state::REMEMBERED_BYTES;
 use crate::store::answers::CompactionReport;
 use crate::store::commit::Shared;
@@ -135,12 +136,12 @@ impl Shared {
     fn why_suspended(&self) -> Option<String> {
         let now = self.now();
         let rests_until = self.notes.lock().unwrap_or_else(PoisonError::into_inner).rests_until(now);
-        if now.steady < rests_until {
+        if now.steady < rests_until && !mutant!("jump-of-the-clock-acted-on") {
             let rest = Duration::from_micros(rests_until - now.steady).as_secs();
             return Some(format!("the clock went on by more than a day at once; retention rests for {rest} s"));
         }
         let horizon = self.desk().core.state.totals().horizon;
-        let behind = now.wall.unix_micros() < horizon.finished_before;
+        let behind = now.wall.unix_micros() < horizon.finished_before && !mutant!("clock-behind-a-horizon-acted-on");
         behind.then(|| "the clock is behind an earlier horizon; retention rests until it has caught up".to_owned())
     }
 
@@ -166,7 +167,9 @@ impl Shared {
                 let (seq, more) = core.advance_horizon(now)?;
                 Ok((before - core.state.counts().all(), seq, more))
             })?;
-            self.wait(seq, Level::Durable)?;
+            if !mutant!("horizon-not-awaited") {
+                self.wait(seq, Level::Durable)?;
+            }
             forgotten += count;
             if !more {
                 return Ok(forgotten);
@@ -177,6 +180,9 @@ impl Shared {
     /// Drops dead segments: from the manifest first, then from the directory.
     pub(super) fn delete(&self, dead: &[Extent]) -> Result<(), Error> {
         let manifest = self.desk().core.manifest.after(dead, None);
+        if mutant!("deleted-before-the-manifest") {
+            self.remove_files(dead, &[])?;
+        }
         self.put_manifest(&manifest)?;
         let keys: Vec<u32> = dead.iter().filter_map(|segment| segment.name().key()).collect();
         {
@@ -196,7 +202,9 @@ impl Shared {
         self.pass(CrashPoint::CompactionCopied).map_err(of_env)?;
         manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
             // Which manifest is in force is unknown now, so nothing may be built on either (R2).
-            self.poison(&error.to_string());
+            if !mutant!("unknown-manifest-forgiven") {
+                self.poison(&error.to_string());
+            }
             of_env(error)
         })?;
         self.pass(CrashPoint::CompactionInForce).map_err(of_env)
@@ -268,7 +276,7 @@ impl Core {
 
     /// The sealed segments that nothing needs.
     fn find_dead(&self) -> Vec<Extent> {
-        let dead = self.dead(|remembered, _| remembered == 0);
+        let dead = self.dead(|remembered, _| remembered == 0 || mutant!("ids-deleted-with-their-segment"));
         dead.iter().filter_map(|key| self.sealed.get(key).copied()).collect()
     }
 

@@ -8,6 +8,7 @@ use crate::event::entry::{
     Cancelled, Completed, Condemned, Entry, Failed, Handled, Of, Released, Replayed, Snoozed, Started, Token, Wait,
 };
 use crate::event::{Moment, Outcome, limits};
+use crate::mutants::mutant;
 use crate::state::View;
 use crate::store::core::{Core, Refused, Salts, Urgency};
 use crate::store::options::Unhandled;
@@ -41,7 +42,7 @@ impl Core {
         self.end_unhandled(UNHANDLED_PER_CLAIM, now)?;
         let mut claimed = Vec::new();
         while claimed.len() < count {
-            let durable = self.durable();
+            let durable = if mutant!("claim-before-durable") { u64::MAX } else { self.durable() };
             let Some(offer) = self.state.next_claim(now, durable) else { break };
             let started = Started {
                 of: offer.of,
@@ -122,7 +123,7 @@ impl Core {
 
     /// When the event runs again after the failure of its present run; none: its retries are spent.
     fn next_retry(&self, view: &View, delay: Option<Duration>, now: Moment) -> Option<Wait> {
-        if view.retry_count >= view.max_retries {
+        if view.retry_count >= view.max_retries && !mutant!("retries-never-spent") {
             return None;
         }
         let delay = delay.unwrap_or_else(|| {
@@ -145,7 +146,7 @@ impl Core {
         let view = self.state.judge_cancel(seq).map_err(|refused| not_allowed(&refused))?;
         let entry = Entry::Cancelled(Cancelled { of: view.of(), reason: bounded(reason), at: self.ended_at(now) });
         let cancelled = self.append(&entry, Urgency::Transition, now)?;
-        if let Some(token) = view.token {
+        if let Some(token) = view.token.filter(|_| !mutant!("cancelled-run-forgotten")) {
             // Whoever runs it does not know yet; a run that calls its own event off has ended and comes by `settle`.
             self.state.leave(seq, token);
         }

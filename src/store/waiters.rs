@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
+use crate::mutants::mutant;
 use crate::store::desk::Level;
 use crate::store::relay::Lane;
 
@@ -189,7 +190,9 @@ impl Waiters {
         let seated = std::mem::take(&mut round.seated);
         if seated > 0 {
             // Whoever is about to sleep sees it, whoever sleeps is woken.
-            marks.word(round.number).fetch_add(1, Ordering::Release);
+            if !mutant!("round-not-called") {
+                marks.word(round.number).fetch_add(1, Ordering::Release);
+            }
             woken.push(Waiter::Round(Arc::clone(marks), round.number));
         }
         seated
@@ -211,7 +214,9 @@ impl Waiters {
     /// Calls a thread that waits, to lead: whoever was woken for that waits again if somebody else was faster.
     pub(super) fn next_leader(&mut self) -> Option<Waiter> {
         let round = [self.closed, self.open].into_iter().find(|round| round.seated > 0)?;
-        self.marks.word(round.number).fetch_add(1, Ordering::Release);
+        if !mutant!("leader-not-called") {
+            self.marks.word(round.number).fetch_add(1, Ordering::Release);
+        }
         Some(Waiter::Leader(Arc::clone(&self.marks), round.number))
     }
 
@@ -236,6 +241,11 @@ mod tests {
 
     fn task() -> Waker {
         Waker::noop().clone()
+    }
+
+    /// Whether whoever has the seat looks again before it sleeps, or after that.
+    fn is_called(marks: &Marks, seat: Seat) -> bool {
+        marks.word(seat.round).load(Ordering::Acquire) != seat.word
     }
 
     #[test]
@@ -273,6 +283,7 @@ mod tests {
         assert!(seats.into_iter().chain([late]).all(|seat| marks.sleep(seat, 2)));
         assert!(!waiters.has_tasks() && waiters.for_sync() == 1);
         assert!(matches!(waiters.next_leader(), Some(Waiter::Leader(_, 1))));
+        assert!(is_called(&marks, next));
         assert!(!marks.sleep(next, 3), "it is called to look, and nothing is durable yet");
         waiters.rise(next);
         assert!(waiters.for_sync() == 0 && waiters.next_leader().is_none());
@@ -304,6 +315,7 @@ mod tests {
         let mut woken = Vec::new();
         waiters.all(&mut woken);
         assert_eq!((woken.len(), waiters.for_sync()), (2, 0));
+        assert!(is_called(&marks, synced) && is_called(&marks, staged));
         assert!(!marks.sleep(synced, 1) && !marks.sleep(staged, 2));
     }
 }
