@@ -105,7 +105,7 @@ fn every_mutant_is_found_by_each_test_that_is_to_find_it() {
             scope.spawn(work);
         }
     });
-    println!("mutants: {}, found by {} tests", mutants.len(), tests.len());
+    println!("mutant: {} in all, found by {} tests", mutants.len(), tests.len());
     assert_eq!(wrong.into_inner().unwrap(), [""; 0]);
 }
 
