@@ -20,8 +20,8 @@ use super::table::{Mutant, all};
 /// The promises of `RULES.md` are R1 to this one; all of them can be broken within one process.
 const PROMISE_LAST: u32 = 17;
 
-/// A test that takes longer hangs, which is one way to fail.
-const TEST_TIME_MAX: Duration = Duration::from_secs(20);
+/// A test that takes longer has found nothing: whether it hangs, or the machine is busy, nobody can tell. They take seconds at most.
+const TEST_TIME_MAX: Duration = Duration::from_mins(2);
 
 /// Writes the document anew instead of comparing it.
 const REWRITE: &str = "LEDGERLINE_MUTANTS_REWRITE";
@@ -77,7 +77,7 @@ fn judge(mutant: &Mutant) -> Vec<String> {
     for test in mutant.killers {
         let came = run(test, mutant.name);
         println!("mutant: {}: {test}: {came:?}", mutant.name);
-        if !matches!(came, Came::Failed | Came::Hung) {
+        if came != Came::Failed {
             wrong.push(format!("{} outlives {test}: {came:?}", mutant.name));
         }
     }
