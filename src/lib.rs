@@ -48,6 +48,7 @@ pub mod service;
 )]
 mod state;
 mod store;
+mod sync;
 #[cfg(feature = "manager")]
 pub mod testing;
 #[cfg(feature = "torture")]

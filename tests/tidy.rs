@@ -33,6 +33,7 @@ const STRATA: &[(&str, u8, &[&str])] = &[
             "env",
             "error",
             "mutants",
+            "sync",
         ],
     ),
     ("command", 8, &[]),
@@ -45,7 +46,7 @@ const STRATA: &[(&str, u8, &[&str])] = &[
     ("processor", 5, &["queue", "event", "error"]),
     ("queue", 4, &["store", "event", "error"]),
     ("torture", 4, &["store"]),
-    ("store", 3, &["state", "log", "event", "env", "error", "mutants"]),
+    ("store", 3, &["state", "log", "event", "env", "error", "mutants", "sync"]),
     ("state", 2, &["event", "error", "mutants"]),
     ("webhook", 2, &["event", "error"]),
     ("log", 2, &["env", "mutants"]),
@@ -53,6 +54,7 @@ const STRATA: &[(&str, u8, &[&str])] = &[
     ("env", 1, &["mutants"]),
     ("error", 0, &[]),
     ("mutants", 0, &[]),
+    ("sync", 0, &[]),
 ];
 
 /// Foreign paths that few strata may name, whether at the start of a longer path or within it.

@@ -14,7 +14,7 @@
 use std::future::Future;
 #[cfg(feature = "manager")]
 use std::pin::Pin;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 #[cfg(feature = "manager")]
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,6 +28,7 @@ use crate::store::commit::{Leader, Shared};
 use crate::store::desk::{Desk, Level};
 #[cfg(feature = "manager")]
 use crate::store::relay::Lane;
+use crate::sync::MutexGuard;
 
 /// Longer writes are left to a leader: whoever must not block its thread has other things to do than this for some tens of microseconds.
 const WRITE_BYTES_MAX: usize = 256 * 1024;

@@ -14,7 +14,7 @@
 //! on their way back, and each commit costs the same however many it serves.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ use crate::store::notes::Notes;
 use crate::store::options::StoreOptions;
 use crate::store::relay::Relay;
 use crate::store::waiters::{Marks, Seat, Waiter};
+use crate::sync::{Condvar, Mutex, MutexGuard, spin_loop, yield_now};
 
 /// How long a leader waits at most for those whom it expects: less than half a sync.
 const GATHER: Duration = Duration::from_micros(40);
@@ -107,7 +108,7 @@ impl Shared {
             files: RwLock::new(files),
             compacting: Mutex::new(()),
             scrubbing: Mutex::new(()),
-            notes: Mutex::new(Notes::default()),
+            notes: Mutex::default(),
             lock: Mutex::new(lock),
             desk: Mutex::new(desk),
             marks,
@@ -273,7 +274,7 @@ impl Shared {
     pub(super) fn wait_for_waiting(&self, count: usize, wait: Duration, yields: bool) {
         let until = self.clock.steady() + wait;
         while self.marks.waiting() < count && self.clock.steady() < until {
-            if yields { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if yields { yield_now() } else { spin_loop() }
         }
     }
 

@@ -1,7 +1,7 @@
 //! `Store`: the shared handle.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use crate::store::standing::Bookmarks;
 use crate::store::statistics::Mishap;
 use crate::store::stretch::Stretch;
 use crate::store::verify::{Verification, verify_dir};
+use crate::sync::Mutex;
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
 ///

@@ -3,8 +3,6 @@
 //! Such a disk answers at once, so whoever needs a commit makes it: no task waits for the keeper, and a store without threads, whose
 //! clock stands still, goes on all the same. Read next: [`crate::env::simulated`] for the disk.
 
-use std::sync::MutexGuard;
-
 use crate::env::simulated::Disk;
 use crate::env::{self, Chance, Clock};
 use crate::error::Error;
@@ -14,6 +12,7 @@ use crate::store::desk::Desk;
 use crate::store::handle::Store;
 use crate::store::open::{Creation, Outside, open_in};
 use crate::store::options::StoreOptions;
+use crate::sync::MutexGuard;
 
 impl Store {
     /// Opens a new, empty store in memory: nothing survives the process, and everything else holds (duplicates, retries, keys,

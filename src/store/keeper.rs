@@ -2,13 +2,13 @@
 //!
 //! It rests whenever nothing is due, and is woken only then: waking a thread for every commit would cost more than the commit.
 
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 use crate::event::entry::Mark;
 use crate::store::commit::{Leader, Shared, micros};
 use crate::store::desk::Desk;
 use crate::store::options::StoreOptions;
+use crate::sync::MutexGuard;
 
 /// How long nothing must happen before the idle mark is written.
 pub(super) const IDLE: Duration = Duration::from_secs(1);

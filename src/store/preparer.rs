@@ -12,7 +12,7 @@
 //!
 //! A failure before the new segment has its name, or while it is filled, poisons nothing: another is made a second later (R2).
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -24,6 +24,7 @@ use crate::store::commit::{Leader, Shared, micros};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Desk;
 use crate::store::failure::{of_env, of_log};
+use crate::sync::MutexGuard;
 
 /// How long to wait before a failed preparation is tried again.
 const AGAIN: Duration = Duration::from_secs(1);

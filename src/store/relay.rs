@@ -4,9 +4,11 @@
 //! share a runtime nobody can tell; but those that were polled by one thread do, so each thread is a lane. What the first one does not
 //! pass on, because it is gone or its runtime is held up, the keeper does after the next commit, or before it rests.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
+
+use crate::sync::{AtomicUsize, Mutex};
 
 /// The tasks that one thread has polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +18,9 @@ impl Lane {
     /// The lane of this thread.
     #[cfg_attr(not(any(test, feature = "manager")), expect(dead_code, reason = "only managers have tasks"))]
     pub(super) fn here() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        thread_local! {
+        // It only tells threads apart, of which nothing else depends.
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        crate::sync::thread_local! {
             static HERE: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
         }
         Self(HERE.with(|here| *here))

@@ -12,12 +12,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use crate::mutants::mutant;
 use crate::store::desk::Level;
 use crate::store::relay::Lane;
+use crate::sync::{AtomicU64, AtomicUsize, Word};
 
 /// What can be read without the lock.
 #[derive(Debug, Default)]
@@ -27,7 +28,7 @@ pub(crate) struct Marks {
     /// How many wait for a sync.
     waiting: AtomicUsize,
     /// What the threads of a round sleep on, of even and of odd ones; changed whenever any of them is to look again.
-    words: [AtomicU32; 2],
+    words: [Word; 2],
 }
 
 impl Marks {
@@ -47,12 +48,12 @@ impl Marks {
             if word.load(Ordering::Acquire) != seat.word {
                 return self.has_reached(seq, Level::Durable);
             }
-            atomic_wait::wait(word, seat.word);
+            word.sleep(seat.word);
         }
         true
     }
 
-    fn word(&self, round: u64) -> &AtomicU32 {
+    fn word(&self, round: u64) -> &Word {
         let [even, odd] = &self.words;
         if round.is_multiple_of(2) { even } else { odd }
     }
@@ -82,8 +83,8 @@ pub(crate) enum Waiter {
 impl Waiter {
     pub(super) fn wake(self) {
         match self {
-            Self::Round(marks, round) => atomic_wait::wake_all(marks.word(round)),
-            Self::Leader(marks, round) => atomic_wait::wake_one(marks.word(round)),
+            Self::Round(marks, round) => marks.word(round).wake_all(),
+            Self::Leader(marks, round) => marks.word(round).wake_one(),
             Self::Task(_, waker) | Self::Onlooker(waker) => waker.wake(),
         }
     }
@@ -191,7 +192,7 @@ impl Waiters {
         if seated > 0 {
             // Whoever is about to sleep sees it, whoever sleeps is woken.
             if !mutant!("round-not-called") {
-                marks.word(round.number).fetch_add(1, Ordering::Release);
+                marks.word(round.number).change();
             }
             woken.push(Waiter::Round(Arc::clone(marks), round.number));
         }
@@ -215,7 +216,7 @@ impl Waiters {
     pub(super) fn next_leader(&mut self) -> Option<Waiter> {
         let round = [self.closed, self.open].into_iter().find(|round| round.seated > 0)?;
         if !mutant!("leader-not-called") {
-            self.marks.word(round.number).fetch_add(1, Ordering::Release);
+            self.marks.word(round.number).change();
         }
         Some(Waiter::Leader(Arc::clone(&self.marks), round.number))
     }
