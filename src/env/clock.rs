@@ -15,8 +15,13 @@ pub(crate) struct Reading {
 /// The clocks of the machine, or some that only go when they are told to.
 #[derive(Debug, Clone)]
 pub(crate) enum Clock {
-    System { made: std::time::Instant },
+    System {
+        made: std::time::Instant,
+    },
     Manual(Arc<Mutex<Reading>>),
+    /// It goes on by this much whenever it is read.
+    #[cfg(test)]
+    Ticking(Arc<Mutex<Reading>>, Duration),
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
@@ -28,6 +33,13 @@ impl Clock {
     /// A clock that was made now, when the wall clock says `wall`, and stands still until it is moved. Its copies move with it.
     pub(crate) fn manual(wall: SystemTime) -> Self {
         Self::Manual(Arc::new(Mutex::new(Reading { wall, steady: Duration::ZERO })))
+    }
+
+    /// A clock that goes on by so much whenever it is read: what it tells is a matter of who read it before, and of nothing else.
+    #[cfg(test)]
+    pub(crate) fn ticking(tick: Duration) -> Self {
+        let start = Reading { wall: SystemTime::UNIX_EPOCH + Duration::from_hours(24), steady: Duration::ZERO };
+        Self::Ticking(Arc::new(Mutex::new(start)), tick)
     }
 
     /// Moves a manual clock: both of what it tells go on by so much.
@@ -48,13 +60,20 @@ impl Clock {
 
     /// Whether it goes by itself: whoever waits for another one's time to pass waits for ever.
     pub(crate) fn goes(&self) -> bool {
-        matches!(self, Self::System { .. })
+        !matches!(self, Self::Manual(_))
     }
 
     pub(crate) fn read(&self) -> Reading {
         match self {
             Self::System { made } => Reading { wall: SystemTime::now(), steady: made.elapsed() },
             Self::Manual(reading) => *reading.lock().unwrap_or_else(PoisonError::into_inner),
+            #[cfg(test)]
+            Self::Ticking(reading, tick) => {
+                let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+                reading.wall += *tick;
+                reading.steady += *tick;
+                *reading
+            }
         }
     }
 
@@ -62,6 +81,8 @@ impl Clock {
         match self {
             Self::System { made } => made.elapsed(),
             Self::Manual(_) => self.read().steady,
+            #[cfg(test)]
+            Self::Ticking(..) => self.read().steady,
         }
     }
 }

@@ -56,6 +56,8 @@ mod following;
 mod handle;
 mod histogram;
 mod in_memory;
+#[cfg(test)]
+mod interleavings;
 mod keeper;
 #[cfg(feature = "manager")]
 mod machine;

@@ -27,7 +27,11 @@ fn store(path: &std::path::Path, writable: bool) -> Shared {
 
 /// As [`store`], with these options.
 pub(super) fn store_with(path: &std::path::Path, writable: bool, options: StoreOptions) -> Shared {
-    let dir = Dir::open(path).unwrap();
+    store_in(Dir::open(path).unwrap(), Clock::system(), writable, options)
+}
+
+/// As [`store_with`], in this directory and by this clock.
+pub(super) fn store_in(dir: Dir, clock: Clock, writable: bool, options: StoreOptions) -> Shared {
     let header = SegmentHeader { store_id: STORE_ID, ordinal: 1, generation: 0, salt: 1 };
     let created = Segment::create(&dir, header, options.segment_bytes).unwrap();
     drop(created);
@@ -41,7 +45,6 @@ pub(super) fn store_with(path: &std::path::Path, writable: bool, options: StoreO
         last_seq: 0,
         end: None,
     };
-    let clock = Clock::system();
     let now = Moment { wall: clock.read().wall.into(), steady: 0 };
     let options = Arc::new(options);
     let files = BTreeMap::from([(active.key(), Arc::clone(&active))]);

@@ -9,6 +9,7 @@ use super::choices::Choices;
 use super::fault::{Effect, Fault, Kind};
 use super::handle::FolderHandle;
 use super::image::{Image, ROOT, span};
+use super::watch::Watcher;
 use crate::env::Dir;
 
 /// What its root directory is called: no path of the system's.
@@ -18,6 +19,7 @@ const IN_MEMORY: &str = "(memory)";
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     machine: Arc<Mutex<Machine>>,
+    pub(super) watcher: Watcher,
 }
 
 /// What a disk is, and what is to happen to it.
@@ -75,7 +77,13 @@ impl Disk {
             trap: None,
             film: None,
         };
-        Self { machine: Arc::new(Mutex::new(machine)) }
+        Self { machine: Arc::new(Mutex::new(machine)), watcher: Watcher::default() }
+    }
+
+    /// Has `watch` told when a write or a sync of a file begins and when it has ended, and by which name it was opened.
+    #[cfg(test)]
+    pub(crate) fn watch(&self, watch: impl Fn(&str, super::Call, super::Progress) + Send + Sync + 'static) {
+        self.watcher.set(watch);
     }
 
     pub(super) fn machine(&self) -> MutexGuard<'_, Machine> {

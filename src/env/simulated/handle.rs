@@ -9,6 +9,7 @@ use super::disk::{Disk, error};
 use super::fault::{Effect, Kind};
 use super::folder::Folder;
 use super::image::Node;
+use super::watch::Call;
 
 /// An open file.
 #[derive(Debug)]
@@ -153,25 +154,30 @@ impl FileHandle {
     }
 
     pub(in crate::env) fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.check_writable()?;
-        let mut machine = self.disk.machine();
-        machine.check_room(self.inode, offset + bytes.len() as u64)?;
-        machine.change(Kind::Write, &self.name, |image, effect| {
-            let taken = if matches!(effect, Effect::Half) { bytes.len() / 2 } else { bytes.len() };
-            image.file_mut(self.inode).write(&bytes[..taken], offset);
-            Ok(())
+        let end = offset + bytes.len() as u64;
+        self.disk.watcher.around(&self.name, Call::Write { offset, end }, || {
+            self.check_writable()?;
+            let mut machine = self.disk.machine();
+            machine.check_room(self.inode, end)?;
+            machine.change(Kind::Write, &self.name, |image, effect| {
+                let taken = if matches!(effect, Effect::Half) { bytes.len() / 2 } else { bytes.len() };
+                image.file_mut(self.inode).write(&bytes[..taken], offset);
+                Ok(())
+            })
         })
     }
 
     pub(in crate::env) fn sync(&self) -> io::Result<()> {
-        self.disk.machine().change(Kind::Sync, &self.name, |image, effect| {
-            match effect {
-                Effect::Nothing => {}
-                Effect::Loss(choices) => image.file_mut(self.inode).fail_sync(&mut choices.clone()),
-                Effect::Half => image.file_mut(self.inode).fail_sync(&mut Choices::seeded(1)),
-                Effect::All => image.file_mut(self.inode).sync(),
-            }
-            Ok(())
+        self.disk.watcher.around(&self.name, Call::Sync, || {
+            self.disk.machine().change(Kind::Sync, &self.name, |image, effect| {
+                match effect {
+                    Effect::Nothing => {}
+                    Effect::Loss(choices) => image.file_mut(self.inode).fail_sync(&mut choices.clone()),
+                    Effect::Half => image.file_mut(self.inode).fail_sync(&mut Choices::seeded(1)),
+                    Effect::All => image.file_mut(self.inode).sync(),
+                }
+                Ok(())
+            })
         })
     }
 

@@ -43,6 +43,7 @@ mod plain;
 mod sector;
 #[cfg(test)]
 mod table;
+mod watch;
 
 #[cfg(any(test, feature = "manager"))]
 pub(crate) use choices::Choices;
@@ -50,3 +51,5 @@ pub(crate) use disk::Disk;
 #[cfg(test)]
 pub(crate) use fault::{Effect, Fault, Kind};
 pub(in crate::env) use handle::{FileHandle, FolderHandle};
+#[cfg(test)]
+pub(crate) use watch::{Call, Progress};

@@ -1,0 +1,121 @@
+//! What threads do. Each scene ends only when everybody has an answer.
+
+use std::sync::Arc;
+
+use super::stage::{Stage, Told};
+use crate::env::simulated::{Fault, Kind};
+use crate::error::ErrorKind;
+use crate::store::desk::Level;
+use crate::store::stories::receive;
+use crate::sync::thread;
+
+/// Long enough that nobody needs a second one.
+pub(super) const SEGMENT_BYTES: u64 = 64 * 1024;
+
+/// Runs `act` in so many threads, of which this is the last; returns what each was told.
+pub(super) fn all(threads: usize, act: impl Fn(usize) -> Vec<Told> + Clone + Send + 'static) -> Vec<Told> {
+    let others: Vec<_> = (1..threads)
+        .map(|number| {
+            let act = act.clone();
+            thread::spawn(move || act(number))
+        })
+        .collect();
+    let own = act(0);
+    others.into_iter().flat_map(|other| other.join().unwrap()).chain(own).collect()
+}
+
+/// Threads that keep events with nobody but themselves to commit: whoever comes first leads, and the others are served or lead in turn.
+pub(super) fn threads_commit_for_one_another(threads: usize, events: usize) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let caller = stage.caller();
+    let told =
+        all(threads, move |number| (0..events).map(|event| caller.append(&format!("{number}-{event}"), 10)).collect());
+    assert!(told.iter().all(|told| told.receipt.is_ok()));
+    stage.check(&told);
+}
+
+/// One id, given by all: one of them keeps it, and the others wait for what that one has staged.
+pub(super) fn duplicates_wait_for_what_another_has_staged(threads: usize) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let caller = stage.caller();
+    let told = all(threads, move |_| vec![caller.append("a", 10)]);
+    let kept = told.iter().filter(|told| told.receipt.as_ref().unwrap().duplicate.is_none()).count();
+    assert_eq!(kept, 1);
+    stage.check(&told);
+}
+
+/// A call of this kind fails after so many: what was synced before is so, and everybody else is told that nothing is known.
+pub(super) fn after_poison_nobody_waits(threads: usize, kind: Kind, spared: u64) {
+    let stage = Stage::new(SEGMENT_BYTES, &[Fault::of(kind).after(spared)]);
+    let caller = stage.caller();
+    let told = all(threads, move |number| vec![caller.append(&number.to_string(), 10)]);
+    for error in told.iter().filter_map(|told| told.receipt.as_ref().err()) {
+        assert!(matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Poisoned), "{error:?}");
+    }
+    stage.check(&told);
+}
+
+/// One has an event made durable while the others only have theirs written, beside the sync if need be, and synced afterwards.
+pub(super) fn what_is_written_beside_a_sync_waits_for_the_next(threads: usize) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let (caller, shared) = (stage.caller(), Arc::clone(&stage.shared));
+    let told = all(threads, move |number| {
+        let id = number.to_string();
+        if number > 0 {
+            return vec![caller.append(&id, 10)];
+        }
+        let seq = receive(&shared, &id, 10).unwrap();
+        shared.wait_written(seq).unwrap();
+        shared.wait(seq, Level::Durable).unwrap();
+        vec![caller.told(Ok(crate::store::Receipt { id, seq, duplicate: None }))]
+    });
+    stage.check(&told);
+}
+
+/// The store is closed while events come: each was kept before, or is refused.
+pub(super) fn closing_leaves_nobody_without_an_answer(threads: usize) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let (keeper, caller, shared) = (stage.keeper(), stage.caller(), Arc::clone(&stage.shared));
+    let told = all(threads + 1, move |number| {
+        if number > 0 {
+            return vec![caller.append(&number.to_string(), 10)];
+        }
+        shared.close_log().unwrap();
+        shared.stop();
+        shared.wait_for_leader();
+        Vec::new()
+    });
+    for error in told.iter().filter_map(|told| told.receipt.as_ref().err()) {
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+    stage.end([keeper]);
+    stage.check(&told);
+}
+
+/// Somebody follows the log while others write to it, and learns of the first record that comes.
+pub(super) fn whoever_follows_learns_what_becomes_durable(threads: usize) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let (caller, shared) = (stage.caller(), Arc::clone(&stage.shared));
+    let told = all(threads + 1, move |number| {
+        if number > 0 {
+            return vec![caller.append(&number.to_string(), 10)];
+        }
+        // The first two records are what every segment begins with.
+        assert!(shared.follow(3, None).unwrap() >= Some(3));
+        Vec::new()
+    });
+    stage.check(&told);
+}
+
+/// Segments that are full after a few events: whoever finds one full waits for the next, or makes it.
+pub(super) fn segments_follow_one_another(threads: usize, events: usize, has_preparer: bool) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let (keeper, caller, shared) = (stage.keeper(), stage.caller(), Arc::clone(&stage.shared));
+    let preparer = has_preparer.then(|| thread::spawn(move || shared.prepare()));
+    let told = all(threads, move |number| {
+        (0..events).map(|event| caller.append(&format!("{number}-{event}"), 10_000)).collect()
+    });
+    assert!(told.iter().all(|told| told.receipt.is_ok()));
+    stage.end(std::iter::once(keeper).chain(preparer));
+    stage.check(&told);
+}

@@ -1,0 +1,177 @@
+//! A store on a disk that is watched, and what its callers were told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::env::Clock;
+use crate::env::simulated::{Call, Disk, Fault, Progress};
+use crate::error::Error;
+use crate::event::NewEvent;
+use crate::log::segment::Name;
+use crate::store::answers::{Receipt, Recovery};
+use crate::store::commit::Shared;
+use crate::store::handle::Store;
+use crate::store::options::StoreOptions;
+use crate::store::reception::Ids;
+use crate::store::stories::store_in;
+use crate::sync::{AtomicUsize, thread};
+
+/// Two readings apart a leader gives up waiting for those whom it expects.
+const TICK: Duration = Duration::from_micros(20);
+
+/// A store, and what is known of its disk.
+pub(super) struct Stage {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Store,
+    ledger: Arc<Ledger>,
+}
+
+/// Where in each file the bytes end that a call has come to; by the name of the file.
+type Ends = BTreeMap<String, u64>;
+
+/// What is under way at the disk, and what has come of it.
+#[derive(Default)]
+struct Ledger {
+    writing: AtomicUsize,
+    syncing: AtomicUsize,
+    /// Nobody waits for this lock, so it is std's.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    written: Ends,
+    /// What was written when the sync began that is under way.
+    covered: u64,
+    durable: Ends,
+}
+
+/// What a caller was told, and how much was durable at that moment.
+pub(super) struct Told {
+    pub(super) receipt: Result<Receipt, Error>,
+    durable: Ends,
+}
+
+impl Stage {
+    /// A store of one segment of this size; the disk fails as these faults say.
+    pub(super) fn new(segment_bytes: u64, faults: &[Fault]) -> Self {
+        let disk = Disk::settled();
+        let options = StoreOptions::default().segment_bytes(segment_bytes);
+        let shared = Arc::new(store_in(disk.root().disguised(), Clock::ticking(TICK), true, options));
+        let store = Store::of(Arc::clone(&shared), Recovery::default(), Ids::new([2; 16]), None);
+        let ledger = Arc::<Ledger>::default();
+        let watch = Arc::clone(&ledger);
+        disk.watch(move |name, call, progress| watch.note(name.trim_end_matches(".tmp"), call, progress));
+        for fault in faults {
+            disk.fail(fault.clone());
+        }
+        Self { shared, store, ledger }
+    }
+
+    /// What a thread needs to call for itself.
+    pub(super) fn caller(&self) -> Caller {
+        Caller { store: self.store.clone(), ledger: Arc::clone(&self.ledger) }
+    }
+
+    /// A thread that leads for tasks, until [`Stage::end`].
+    pub(super) fn keeper(&self) -> thread::JoinHandle<()> {
+        let shared = Arc::clone(&self.shared);
+        thread::spawn(move || shared.keep(&mut []))
+    }
+
+    /// Ends the store's threads.
+    pub(super) fn end(&self, threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+        self.shared.stop();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    /// Nobody is left in line, and what the callers were told was so.
+    pub(super) fn check(&self, told: &[Told]) {
+        let desk = self.shared.desk();
+        assert!(desk.may_lead() && desk.onlookers == 0, "nobody is at work");
+        assert_eq!((desk.waiters.for_sync(), desk.waiters.has_tasks()), (0, false), "nobody waits");
+        for Told { receipt, durable } in told {
+            let Ok(receipt) = receipt else {
+                assert!(desk.core.poison().is_some() || desk.core.is_closed(), "{receipt:?}");
+                continue;
+            };
+            let place = desk.core.state.view(receipt.seq).unwrap().place;
+            let end = u64::from(place.offset) + u64::from(place.length);
+            let name = Name::original(u64::from(place.segment >> 1)).to_string();
+            assert!(
+                durable.get(&name).is_some_and(|durable| *durable >= end),
+                "{receipt:?} was not durable: {durable:?}"
+            );
+            assert!(desk.core.durable() >= receipt.seq);
+        }
+    }
+}
+
+/// Somebody who has events kept.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) store: Store,
+    ledger: Arc<Ledger>,
+}
+
+impl Caller {
+    /// Keeps an event as blocking callers do.
+    pub(super) fn append(&self, id: &str, bytes: usize) -> Told {
+        self.told(self.store.append(event(id, bytes)))
+    }
+
+    /// Keeps an event as tasks do.
+    #[cfg(feature = "manager")]
+    pub(super) async fn append_async(&self, id: &str, bytes: usize) -> Told {
+        let receipt = self.store.append_async(event(id, bytes).into()).await;
+        self.told(receipt)
+    }
+
+    pub(super) fn told(&self, receipt: Result<Receipt, Error>) -> Told {
+        Told { receipt, durable: self.ledger.known.lock().unwrap().durable.clone() }
+    }
+}
+
+pub(super) fn event(id: &str, bytes: usize) -> NewEvent {
+    NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id)
+}
+
+impl Ledger {
+    fn note(&self, name: &str, call: Call, progress: Progress) {
+        // What a new segment begins with is written, and synced, by whoever makes it.
+        let is_made = call == Call::Sync && !self.known.lock().unwrap().written.contains_key(name);
+        if is_made || matches!(call, Call::Write { offset: 0, .. }) {
+            return;
+        }
+        let under_way = if call == Call::Sync { &self.syncing } else { &self.writing };
+        if progress == Progress::Begins {
+            assert_eq!(under_way.fetch_add(1, Ordering::AcqRel), 0, "{call:?} while another is under way");
+        }
+        self.known.lock().unwrap().note(name, call, progress);
+        if progress != Progress::Begins {
+            under_way.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Known {
+    fn note(&mut self, name: &str, call: Call, progress: Progress) {
+        match (call, progress) {
+            (Call::Write { .. }, Progress::Begins) => {
+                let others = self.written.iter().filter(|(other, _)| *other != name);
+                let synced = others.map(|(other, end)| self.durable.get(other) == Some(end));
+                assert!(synced.into_iter().all(|synced| synced), "a segment follows one that is not synced");
+            }
+            (Call::Write { end, .. }, Progress::Done) => {
+                self.written.insert(name.to_owned(), end);
+            }
+            (Call::Sync, Progress::Begins) => self.covered = self.written.get(name).copied().unwrap_or(0),
+            (Call::Sync, Progress::Done) => {
+                self.durable.insert(name.to_owned(), self.covered);
+            }
+            (_, Progress::Failed) => {}
+        }
+    }
+}
