@@ -9,7 +9,7 @@ const PREEMPTIONS_MAX: usize = 3;
 
 /// So many orders by chance, and as many in which threads have priorities that change a few times.
 #[cfg(shuttle)]
-const ORDERS: usize = 4_000;
+const ORDERS: usize = 1_000;
 
 /// The machine decides so often.
 #[cfg(not(any(loom, shuttle)))]
