@@ -134,6 +134,11 @@ mod with_tasks {
     }
 
     #[test]
+    fn a_task_that_follows_is_woken() {
+        run("a task that follows", || tasks::a_task_that_follows_is_woken(few_or(2, 3)));
+    }
+
+    #[test]
     #[cfg_attr(loom, ignore = "nobody lives to see every order of it")]
     fn tasks_go_on_across_segments() {
         run("tasks across segments", || tasks::tasks_go_on_across_segments(2, 1, 4, false));

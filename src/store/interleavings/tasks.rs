@@ -58,6 +58,21 @@ fn finish<T>(mut task: Pin<Box<impl Future<Output = T>>>, alarm: &Alarm, waker: 
     }
 }
 
+/// A task follows the log while a thread writes to it, and is woken by the first record that comes.
+pub(super) fn a_task_that_follows_is_woken(threads: usize) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let (caller, shared) = (stage.caller(), Arc::clone(&stage.shared));
+    let told = all(threads + 1, move |number| {
+        if number > 0 {
+            return vec![caller.append(&number.to_string(), 10)];
+        }
+        // The first two records are what every segment begins with.
+        assert!(block_on(shared.follow_async(3)).unwrap() >= Some(3));
+        Vec::new()
+    });
+    stage.check(&told);
+}
+
 /// Segments that are full after a few events: tasks wait for the next, which somebody else makes.
 pub(super) fn tasks_go_on_across_segments(tasks: usize, threads: usize, events: usize, has_preparer: bool) {
     let stage = Stage::new(SEGMENT_BYTES, &[]);
