@@ -58,8 +58,8 @@ const STRATA: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Foreign paths that few strata may name, whether at the start of a longer path or within it.
-/// (`fuzzing` is not part of a build for users; its test reads the corpus. The tests of `mutants` read the sources. Nor is `tools/torture`, which breaks files and keeps what it
-/// found, and bounds its runs by time.)
+/// (`fuzzing` and `tools/torture` are no part of a build for users: the test of the one reads the corpus; the other breaks files, keeps
+/// what it found, and bounds its runs by time. The tests of `mutants` read the sources.)
 const OWNED: &[(&[&str], &[&str])] = &[
     (&["std", "fs"], &["env", "fuzzing", "mutants", "tools/torture"]),
     (&["memmap2"], &["env"]),

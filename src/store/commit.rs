@@ -230,12 +230,17 @@ impl Shared {
     /// As [`Shared::wait`] for durability, for a caller who is in line for it already.
     pub(crate) fn wait_in_line(&self, seq: u64, InLine(seat): InLine) -> Result<(), Error> {
         let Some(seat) = seat else { return self.wait(seq, Level::Durable) };
+        self.sleep(seat, seq).map_or(Ok(()), |desk| self.wait_at_desk(desk, seq, Level::Durable))
+    }
+
+    /// Sleeps in a seat: nothing once `seq` is durable, or the desk, to look there what is to be done.
+    fn sleep(&self, seat: Seat, seq: u64) -> Option<MutexGuard<'_, Desk>> {
         if self.marks.sleep(seat, seq) {
-            return Ok(());
+            return None;
         }
         let mut desk = self.desk();
         desk.waiters.rise(seat);
-        self.wait_at_desk(desk, seq, Level::Durable)
+        Some(desk)
     }
 
     fn wait_at_desk<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, seq: u64, level: Level) -> Result<(), Error> {
@@ -254,11 +259,10 @@ impl Shared {
             }
             let seat = desk.sit(seq);
             drop(desk);
-            if self.marks.sleep(seat, seq) {
-                return Ok(());
+            match self.sleep(seat, seq) {
+                None => return Ok(()),
+                Some(risen) => desk = risen,
             }
-            desk = self.desk();
-            desk.waiters.rise(seat);
         }
     }
 

@@ -120,10 +120,7 @@ impl Waiters {
     /// Has a task woken once `seq` has come as far as `level`. Whoever asks again is woken as often.
     #[cfg_attr(not(any(test, feature = "manager")), expect(dead_code, reason = "only managers have tasks"))]
     pub(super) fn leave(&mut self, seq: u64, level: Level, lane: Lane, waker: Waker) {
-        let queue = match level {
-            Level::Written => &mut self.written,
-            Level::Durable => &mut self.durable,
-        };
+        let queue = self.queue(level);
         // Nearly everybody comes in order.
         let at = match queue.back() {
             Some((last, ..)) if *last > seq => queue.partition_point(|(other, ..)| *other <= seq),
@@ -201,10 +198,7 @@ impl Waiters {
 
     fn take(&mut self, seq: u64, level: Level, woken: &mut Vec<Waiter>) -> usize {
         let before = woken.len();
-        let queue = match level {
-            Level::Written => &mut self.written,
-            Level::Durable => &mut self.durable,
-        };
+        let queue = self.queue(level);
         while let Some((_, lane, waker)) = queue.pop_front_if(|(waits_for, ..)| *waits_for <= seq) {
             woken.push(Waiter::Task(lane, waker));
         }
@@ -229,6 +223,13 @@ impl Waiters {
     /// How many wait for a sync.
     pub(super) fn for_sync(&self) -> usize {
         self.durable.len() + self.open.seated + self.closed.seated
+    }
+
+    fn queue(&mut self, level: Level) -> &mut VecDeque<(u64, Lane, Waker)> {
+        match level {
+            Level::Written => &mut self.written,
+            Level::Durable => &mut self.durable,
+        }
     }
 
     fn count(&self) {

@@ -26,8 +26,8 @@ impl Shared {
         }
     }
 
-    /// As [`Shared::step_async`], for a caller who knows what time it is `now`, and then waits for the seq that `seq` finds in what the step gave to be durable: it is in
-    /// line for that already, and comes back to the lock only if nothing comes of it.
+    /// As [`Shared::step_async`], for a caller who knows what time it is `now`, and then waits for the seq that `seq` finds in what the
+    /// step gave to be durable: it is in line for that already, and comes back to the lock only if nothing comes of it.
     pub(crate) async fn step_and_reach<T>(
         &self,
         mut now: Moment,
