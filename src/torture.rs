@@ -52,7 +52,7 @@ impl From<Rotted> for Rot {
 }
 
 /// A numbered piece of all that may happen to the bytes of stores: every bit, byte and sector of every file flipped, zeroed, swapped,
-/// cut, or replaced by those of others. `allocated` tells how many bytes the process has allocated so far, given back or not.
+/// cut, or replaced by those of others. `allocated` tells how many bytes this thread has allocated so far, given back or not.
 pub fn rot(piece: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rot {
     rot_piece(piece, seed, allocated).into()
 }

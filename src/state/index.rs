@@ -47,13 +47,14 @@ impl Cell {
 /// Finds slots by a hash. Several may share one.
 #[derive(Debug)]
 pub(crate) struct Index {
+    /// None before the first entry: most stores have an index or two that they never use.
     shards: Vec<Shard>,
     len: usize,
 }
 
 impl Index {
-    pub(crate) fn new() -> Self {
-        Self { shards: vec![Shard::default(); SHARD_COUNT], len: 0 }
+    pub(crate) const fn new() -> Self {
+        Self { shards: Vec::new(), len: 0 }
     }
 
     /// Empty, but with room for about so many: none of its shards is likely to grow before.
@@ -63,7 +64,7 @@ impl Index {
         if mean >= SHARD_LEN_MIN {
             // Two deviations more than the mean, at the load that makes a shard grow.
             let len = (mean + 2 * mean.isqrt()) * 100 / LOAD_PERCENT_MAX + 1;
-            index.shards.iter_mut().for_each(|shard| shard.rebuild(len));
+            index.shards_mut().iter_mut().for_each(|shard| shard.rebuild(len));
         }
         index
     }
@@ -71,6 +72,13 @@ impl Index {
     #[cfg(any(test, fuzzing))]
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    fn shards_mut(&mut self) -> &mut [Shard] {
+        if self.shards.is_empty() {
+            self.shards.resize_with(SHARD_COUNT, Shard::default);
+        }
+        &mut self.shards
     }
 
     /// The first slot under `hash` that `is_it`. Asked are slots whose hash may differ: `is_it` compares the whole.
@@ -98,7 +106,7 @@ impl Index {
     /// Puts a slot into a gap.
     pub(crate) fn fill(&mut self, gap: Gap, slot: u32) {
         let (shard, tag) = split(gap.hash);
-        if let Some(shard) = self.shards.get_mut(shard) {
+        if let Some(shard) = self.shards_mut().get_mut(shard) {
             shard.fill(gap.at, Cell::new(tag, slot));
             self.len += 1;
         }
@@ -106,7 +114,7 @@ impl Index {
 
     pub(crate) fn insert(&mut self, hash: u64, slot: u32) {
         let (shard, tag) = split(hash);
-        if let Some(shard) = self.shards.get_mut(shard) {
+        if let Some(shard) = self.shards_mut().get_mut(shard) {
             shard.insert(Cell::new(tag, slot));
             self.len += 1;
         }

@@ -11,7 +11,7 @@ pub(crate) const KINDS: &[Kind] = &[
         name: "disk",
         says: "a simulated disk loses power at every call, and again during recovery",
         cases_full: 50_000_000,
-        weight: 40,
+        weight: 60,
         needs_root: false,
         run: disk::run,
     },

@@ -47,9 +47,9 @@ use clap::Parser as _;
 
 use arguments::Arguments;
 
-/// Counts what is allocated: foreign bytes never make the store ask for more than they are worth (R14).
+/// Counts what each thread allocates: foreign bytes never make the store ask for more than they are worth (R14).
 #[global_allocator]
-static MEMORY: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, usize::MAX);
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     if let Some(lived) = life::asked() {
