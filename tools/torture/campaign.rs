@@ -87,7 +87,7 @@ fn watched(kind: &'static Kind, trial: impl Fn() -> Trial, until: Instant) -> Re
 
 /// Reports what is wrong with the kind as a whole.
 fn report_of_itself(trial: &mut Trial, found: &str) -> Result<(), Skipped> {
-    let told = trial.violated(trial.only_case().unwrap_or(0), found);
+    let told = trial.violated_as_a_whole(found);
     told.map(drop).map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
 }
 

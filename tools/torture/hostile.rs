@@ -46,8 +46,15 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
         attack.go(trial)?;
         let found = attack.judged(scratch.path());
         for (case, fault) in found {
-            let folder = trial.violated(case, &fault)?;
-            std::fs::write(folder.join("request"), requests::drawn(trial.seed(), case, &service::secret()?).bytes)?;
+            let folder = match case {
+                Some(case) => {
+                    let folder = trial.violated(case, &fault)?;
+                    let request = requests::drawn(trial.seed(), case, &service::secret()?);
+                    std::fs::write(folder.join("request"), request.bytes)?;
+                    folder
+                }
+                None => trial.violated_as_a_whole(&fault)?,
+            };
             scratch::copy(scratch.path(), &folder.join("place"))?;
         }
         trial.remark(attack.told());
@@ -70,8 +77,8 @@ struct Attack {
     /// Ids of the honest sender's deliveries that were answered with 200.
     acknowledged: Mutex<Vec<String>>,
     times: Mutex<Vec<Duration>>,
-    /// Case and fault.
-    found: Mutex<Vec<(u64, String)>>,
+    /// Case, where one is to blame, and fault.
+    found: Mutex<Vec<(Option<u64>, String)>>,
     calm_kib: u64,
     most_kib: u64,
     calm_sockets: usize,
@@ -145,7 +152,8 @@ impl Attack {
         Ok(())
     }
 
-    fn fault(&self, case: u64, fault: String) {
+    /// Of no case: what all of them together came to.
+    fn fault(&self, case: Option<u64>, fault: String) {
         locked(&self.found).push((case, fault));
     }
 
@@ -176,8 +184,8 @@ impl Attack {
                     locked(&self.acknowledged).push(id);
                     connection = Some(open);
                 }
-                Ok((_, code)) => self.fault(0, format!("the honest sender is answered with {code}")),
-                Err(error) => self.fault(0, format!("the honest sender is not answered: {error}")),
+                Ok((_, code)) => self.fault(None, format!("the honest sender is answered with {code}")),
+                Err(error) => self.fault(None, format!("the honest sender is not answered: {error}")),
             }
             std::thread::sleep(HONEST_PAUSE);
         }
@@ -191,7 +199,7 @@ impl Attack {
         }
         let mut connection = match service::connect(self.address) {
             Ok(connection) => connection,
-            Err(error) => return self.fault(case, format!("{}: nobody listens: {error}", request.shape)),
+            Err(error) => return self.fault(Some(case), format!("{}: nobody listens: {error}", request.shape)),
         };
         // The receiver may answer, and close, before it has everything.
         let sent = connection.write_all(&request.bytes);
@@ -205,8 +213,10 @@ impl Attack {
                 Ok(0) => break,
                 Ok(count) => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    return self
-                        .fault(case, format!("{}: the connection is neither answered nor closed", request.shape));
+                    return self.fault(
+                        Some(case),
+                        format!("{}: the connection is neither answered nor closed", request.shape),
+                    );
                 }
                 // Reset, because what was sent is not read.
                 Err(_) => break,
@@ -216,13 +226,13 @@ impl Attack {
         let answers = text.matches("HTTP/1.1 ").count();
         let code = service::code(&text);
         if code == Some(200) && request.may != May::Keep || text.contains("HTTP/1.1 5") {
-            self.fault(case, format!("{}: it is answered with\n{text}", request.shape));
+            self.fault(Some(case), format!("{}: it is answered with\n{text}", request.shape));
         }
         if request.may == May::RefuseAlone && answers > 1 {
-            self.fault(case, format!("{}: what follows it is answered too:\n{text}", request.shape));
+            self.fault(Some(case), format!("{}: what follows it is answered too:\n{text}", request.shape));
         }
         if code.is_none() && sent.is_ok() && answer.is_empty() && request.bytes.len() < 4_096 {
-            self.fault(case, format!("{}: there is no answer", request.shape));
+            self.fault(Some(case), format!("{}: there is no answer", request.shape));
         }
     }
 
@@ -246,7 +256,7 @@ impl Attack {
                 *at += 1;
                 let closed = matches!(connection.read(&mut [0; 512]), Ok(0));
                 if began.elapsed() > SLOW_MAX {
-                    self.fault(0, format!("a slow sender is served after {SLOW_MAX:?}"));
+                    self.fault(None, format!("a slow sender is served after {SLOW_MAX:?}"));
                 }
                 alive && !closed && began.elapsed() <= SLOW_MAX
             });
@@ -289,17 +299,17 @@ impl Attack {
     }
 
     /// Whether the service is well again, and all that was found.
-    fn judged(&mut self, place: &Path) -> Vec<(u64, String)> {
+    fn judged(&mut self, place: &Path) -> Vec<(Option<u64>, String)> {
         if self.p99() > P99_MAX {
-            self.fault(0, format!("the honest sender's p99 is {:?}", self.p99()));
+            self.fault(None, format!("the honest sender's p99 is {:?}", self.p99()));
         }
         if self.most_kib > self.calm_kib + GROWTH_KIB_MAX {
-            self.fault(0, format!("memory grew from {} KiB to {} KiB", self.calm_kib, self.most_kib));
+            self.fault(None, format!("memory grew from {} KiB to {} KiB", self.calm_kib, self.most_kib));
         }
         let began = Instant::now();
         while let Err(why) = self.well() {
             if began.elapsed() > WELL_WITHIN {
-                self.fault(0, format!("{why}, {WELL_WITHIN:?} after the attack"));
+                self.fault(None, format!("{why}, {WELL_WITHIN:?} after the attack"));
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
@@ -331,7 +341,7 @@ impl Attack {
         let listed = Store::open_read_only(place.join("store")).and_then(|store| store.list(&Filter::all()));
         let kept = match listed {
             Ok(kept) => kept,
-            Err(error) => return self.fault(0, format!("what was kept cannot be read: {error}")),
+            Err(error) => return self.fault(None, format!("what was kept cannot be read: {error}")),
         };
         let mut bodies: BTreeMap<u64, u64> = BTreeMap::new();
         for event in &kept {
@@ -339,15 +349,15 @@ impl Attack {
             let times = bodies.entry(body).or_default();
             *times += 1;
             if *times > 1 {
-                self.fault(0, format!("{} is kept {times} times: {:.200}", event.id(), event.data()));
+                self.fault(None, format!("{} is kept {times} times: {:.200}", event.id(), event.data()));
             }
             if !locked(&self.signed).contains(&body) {
-                self.fault(0, format!("{} is kept, and nobody signed it: {:.200}", event.id(), event.data()));
+                self.fault(None, format!("{} is kept, and nobody signed it: {:.200}", event.id(), event.data()));
             }
         }
         for id in locked(&self.acknowledged).iter() {
             if !bodies.contains_key(&hash(witness::body(id).as_bytes())) {
-                self.fault(0, format!("{id} was acknowledged, and is not kept"));
+                self.fault(None, format!("{id} was acknowledged, and is not kept"));
             }
         }
     }

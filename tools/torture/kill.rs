@@ -113,7 +113,7 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     match Moment::ALL.iter().find(|at| aim.met(**at) < least) {
         Some(missed) if trial.only_case().is_none() && aim.cases >= MET_FROM => {
             let found = format!("too few kills met the {}: {}", missed.name(), met.join(", "));
-            trial.violated(first, &found).map(drop).map_err(|error| Skipped(error.to_string()))
+            trial.violated_as_a_whole(&found).map(drop).map_err(|error| Skipped(error.to_string()))
         }
         _ => Ok(()),
     }

@@ -81,16 +81,29 @@ impl Trial {
     /// A case broke a promise. It is printed, and a folder is made that says what was found and how to repeat it: returned, so that
     /// evidence may be left beside that. After the first violations of a kind the others are only counted, and share a folder.
     pub(crate) fn violated(&mut self, case: u64, found: &str) -> io::Result<PathBuf> {
+        self.keep(Some(case), found)
+    }
+
+    /// The same where no single case is to blame: the kind hangs or panics, or what it measures over all cases is out of bounds.
+    pub(crate) fn violated_as_a_whole(&mut self, found: &str) -> io::Result<PathBuf> {
+        self.keep(self.only_case, found)
+    }
+
+    fn keep(&mut self, case: Option<u64>, found: &str) -> io::Result<PathBuf> {
         let before = self.progress.violate();
         if before >= FOLDERS_MAX {
             let folder = self.keeps.join("more");
             std::fs::create_dir_all(&folder)?;
             return Ok(folder);
         }
-        let command = format!("ledgerline-torture --only {} --seed {} --case {case}", self.kind, self.seed);
+        let (at, again) = case.map_or_else(
+            || (String::new(), String::new()),
+            |case| (format!(", case {case}"), format!(" --case {case}")),
+        );
+        let command = format!("ledgerline-torture --only {} --seed {}{again}", self.kind, self.seed);
         let first = found.lines().next().unwrap_or_default();
-        progress::say(&format!("VIOLATION of {}, case {case}: {first}\n  again: {command}", self.kind));
-        let folder = self.keeps.join(case.to_string());
+        progress::say(&format!("VIOLATION of {}{at}: {first}\n  again: {command}", self.kind));
+        let folder = self.keeps.join(case.map_or_else(|| "whole".to_owned(), |case| case.to_string()));
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("found.txt"), format!("{found}\n\n{command}\n"))?;
         Ok(folder)
