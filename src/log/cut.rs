@@ -51,7 +51,9 @@ pub(crate) fn end_file(file: &File, end: u64) -> Result<(), Error> {
 
 /// Copies what stands behind `end`, and returns the length without trailing zeros.
 fn copy_tail(file: &File, end: u64, copy: &File) -> Result<u64, Error> {
-    let mut buffer = vec![0; CHUNK_BYTES];
+    // Most tails are short, and a buffer has to be cleared before it is filled.
+    let left = usize::try_from(file.len()?.saturating_sub(end)).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; left.clamp(1, CHUNK_BYTES)];
     let mut copied = 0;
     let mut kept = 0;
     loop {
