@@ -150,6 +150,12 @@ pub(super) const NUMBERED: &[Mutant] = &[
     ),
     mutant(
         "R3",
+        "appended-after-a-cut",
+        "an opening goes on in the file whose tail it has cut",
+        &["store::crashes::survival::where_files_grow_an_opening_makes_durable_what_it_believes"],
+    ),
+    mutant(
+        "R3",
         "cut-unsynced",
         "a torn tail is cut, but may be back after a loss of power",
         &["store::crashes::survival::where_files_grow_an_opening_makes_durable_what_it_believes"],

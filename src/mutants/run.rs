@@ -125,6 +125,14 @@ fn the_table_lists_just_the_mutants_that_are_in_the_sources() {
     assert_eq!(once, found.iter().map(String::as_str).collect::<BTreeSet<_>>());
 }
 
+/// A name that was misspelt would let none live, and whatever passes then would seem to have missed it.
+#[test]
+fn the_mutant_that_is_to_live_is_one_of_the_table() {
+    if let Ok(name) = std::env::var(VARIABLE) {
+        assert!(all().iter().any(|mutant| mutant.name == name), "{VARIABLE} is {name}, and there is no such mutant");
+    }
+}
+
 #[test]
 fn every_test_that_is_to_find_a_mutant_is_there() {
     let listed = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();

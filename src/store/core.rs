@@ -171,7 +171,10 @@ impl Core {
         let (end, next_seq) = (replayed.end, replayed.last_seq + 1);
         let segment_bytes = options.segment_bytes;
         let mut core = Self::read_only(replayed, options);
-        core.stage = Some(Stage::new(active, segment_bytes, next_seq));
+        core.stage = Some(match end {
+            Some(end) if mutant!("appended-after-a-cut") => Stage::resume(active, end.length, next_seq),
+            _ => Stage::new(active, segment_bytes, next_seq),
+        });
         core.epoch = core.epoch.saturating_add(1);
         core.boot = boot;
         core.salts = salts;

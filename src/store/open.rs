@@ -384,8 +384,13 @@ impl Ground {
         let ordinal = next_name(&replayed).ordinal;
         let store_id = replayed.manifest.store_id;
         let header = SegmentHeader { store_id, ordinal, generation: 0, salt: self.salts.next() };
-        let active =
-            Segment::create(&self.dir, header, self.options.segment_bytes).map_err(|error| of_log(error.into()))?;
+        let active = match files.values().next_back() {
+            Some(last) if mutant!("appended-after-a-cut") => Arc::clone(last),
+            _ => {
+                let created = Segment::create(&self.dir, header, self.options.segment_bytes);
+                created.map_err(|error| of_log(error.into()))?
+            }
+        };
         files.insert(active.key(), Arc::clone(&active));
         let core = Core::begin(replayed, self.options, active, boot_hash(&self.chance), self.salts, self.now);
         let shared = Shared::new(self.dir, self.clock, core, files, Some(self.lock));

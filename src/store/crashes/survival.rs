@@ -36,8 +36,8 @@ fn whatever_crashes_of_a_long_life_leave_is_recovered() {
     assert_sound(&tally);
 }
 
-/// Space that was reserved is given back by an opening, with a sync; where none was, only the sync at the beginning makes durable
-/// what a dead process wrote (R3).
+/// Where no space was reserved, an opening has none to give back, and so no reason of its own to sync: what a dead process wrote is
+/// durable all the same before it is believed (R3).
 #[test]
 fn where_files_grow_an_opening_makes_durable_what_it_believes() {
     let lives = [[Op::Batch, Op::Reopen], [Op::Append, Op::Reopen], [Op::Batch, Op::Batch], [Op::Batch, Op::Close]];
