@@ -1,6 +1,6 @@
 //! Signed deliveries of 2 KiB over HTTP, each durable before it is answered: 64 connections that are kept alive, against the service
 //! as the command runs it. What is received is printed (to nowhere) and completed meanwhile, and the load comes from one thread of
-//! this process, so that all share the machine's cores.
+//! this process, so that all share the machine's cores. And the same beside a compaction of segments that are mostly dead.
 //!
 //! The floor is a loop that reads the same requests over the same kind of sockets and answers bytes that never change: it shows what
 //! the load and the system's sockets leave.
@@ -13,12 +13,14 @@
 )]
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ledgerline::service::{Given, Service, Setting};
+use ledgerline::service::{Config, Given, Operation, Service, Setting, perform};
 use ledgerline::webhook::Secret;
+use ledgerline::{NewEvent, Selection, Store, StoreOptions, Timestamp};
 use tokio::sync::oneshot;
 
 use rig::directory::directory;
@@ -34,6 +36,20 @@ mod rig;
 const CONNECTIONS: usize = 64;
 const BODY_BYTES: usize = 2_048;
 const SECRET: &[u8] = b"the secret of this bench";
+/// The row of what compaction does to deliveries.
+const BESIDE: &str = "signed webhook beside compaction, p99";
+/// It may take so many times what it takes without.
+const BESIDE_TIMES: f64 = 2.0;
+/// Deliveries between two looks at whether compaction is done.
+const PART: u64 = 1_280;
+/// Small, so that compaction finds whole segments to write anew.
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// What is finished for so long may be forgotten.
+const AGE: Duration = Duration::from_secs(2);
+/// Events that are appended together, how many of them die, and the bytes of each one's data.
+const BATCH: usize = 1_000;
+const DEAD: usize = 600;
+const DATA_BYTES: usize = 200;
 /// Digits of a delivery's number.
 const DIGITS: usize = 12;
 /// Digits of a signature.
@@ -116,6 +132,7 @@ fn write(request: &mut [u8], places: &[usize], bytes: &[u8]) {
 
 /// A service on threads of its own.
 struct Running {
+    config: Config,
     address: SocketAddr,
     end: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -125,15 +142,21 @@ impl Running {
     fn start(dir: &Path) -> Self {
         let secret = dir.join("linear-secret");
         std::fs::write(&secret, SECRET).expect("the directory is ours");
-        let listen = Setting::all().iter().find(|setting| setting.flag() == "listen").expect("there is a flag");
-        let given = Given::new().data(dir.join("data")).secret_file(secret).flag(listen, "127.0.0.1:0");
+        let flags = [
+            ("listen", "127.0.0.1:0".to_owned()),
+            ("max-age-hours", hours(AGE)),
+            ("segment-bytes", SEGMENT_BYTES.to_string()),
+        ];
+        let given = Given::new().data(data(dir)).secret_file(secret);
+        let given = flags.into_iter().fold(given, |given, (flag, value)| given.flag(setting(flag), value));
         let config = given.resolve().expect("the settings are within bounds");
+        let of_service = config.clone();
         let (end, ended) = oneshot::channel();
         let (started, address) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
             runtime.block_on(async {
-                let service = Service::start(config, Box::new(std::io::sink())).await.expect("the service starts");
+                let service = Service::start(of_service, Box::new(std::io::sink())).await.expect("the service starts");
                 started.send(service.address()).expect("somebody waits");
                 let asked = async {
                     let _ = ended.await;
@@ -141,7 +164,18 @@ impl Running {
                 service.run(asked).await.expect("the service ends in good order");
             });
         });
-        Self { address: address.recv().expect("the service starts"), end, thread }
+        Self { config, address: address.recv().expect("the service starts"), end, thread }
+    }
+
+    /// Has it compact, and waits until that is done; returns what the command would print.
+    fn compact(&self) -> String {
+        let mut answer = String::new();
+        let damage = perform(&self.config, &Operation::Compact {}, &mut |line| {
+            answer.push_str(&line);
+            ControlFlow::Continue(())
+        });
+        assert!(damage.expect("the service compacts").is_empty(), "nothing is damaged");
+        answer
     }
 
     fn end(self) {
@@ -187,7 +221,73 @@ fn main() {
         let row = Row::new(name, Unit::PerSecond, rate).floor(floor).target((60e3, 85e3));
         run.tell(row.percentiles(latencies.percentiles()));
     }
+    if run.wants(BESIDE) {
+        run.tell(beside_compaction());
+    }
     run.end();
+}
+
+/// What a delivery takes while the service compacts, and what it takes otherwise.
+fn beside_compaction() -> Row {
+    let dir = directory();
+    fill(&data(dir.path()));
+    let service = Running::start(dir.path());
+    let mut requests = Requests::new();
+    let mut first = Vec::new();
+    requests.sign(1);
+    requests.render(&mut first);
+    let mut load = Load::open(service.address, CONNECTIONS, &first);
+    std::thread::sleep(AGE);
+    requests.sign(full_or_quick(600_000, 60_000));
+    let mut part = |latencies: &mut Latencies| {
+        load.time(PART, Some(latencies), |into| requests.render(into));
+    };
+    let (mut warm, mut without, mut beside) = (Latencies::new(), Latencies::new(), Latencies::new());
+    (0..4).for_each(|_| part(&mut warm));
+    (0..full_or_quick(40, 4)).for_each(|_| part(&mut without));
+    let answer = std::thread::scope(|scope| {
+        let compaction = scope.spawn(|| service.compact());
+        while !compaction.is_finished() {
+            part(&mut beside);
+        }
+        compaction.join().expect("nobody panics")
+    });
+    drop(load);
+    service.end();
+    let report: serde_json::Value = serde_json::from_str(&answer).expect("an answer is JSON");
+    assert!(
+        report.get("segments_rewritten").and_then(serde_json::Value::as_u64).is_some_and(|count| count > 0),
+        "{answer}"
+    );
+    let (without, beside) = (without.percentiles(), beside.percentiles());
+    let row = Row::new(BESIDE, Unit::Seconds, beside.p99).floor(without.p99);
+    row.target((without.p99 * BESIDE_TIMES, without.p99)).percentiles(beside)
+}
+
+/// Leaves a store whose segments are mostly dead once [`AGE`] has passed; what is alive in them waits for another day.
+fn fill(data: &Path) {
+    let store = Store::open(data, StoreOptions::default().segment_bytes(SEGMENT_BYTES)).expect("the store opens");
+    let tomorrow = Timestamp::from(SystemTime::now() + Duration::from_hours(24));
+    let event = |event_type: &str| NewEvent::new(event_type, &"x".repeat(DATA_BYTES)).expect("it is JSON");
+    for _ in 0..full_or_quick(600, 60) {
+        let mut batch = vec![event("Dies"); DEAD];
+        batch.resize(BATCH, event("Waits").not_before(tomorrow));
+        store.append_many(batch).expect("a batch succeeds");
+    }
+    store.cancel_all(Selection::all().event_type("Dies"), "short-lived").expect("what waits is called off");
+    store.close().expect("the store closes");
+}
+
+fn data(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+fn hours(time: Duration) -> String {
+    format!("{:.6}", time.as_secs_f64() / 3_600.0)
+}
+
+fn setting(flag: &str) -> &'static Setting {
+    Setting::all().iter().find(|setting| setting.flag() == flag).expect("there is such a flag")
 }
 
 /// As long as the service's answer.
