@@ -40,14 +40,16 @@ pub struct Rot {
     pub cases: u64,
     /// How many of these stores refused to open.
     pub refused: u64,
+    /// How many ended the log before what was broken, where that is legal: whoever wrote it was promised nothing.
+    pub torn: u64,
     /// Each case that broke a promise, in words.
     pub violations: Vec<(u64, String)>,
 }
 
 impl From<Rotted> for Rot {
     fn from(rotted: Rotted) -> Self {
-        let Rotted { cases, refused, violations, .. } = rotted;
-        Self { cases, refused, violations }
+        let Rotted { cases, refused, torn, violations } = rotted;
+        Self { cases, refused, torn, violations }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What is asked for on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 
+/// The result of a campaign.
+const RESULT: &str = "RELIABILITY.json";
 /// How long a campaign takes at most.
 const CAMPAIGN: Duration = Duration::from_hours(3);
 /// How long the short form takes at most.
@@ -15,11 +17,10 @@ const USUAL: Duration = Duration::from_mins(1);
 /// Beats on ledgerline's log and its programs in every way it knows, and counts the promises that broke.
 ///
 /// Each kind invents cases from a seed, for its share of the time: crashes of simulated stores at every call, bytes that rot, random
-/// lives beside an oracle, and more; --list names them all. One line per kind tells how far it is, and a result file is left in the
-/// end. A case that broke a promise leaves a folder in torture-violations/ beside that file, with what it takes to see it again and
-/// the command that repeats it.
+/// lives beside an oracle, and more; --list names them all. One line per kind tells how far it is. A case that broke a promise leaves
+/// a folder in torture-violations/, with what it takes to see it again and the command that repeats it.
 ///
-/// Exit status: 0 nothing broke, 1 something did, 2 it could not run.
+/// Exit status: 0 nothing broke, 1 something did or a kind did less than it was to, 2 it could not run.
 #[derive(Debug, Parser)]
 #[command(name = "ledgerline-torture", version)]
 #[command(group(ArgGroup::new("extent").args(["seconds", "campaign", "short", "case"])))]
@@ -46,9 +47,10 @@ pub(crate) struct Arguments {
     /// A kind that is skipped, because this machine lacks what it needs, is a failure.
     #[arg(long)]
     pub(crate) require_all: bool,
-    /// Where the result is left.
-    #[arg(long, value_name = "FILE", default_value = "RELIABILITY.json")]
-    pub(crate) out: PathBuf,
+    /// Where the result is left: each kind's entry replaces the one that is there. A campaign leaves it in RELIABILITY.json, if nothing
+    /// else is said; others leave none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
     /// Name the kinds, and end.
     #[arg(long)]
     pub(crate) list: bool,
@@ -64,6 +66,20 @@ pub(crate) struct Extent {
 }
 
 impl Arguments {
+    /// Where the result is left, if it is.
+    pub(crate) fn result(&self) -> Option<&Path> {
+        // A case that is only repeated is no result, and may not take the place of one.
+        if self.case.is_some() {
+            return None;
+        }
+        self.out.as_deref().or_else(|| self.campaign.then_some(Path::new(RESULT)))
+    }
+
+    /// Where what is found is kept: beside the result.
+    pub(crate) fn violations(&self) -> PathBuf {
+        self.out.as_deref().unwrap_or(Path::new(RESULT)).with_file_name("torture-violations")
+    }
+
     pub(crate) fn extent(&self) -> Extent {
         match self.seconds {
             _ if self.campaign => Extent { time: CAMPAIGN, part: Some(1) },

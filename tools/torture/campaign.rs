@@ -7,9 +7,10 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::arguments::{Arguments, Extent};
+use super::cores::{said, unkept};
 use super::kinds::KINDS;
 use super::machine;
-use super::progress::Progress;
+use super::progress::{self, Progress};
 use super::report::{self, Outcome};
 use super::trial::{Kind, Skipped, Trial};
 
@@ -33,14 +34,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u64, String> {
         let until = Instant::now() + left * kind.weight / rest.max(1);
         outcomes.push(try_kind(kind, seed, until, extent, arguments));
     }
-    // A case that is only repeated is no result, and may not take the place of one.
-    if arguments.case.is_none() {
-        report::write(&arguments.out, &outcomes, began.elapsed())
-            .map_err(|error| format!("cannot write {}: {error}", arguments.out.display()))?;
+    if let Some(path) = arguments.result() {
+        report::write(path, &outcomes).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    let skipped = outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count() as u64;
-    let violations: u64 = outcomes.iter().map(|outcome| outcome.violations).sum();
-    Ok(violations + if arguments.require_all { skipped } else { 0 })
+    Ok(outcomes.iter().map(|outcome| failures(outcome, arguments.require_all)).sum())
+}
+
+/// How much of it failed. Of a kind that fell short nobody may say that it held.
+fn failures(outcome: &Outcome, require_all: bool) -> u64 {
+    if outcome.skipped.is_some() {
+        return outcome.violations + u64::from(require_all);
+    }
+    let wanted = outcome.wanted.unwrap_or(1);
+    let is_short = outcome.cases < wanted && outcome.violations == 0;
+    if is_short {
+        progress::say(&format!("{:<10} FELL SHORT: {} of {wanted} cases", outcome.kind, outcome.cases));
+    }
+    outcome.violations + u64::from(is_short)
 }
 
 /// The kinds of these names; of no name, all.
@@ -55,19 +65,19 @@ fn try_kind(kind: &'static Kind, seed: u64, until: Instant, extent: Extent, argu
     let wanted = extent.part.map_or(u64::MAX, |part| kind.cases_full.div_ceil(part));
     let progress = Progress::new(kind.name, wanted);
     let teller = progress.told();
-    // Beside the result, because both are for whoever looks at this run.
-    let violations = arguments.out.with_file_name("torture-violations");
+    let violations = arguments.violations();
     let trial = || Trial::new(kind.name, seed, until, (wanted, arguments.case), &violations, progress.clone());
     let ran = if kind.needs_root && !machine::is_root() {
         Err(Skipped("it needs root".to_owned()))
     } else {
-        watched(kind, trial, until + OVERTIME)
+        watched(kind, trial, &progress, until + OVERTIME)
     };
     let skipped = ran.err().map(|Skipped(why)| why);
     progress.end(teller, skipped.as_deref());
     Outcome {
         kind: kind.name,
         cases: progress.cases(),
+        wanted: extent.part.map(|_| wanted),
         violations: progress.violations(),
         seed,
         time: progress.elapsed(),
@@ -77,24 +87,27 @@ fn try_kind(kind: &'static Kind, seed: u64, until: Instant, extent: Extent, argu
 }
 
 /// Runs the kind; that it does not end is a violation, and then the next one begins beside it.
-fn watched(kind: &'static Kind, trial: impl Fn() -> Trial, until: Instant) -> Result<(), Skipped> {
+fn watched(kind: &'static Kind, trial: impl Fn() -> Trial, progress: &Progress, until: Instant) -> Result<(), Skipped> {
     let (tell, told) = channel();
     let mut own = trial();
     std::thread::spawn(move || drop(tell.send(caught(kind, &mut own))));
-    told.recv_timeout(until.saturating_duration_since(Instant::now()))
-        .unwrap_or_else(|_| report_of_itself(&mut trial(), "the kind does not end: what it does last may hang"))
+    told.recv_timeout(until.saturating_duration_since(Instant::now())).unwrap_or_else(|_| {
+        let found = match progress.under_way().as_slice() {
+            [] => "the kind does not end: what it does last may hang".to_owned(),
+            numbers => format!("the kind does not end; one of the cases {numbers:?} may hang"),
+        };
+        report_of_itself(&mut trial(), &found)
+    })
 }
 
 /// Reports what is wrong with the kind as a whole.
 fn report_of_itself(trial: &mut Trial, found: &str) -> Result<(), Skipped> {
     let told = trial.violated_as_a_whole(found);
-    told.map(drop).map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+    told.map(drop).map_err(unkept)
 }
 
 /// Runs the kind; that it panics is a violation.
 fn caught(kind: &Kind, trial: &mut Trial) -> Result<(), Skipped> {
-    catch_unwind(AssertUnwindSafe(|| (kind.run)(trial))).unwrap_or_else(|cause| {
-        let text = cause.downcast_ref::<String>().map(String::as_str).or(cause.downcast_ref::<&str>().copied());
-        report_of_itself(trial, &format!("the kind itself panicked: {}", text.unwrap_or("it said nothing")))
-    })
+    catch_unwind(AssertUnwindSafe(|| (kind.run)(trial)))
+        .unwrap_or_else(|cause| report_of_itself(trial, &format!("the kind itself panicked: {}", said(&*cause))))
 }

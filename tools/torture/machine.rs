@@ -17,9 +17,10 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|status| status.uid() == 0)
 }
 
-/// The commit that is checked out here; "unknown" outside of a repository.
+/// The commit that is checked out here, and whether files differ from it; "unknown" outside of a repository.
 pub(crate) fn commit() -> String {
-    let asked = Command::new("git").args(["rev-parse", "HEAD"]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=, with changes"];
+    let asked = Command::new("git").args(describe).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let hash = asked.ok().filter(|output| output.status.success()).map(|output| output.stdout).unwrap_or_default();
     let hash = String::from_utf8_lossy(&hash).trim().to_owned();
     if hash.is_empty() { "unknown".to_owned() } else { hash }

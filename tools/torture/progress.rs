@@ -1,5 +1,6 @@
 //! What is told while a kind runs: one line that is refreshed on a terminal, and elsewhere a line now and then.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -18,6 +19,8 @@ pub(crate) struct Progress {
     cases: AtomicU64,
     violations: AtomicU64,
     remarks: Mutex<Vec<String>>,
+    /// Numbers of the pieces of work that are under way.
+    under_way: Mutex<BTreeSet<u64>>,
     began: Instant,
     /// Whether the kind has ended, under a lock so that whoever waits for the next line sees it at once.
     ended: Mutex<bool>,
@@ -28,8 +31,8 @@ impl Progress {
     pub(crate) fn new(kind: &'static str, cases_wanted: u64) -> Arc<Self> {
         let (cases, violations) = (AtomicU64::new(0), AtomicU64::new(0));
         let (ended, end) = (Mutex::new(false), Condvar::new());
-        let remarks = Mutex::default();
-        Arc::new(Self { kind, cases_wanted, cases, violations, remarks, began: Instant::now(), ended, end })
+        let (remarks, under_way) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { kind, cases_wanted, cases, violations, remarks, under_way, began: Instant::now(), ended, end })
     }
 
     pub(crate) fn cases(&self) -> u64 {
@@ -51,6 +54,21 @@ impl Progress {
     /// Counts a violation; returns how many there were before.
     pub(crate) fn violate(&self) -> u64 {
         self.violations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A piece of work begins.
+    pub(crate) fn begins(&self, number: u64) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+    }
+
+    /// A piece of work has ended.
+    pub(crate) fn ends(&self, number: u64) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    /// What is under way: where a kind hangs, one of these does.
+    pub(crate) fn under_way(&self) -> Vec<u64> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// Says something that belongs to the result.
@@ -75,7 +93,7 @@ impl Progress {
         self.end.notify_all();
         drop(teller.join());
         match skipped {
-            Some(why) => say(&format!("{:<10} skipped: {why}", self.kind)),
+            Some(why) => say(&format!("{:<10} SKIPPED: {why}", self.kind)),
             None => say(&self.line()),
         }
     }

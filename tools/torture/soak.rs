@@ -3,6 +3,7 @@
 use ledgerline::torture;
 
 use super::cores::{Piece, note, on_all_cores};
+use super::dice::Dice;
 use super::trial::{Skipped, Trial};
 
 /// Each case is one life.
@@ -15,6 +16,6 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
 }
 
 fn life(seed: u64, case: u64) -> Piece {
-    let lived = torture::soak(seed.wrapping_add(case));
+    let lived = torture::soak(Dice::of(seed, case).roll());
     Piece { cases: 1, violations: lived.err().map(|found| (case, found)).into_iter().collect() }
 }

@@ -68,6 +68,11 @@ impl Trial {
         self.progress.cases() < self.cases_wanted && Instant::now() < self.until
     }
 
+    /// Where its threads say what they are at.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
     /// So many more cases are done.
     pub(crate) fn counted(&mut self, cases: u64) {
         self.progress.count(cases);

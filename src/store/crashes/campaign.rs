@@ -29,6 +29,8 @@ pub(super) struct Reach {
     pub(super) grows: bool,
     /// Whether syncs lie.
     pub(super) lies: bool,
+    /// Chooses the states where there are too many.
+    pub(super) seed: u64,
 }
 
 impl Reach {
@@ -48,9 +50,9 @@ impl Reach {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) sequences: u64,
-    /// Different states that a crash left, each recovered from.
+    /// States that a crash left, each recovered from. Of one place in a life all differ; another place may leave the same.
     pub(crate) states: u64,
-    /// Different states that a crash of the recovery left, each recovered from.
+    /// States that a crash of the recovery left, each recovered from; of one recovery all differ.
     pub(crate) states_again: u64,
     pub(super) segments_deleted: u64,
     pub(super) segments_rewritten: u64,
@@ -133,7 +135,7 @@ pub(super) fn crash_in_the_last(ops: &[Op], reach: Reach) -> Tally {
             tally.violated(format!("{ops:?}, the process dies at frame {frame} of {}: {what}", frames.len()));
         }
         let promises = world.ledger.promises.iter().filter(|promise| promise.frame <= frame).count();
-        for left in disk.crashes(reach.states_max, frame as u64) {
+        for left in disk.crashes(reach.states_max, reach.seed ^ frame as u64) {
             if seen.insert((left.fingerprint(), promises))
                 && let Err(what) = judge(&world, frame, &left, reach, &mut tally)
             {
@@ -166,7 +168,7 @@ fn judge(world: &World, frame: usize, left: &Disk, reach: Reach, tally: &mut Tal
     }
     let mut seen = HashSet::new();
     for (index, disk) in first.frames.iter().enumerate() {
-        for left in disk.crashes(reach.states_again_max, index as u64) {
+        for left in disk.crashes(reach.states_again_max, reach.seed ^ index as u64) {
             if seen.insert(left.fingerprint()) {
                 tally.states_again += 1;
                 recover_again(&left, &first, start).map_err(|what| format!("frame {index} of its recovery: {what}"))?;
@@ -188,7 +190,7 @@ fn judge_death(world: &World, frame: usize, disk: &Disk, reach: Reach, tally: &m
     let again = Start { number: start.number + 2, boot: start.boot + 1, ..start };
     let mut seen = HashSet::new();
     for (index, disk) in opened.frames.iter().enumerate() {
-        for left in disk.crashes(reach.states_again_max, index as u64) {
+        for left in disk.crashes(reach.states_again_max, reach.seed ^ index as u64) {
             if seen.insert(left.fingerprint()) {
                 tally.states_again += 1;
                 let mut ledger = world.ledger.clone();

@@ -60,7 +60,10 @@ fn rotted(number: u64, seed: u64, allocated: &dyn Fn() -> u64, wanted: impl Fn(u
     let mutations = mutation::all(&specimen.files, &donors);
     for (index, mutation) in (0..).zip(mutations).filter(|(index, _)| wanted(*index)) {
         sum.cases += 1;
-        match happen(&specimen, mutation, &donors, allocated) {
+        let happened = || happen(&specimen, mutation, &donors, allocated);
+        let fate = catch_unwind(AssertUnwindSafe(happened))
+            .unwrap_or_else(|_| Err("whoever judges it panicked; what it said stands above".to_owned()));
+        match fate {
             Ok(Fate::Refused) => sum.refused += 1,
             Ok(Fate::Torn) => sum.torn += 1,
             Ok(Fate::Harmless) => {}
@@ -98,8 +101,9 @@ fn happen(
     match opened {
         Err(panic) => Err(told(format!("it panicked: {:?}", panic.downcast_ref::<String>()))),
         Ok(Err(error)) => refusal(&error).map_err(told),
-        Ok(Ok(answers)) if answers == specimen.whole => Ok(Fate::Harmless),
-        Ok(Ok(answers)) => ending(specimen, name, sound, &rotten, &answers).map_err(told),
+        Ok(Ok(Err(what))) => Err(told(what)),
+        Ok(Ok(Ok(answers))) if answers == specimen.whole => Ok(Fate::Harmless),
+        Ok(Ok(Ok(answers))) => ending(specimen, name, sound, &rotten, &answers).map_err(told),
     }
 }
 
@@ -118,10 +122,11 @@ fn replace(disk: &Disk, name: &str, sound: &[u8], rotten: &[u8]) {
     file.sync_all().expect("nothing fails on this disk");
 }
 
-fn answers(disk: &Disk, specimen: &Specimen) -> Result<Answers, Error> {
+/// Why it is not opened, or what the store answers that is; or why it does not, which it has no reason for: all was read to open it.
+fn answers(disk: &Disk, specimen: &Specimen) -> Result<Result<Answers, String>, Error> {
     let start = specimen.start;
     let (store, _clock) = open(disk, start.wall, start.number, start.boot)?;
-    Ok(answers_of(&store).unwrap_or_default())
+    Ok(answers_of(&store))
 }
 
 /// Whether a refusal says what is wrong, and where.

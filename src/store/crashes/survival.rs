@@ -8,7 +8,7 @@ use crate::event::NewEvent;
 use crate::store::answers::Filter;
 
 /// What is cheap enough for every run of the tests.
-const REACH: Reach = Reach { states_max: 32, states_again_max: 2, again_every: 4, grows: false, lies: false };
+const REACH: Reach = Reach { states_max: 32, states_again_max: 2, again_every: 4, grows: false, lies: false, seed: 0 };
 /// Seeds of long lives. One that failed is run alone by setting both ends to it.
 const SEEDS: std::ops::Range<u64> = 0..150;
 

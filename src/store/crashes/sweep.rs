@@ -18,7 +18,8 @@ const LENGTH_MAX: u32 = 5;
 /// All of up to so many once more where files grow.
 const LENGTH_GROWING_MAX: u32 = 4;
 
-const REACH: Reach = Reach { states_max: 1_024, states_again_max: 16, again_every: 1, grows: false, lies: false };
+const REACH: Reach =
+    Reach { states_max: 1_024, states_again_max: 16, again_every: 1, grows: false, lies: false, seed: 0 };
 
 /// Sequences of up to `length` operations.
 const fn count(length: u32) -> u64 {
@@ -38,16 +39,17 @@ pub(crate) const EXHAUSTED_AT: u64 = 2 * (count(LENGTH_MAX) + count(LENGTH_GROWI
 pub(crate) fn life(number: u64, seed: u64) -> Tally {
     let (short, growing) = (count(LENGTH_MAX), count(LENGTH_GROWING_MAX));
     let turn = number / 2;
+    let mixed = seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let reach = Reach { seed: mixed, ..REACH };
     // The growing ones are short, and come early.
     if number.is_multiple_of(2) && turn < 2 * growing {
         let ops = sequence(turn / 2);
-        return crash_in_the_last(&ops, Reach { grows: !turn.is_multiple_of(2), ..REACH });
+        return crash_in_the_last(&ops, Reach { grows: !turn.is_multiple_of(2), ..reach });
     }
     if number.is_multiple_of(2) && turn < short + growing {
-        return crash_in_the_last(&sequence(turn - growing), REACH);
+        return crash_in_the_last(&sequence(turn - growing), reach);
     }
-    let mixed = seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    long_life(mixed, Reach { grows: mixed.is_multiple_of(4), ..REACH })
+    long_life(mixed, Reach { grows: mixed.is_multiple_of(4), ..reach })
 }
 
 /// The sequence number `index`, of all the shortest first.
