@@ -23,6 +23,7 @@ mod hostile;
 mod judge;
 mod kill;
 mod kinds;
+mod leaving;
 mod life;
 mod machine;
 mod power;
@@ -59,7 +60,10 @@ fn main() -> ExitCode {
     if arguments.list {
         return said(kinds::list());
     }
-    match campaign::run(&arguments) {
+    leaving::prepare();
+    let ran = campaign::run(&arguments);
+    leaving::clean_up();
+    match ran {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(error) => {

@@ -1,7 +1,7 @@
 //! Folders for a while.
 
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,8 +31,8 @@ impl Scratch {
     fn within(place: &Path) -> io::Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         if COUNT.load(Ordering::Relaxed) == 0 {
-            sweep(Path::new(MEMORY));
-            sweep(&std::env::temp_dir());
+            sweep(Path::new(MEMORY), is_gone);
+            sweep(&std::env::temp_dir(), is_gone);
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = place.join(format!("{PREFIX}{}-{count}", std::process::id()));
@@ -51,19 +51,46 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes what runs that were killed have left: nobody else would unmount their images.
-fn sweep(place: &Path) {
+/// Removes what runs have left that `is_over` is true of: nobody else would unmount their images.
+fn sweep(place: &Path, is_over: impl Fn(u32) -> bool) {
     let Ok(entries) = std::fs::read_dir(place) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists()) {
-            let unmount =
-                Command::new("umount").arg("--lazy").arg(entry.path().join("mounted")).stderr(Stdio::null()).status();
-            // A folder in which something is still mounted stays, so that nothing in there is removed.
-            drop(unmount.and_then(|_| std::fs::remove_dir_all(entry.path())));
+        // What others made there under such a name is none of ours, nor what a link leads to.
+        let own = std::fs::metadata("/proc/self").map(|status| status.uid()).ok();
+        let is_ours = entry.metadata().is_ok_and(|status| status.is_dir() && Some(status.uid()) == own);
+        if is_ours && process.is_some_and(&is_over) {
+            remove(&entry.path());
         }
     }
+}
+
+/// Removes a folder, and unmounts what is mounted in it. If that does not go, it stays: nothing in there may be removed.
+fn remove(folder: &Path) {
+    let mounted = folder.join("mounted");
+    let is_mounted = || {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        mounts.lines().any(|mount| mount.split(' ').nth(1).is_some_and(|place| Path::new(place) == mounted))
+    };
+    if is_mounted() {
+        drop(Command::new("umount").args(["--lazy", "--no-canonicalize"]).arg(&mounted).stderr(Stdio::null()).status());
+    }
+    if !is_mounted() {
+        drop(std::fs::remove_dir_all(folder));
+    }
+}
+
+/// Removes the folders of this run, whoever still has them.
+pub(crate) fn sweep_own() {
+    for place in [Path::new(MEMORY), &std::env::temp_dir()] {
+        sweep(place, |process| process == std::process::id());
+    }
+}
+
+/// Whether a process has ended, so that nobody uses its folders any more.
+fn is_gone(process: u32) -> bool {
+    !Path::new("/proc").join(process.to_string()).exists()
 }
 
 /// Copies a folder and all that is in it.
