@@ -1,5 +1,6 @@
 //! An event that is about to be kept.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -51,7 +52,8 @@ pub struct NewEvent {
     pub(crate) id: Option<String>,
     pub(crate) event_type: String,
     pub(crate) action: Option<String>,
-    pub(crate) source: String,
+    /// Mostly one of a few that are known beforehand.
+    pub(crate) source: Cow<'static, str>,
     pub(crate) key: Option<String>,
     pub(crate) received_at: Option<Timestamp>,
     pub(crate) not_before: Option<Timestamp>,
@@ -94,7 +96,7 @@ impl NewEvent {
             id: None,
             event_type,
             action: None,
-            source: "emit".to_owned(),
+            source: Cow::Borrowed("emit"),
             key: None,
             received_at: None,
             not_before: None,
@@ -127,7 +129,7 @@ impl NewEvent {
     /// Says where the event comes from. Default: `emit`.
     #[must_use]
     pub fn source(mut self, source: impl Into<String>) -> Self {
-        self.source = source.into();
+        self.source = Cow::Owned(source.into());
         self
     }
 

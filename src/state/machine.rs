@@ -158,7 +158,6 @@ impl State {
         self.add(stamp, gist, event_type)?;
         self.totals.received = self.totals.received.saturating_add(1);
         self.closed = false;
-        self.segments.note(stamp.place.segment, stamp.seq);
         self.last_seq = stamp.seq;
         Ok(Applied::Done)
     }

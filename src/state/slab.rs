@@ -19,8 +19,9 @@ pub(crate) trait Vacate {
 /// Things known by a number that stays theirs until they are removed. Numbers are reused, the last freed first.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    chunks: Vec<Box<[T]>>,
-    /// The first free place.
+    /// Each has room for [`CHUNK_LEN`]; only the last may hold fewer.
+    chunks: Vec<Vec<T>>,
+    /// The first place that is free again.
     vacant: u32,
     len: usize,
 }
@@ -39,7 +40,7 @@ impl<T: Vacate> Slab<T> {
     pub(crate) fn insert(&mut self, thing: T) -> u32 {
         debug_assert!(thing.next_vacant().is_none(), "a vacant thing is inserted");
         if self.vacant == NONE {
-            self.grow();
+            return self.push(thing);
         }
         let at = self.vacant;
         let place = self.place(at).expect("the free list names places");
@@ -77,12 +78,17 @@ impl<T: Vacate> Slab<T> {
         self.chunks.get_mut(at as usize / CHUNK_LEN)?.get_mut(at as usize % CHUNK_LEN)
     }
 
-    fn grow(&mut self) {
-        let first = u32::try_from(self.chunks.len() * CHUNK_LEN).expect("fewer than 2³² slots fit into memory");
-        let end = first.checked_add(1_024).expect("fewer than 2³² slots fit into memory");
-        let chunk = (first + 1..end).map(T::vacant).chain([T::vacant(NONE)]);
-        self.chunks.push(chunk.collect());
-        self.vacant = first;
+    /// Keeps `thing` where nothing was before.
+    fn push(&mut self, thing: T) -> u32 {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_LEN) {
+            self.chunks.push(Vec::with_capacity(CHUNK_LEN));
+        }
+        let before = (self.chunks.len() - 1) * CHUNK_LEN;
+        let chunk = self.chunks.last_mut().expect("one was just pushed");
+        let at = u32::try_from(before + chunk.len()).ok().filter(|at| *at != NONE);
+        chunk.push(thing);
+        self.len += 1;
+        at.expect("fewer than 2³² slots fit into memory")
     }
 }
 

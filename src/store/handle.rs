@@ -167,8 +167,11 @@ impl Store {
     /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
     pub fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
         let now = self.shared().now();
-        let prepared = events.into_iter().map(|event| self.prepare(event.into(), now));
-        let mut batch = prepared.collect::<Result<Vec<_>, _>>()?;
+        // Room for all of them at once: a collection of results does not know how many there will be.
+        let mut batch = Vec::with_capacity(events.len());
+        for event in events {
+            batch.push(self.prepare(event.into(), now)?);
+        }
         self.keep(&mut batch, now)?;
         batch.into_iter().map(|event| self.receipt(event)).collect()
     }

@@ -11,6 +11,9 @@ use crate::state::{Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
 use crate::store::answers::Duplicate;
 use crate::store::core::{Core, Refused, Salts, Urgency};
 
+/// So many events of a batch are looked for in the index before the first of them is put there.
+const FORESEEN_COUNT: usize = 32;
+
 /// Makes ids for events whose sender gave none: UUIDs of version 7, so that they sort by time.
 pub(crate) struct Ids {
     seed: [u8; 16],
@@ -218,9 +221,14 @@ impl Core {
         if new.clone().next().is_some() {
             self.make_room(new.map(|event| event.body().len()), Urgency::Reception, now)?;
         }
-        for event in batch.iter_mut().filter(|event| event.fate.is_none()) {
-            let seq = self.put_reception(&event.gist, &event.event.event_type, event.body(), now);
-            event.fate = Some(Fate::Kept { seq });
+        for chunk in batch.chunks_mut(FORESEEN_COUNT) {
+            if chunk.len() > 1 {
+                self.state.foresee(chunk.iter().map(|event| event.gist.id));
+            }
+            for event in chunk.iter_mut().filter(|event| event.fate.is_none()) {
+                let seq = self.put_reception(&event.gist, &event.event.event_type, event.body(), now);
+                event.fate = Some(Fate::Kept { seq });
+            }
         }
         Ok(Decision::Done { seq: batch.iter().filter_map(|event| event.fate?.seq()).max() })
     }

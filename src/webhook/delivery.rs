@@ -7,6 +7,7 @@
 //! A delivery is refused only if nothing could be done with it ([`Unreadable`]). Whatever else is odd is kept as it came, and told as
 //! a [`Note`]: Linear gives an event up after four attempts, so a refusal loses it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -82,7 +83,7 @@ pub fn read(delivery: Delivery, tolerance: Duration) -> Result<(NewEvent, Vec<No
     let mut event = NewEvent::from_checked(envelope.event_type, body);
     event.id = Some(id(&headers, &hash, &mut notes));
     event.action = bounded(envelope.action, limits::ACTION_BYTES_MAX, &mut notes, |len| Note::ActionDropped { len });
-    SOURCE.clone_into(&mut event.source);
+    event.source = Cow::Borrowed(SOURCE);
     event.key = bounded(envelope.key, limits::KEY_BYTES_MAX, &mut notes, |len| Note::KeyDropped { len });
     event.received_at = Some(received_at);
     event.stale = is_stale(envelope.sent_at, received_at, tolerance, &mut notes);
@@ -221,10 +222,7 @@ mod tests {
         event.validate().unwrap();
         assert_eq!(event.id.as_deref(), Some("234d1a4e-b617-4388-90fe-adc3633d6b72"));
         assert_eq!((event.event_type.as_str(), event.action.as_deref()), ("Issue", Some("create")));
-        assert_eq!(
-            (event.source.as_str(), event.key.as_deref()),
-            ("linear", Some("539068e2-ae88-4d09-bd75-22eb4a59612f"))
-        );
+        assert_eq!((&*event.source, event.key.as_deref()), ("linear", Some("539068e2-ae88-4d09-bd75-22eb4a59612f")));
         assert_eq!((event.received_at, event.max_retries, event.stale), (Some(received_at), None, false));
         assert_eq!((event.same_body_is_duplicate, event.rename_on_conflict), (true, true));
         assert_eq!((event.body.as_str(), event.body_hash), (sample, Some(body_hash(sample.as_bytes()))));
