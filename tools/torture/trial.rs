@@ -94,6 +94,11 @@ impl Trial {
         self.keep(self.only_case, found)
     }
 
+    /// Whether what is reported next gets a folder of its own, so that evidence is worth leaving there.
+    pub(crate) fn has_folders(&self) -> bool {
+        self.progress.violations() < FOLDERS_MAX
+    }
+
     fn keep(&mut self, case: Option<u64>, found: &str) -> io::Result<PathBuf> {
         let before = self.progress.violate();
         if before >= FOLDERS_MAX {
@@ -108,10 +113,26 @@ impl Trial {
         let command = format!("ledgerline-torture --only {} --seed {}{again}", self.kind, self.seed);
         let first = found.lines().next().unwrap_or_default();
         progress::say(&format!("VIOLATION of {}{at}: {first}\n  again: {command}", self.kind));
-        let folder = self.keeps.join(case.map_or_else(|| "whole".to_owned(), |case| case.to_string()));
+        std::fs::create_dir_all(&self.keeps)?;
+        let folder = match case {
+            Some(case) => self.keeps.join(case.to_string()),
+            None => self.next_whole(),
+        };
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("found.txt"), format!("{found}\n\n{command}\n"))?;
         Ok(folder)
+    }
+
+    /// A folder for what no single case is to blame for: each fault has its own, so that none replaces what another left.
+    fn next_whole(&self) -> PathBuf {
+        let mut number = 1_u64;
+        loop {
+            let folder = self.keeps.join(format!("whole-{number}"));
+            if !folder.exists() {
+                return folder;
+            }
+            number += 1;
+        }
     }
 
     /// Skips the kind unless a program of this name is on the PATH.
