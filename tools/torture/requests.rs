@@ -64,7 +64,22 @@ const BEHIND: &str = "POST /webhooks/linear HTTP/1.1\r\nhost: test\r\ncontent-le
 
 /// The names of events that are signed here; those of honest senders have smaller numbers.
 pub(crate) fn id(case: u64, dice: &mut Dice) -> String {
-    witness::id((1 << 40) + case, dice.between(0, 600))
+    witness::id(FIRST + case, dice.between(0, 600))
+}
+
+/// The number of the first case's event.
+const FIRST: u64 = 1 << 40;
+/// What begins the name under which a delivery comes again, before the number of its case.
+const AGAIN: &str = "replayed-";
+
+/// The case whose event this text, an id or a body, names; none if it is an honest sender's.
+pub(crate) fn case_of(text: &str) -> Option<u64> {
+    let number = |rest: &str| {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        rest.get(..digits)?.parse::<u64>().ok()
+    };
+    let of = |begin: &str| text.split(begin).skip(1).find_map(number);
+    of(AGAIN).or_else(|| of("event-").and_then(|number| number.checked_sub(FIRST)))
 }
 
 fn post(headers: &str, body: &str) -> Vec<u8> {
@@ -268,7 +283,7 @@ fn odd_json(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Optio
 fn sent_again(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
     let id = id(case, dice);
     let first = service::delivery(secret, &id);
-    let again = String::from_utf8_lossy(&first).replacen(&id, &format!("replayed-{case}"), 1);
+    let again = String::from_utf8_lossy(&first).replacen(&id, &format!("{AGAIN}{case}"), 1);
     let again = again.replacen("host: test", "host: test\r\nconnection: close", 1);
     ([first, again.into_bytes()].concat(), May::Keep, Some(witness::body(&id).into_bytes()))
 }
@@ -277,4 +292,26 @@ fn cut_off(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option
     let mut bytes = service::delivery(secret, &id(case, dice));
     bytes.truncate(usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0));
     (bytes, May::Nothing, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_case_names_it() {
+        let mut dice = Dice::of(1, 7);
+        let id = id(7, &mut dice);
+        for (text, case) in [
+            (id.as_str(), Some(7)),
+            (&witness::body(&id), Some(7)),
+            ("replayed-12", Some(12)),
+            (&witness::id(7, 500), None),
+            ("event-", None),
+            ("event-99999999999999999999999-1", None),
+            ("{}", None),
+        ] {
+            assert_eq!(case_of(text), case, "{text:.80}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ledgerline::webhook::Secret;
@@ -32,6 +33,8 @@ pub(crate) fn secret() -> io::Result<Secret> {
 /// A service on a store; killed with SIGKILL when it is dropped.
 pub(crate) struct Service {
     child: Child,
+    /// Writes down what it logs, until its end.
+    logging: Option<JoinHandle<()>>,
     address: Mutex<mpsc::Receiver<SocketAddr>>,
 }
 
@@ -55,8 +58,9 @@ impl Service {
         let mut log = File::options().create(true).append(true).open(place.join("log"))?;
         let (told, address) = mpsc::channel();
         // Somebody must go on reading, or the service would wait for its log to be read.
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
+        let logging = std::thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
                 drop(writeln!(log, "{line}"));
                 let address = line.split_once("http://").and_then(|(_, rest)| rest.split('/').next()?.parse().ok());
                 if let Some(address) = address {
@@ -64,7 +68,7 @@ impl Service {
                 }
             }
         });
-        Ok(Self { child, address: Mutex::new(address) })
+        Ok(Self { child, logging: Some(logging), address: Mutex::new(address) })
     }
 
     /// Where it listens, once it does.
@@ -79,6 +83,16 @@ impl Service {
 
     pub(crate) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it; once this returns its log is whole.
+    pub(crate) fn stop(&mut self) -> io::Result<()> {
+        drop(self.child.kill());
+        self.child.wait()?;
+        match self.logging.take().map(JoinHandle::join) {
+            Some(Err(_)) => Err(io::Error::other("whoever wrote down its log panicked")),
+            _ => Ok(()),
+        }
     }
 
     /// Kills it, and returns whether it had said where it listens.
