@@ -49,7 +49,7 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     Kind {
         name: "syscalls",
-        says: "each system call of a short life fails in turn, with each error that it may have, once or from then on",
+        says: "each call of a short life for its files, maps and threads fails in turn, with each error, once or from then on, or kills",
         cases_full: syscalls::CASES,
         weight: 6,
         needs_root: false,
