@@ -291,7 +291,8 @@ impl Attack {
         let mut connection = match service::connect(self.address) {
             Ok(connection) => connection,
             Err(error) => {
-                fault("nobody listens", &error.to_string());
+                // Not this request's doing: one of those before it.
+                self.fault(Some(case), "nobody listens".to_owned(), format!("{}: {error}", request.shape));
                 return false;
             }
         };
