@@ -37,3 +37,30 @@ impl Dice {
         self.below(chances) == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_draws_the_same_again_and_another_draws_otherwise() {
+        let drawn = |seed, case| {
+            let mut dice = Dice::of(seed, case);
+            [dice.roll(), dice.roll(), dice.roll()]
+        };
+        let of_all: Vec<_> = (0..4).flat_map(|seed| (0..1_000).map(move |case| drawn(seed, case))).collect();
+        let different: std::collections::BTreeSet<_> = of_all.iter().collect();
+        assert_eq!(different.len(), of_all.len());
+        assert_eq!(drawn(3, 999), of_all[3_999]);
+    }
+
+    #[test]
+    fn what_is_drawn_keeps_to_its_bounds_and_comes_to_each() {
+        let mut dice = Dice::of(1, 1);
+        assert_eq!((dice.below(0), dice.below(1), dice.between(7, 7)), (0, 0, 7));
+        let drawn: std::collections::BTreeSet<u64> = (0..200).map(|_| dice.between(2, 5)).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [2, 3, 4, 5]);
+        let came_true = (0..8_000).filter(|_| dice.one_in(8)).count();
+        assert!((800..1_200).contains(&came_true), "{came_true} of 8,000 chances of one in eight came true");
+    }
+}
