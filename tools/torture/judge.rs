@@ -6,23 +6,28 @@ use std::path::Path;
 use ledgerline::{ErrorKind, Event, Filter, Store};
 
 use super::life;
-use super::witness::Witness;
+use super::witness::{Kept, Witness};
 
 /// Every fault that is found: as a reader sees the store, and if `recovers`, as a writer who opens it and closes it in good order.
 pub(crate) fn faults(witness: &mut Witness, dir: &Path, recovers: bool) -> Vec<String> {
     let mut faults = match read(dir) {
-        Ok(kept) => witness.check(&kept),
+        Ok(kept) => check(witness, &kept),
         // What died at once may have left nothing.
         Err(error) if error.kind() == ErrorKind::NotFound && !witness.is_owed() => Vec::new(),
         Err(error) => vec![format!("what is left cannot be read: {error}")],
     };
     if recovers && faults.is_empty() {
         match recovered(dir) {
-            Ok(kept) => faults.extend(witness.check(&kept)),
+            Ok(kept) => faults.extend(check(witness, &kept)),
             Err(fault) => faults.push(fault),
         }
     }
     faults
+}
+
+fn check(witness: &mut Witness, kept: &[Event]) -> Vec<String> {
+    let kept: Vec<Kept<'_>> = kept.iter().map(Kept::from).collect();
+    witness.check(&kept)
 }
 
 fn read(dir: &Path) -> Result<Vec<Event>, ledgerline::Error> {
