@@ -67,7 +67,7 @@ pub(crate) struct Life {
     /// The number of its first event; it has all from there on.
     pub(crate) first: u64,
     pub(crate) seed: u64,
-    /// An event that was acknowledged to an earlier one, and comes again.
+    /// An event that was acknowledged to an earlier one, and comes again: it must be known, whether it is still kept or not.
     pub(crate) again: Option<String>,
 }
 
@@ -183,7 +183,8 @@ fn opened(life: &Life) -> Result<Store, Died> {
     let store = Store::open(&life.dir, options()).map_err(|error| refused(&error))?;
     say("opened");
     if let Some(again) = &life.again {
-        append(&store, again)?;
+        let receipt = event(again).and_then(|event| store.append(event)).map_err(|error| refused(&error))?;
+        say(&format!("{} {again}", if receipt.duplicate.is_some() { "acknowledged" } else { "anew" }));
     }
     Ok(store)
 }

@@ -7,6 +7,7 @@
 //! rolling …, rolled           the next event does not fit into the segment; it is kept, and the segment after that is prepared
 //! compacting …, compacted     retention is at work; it has ended
 //! acknowledged <id>           the event is durable
+//! anew <id>                   it was acknowledged to another process before, and was not taken for the same
 //! running <id> <attempt>      a run begins
 //! ending <id>                 the run is about to be settled as done
 //! completed <id>              that was seen to be durable
@@ -50,6 +51,8 @@ struct Known {
     end: End,
     /// Whether retention was at work since it was last found, and may have taken it for done.
     may_be_forgotten: bool,
+    /// Whether it was found gone: whatever is gone is never there again (R6). For 24 hours not even its sender can bring it back.
+    gone: bool,
 }
 
 /// Whether it is done.
@@ -138,6 +141,7 @@ impl Witness {
         let (word, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match word {
             "acknowledged" => self.acknowledged(id),
+            "anew" => self.faults.push(format!("{id} was acknowledged before, and was received anew")),
             "running" => self.running(id, words.next().and_then(|attempt| attempt.parse().ok()).unwrap_or(0)),
             "ending" => self.known(id).reaches(End::Perhaps),
             "completed" => self.known(id).reaches(End::Durable),
@@ -163,7 +167,9 @@ impl Witness {
         known.reaches(if attempt == 0 { End::Perhaps } else { End::No });
         let last = known.attempt;
         known.attempt = last.max(attempt);
-        if known.end == End::Durable {
+        if known.gone {
+            self.faults.push(format!("{id} runs, and was gone"));
+        } else if known.end == End::Durable {
             self.faults.push(format!("{id} runs, and its completion was durable"));
         } else if attempt > 0 && attempt <= last && loss == Loss::Process {
             self.faults.push(format!("{id} runs as attempt {attempt}, and that was attempt {last} already"));
@@ -196,6 +202,7 @@ impl Witness {
         for (id, known) in &mut self.events {
             let found = times.get(id.as_str());
             match found {
+                Some(_) if known.gone => self.faults.push(format!("{id} was gone, and is there again")),
                 Some((1, Status::Completed)) => {}
                 Some((1, status)) if known.end == End::Durable => {
                     self.faults.push(format!("{id} was completed for ever, and is {status:?}"));
@@ -207,6 +214,7 @@ impl Witness {
                 }
                 None => {}
             }
+            known.gone |= found.is_none();
             // What retention has left does not vanish before it is at work again.
             known.may_be_forgotten &= found.is_none();
             // Completed where that can no longer be lost.
@@ -275,6 +283,24 @@ mod tests {
             ),
             // Nobody said that it ended, but it was found completed.
             (&["acknowledged a-1-9", "kept +a-1-9", "compacting store", "kept"], ""),
+        ]);
+    }
+
+    #[test]
+    fn what_is_gone_never_comes_back() {
+        check(&[
+            (&["acknowledged a-1-9", "ending a-1-9", "compacting store", "kept", "kept +a-1-9"], "there again"),
+            (&["acknowledged a-1-9", "ending a-1-9", "compacting store", "kept", "kept ?a-1-9"], "there again"),
+            (
+                &["acknowledged a-1-9", "ending a-1-9", "compacting store", "kept", "running a-1-9 2", "kept"],
+                "was gone",
+            ),
+            (&["acknowledged a-1-9", "ending a-1-9", "compacting store", "kept", "kept"], ""),
+            // Its sender sends it once more, and nothing is kept.
+            (&["acknowledged a-1-9", "ending a-1-9", "compacting store", "kept", "acknowledged a-1-9", "kept"], ""),
+            (&["acknowledged a-1-9", "anew a-1-9", "kept ?a-1-9"], "received anew"),
+            // Nobody was told of it, and it was cut off with the end of the log.
+            (&["running a-1-9 1", "kept", "kept ?a-1-9"], "there again"),
         ]);
     }
 
