@@ -13,7 +13,7 @@ pub(crate) fn faults(witness: &mut Witness, dir: &Path, recovers: bool) -> Vec<S
     let mut faults = match read(dir) {
         Ok(kept) => check(witness, &kept),
         // What died at once may have left nothing.
-        Err(error) if error.kind() == ErrorKind::NotFound && !witness.is_owed() => Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound && !witness.is_owed() => witness.check(&[]),
         Err(error) => vec![format!("what is left cannot be read: {error}")],
     };
     if recovers && faults.is_empty() {

@@ -218,22 +218,27 @@ fn steady(life: &Life, store: &Store) -> Result<(), Died> {
 
 fn rotation(life: &Life, store: &Store) -> Result<(), Died> {
     let mut dice = Dice::of(life.seed, 0);
-    // An opening begins a segment of its own; what came again is in there.
-    let mut in_segment = u64::from(life.again.is_some());
+    // An opening begins a segment of its own, in which nothing large is yet: what came again was a duplicate.
+    let mut in_segment = 0;
     for number in life.first.. {
         let id = witness::id(number, LARGE_BYTES);
-        let rolls = in_segment == LARGE_FIT;
-        if rolls {
-            say(&format!("rolling {id}"));
-            in_segment = 0;
+        if in_segment < LARGE_FIT {
+            append(store, &id)?;
+            in_segment += 1;
+            continue;
         }
+        let before = store.stats().segments;
+        say(&format!("rolling {id}"));
         append(store, &id)?;
-        in_segment += 1;
-        if rolls {
-            let done = run(store, 6, &mut dice, 0)?;
-            confirm(store, &done)?;
-            say("rolled");
+        let after = store.stats().segments;
+        if after != before + 1 {
+            say(&format!("fault {id} was to begin a segment: there were {before}, and are {after}"));
+            return Err(Died);
         }
+        say("rolled");
+        in_segment = 1;
+        let done = run(store, 6, &mut dice, 0)?;
+        confirm(store, &done)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! opening …, opened           a store is being opened; it is open
-//! rolling …, rolled           the next event does not fit into the segment; it is kept, and the segment after that is prepared
+//! rolling …, rolled           the next event does not fit into the segment; it is kept in a new one
 //! compacting …, compacted     retention is at work; it has ended
 //! acknowledged <id>           the event is durable
 //! anew <id>                   it was acknowledged to another process before, and was not taken for the same
@@ -12,6 +12,7 @@
 //! ending <id>                 the run is about to be settled as done
 //! completed <id>              that was seen to be durable
 //! refused <kind> <text>       something failed
+//! fault <text>                the store did something else than it was to do
 //! ```
 
 use std::collections::BTreeMap;
@@ -141,6 +142,7 @@ impl Witness {
         let (word, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match word {
             "acknowledged" => self.acknowledged(id),
+            "fault" => self.faults.push(line.to_owned()),
             "anew" => self.faults.push(format!("{id} was acknowledged before, and was received anew")),
             "running" => self.running(id, words.next().and_then(|attempt| attempt.parse().ok()).unwrap_or(0)),
             "ending" => self.known(id).reaches(End::Perhaps),
@@ -325,6 +327,11 @@ mod tests {
             (&["refused Poisoned by a test", "acknowledged a-1-9", "kept ?a-1-9"], "after the log was poisoned"),
             (&["refused Full by a test", "acknowledged a-1-9", "kept ?a-1-9"], ""),
         ]);
+    }
+
+    #[test]
+    fn a_fault_that_the_process_found_itself_is_one() {
+        check(&[(&["fault nothing was rolled", "kept"], "nothing was rolled")]);
     }
 
     #[test]
