@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::judge;
 use super::life::{Life, Sort};
-use super::process::Process;
+use super::process::{self, Process};
 use super::scratch::{self, Scratch};
 use super::service::{self, Service};
 use super::trial::{Skipped, Trial};
@@ -143,6 +143,8 @@ fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Rang
                 Vec::new()
             },
         );
+        let said = if sort.is_some() { stand.said() } else { stand.scratch.path().join("log") };
+        faults.extend(process::panic_in(&said)?);
         let store = stand.store();
         faults.extend(judge::faults(&mut stand.witness, &store, dice.one_in(4)));
         trial.counted(1);
@@ -193,6 +195,11 @@ impl Stand {
         self.scratch.path().join("store")
     }
 
+    /// What a life says of its own failure.
+    fn said(&self) -> PathBuf {
+        self.scratch.path().join("said")
+    }
+
     /// Whether a kill met the moment; a process that ends by itself is a fault.
     fn kill_life(
         &mut self,
@@ -211,7 +218,7 @@ impl Stand {
             Moment::Rotation => dice.between(1, 2),
             Moment::Compaction | Moment::Opening => 1,
         };
-        let mut process = Process::living(&life)?;
+        let mut process = Process::living(&life, &self.said())?;
         let (mut begun, mut killed, mut met, mut last) = (0, false, true, String::new());
         while let Some(line) = process.line() {
             self.witness.hear(&line);
@@ -226,7 +233,7 @@ impl Stand {
             last = line;
         }
         let ended = process.end()?;
-        if !killed {
+        if !process::was_killed(ended) {
             return Ok(Err(format!("the process ended by itself, {ended}; the last it said: {last}")));
         }
         aim.learn(key, met);
@@ -246,9 +253,12 @@ impl Stand {
         let service = Service::start(command, self.scratch.path())?;
         let met = if moment == Moment::Opening {
             std::thread::sleep(aim.wait(key, dice));
-            let met = !service.kill()?;
-            aim.learn(key, met);
-            met
+            let (told, ended) = service.kill()?;
+            if !process::was_killed(ended) {
+                return Ok(Err(format!("the service ended by itself, {ended}")));
+            }
+            aim.learn(key, !told);
+            !told
         } else {
             let wanted = dice.between(1, if self.in_memory { 100 } else { 20 });
             let acknowledged = loaded(service, case * NUMBERS, wanted, dice);
@@ -302,11 +312,12 @@ fn loaded(service: Service, first: u64, wanted: u64, dice: &mut Dice) -> io::Res
         }
         let served = count() >= wanted;
         std::thread::sleep(wait);
-        service.kill()?;
+        let (_, ended) = service.kill()?;
         stop.store(true, Ordering::Relaxed);
         let ends: Vec<_> = senders.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         // After the kill both end with an error, and only before it that says something.
         match ends.into_iter().find_map(|end| end.ok()?.err()) {
+            _ if !process::was_killed(ended) => Err(io::Error::other(format!("it ended by itself, {ended}"))),
             Some(error) if !served => Err(error),
             _ => Ok(()),
         }

@@ -6,6 +6,7 @@
 //! A test of this kind that can lose nothing proves nothing. So first come runs in which the system lies to the process about every sync:
 //! events that were acknowledged must be lost then, and the witness must see it.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::judge;
 use super::life::{Life, Sort};
-use super::process::Process;
+use super::process::{self, Process};
 use super::scratch::{self, Scratch};
 use super::trial::{Skipped, Trial};
 use super::witness::{Loss, Witness};
@@ -97,7 +98,10 @@ fn lies(trial: &mut Trial) -> Result<(), Skipped> {
             let mut disk = Disk::new(system)?;
             let mut witness = Witness::new(Loss::Power);
             let mut dice = Dice::of(trial.seed(), case);
-            disk.lose_power(&mut witness, case, &mut dice, Honesty::Lying)?;
+            let faults = disk.lose_power(&mut witness, case, &mut dice, Honesty::Lying)?;
+            if !faults.is_empty() {
+                report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()))?;
+            }
             let lost = judge::faults(&mut witness, &disk.store(), false);
             caught += u64::from(!lost.is_empty());
         }
@@ -136,7 +140,7 @@ impl Disk {
         let made = || -> io::Result<Self> {
             let scratch = Scratch::in_memory()?;
             let image = scratch.path().join("image");
-            std::fs::File::create(&image)?.set_len(system.bytes)?;
+            File::create(&image)?.set_len(system.bytes)?;
             std::fs::create_dir(scratch.path().join("mounted"))?;
             ran(Command::new(system.maker).args(system.flags).arg(image))?;
             let mut disk = Self { mounted: false, scratch };
@@ -192,14 +196,15 @@ impl Disk {
         let (word, wanted) =
             if case > 0 && dice.one_in(8) { ("opening", 1) } else { ("acknowledged", dice.between(1, 60)) };
         let wait = Duration::from_micros(dice.below(5_000));
+        let said = self.scratch.path().join("said");
         let mut process = match honesty {
-            Honesty::Honest => Process::living(&life)?,
+            Honesty::Honest => Process::living(&life, &said)?,
             Honesty::Lying => Process::start(
                 Command::new("strace")
                     .args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", LYING])
                     .arg(std::env::current_exe()?)
                     .args(life.arguments())
-                    .stderr(Stdio::null()),
+                    .stderr(File::create(&said)?),
             )?,
         };
         let (mut heard, mut dark, mut last) = (0, false, String::new());
@@ -219,11 +224,11 @@ impl Disk {
         }
         // One that is lied to notices that nothing can be written any more, and ends by itself.
         let ended = process.end()?;
-        Ok(if dark {
-            Vec::new()
-        } else {
-            vec![format!("the process ended by itself, {ended}; the last it said: {last}")]
-        })
+        let mut faults: Vec<String> = process::panic_in(&said)?.into_iter().collect();
+        if !dark {
+            faults.push(format!("the process ended by itself, {ended}; the last it said: {last}"));
+        }
+        Ok(faults)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -85,21 +85,20 @@ impl Service {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Kills it; once this returns its log is whole.
-    pub(crate) fn stop(&mut self) -> io::Result<()> {
+    /// Kills it, and returns how it ended; all that it logged is written down then.
+    pub(crate) fn stop(&mut self) -> io::Result<ExitStatus> {
         drop(self.child.kill());
-        self.child.wait()?;
+        let ended = self.child.wait()?;
         match self.logging.take().map(JoinHandle::join) {
             Some(Err(_)) => Err(io::Error::other("whoever wrote down its log panicked")),
-            _ => Ok(()),
+            _ => Ok(ended),
         }
     }
 
-    /// Kills it, and returns whether it had said where it listens.
-    pub(crate) fn kill(mut self) -> io::Result<bool> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(self.address().is_ok())
+    /// As [`Service::stop`], and returns whether it had said where it listens, too.
+    pub(crate) fn kill(mut self) -> io::Result<(bool, ExitStatus)> {
+        let ended = self.stop()?;
+        Ok((self.address().is_ok(), ended))
     }
 }
 
