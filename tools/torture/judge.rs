@@ -5,8 +5,9 @@ use std::path::Path;
 
 use ledgerline::{ErrorKind, Event, Filter, Store};
 
-use super::life;
+use super::trial::Trial;
 use super::witness::{Kept, Witness};
+use super::{life, scratch};
 
 /// Every fault that is found: as a reader sees the store, and if `recovers`, as a writer who opens it and closes it in good order.
 pub(crate) fn faults(witness: &mut Witness, dir: &Path, recovers: bool) -> Vec<String> {
@@ -23,6 +24,16 @@ pub(crate) fn faults(witness: &mut Witness, dir: &Path, recovers: bool) -> Vec<S
         }
     }
     faults
+}
+
+/// Reports what a case found, and leaves a copy of its folder beside that.
+pub(crate) fn report(trial: &mut Trial, case: u64, found: &str, place: Option<&Path>) {
+    let kept = trial
+        .violated(case, found)
+        .and_then(|folder| place.map_or(Ok(()), |place| scratch::copy(place, &folder.join("place"))));
+    if let Err(error) = kept {
+        trial.remark(format!("what case {case} found could not be kept: {error}"));
+    }
 }
 
 fn check(witness: &mut Witness, kept: &[Event]) -> Vec<String> {

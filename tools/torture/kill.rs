@@ -17,7 +17,7 @@ use super::dice::Dice;
 use super::judge;
 use super::life::{Life, Sort};
 use super::process::{self, Process};
-use super::scratch::{self, Scratch};
+use super::scratch::Scratch;
 use super::service::{self, Service};
 use super::trial::{Skipped, Trial};
 use super::witness::{Loss, Witness};
@@ -100,8 +100,7 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     let mut first = trial.only_case().map_or(0, |case| case / BLOCK * BLOCK);
     loop {
         let end = trial.only_case().map_or(first + BLOCK, |case| case + 1);
-        let told = block(trial, &command, &mut aim, first..end);
-        told.map_err(|error| Skipped(format!("a process cannot be watched: {error}")))?;
+        block(trial, &command, &mut aim, first..end)?;
         first = end;
         if trial.only_case().is_some() || !trial.goes_on() {
             break;
@@ -113,45 +112,42 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     match Moment::ALL.iter().find(|at| aim.met(**at) < least) {
         Some(missed) if trial.only_case().is_none() && aim.cases >= MET_FROM => {
             let found = format!("too few kills met the {}: {}", missed.name(), met.join(", "));
-            trial.violated_as_a_whole(&found).map(drop).map_err(|error| Skipped(error.to_string()))
+            if let Err(error) = trial.violated_as_a_whole(&found) {
+                trial.remark(format!("what was found could not be kept: {error}"));
+            }
         }
-        _ => Ok(()),
+        _ => {}
     }
+    Ok(())
 }
 
-/// Cases on a store of their own.
-fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Range<u64>) -> io::Result<()> {
-    let in_memory = (cases.start / BLOCK).is_multiple_of(2);
-    let scratch = if in_memory { Scratch::in_memory()? } else { Scratch::on_disk()? };
-    let mut stand = Stand { scratch, in_memory, witness: Witness::new(Loss::Process), heard: 0 };
+/// Cases on a store of their own. What stands in the way of the first case of all is a reason to do none; whatever fails later is
+/// what that case found.
+fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Range<u64>) -> Result<(), Skipped> {
+    let unwatched = |error: io::Error| format!("a process cannot be watched: {error}");
+    let mut stand = match Stand::new((cases.start / BLOCK).is_multiple_of(2)) {
+        Ok(stand) => stand,
+        Err(error) if aim.cases == 0 => return Err(Skipped(unwatched(error))),
+        Err(error) => {
+            trial.counted(1);
+            judge::report(trial, cases.start, &unwatched(error), None);
+            return Ok(());
+        }
+    };
     for case in cases {
         if trial.only_case().is_none() && !trial.goes_on() {
             break;
         }
-        let (sort, moment) =
-            *AIMS.get(usize::try_from(case % AIMS.len() as u64).unwrap_or(0)).unwrap_or(&(None, Moment::Load));
         let mut dice = Dice::of(trial.seed(), case);
-        stand.witness.next_process(sort.is_some_and(Sort::is_in_order));
-        let fate = match sort {
-            Some(sort) => stand.kill_life(sort, moment, case, &mut dice, aim)?,
-            None => stand.kill_service(command, moment, case, &mut dice, aim)?,
+        let faults = match stand.faults(command, case, &mut dice, aim) {
+            Ok(faults) => faults,
+            Err(error) if aim.cases == 0 => return Err(Skipped(unwatched(error))),
+            Err(error) => vec![unwatched(error)],
         };
-        let mut faults = fate.map_or_else(
-            |fault| vec![fault],
-            |met| {
-                *aim.met.entry(moment).or_default() += u64::from(met);
-                Vec::new()
-            },
-        );
-        let said = if sort.is_some() { stand.said() } else { stand.scratch.path().join("log") };
-        faults.extend(process::panic_in(&said)?);
-        let store = stand.store();
-        faults.extend(judge::faults(&mut stand.witness, &store, dice.one_in(4)));
         trial.counted(1);
         aim.cases += 1;
         if !faults.is_empty() {
-            let kept = trial.violated(case, &faults.join("\n"))?;
-            scratch::copy(stand.scratch.path(), &kept.join("place"))?;
+            judge::report(trial, case, &faults.join("\n"), Some(stand.scratch.path()));
             // What is broken stays so; the next block begins anew.
             break;
         }
@@ -191,6 +187,32 @@ struct Stand {
 }
 
 impl Stand {
+    fn new(in_memory: bool) -> io::Result<Self> {
+        let scratch = if in_memory { Scratch::in_memory()? } else { Scratch::on_disk()? };
+        Ok(Self { scratch, in_memory, witness: Witness::new(Loss::Process), heard: 0 })
+    }
+
+    /// A process lives and is killed; returns what is wrong then.
+    fn faults(&mut self, command: &Path, case: u64, dice: &mut Dice, aim: &mut Aim) -> io::Result<Vec<String>> {
+        let (sort, moment) =
+            *AIMS.get(usize::try_from(case % AIMS.len() as u64).unwrap_or(0)).unwrap_or(&(None, Moment::Load));
+        self.witness.next_process(sort.is_some_and(Sort::is_in_order));
+        let fate = match sort {
+            Some(sort) => self.kill_life(sort, moment, case, dice, aim)?,
+            None => self.kill_service(command, moment, case, dice, aim)?,
+        };
+        let mut faults = Vec::new();
+        match fate {
+            Ok(met) => *aim.met.entry(moment).or_default() += u64::from(met),
+            Err(fault) => faults.push(fault),
+        }
+        let said = if sort.is_some() { self.said() } else { self.scratch.path().join("log") };
+        faults.extend(process::panic_in(&said)?);
+        let store = self.store();
+        faults.extend(judge::faults(&mut self.witness, &store, dice.one_in(4)));
+        Ok(faults)
+    }
+
     fn store(&self) -> PathBuf {
         self.scratch.path().join("store")
     }

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::dice::Dice;
 use super::judge;
 use super::life::{Life, Sort};
 use super::process::{self, Process};
-use super::scratch::{self, Scratch};
+use super::scratch::Scratch;
 use super::trial::{Skipped, Trial};
 use super::witness::{Loss, Witness};
 
@@ -49,11 +49,11 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     for tool in ["mount", "umount", "xfs_io", "strace", "mkfs.ext4", "mkfs.xfs"] {
         trial.require(tool)?;
     }
+    let mut cuts = Cuts::default();
     if trial.only_case().is_none_or(|case| case >= LIES_FROM) {
-        lies(trial)?;
+        lies(trial, &mut cuts)?;
     }
     let mut first = trial.only_case().map_or(0, |case| case / BLOCK * BLOCK);
-    let mut cuts = [0; 2];
     while trial.goes_on() && first < LIES_FROM {
         let end = trial.only_case().map_or(first + BLOCK, |case| case + 1);
         block(trial, first..end, &mut cuts)?;
@@ -62,28 +62,61 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
             break;
         }
     }
-    let [ext4, xfs] = cuts;
+    let [ext4, xfs] = cuts.honest;
     trial.remark(format!("cut {ext4} on ext4, {xfs} on xfs"));
     Ok(())
 }
 
+/// How often the power was cut.
+#[derive(Default)]
+struct Cuts {
+    /// On each file system, under processes that were told the truth.
+    honest: [u64; 2],
+    /// Under all.
+    all: u64,
+}
+
+impl Cuts {
+    /// What is to be made of an error: a reason to do nothing, where nothing was done yet; else what that case found.
+    fn found(&self, error: &io::Error) -> Result<String, Skipped> {
+        let text = format!("the power cannot be cut: {error}");
+        if self.all == 0 { Err(Skipped(text)) } else { Ok(text) }
+    }
+}
+
 /// Cases on a file system of their own; the two sorts come in turn.
-fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut [u64; 2]) -> Result<(), Skipped> {
+fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut Cuts) -> Result<(), Skipped> {
     let turn = usize::from(cases.start / BLOCK % 2 == 1);
-    let (Some(system), Some(count)) = (FILE_SYSTEMS.get(turn), cuts.get_mut(turn)) else { return Ok(()) };
-    let mut disk = Disk::new(system)?;
+    let Some(system) = FILE_SYSTEMS.get(turn) else { return Ok(()) };
+    let mut disk = match Disk::new(system) {
+        Ok(disk) => disk,
+        Err(error) => {
+            let found = cuts.found(&error)?;
+            trial.counted(1);
+            judge::report(trial, cases.start, &found, None);
+            return Ok(());
+        }
+    };
     let mut witness = Witness::new(Loss::Power);
     for case in cases {
         if trial.only_case().is_none() && !trial.goes_on() {
             break;
         }
         let mut dice = Dice::of(trial.seed(), case);
-        let mut faults = disk.lose_power(&mut witness, case, &mut dice, Honesty::Honest)?;
-        faults.extend(judge::faults(&mut witness, &disk.store(), dice.one_in(2)));
+        let faults = match disk.lose_power(&mut witness, case, &mut dice, Honesty::Honest) {
+            Ok(mut faults) => {
+                faults.extend(judge::faults(&mut witness, &disk.store(), dice.one_in(2)));
+                faults
+            }
+            Err(error) => vec![cuts.found(&error)?],
+        };
         trial.counted(1);
-        *count += 1;
+        cuts.all += 1;
+        if let Some(count) = cuts.honest.get_mut(turn) {
+            *count += 1;
+        }
         if !faults.is_empty() {
-            report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()))?;
+            judge::report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()));
             break;
         }
     }
@@ -91,35 +124,39 @@ fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut [u64; 2]) ->
 }
 
 /// The negative control: where every sync is a lie, acknowledged events are lost, and that is seen.
-fn lies(trial: &mut Trial) -> Result<(), Skipped> {
+fn lies(trial: &mut Trial, cuts: &mut Cuts) -> Result<(), Skipped> {
     for (system, number) in FILE_SYSTEMS.iter().zip(0..) {
         let mut caught = 0;
         for case in LIES_FROM + number * LIES..LIES_FROM + (number + 1) * LIES {
-            let mut disk = Disk::new(system)?;
-            let mut witness = Witness::new(Loss::Power);
-            let mut dice = Dice::of(trial.seed(), case);
-            let faults = disk.lose_power(&mut witness, case, &mut dice, Honesty::Lying)?;
-            if !faults.is_empty() {
-                report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()))?;
+            match lie(trial, system, case) {
+                Ok(is_caught) => caught += u64::from(is_caught),
+                Err(error) => {
+                    let found = cuts.found(&error)?;
+                    judge::report(trial, case, &format!("{}: {found}", system.name), None);
+                }
             }
-            let lost = judge::faults(&mut witness, &disk.store(), false);
-            caught += u64::from(!lost.is_empty());
+            cuts.all += 1;
         }
         trial.remark(format!("{}: a lying sync was caught in {caught} of {LIES} runs", system.name));
         if caught == 0 {
             let found =
                 format!("the control was not caught: on {} every sync was a lie, and nothing was lost", system.name);
-            report(trial, LIES_FROM, &found, None)?;
+            judge::report(trial, LIES_FROM, &found, None);
         }
     }
     Ok(())
 }
 
-fn report(trial: &mut Trial, case: u64, found: &str, store: Option<&Path>) -> Result<(), Skipped> {
-    let kept = trial
-        .violated(case, found)
-        .and_then(|folder| store.map_or(Ok(()), |store| scratch::copy(store, &folder.join("store"))));
-    kept.map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+/// A run under lies; whether they were caught. That the process panics, or ends too early, is no such catch.
+fn lie(trial: &mut Trial, system: &FileSystem, case: u64) -> io::Result<bool> {
+    let mut disk = Disk::new(system)?;
+    let mut witness = Witness::new(Loss::Power);
+    let mut dice = Dice::of(trial.seed(), case);
+    let faults = disk.lose_power(&mut witness, case, &mut dice, Honesty::Lying)?;
+    if !faults.is_empty() {
+        judge::report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()));
+    }
+    Ok(!judge::faults(&mut witness, &disk.store(), false).is_empty())
 }
 
 /// Whether a process is told the truth about syncs.
@@ -136,18 +173,15 @@ struct Disk {
 }
 
 impl Disk {
-    fn new(system: &FileSystem) -> Result<Self, Skipped> {
-        let made = || -> io::Result<Self> {
-            let scratch = Scratch::in_memory()?;
-            let image = scratch.path().join("image");
-            File::create(&image)?.set_len(system.bytes)?;
-            std::fs::create_dir(scratch.path().join("mounted"))?;
-            ran(Command::new(system.maker).args(system.flags).arg(image))?;
-            let mut disk = Self { mounted: false, scratch };
-            disk.mount()?;
-            Ok(disk)
-        };
-        made().map_err(|error| Skipped(format!("{} cannot be made in an image: {error}", system.name)))
+    fn new(system: &FileSystem) -> io::Result<Self> {
+        let scratch = Scratch::in_memory()?;
+        let image = scratch.path().join("image");
+        File::create(&image)?.set_len(system.bytes)?;
+        std::fs::create_dir(scratch.path().join("mounted"))?;
+        ran(Command::new(system.maker).args(system.flags).arg(image))?;
+        let mut disk = Self { mounted: false, scratch };
+        disk.mount()?;
+        Ok(disk)
     }
 
     fn place(&self) -> PathBuf {
@@ -177,13 +211,11 @@ impl Disk {
         case: u64,
         dice: &mut Dice,
         honesty: Honesty,
-    ) -> Result<Vec<String>, Skipped> {
-        let lost = self.cut(witness, case, dice, honesty).and_then(|faults| {
-            self.unmount()?;
-            self.mount()?;
-            Ok(faults)
-        });
-        lost.map_err(|error| Skipped(format!("the power cannot be cut: {error}")))
+    ) -> io::Result<Vec<String>> {
+        let faults = self.cut(witness, case, dice, honesty)?;
+        self.unmount()?;
+        self.mount()?;
+        Ok(faults)
     }
 
     fn cut(&mut self, witness: &mut Witness, case: u64, dice: &mut Dice, honesty: Honesty) -> io::Result<Vec<String>> {
