@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::dice::Dice;
-use super::judge;
+use super::judge::{self, Evidence};
 use super::life::{Life, Sort};
 use super::process::{self, Process};
 use super::scratch::Scratch;
@@ -130,7 +130,7 @@ fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Rang
         Err(error) if aim.cases == 0 => return Err(Skipped(unwatched(error))),
         Err(error) => {
             trial.counted(1);
-            judge::report(trial, cases.start, &unwatched(error), None);
+            judge::report(trial, cases.start, &unwatched(error), &Evidence::default());
             return Ok(());
         }
     };
@@ -147,7 +147,7 @@ fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Rang
         trial.counted(1);
         aim.cases += 1;
         if !faults.is_empty() {
-            judge::report(trial, case, &faults.join("\n"), Some(stand.scratch.path()));
+            judge::report(trial, case, &faults.join("\n"), &stand.evidence());
             // What is broken stays so; the next block begins anew.
             break;
         }
@@ -209,12 +209,18 @@ impl Stand {
         let said = if sort.is_some() { self.said() } else { self.scratch.path().join("log") };
         faults.extend(process::panic_in(&said)?);
         let store = self.store();
-        faults.extend(judge::faults(&mut self.witness, &store, dice.one_in(4)));
+        let before = self.scratch.path().join(judge::BEFORE);
+        faults.extend(judge::judged(&mut self.witness, &store, dice.one_in(4).then_some(&before)));
         Ok(faults)
     }
 
     fn store(&self) -> PathBuf {
         self.scratch.path().join("store")
+    }
+
+    fn evidence(&self) -> Evidence<'_> {
+        let parts = ["store", judge::BEFORE, "said", "printed", "log"].map(|name| self.scratch.path().join(name));
+        Evidence { heard: self.witness.heard(), parts: parts.into() }
     }
 
     /// What a life says of its own failure.
@@ -285,7 +291,11 @@ impl Stand {
             let wanted = dice.between(1, if self.in_memory { 100 } else { 20 });
             let acknowledged = loaded(service, case * NUMBERS, wanted, dice);
             match acknowledged {
-                Ok(acknowledged) => acknowledged.iter().for_each(|id| self.witness.acknowledged(id)),
+                Ok(acknowledged) => {
+                    for id in acknowledged {
+                        self.witness.hear(&format!("acknowledged {id}"));
+                    }
+                }
                 Err(error) => return Ok(Err(format!("the service does not serve: {error}"))),
             }
             true
@@ -301,7 +311,7 @@ impl Stand {
             // Death may have cut the last one off.
             let event: Option<serde_json::Value> = serde_json::from_str(line).ok();
             if let Some(id) = event.as_ref().and_then(|event| event.get("id")?.as_str()) {
-                self.witness.running(id, 0);
+                self.witness.hear(&format!("running {id} 0"));
             }
         }
         self.heard = printed.len();

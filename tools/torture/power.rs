@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::dice::Dice;
-use super::judge;
+use super::judge::{self, Evidence};
 use super::life::{Life, Sort};
 use super::process::{self, Process};
 use super::scratch::Scratch;
@@ -93,7 +93,7 @@ fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut Cuts) -> Res
         Err(error) => {
             let found = cuts.found(&error)?;
             trial.counted(1);
-            judge::report(trial, cases.start, &found, None);
+            judge::report(trial, cases.start, &found, &Evidence::default());
             return Ok(());
         }
     };
@@ -105,7 +105,7 @@ fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut Cuts) -> Res
         let mut dice = Dice::of(trial.seed(), case);
         let faults = match disk.lose_power(&mut witness, case, &mut dice, Honesty::Honest) {
             Ok(mut faults) => {
-                faults.extend(judge::faults(&mut witness, &disk.store(), dice.one_in(2)));
+                faults.extend(judge::judged(&mut witness, &disk.store(), dice.one_in(2).then_some(&disk.before())));
                 faults
             }
             Err(error) => vec![cuts.found(&error)?],
@@ -116,7 +116,7 @@ fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut Cuts) -> Res
             *count += 1;
         }
         if !faults.is_empty() {
-            judge::report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()));
+            judge::report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), &disk.evidence(&witness));
             break;
         }
     }
@@ -132,7 +132,7 @@ fn lies(trial: &mut Trial, cuts: &mut Cuts) -> Result<(), Skipped> {
                 Ok(is_caught) => caught += u64::from(is_caught),
                 Err(error) => {
                     let found = cuts.found(&error)?;
-                    judge::report(trial, case, &format!("{}: {found}", system.name), None);
+                    judge::report(trial, case, &format!("{}: {found}", system.name), &Evidence::default());
                 }
             }
             cuts.all += 1;
@@ -141,7 +141,7 @@ fn lies(trial: &mut Trial, cuts: &mut Cuts) -> Result<(), Skipped> {
         if caught == 0 {
             let found =
                 format!("the control was not caught: on {} every sync was a lie, and nothing was lost", system.name);
-            judge::report(trial, LIES_FROM, &found, None);
+            judge::report(trial, LIES_FROM, &found, &Evidence::default());
         }
     }
     Ok(())
@@ -154,7 +154,7 @@ fn lie(trial: &mut Trial, system: &FileSystem, case: u64) -> io::Result<bool> {
     let mut dice = Dice::of(trial.seed(), case);
     let faults = disk.lose_power(&mut witness, case, &mut dice, Honesty::Lying)?;
     if !faults.is_empty() {
-        judge::report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), Some(&disk.store()));
+        judge::report(trial, case, &format!("{}: {}", system.name, faults.join("\n")), &disk.evidence(&witness));
     }
     Ok(!judge::faults(&mut witness, &disk.store(), false).is_empty())
 }
@@ -190,6 +190,16 @@ impl Disk {
 
     fn store(&self) -> PathBuf {
         self.place().join("store")
+    }
+
+    /// Outside of the image, where the copy changes nothing of what is tried.
+    fn before(&self) -> PathBuf {
+        self.scratch.path().join(judge::BEFORE)
+    }
+
+    fn evidence<'w>(&self, witness: &'w Witness) -> Evidence<'w> {
+        let parts = vec![self.store(), self.before(), self.scratch.path().join("said")];
+        Evidence { heard: witness.heard(), parts }
     }
 
     fn mount(&mut self) -> io::Result<()> {

@@ -12,6 +12,9 @@ const MEMORY: &str = "/dev/shm";
 /// What all such folders are called, before the number of their process.
 const PREFIX: &str = "ledgerline-torture-";
 
+/// Folders of one name that are kept beside one another.
+const COPIES_MAX: u32 = 9;
+
 /// A folder of its own, which is gone once this is dropped.
 pub(crate) struct Scratch {
     path: PathBuf,
@@ -93,17 +96,61 @@ fn is_gone(process: u32) -> bool {
     !Path::new("/proc").join(process.to_string()).exists()
 }
 
-/// Copies a folder and all that is in it.
+/// Copies a folder and all that is in it into a folder that was not there before: `to`, or where that is taken, one whose name goes on
+/// with a number. The ninth is the last; after that nothing is copied.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(to)?;
+    fresh(to)?.map_or(Ok(()), |to| copy_into(from, &to))
+}
+
+/// Makes a folder that was not there before, as [`copy`] does; none if there are enough.
+pub(crate) fn fresh(path: &Path) -> io::Result<Option<PathBuf>> {
+    for count in 1..=COPIES_MAX {
+        let mut name = path.as_os_str().to_owned();
+        if count > 1 {
+            name.push(format!("-{count}"));
+        }
+        match std::fs::create_dir(&name) {
+            Ok(()) => return Ok(Some(name.into())),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn copy_into(from: &Path, to: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_dir() {
-            copy(&entry.path(), &target)?;
+            std::fs::create_dir(&target)?;
+            copy_into(&entry.path(), &target)?;
         } else if kind.is_file() {
             std::fs::copy(entry.path(), target)?;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_goes_into_no_folder_that_is_there() {
+        let scratch = Scratch::on_disk().unwrap();
+        let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
+        std::fs::create_dir(&from).unwrap();
+        for name in ["first", "second"] {
+            std::fs::write(from.join(name), name).unwrap();
+            copy(&from, &to).unwrap();
+            std::fs::remove_file(from.join(name)).unwrap();
+        }
+        assert!(to.join("first").exists() && !to.join("second").exists());
+        assert!(scratch.path().join("to-2").join("second").exists());
+        for _ in 0..20 {
+            copy(&from, &to).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1 + 9);
+    }
 }

@@ -107,6 +107,8 @@ pub(crate) struct Witness {
     poisoned: bool,
     last_acknowledged: Option<String>,
     faults: Vec<String>,
+    /// Every line that was heard.
+    heard: String,
 }
 
 impl Witness {
@@ -118,11 +120,13 @@ impl Witness {
             poisoned: false,
             last_acknowledged: None,
             faults: Vec::new(),
+            heard: String::new(),
         }
     }
 
     /// From here on another process speaks: one that does one thing after the other, or not.
     pub(crate) fn next_process(&mut self, in_order: bool) {
+        self.heard.push_str("-- another process\n");
         self.in_order = in_order;
         self.poisoned = false;
     }
@@ -136,8 +140,15 @@ impl Witness {
         self.last_acknowledged.as_deref()
     }
 
+    /// All that was heard, and from which processes.
+    pub(crate) fn heard(&self) -> &str {
+        &self.heard
+    }
+
     /// Takes a line. What it should not say is a fault.
     pub(crate) fn hear(&mut self, line: &str) {
+        self.heard.push_str(line);
+        self.heard.push('\n');
         let mut words = line.split(' ');
         let (word, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         match word {
@@ -154,7 +165,7 @@ impl Witness {
     }
 
     /// Somebody was told that the event is durable.
-    pub(crate) fn acknowledged(&mut self, id: &str) {
+    fn acknowledged(&mut self, id: &str) {
         if self.poisoned {
             self.faults.push(format!("{id} was acknowledged after the log was poisoned"));
         }
@@ -163,7 +174,7 @@ impl Witness {
     }
 
     /// A run of the event begins; 0: which one is not known.
-    pub(crate) fn running(&mut self, id: &str, attempt: u32) {
+    fn running(&mut self, id: &str, attempt: u32) {
         let loss = self.loss;
         let known = self.known(id);
         known.reaches(if attempt == 0 { End::Perhaps } else { End::No });
