@@ -41,7 +41,7 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     Kind {
         name: "power",
-        says: "ext4 and xfs lose their power under a store; and where every sync is a lie, that is noticed",
+        says: "ext4 and xfs lose their power under a store; and where syncs are lies, that is noticed",
         cases_full: 2_000,
         weight: 10,
         needs_root: true,
