@@ -402,7 +402,7 @@ impl Attack {
             std::thread::sleep(Duration::from_millis(100));
         }
         // Its log is whole only after its end.
-        match self.service.stop().and_then(|()| std::fs::read(place.join("log"))) {
+        match self.service.stop().and_then(|_| std::fs::read(place.join("log"))) {
             Ok(log) => panics(&String::from_utf8_lossy(&log)).for_each(|line| self.whole("the service panicked", line)),
             Err(error) => self.whole("the service's log cannot be read", &error.to_string()),
         }

@@ -123,7 +123,9 @@ mod tests {
     fn found(lines: &[&str]) -> (Vec<String>, usize) {
         let scratch = store(2);
         let mut witness = Witness::new(Loss::Process);
-        lines.iter().for_each(|line| witness.hear(line));
+        for line in lines {
+            witness.hear(line);
+        }
         let found = faults(&mut witness, &scratch.path().join("store"), true);
         (found, std::fs::read_dir(scratch.path()).unwrap().count() - 1)
     }

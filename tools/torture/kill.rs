@@ -237,7 +237,7 @@ impl Stand {
         dice: &mut Dice,
         aim: &mut Aim,
     ) -> io::Result<Result<bool, String>> {
-        let again = self.witness.last_acknowledged().map(str::to_owned);
+        let again = self.witness.any_acknowledged(dice.roll()).map(str::to_owned);
         let life = Life { sort, dir: self.store(), first: case * NUMBERS, seed: dice.roll(), again };
         let (key, words) = ((moment, self.in_memory, false), moment.words());
         let wanted = match moment {

@@ -265,7 +265,7 @@ impl Disk {
         let sort =
             usize::try_from(dice.below(4)).ok().and_then(|sort| SORTS.get(sort)).copied().unwrap_or(Sort::Steady);
         witness.next_process(sort.is_in_order());
-        let again = witness.last_acknowledged().map(str::to_owned);
+        let again = witness.any_acknowledged(dice.roll()).map(str::to_owned);
         let told = Life { sort, dir: self.store(), first: case * NUMBERS, seed: dice.roll(), again };
         // One in eight is cut while it opens.
         let (word, wanted) =

@@ -105,7 +105,6 @@ pub(crate) struct Witness {
     in_order: bool,
     /// Whether it said that its log takes nothing more.
     poisoned: bool,
-    last_acknowledged: Option<String>,
     faults: Vec<String>,
     /// Every line that was heard.
     heard: String,
@@ -118,7 +117,6 @@ impl Witness {
             events: BTreeMap::new(),
             in_order: false,
             poisoned: false,
-            last_acknowledged: None,
             faults: Vec::new(),
             heard: String::new(),
         }
@@ -136,8 +134,15 @@ impl Witness {
         self.events.values().any(|known| known.acknowledged)
     }
 
-    pub(crate) fn last_acknowledged(&self) -> Option<&str> {
-        self.last_acknowledged.as_deref()
+    /// One of the acknowledged events, whichever `drawn` is; where some are gone by now, every second time one of those.
+    pub(crate) fn any_acknowledged(&self, drawn: u64) -> Option<&str> {
+        let those = |gone: bool| {
+            let events = self.events.iter().filter(move |(_, known)| known.acknowledged && (known.gone || !gone));
+            events.map(|(id, _)| id.as_str()).collect::<Vec<_>>()
+        };
+        let some = Some(those(drawn.is_multiple_of(2))).filter(|some| !some.is_empty()).unwrap_or_else(|| those(false));
+        let at = (drawn / 2).checked_rem(some.len() as u64)?;
+        some.get(usize::try_from(at).ok()?).copied()
     }
 
     /// All that was heard, and from which processes.
@@ -170,7 +175,6 @@ impl Witness {
             self.faults.push(format!("{id} was acknowledged after the log was poisoned"));
         }
         self.known(id).acknowledged = true;
-        self.last_acknowledged = Some(id.to_owned());
     }
 
     /// A run of the event begins; 0: which one is not known.
@@ -315,6 +319,24 @@ mod tests {
             // Nobody was told of it, and it was cut off with the end of the log.
             (&["running a-1-9 1", "kept", "kept ?a-1-9"], "there again"),
         ]);
+    }
+
+    #[test]
+    fn what_comes_again_was_acknowledged_and_is_often_gone() {
+        let mut witness = Witness::new(Loss::Process);
+        assert_eq!(witness.any_acknowledged(0), None);
+        for line in ["running c-3-9 1", "acknowledged a-1-9", "acknowledged b-2-9"] {
+            witness.hear(line);
+        }
+        let drawn =
+            |witness: &Witness| (0..4).map(|at| witness.any_acknowledged(at).unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(drawn(&witness), ["a-1-9", "a-1-9", "b-2-9", "b-2-9"]);
+        witness.hear("ending b-2-9");
+        witness.hear("compacting store");
+        let data = body("a-1-9");
+        let faults = witness.check(&[Kept { id: "a-1-9", status: Status::Pending, data: &data }]);
+        assert!(faults.is_empty(), "{faults:?}");
+        assert_eq!(drawn(&witness), ["b-2-9", "a-1-9", "b-2-9", "b-2-9"]);
     }
 
     #[test]
