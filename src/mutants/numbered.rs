@@ -70,6 +70,18 @@ pub(super) const NUMBERED: &[Mutant] = &[
         &["store::following::tests::a_follower_is_woken_when_its_record_is_durable_and_leaves_nothing_behind"],
     ),
     mutant(
+        "R1",
+        "lane-forgotten-at-the-end",
+        "tasks sleep on though their events are durable, because the store is closed before the keeper has passed on to them",
+        &["store::keeper::tests::who_is_left_in_a_lane_when_the_keeper_ends_is_woken"],
+    ),
+    mutant(
+        "R1",
+        "lane-woken-under-the-lock",
+        "a waker that calls the store stops the keeper for ever, and everybody after it",
+        &["store::keeper::tests::whoever_the_keeper_wakes_may_call_the_store"],
+    ),
+    mutant(
         "R2",
         "failed-sync-retried",
         "a failed sync is tried again, and its second answer believed",

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::event::entry::Mark;
+use crate::mutants::mutant;
 use crate::store::commit::{Leader, Shared, micros};
 use crate::store::desk::Desk;
 use crate::store::options::StoreOptions;
@@ -84,6 +85,11 @@ impl Shared {
                 Duty::Rest(wait) => self.keeper_rests(desk, wait.min(next_chore.saturating_sub(now)), now),
             };
         }
+        drop(desk);
+        // Whoever closes the store may have come between its last commit and the waking after it: nobody else comes by any more.
+        if !mutant!("lane-forgotten-at-the-end") {
+            self.relay.pass_on_all();
+        }
     }
 
     fn keeper_rests<'a>(
@@ -92,8 +98,17 @@ impl Shared {
         wait: Duration,
         now: Duration,
     ) -> MutexGuard<'a, Desk> {
-        // It may be long before it comes by again.
-        self.relay.pass_on_all();
+        // It may be long before it comes by again. A waker is somebody else's code, which may call the store: it runs without the lock,
+        // and whatever came meanwhile is looked at before anybody rests.
+        if self.relay.is_left() {
+            if mutant!("lane-woken-under-the-lock") {
+                self.relay.pass_on_all();
+                return desk;
+            }
+            drop(desk);
+            self.relay.pass_on_all();
+            return self.desk();
+        }
         desk.keeping.rests = true;
         desk.keeping.looks_at = micros(now.saturating_add(wait));
         let mut desk = self.keeper.wait_timeout(desk, wait).expect("no step of the core panics").0;
@@ -157,5 +172,66 @@ impl Desk {
             Duration::ZERO => Duty::Mark,
             left => Duty::Rest(left.min(prepare)),
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "manager")]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc::{Sender, channel};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::store::bell::Bell;
+    use crate::store::desk::Level;
+    use crate::store::relay::Lane;
+    use crate::store::stories::{receive, store_with};
+    use crate::sync::Mutex;
+
+    /// So long nothing that this waits for takes.
+    const AT_MOST: Duration = Duration::from_secs(10);
+
+    fn store(path: &std::path::Path) -> Arc<Shared> {
+        Arc::new(store_with(path, true, StoreOptions::default().segment_bytes(64 * 1024)))
+    }
+
+    /// Stages an event when it is woken, as a task that is polled there and then does.
+    struct Stages(Arc<Shared>, Mutex<Sender<u64>>);
+
+    impl Wake for Stages {
+        fn wake(self: Arc<Self>) {
+            let seq = receive(&self.0, "a", 10).unwrap();
+            self.1.lock().unwrap().send(seq).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_is_left_in_a_lane_when_the_keeper_ends_is_woken() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let bell = Arc::new(Bell::default());
+        let lane = Lane::here();
+        shared.relay.start([(lane, Waker::noop().clone()), (lane, Waker::from(Arc::clone(&bell)))]);
+        shared.stop();
+        shared.keep(&mut []);
+        assert_eq!(bell.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn whoever_the_keeper_wakes_may_call_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let (sender, staged) = channel();
+        let waker = Waker::from(Arc::new(Stages(Arc::clone(&shared), Mutex::new(sender))));
+        let lane = Lane::here();
+        shared.relay.start([(lane, Waker::noop().clone()), (lane, waker)]);
+        let keeper = Arc::clone(&shared);
+        let keeper = std::thread::spawn(move || keeper.keep(&mut []));
+        let seq = staged.recv_timeout(AT_MOST).expect("it is woken without the lock");
+        shared.wait(seq, Level::Durable).unwrap();
+        shared.stop();
+        keeper.join().unwrap();
     }
 }

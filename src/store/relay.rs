@@ -2,7 +2,8 @@
 //!
 //! Waking a task from outside its runtime takes that runtime's lock and often a system call; from within, it takes neither. Which tasks
 //! share a runtime nobody can tell; but those that were polled by one thread do, so each thread is a lane. What the first one does not
-//! pass on, because it is gone or its runtime is held up, the keeper does after the next commit, or before it rests.
+//! pass on, because it is gone or its runtime is held up, the next commit that wakes anybody does, or the keeper before it rests or ends.
+//! That is soon: the keeper rests as soon as nothing is due.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -66,8 +67,13 @@ impl Relay {
         self.wake(|_| true);
     }
 
+    /// Whether anybody is left.
+    pub(super) fn is_left(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     fn wake(&self, is_it: impl Fn(Lane) -> bool) {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if !self.is_left() {
             return;
         }
         let woken: Vec<(Lane, Waker)> = {
