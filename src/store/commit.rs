@@ -10,8 +10,9 @@
 //! ```
 //!
 //! The leader owns the [`Tail`], so there is one write or one sync at a time, but for a write of what begins runs beside a sync (see
-//! [`super::beside`]); and no file is touched under the lock. Before it writes it lets in those whom the last commit has woken: they are
-//! on their way back, and each commit costs the same however many it serves.
+//! [`super::beside`]); and no commit touches a file under the lock. Only a close does, which gives back the space behind the records:
+//! nothing is staged any more, and whoever still looks on can wait for a truncation. Before a leader writes it lets in those whom the
+//! last commit has woken: they are on their way back, and each commit costs the same however many it serves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
