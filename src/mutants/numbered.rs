@@ -101,6 +101,18 @@ pub(super) const NUMBERED: &[Mutant] = &[
     ),
     mutant(
         "R2",
+        "beside-write-forgiven",
+        "a failed write of what begins runs counts as one that succeeded",
+        &["store::beside::tests::a_write_of_what_begins_runs_that_fails_poisons"],
+    ),
+    mutant(
+        "R2",
+        "filling-sync-forgiven",
+        "a failed sync of zeros in the segment that is written to stops nothing, though what it lost may be a record",
+        &["store::preparer::tests::a_filling_whose_sync_fails_in_a_segment_in_use_poisons"],
+    ),
+    mutant(
+        "R2",
         "poison-ignored",
         "a poisoned store goes on to take events",
         &[
@@ -241,7 +253,15 @@ pub(super) const NUMBERED: &[Mutant] = &[
     mutant(
         "R5",
         "deleted-before-the-manifest",
-        "old files go before the manifest says so",
+        "segments of which nothing is needed any more go before the manifest says so",
+        &[
+            "store::crashes::survival::segments_of_which_nothing_is_needed_go_only_after_the_manifest_names_them_no_more",
+        ],
+    ),
+    mutant(
+        "R5",
+        "replaced-before-the-manifest",
+        "segments go before the manifest names the one that was written anew of them",
         &[
             "store::crashes::survival::names_that_a_dead_process_left_in_memory_are_durable_before_anything_is_built_on_them",
         ],
@@ -380,7 +400,7 @@ pub(super) const NUMBERED: &[Mutant] = &[
         "R8",
         "end-marked-before-durable",
         "the mark at the close does not attest to what stands before it",
-        &["store::crashes::poison::after_a_failed_sync_nothing_is_synced_again_and_opening_finds_what_the_disk_has"],
+        &["store::refusals::rot_in_what_stood_before_the_mark_of_a_close_refuses_the_opening"],
     ),
     mutant(
         "R8",
@@ -470,7 +490,7 @@ pub(super) const NUMBERED: &[Mutant] = &[
         "R11",
         "read-unverified",
         "an event is handed to its handler though its body is not what was written",
-        &["store::scrub::tests::a_finished_event_that_rots_is_counted_and_stays_as_it_ended"],
+        &["store::stretch::tests::what_is_claimed_together_is_read_whole_however_it_lies_and_damage_is_that_of_one"],
     ),
     mutant(
         "R11",
@@ -543,6 +563,12 @@ pub(super) const NUMBERED: &[Mutant] = &[
         "run-begins-before-its-record",
         "a run begins before the system knows: a payload that kills the process is never counted",
         &["store::beside::tests::what_begins_runs_is_written_by_whoever_waits_for_it_and_not_synced"],
+    ),
+    mutant(
+        "R16",
+        "claim-answered-before-its-record",
+        "a caller that blocks has its claim before the system knows: a payload that kills the process is never counted",
+        &["store::beside::tests::a_claim_that_blocks_is_answered_once_its_record_is_written_and_not_synced"],
     ),
     mutant(
         "R17",

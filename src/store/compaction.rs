@@ -233,7 +233,7 @@ impl Shared {
         let Copied { extents, keys, moves, sifted, new } = copied;
         let Some((segment, extent)) = new else { return self.delete(&extents) };
         let manifest = self.briefly(|core| core.manifest.after(&extents, Some(extent)));
-        if mutant!("deleted-before-the-manifest") {
+        if mutant!("replaced-before-the-manifest") {
             self.remove_files(&extents, &[])?;
         }
         self.put_manifest(&manifest).inspect_err(|_| self.discard(extent.name()))?;

@@ -233,7 +233,7 @@ impl Shared {
             Err(Failed::Sync(error)) => {
                 if desk.core.take_back(segment) {
                     desk.not_prepared(of_env(error), micros(ended));
-                } else {
+                } else if !mutant!("filling-sync-forgiven") {
                     // What the disk lost may be the writer's.
                     desk.core.poison_with(error.to_string());
                 }
@@ -260,11 +260,14 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Clock;
+    use crate::env::simulated::{Disk, Fault, Kind};
     use crate::error::ErrorKind;
     use crate::log::fill::Fill;
     use crate::log::segment::Name;
+    use crate::store::desk::Level;
     use crate::store::options::StoreOptions;
-    use crate::store::stories::{keep, store_with};
+    use crate::store::stories::{keep, receive, store_in, store_with};
 
     const SEGMENT_BYTES: u64 = 1024 * 1024;
 
@@ -299,10 +302,15 @@ mod tests {
 
     /// A prepared segment whose filling fails.
     fn unfillable(shared: &Shared) -> Arc<Segment> {
+        unfilled(shared, false)
+    }
+
+    /// A prepared segment that is half filled, and whose filling can go on or cannot.
+    fn unfilled(shared: &Shared, can_go_on: bool) -> Arc<Segment> {
         let header = shared.desk().core.wants_segment(true).unwrap();
         drop(Segment::create(&shared.dir, header, SEGMENT_BYTES).unwrap());
         let open = |writable| shared.dir.open_file(&header.name().to_string(), writable).unwrap();
-        let fill = Fill::begin(open(false), SEGMENT_BYTES / 2, SEGMENT_BYTES);
+        let fill = Fill::begin(open(can_go_on), SEGMENT_BYTES / 2, SEGMENT_BYTES);
         Arc::new(Segment { header, file: open(true), fill })
     }
 
@@ -366,6 +374,23 @@ mod tests {
         keep_until(&shared, 3);
         let desk = shared.desk();
         assert!(!desk.core.is_full() && desk.core.poison().is_none());
+    }
+
+    #[test]
+    fn a_filling_whose_sync_fails_in_a_segment_in_use_poisons() {
+        // R2: what the disk lost may be a record that was written there and not synced yet.
+        let disk = Disk::settled();
+        let options = StoreOptions::default().segment_bytes(SEGMENT_BYTES);
+        let shared = store_in(disk.root(), Clock::system(), true, options);
+        let next = unfilled(&shared, true);
+        shared.desk().core.prepared(Ok(next));
+        keep_until(&shared, 2);
+        let seq = receive(&shared, "written", 10).unwrap();
+        shared.wait(seq, Level::Written).unwrap();
+        disk.fail(Fault::of(Kind::Sync));
+        assert!(prepare(&shared) > 0);
+        assert_eq!(shared.wait(seq, Level::Durable).unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+        assert!(shared.stats().poisoned.is_some());
     }
 
     #[test]

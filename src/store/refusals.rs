@@ -13,6 +13,7 @@ use crate::log::writer::Stage;
 use crate::store::answers::Filter;
 use crate::store::crashes::opening::{AGE, first_day, open};
 use crate::store::handle::Store;
+use crate::store::stories::receive;
 
 /// Where a process left the last segment of a store.
 struct Left {
@@ -83,6 +84,21 @@ fn rot_in_what_a_later_group_knew_durable_refuses_the_opening_and_cuts_nothing()
     let before = left.disk.files();
     assert_eq!(refused_as(&left.disk), Some(ErrorKind::Corrupt));
     assert_eq!(left.disk.files()[&name], before[&name]);
+}
+
+#[test]
+fn rot_in_what_stood_before_the_mark_of_a_close_refuses_the_opening() {
+    // R8: it was only staged when the store was closed, and the mark attests that it was durable before the mark was.
+    let disk = Disk::new();
+    let (store, _clock) = open(&disk, first_day(), 1, 0).unwrap();
+    append(&store, 0);
+    receive(store.shared(), "e1", 300).unwrap();
+    let name = store.shared().desk().core.active().unwrap().header.name().to_string();
+    store.shared().close_log().unwrap();
+    let disk = disk.copy();
+    assert_eq!(refused_as(&disk.copy()), None);
+    rot(&disk, &name, 1);
+    assert_eq!(refused_as(&disk), Some(ErrorKind::Corrupt));
 }
 
 #[test]

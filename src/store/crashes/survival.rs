@@ -73,6 +73,12 @@ fn names_that_a_dead_process_left_in_memory_are_durable_before_anything_is_built
     assert_sound(&crash_in_the_last(&[Op::Rotate, Op::Compact], reach));
 }
 
+/// What a close has sealed and nobody needs any more goes, but not before the manifest that names it no more is durable (R5).
+#[test]
+fn segments_of_which_nothing_is_needed_go_only_after_the_manifest_names_them_no_more() {
+    assert_sound(&crash_in_the_last(&[Op::Close, Op::Compact], REACH));
+}
+
 #[test]
 fn a_disk_whose_syncs_lie_is_found_out() {
     let tally = crash_in_the_last(&[Op::Append], Reach { lies: true, ..REACH });
