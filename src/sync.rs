@@ -8,7 +8,10 @@
 //! Whatever a thread holds or waits for while others go on must come from here, or a checker stands still without knowing why. What is
 //! held for a look or a note, as the simulated disk's lock is, may be std's: in a model nobody ever finds it taken.
 //!
-//! In a model no wait ends because time has passed: whoever counts on that is found by it.
+//! In a model no wait ends because time has passed: whoever counts on that is found by it. And a model is less than a machine: loom wakes
+//! those who sleep on a condition in the order in which they came, never another one of them, and nobody for no reason; shuttle takes
+//! every access to a number as sequentially consistent, so an ordering that is too weak is for loom alone to find. Neither sees std's
+//! own locks, such as that around the open files, nor what `Arc` counts.
 
 #[cfg(test)]
 pub(crate) use chosen::thread;

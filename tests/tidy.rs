@@ -49,7 +49,7 @@ const STRATA: &[(&str, u8, &[&str])] = &[
     ("store", 3, &["state", "log", "event", "env", "error", "mutants", "sync"]),
     ("state", 2, &["event", "error", "mutants"]),
     ("webhook", 2, &["event", "error"]),
-    ("log", 2, &["env", "mutants"]),
+    ("log", 2, &["env", "mutants", "sync"]),
     ("event", 1, &["error"]),
     ("env", 1, &["mutants"]),
     ("error", 0, &[]),

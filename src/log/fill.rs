@@ -15,10 +15,11 @@
 //!
 //! Deliberately absent: threads, pauses, and what a failure means; that is its caller's business.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use crate::env::{Error, File};
+use crate::sync::{AtomicU64, Mutex};
 
 /// Written with the header: what an opening writes must not catch up with a filling that has not begun.
 pub(crate) const HEAD_START_BYTES: u64 = 256 * 1024;
@@ -72,12 +73,12 @@ pub(crate) enum Failed {
 
 impl Fill {
     /// A segment that is not filled: it is small, or was written before this process began.
-    pub(crate) const fn over() -> Self {
+    pub(crate) fn over() -> Self {
         Self { filled: AtomicU64::new(OVER), bytes: 0, filler: Mutex::new(None) }
     }
 
     /// A segment of `bytes` bytes that is written up to `filled`; `file` is a handle that nobody else uses.
-    pub(crate) const fn begin(file: File, filled: u64, bytes: u64) -> Self {
+    pub(crate) fn begin(file: File, filled: u64, bytes: u64) -> Self {
         Self { filled: AtomicU64::new(filled), bytes, filler: Mutex::new(Some(Filler { file, zeros: Vec::new() })) }
     }
 

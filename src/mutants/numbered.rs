@@ -47,6 +47,12 @@ pub(super) const NUMBERED: &[Mutant] = &[
     ),
     mutant(
         "R1",
+        "task-shown-what-is-staged",
+        "a task that follows the log is shown what a crash may take back",
+        &["store::following::tests::a_follower_is_woken_when_its_record_is_durable_and_leaves_nothing_behind"],
+    ),
+    mutant(
+        "R1",
         "claim-before-durable",
         "an event is run that a crash may take back",
         &["store::unsynced::an_event_that_a_crash_may_still_take_back_is_not_claimed"],

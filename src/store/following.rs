@@ -69,6 +69,7 @@ mod tests {
             assert_eq!(shared.desk().followers.waiting.len(), 1, "asked again and again it waits once");
             let received = receive(&shared, "a", 10).unwrap();
             assert_eq!((received, bell.0.load(Ordering::SeqCst)), (seq, 0), "what is staged is nobody's");
+            assert!(following.as_mut().poll(&mut context).is_pending(), "nor is it shown to whoever asks again");
             shared.wait(received, Level::Durable).unwrap();
             assert_eq!(bell.0.load(Ordering::SeqCst), 1);
             assert!(matches!(following.as_mut().poll(&mut context), Poll::Ready(Ok(Some(durable))) if durable >= seq));

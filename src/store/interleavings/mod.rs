@@ -9,10 +9,17 @@
 //!
 //! A thread that waits for ever is found by the checkers themselves: none is left that could go on. What must hold besides:
 //!
-//! * whoever is told that its event is durable has it in bytes that were written before a sync began which has succeeded (R1);
-//! * after a failure everybody is told so, at once or when it asks, and nobody that it went well who was not synced before (R2);
+//! * whoever is told that its event is durable, or is shown it, has it in bytes that were written before a sync began which has
+//!   succeeded (R1);
+//! * after a failure everybody is told so, at once or when it asks, and nobody that it went well who was not synced before; nothing is
+//!   synced again (R2);
+//! * whoever begins a run has its record in bytes that were written by then (R16);
 //! * at most one sync and one write are under way, and no segment is written to before its predecessor is synced;
 //! * when all have ended nobody is left in line, and somebody may lead.
+//!
+//! What they do not see: a scene ends with the process, so nothing is opened again; a wait that has a limit never reaches it; and what
+//! [`crate::sync`] says of either checker. Scenes in which segments follow one another have too many orders for loom and are played by
+//! shuttle alone; their segments are so small that nothing is filled, so nobody meets at [`Fill`](crate::log::fill::Fill) as it is filled.
 //!
 //! Tests with a checker are built by flags, because what they stand on is chosen when the crate is built:
 //!

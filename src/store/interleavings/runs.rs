@@ -134,6 +134,17 @@ mod with_tasks {
     }
 
     #[test]
+    fn a_close_leaves_no_task_of_a_thread_asleep() {
+        run("a lane at the close", tasks::a_close_leaves_no_task_of_a_thread_asleep);
+    }
+
+    #[test]
+    fn runs_begin_once_their_records_are_written() {
+        // R16.
+        run("what begins runs", || tasks::runs_begin_once_their_records_are_written(few_or(1, 2), few_or(1, 2)));
+    }
+
+    #[test]
     fn a_task_that_follows_is_woken() {
         run("a task that follows", || tasks::a_task_that_follows_is_woken(few_or(2, 3)));
     }

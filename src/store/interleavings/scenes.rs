@@ -66,8 +66,9 @@ pub(super) fn what_is_written_beside_a_sync_waits_for_the_next(threads: usize) {
         }
         let seq = receive(&shared, &id, 10).unwrap();
         shared.wait_written(seq).unwrap();
+        let written = caller.told_of(seq, Level::Written);
         shared.wait(seq, Level::Durable).unwrap();
-        vec![caller.told(Ok(crate::store::Receipt { id, seq, duplicate: None }))]
+        vec![written, caller.told_of(seq, Level::Durable)]
     });
     stage.check(&told);
 }
@@ -92,7 +93,7 @@ pub(super) fn closing_leaves_nobody_without_an_answer(threads: usize) {
     stage.check(&told);
 }
 
-/// Somebody follows the log while others write to it, and learns of the first record that comes.
+/// Somebody follows the log while others write to it, and learns of the first record that comes, once it is durable.
 pub(super) fn whoever_follows_learns_what_becomes_durable(threads: usize) {
     let stage = Stage::new(SEGMENT_BYTES, &[]);
     let (caller, shared) = (stage.caller(), Arc::clone(&stage.shared));
@@ -101,8 +102,7 @@ pub(super) fn whoever_follows_learns_what_becomes_durable(threads: usize) {
             return vec![caller.append(&number.to_string(), 10)];
         }
         // The first two records are what every segment begins with.
-        assert!(shared.follow(3, None).unwrap() >= Some(3));
-        Vec::new()
+        caller.shown(3, shared.follow(3, None).unwrap())
     });
     stage.check(&told);
 }

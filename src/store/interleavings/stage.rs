@@ -12,6 +12,7 @@ use crate::event::NewEvent;
 use crate::log::segment::Name;
 use crate::store::answers::{Receipt, Recovery};
 use crate::store::commit::Shared;
+use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::options::StoreOptions;
 use crate::store::reception::Ids;
@@ -36,6 +37,8 @@ type Ends = BTreeMap<String, u64>;
 struct Ledger {
     writing: AtomicUsize,
     syncing: AtomicUsize,
+    /// Touched whenever a call begins or ends: so a checker has others go on between the two, and tries the calls in every order.
+    moments: AtomicUsize,
     /// Nobody waits for this lock, so it is std's.
     known: Mutex<Known>,
 }
@@ -46,12 +49,17 @@ struct Known {
     /// What was written when the sync began that is under way.
     covered: u64,
     durable: Ends,
+    write_failed: bool,
+    sync_failed: bool,
 }
 
-/// What a caller was told, and how much was durable at that moment.
+/// What a caller was told, and how far the disk was at that moment.
 pub(super) struct Told {
     pub(super) receipt: Result<Receipt, Error>,
-    durable: Ends,
+    /// How far it was told that its record is.
+    level: Level,
+    /// How far that is on the disk.
+    ends: Ends,
 }
 
 impl Stage {
@@ -92,7 +100,7 @@ impl Stage {
         let desk = self.shared.desk();
         assert!(desk.may_lead() && desk.onlookers == 0, "nobody is at work");
         assert_eq!((desk.waiters.for_sync(), desk.waiters.has_tasks()), (0, false), "nobody waits");
-        for Told { receipt, durable } in told {
+        for Told { receipt, level, ends } in told {
             let Ok(receipt) = receipt else {
                 assert!(desk.core.poison().is_some() || desk.core.is_closed(), "{receipt:?}");
                 continue;
@@ -100,11 +108,12 @@ impl Stage {
             let place = desk.core.state.view(receipt.seq).unwrap().place;
             let end = u64::from(place.offset) + u64::from(place.length);
             let name = Name::original(u64::from(place.segment >> 1)).to_string();
-            assert!(
-                durable.get(&name).is_some_and(|durable| *durable >= end),
-                "{receipt:?} was not durable: {durable:?}"
-            );
-            assert!(desk.core.durable() >= receipt.seq);
+            let is_there = ends.get(&name).is_some_and(|there| *there >= end);
+            match level {
+                Level::Written => assert!(is_there, "{receipt:?} was not written: {ends:?}"),
+                Level::Durable => assert!(is_there, "{receipt:?} was not durable: {ends:?}"),
+            }
+            assert!(desk.reached(*level) >= receipt.seq);
         }
     }
 }
@@ -129,8 +138,23 @@ impl Caller {
         self.told(receipt)
     }
 
-    pub(super) fn told(&self, receipt: Result<Receipt, Error>) -> Told {
-        Told { receipt, durable: self.ledger.known.lock().unwrap().durable.clone() }
+    fn told(&self, receipt: Result<Receipt, Error>) -> Told {
+        Told { receipt, level: Level::Durable, ends: self.ledger.known.lock().unwrap().durable.clone() }
+    }
+
+    /// Somebody may go on because the record `seq` has come as far as `level`.
+    pub(super) fn told_of(&self, seq: u64, level: Level) -> Told {
+        let known = self.ledger.known.lock().unwrap();
+        let ends = if level == Level::Written { &known.written } else { &known.durable };
+        let receipt = Receipt { id: seq.to_string(), seq, duplicate: None };
+        Told { receipt: Ok(receipt), level, ends: ends.clone() }
+    }
+
+    /// Somebody who follows the log was shown all from `first` to `last`.
+    pub(super) fn shown(&self, first: u64, last: Option<u64>) -> Vec<Told> {
+        let last = last.expect("nobody has closed the store");
+        assert!(last >= first, "what is waited for is shown");
+        (first..=last).map(|seq| self.told_of(seq, Level::Durable)).collect()
     }
 }
 
@@ -149,10 +173,11 @@ impl Ledger {
         if progress == Progress::Begins {
             assert_eq!(under_way.fetch_add(1, Ordering::AcqRel), 0, "{call:?} while another is under way");
         }
-        self.known.lock().unwrap().note(name, call, progress);
         if progress != Progress::Begins {
             under_way.fetch_sub(1, Ordering::AcqRel);
         }
+        self.moments.fetch_add(1, Ordering::AcqRel);
+        self.known.lock().unwrap().note(name, call, progress);
     }
 }
 
@@ -160,6 +185,7 @@ impl Known {
     fn note(&mut self, name: &str, call: Call, progress: Progress) {
         match (call, progress) {
             (Call::Write { .. }, Progress::Begins) => {
+                assert!(!self.write_failed, "something is written after a failed write");
                 let others = self.written.iter().filter(|(other, _)| *other != name);
                 let synced = others.map(|(other, end)| self.durable.get(other) == Some(end));
                 assert!(synced.into_iter().all(|synced| synced), "a segment follows one that is not synced");
@@ -167,11 +193,16 @@ impl Known {
             (Call::Write { end, .. }, Progress::Done) => {
                 self.written.insert(name.to_owned(), end);
             }
-            (Call::Sync, Progress::Begins) => self.covered = self.written.get(name).copied().unwrap_or(0),
+            (Call::Sync, Progress::Begins) => {
+                // What a second sync says is worth nothing: the system may have dropped what the first one lost.
+                assert!(!self.write_failed && !self.sync_failed, "something is synced after a failure");
+                self.covered = self.written.get(name).copied().unwrap_or(0);
+            }
             (Call::Sync, Progress::Done) => {
                 self.durable.insert(name.to_owned(), self.covered);
             }
-            (_, Progress::Failed) => {}
+            (Call::Write { .. }, Progress::Failed) => self.write_failed = true,
+            (Call::Sync, Progress::Failed) => self.sync_failed = true,
         }
     }
 }
