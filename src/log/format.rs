@@ -279,6 +279,37 @@ fn placed_checksum<const AT: usize, const N: usize>(bytes: &[u8; N], salt: u64, 
     crc32fast::hash(covered.get(..N + 12).unwrap_or_default())
 }
 
+/// Bytes that stand between a salt and the end of what a group's head covers, and fewer where it is the header of a record.
+const HEAD_PAST_RECORD_BYTES: usize = GROUP_HEAD_BYTES - RECORD_HEADER_BYTES;
+
+/// Whether the head of a group and the header of its first record stand at this place that were sealed with one salt, whichever that is.
+///
+/// A checksum is linear: what a salt adds to it is known without the salt. Both pieces agree in that by chance once in 2³² times.
+pub(crate) fn is_sealed_with_some_salt(bytes: &[u8], offset: u64) -> bool {
+    let head = bytes.first_chunk::<GROUP_HEAD_BYTES>();
+    let record = bytes.get(GROUP_HEAD_BYTES..).and_then(<[u8]>::first_chunk::<RECORD_HEADER_BYTES>);
+    let (Some(head), Some(record)) = (head, record) else { return false };
+    let mut fields = Fields(head);
+    fields.take::<8>();
+    let length = fields.u32();
+    let is_length = length <= GROUP_BYTES_MAX && (length as usize).is_multiple_of(ALIGNMENT);
+    let of_record = added_by_salt::<0, RECORD_HEADER_BYTES>(record, offset + GROUP_HEAD_BYTES as u64);
+    let past = |checksum| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(checksum);
+        hasher.update(&[0; HEAD_PAST_RECORD_BYTES]);
+        hasher.finalize()
+    };
+    head.starts_with(&GROUP_MAGIC)
+        && is_length
+        && past(of_record) ^ past(0) == added_by_salt::<4, GROUP_HEAD_BYTES>(head, offset)
+}
+
+/// What the salt adds to a checksum, if `bytes` were sealed at this place.
+fn added_by_salt<const AT: usize, const N: usize>(bytes: &[u8; N], offset: u64) -> u32 {
+    let found = bytes.get(AT..).and_then(<[u8]>::first_chunk).map_or(0, |field| u32::from_le_bytes(*field));
+    found ^ placed_checksum::<AT, N>(bytes, 0, offset)
+}
+
 fn seal<const AT: usize, const N: usize>(bytes: &mut [u8; N], salt: u64, offset: u64) -> u32 {
     let checksum = placed_checksum::<AT, N>(bytes, salt, offset);
     if let Some(field) = bytes.get_mut(AT..AT + 4) {

@@ -12,7 +12,7 @@
 
 use crate::log::format::{
     ALIGNMENT, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GROUP_MAGIC, GROUP_SPARSE, GroupHead, RECORD_HEADER_BYTES,
-    RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, aligned,
+    RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, aligned, is_sealed_with_some_salt,
 };
 use crate::log::source::Source;
 use crate::mutants::mutant;
@@ -44,6 +44,8 @@ pub(crate) enum Defect {
     Records,
     #[error("record {found} stands where {expected} is due")]
     Seq { expected: u64, found: u64 },
+    #[error("the group here was written under another header than the segment has")]
+    Salt,
 }
 
 /// A defect and its place.
@@ -102,6 +104,8 @@ pub(crate) struct Scan {
     pub(crate) evidence: u64,
     /// What stands at `end`, unless the file ends there or holds only zeros from there on.
     pub(crate) finding: Option<Finding>,
+    /// The first group beyond it that was sealed for its place, but with another salt than the header has.
+    pub(crate) stray: Option<Finding>,
     /// The first group beyond it that a newer version wrote.
     pub(crate) unknown: Option<Finding>,
     /// Length of the file.
@@ -421,7 +425,12 @@ fn look_at_candidate<V: Visitor>(
     torn: &mut u32,
     visitor: &mut V,
 ) -> Result<u64, Stopped<V::Stop>> {
-    let Some(head) = GroupHead::decode(source.view(offset, GROUP_HEAD_BYTES)?, ground.salt, offset) else {
+    let bytes = source.view(offset, GROUP_HEAD_BYTES + RECORD_HEADER_BYTES)?;
+    let Some(head) = GroupHead::decode(bytes, ground.salt, offset) else {
+        // No crash leaves that: a segment has its header before anything is written behind it.
+        if scan.stray.is_none() && is_sealed_with_some_salt(bytes, offset) && !mutant!("stray-header-believed") {
+            scan.stray = Some(Finding { offset, defect: Defect::Salt });
+        }
         return Ok(ALIGNMENT as u64);
     };
     // A head that verifies was written by us, whatever became of its records: its evidence counts.

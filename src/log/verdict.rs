@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!                       │ nothing │ unknown flags, │ bad, at or below │ bad, above
-//!                       │ bad     │ a wrong seq    │ the evidence     │ the evidence
+//!                       │ bad     │ a wrong seq,   │ the evidence     │ the evidence
+//!                       │         │ another salt   │                  │
 //! ──────────────────────┼─────────┼────────────────┼──────────────────┼─────────────
 //! sealed by a successor │ keep    │ refuse         │ refuse           │ refuse
 //! last                  │ keep    │ refuse         │ refuse           │ cut
@@ -44,6 +45,9 @@ pub(crate) fn verdict(role: Role, scan: &Scan, last_seq: u64) -> Verdict {
         // Its checksums hold, so no crash tore it: what should stand before it is gone.
         (_, Defect::Seq { .. }) => Verdict::Refuse("the records between are lost"),
         (Role::Sealed, _) => Verdict::Refuse("this segment was complete before the next one began"),
+        (Role::Last, _) if scan.stray.is_some() => {
+            Verdict::Refuse("behind it stands what was written under another header: the header is not the file's own")
+        }
         (Role::Last, _) if missing_was_durable => Verdict::Refuse("a later group proves that it was durable"),
         (Role::Last, _) => Verdict::Cut,
     }
@@ -71,6 +75,9 @@ mod tests {
                 for evidence in [0, 5, 6, 9] {
                     let finding = defect.map(|defect| Finding { offset: 64, defect });
                     let scan = Scan { evidence, finding, ..Scan::default() };
+                    let stray = Some(Finding { offset: 640, defect: Defect::Salt });
+                    let under_another_header = verdict(role, &Scan { stray, ..scan.clone() }, 5);
+                    assert_ne!(under_another_header, Verdict::Cut, "{role:?} {defect:?} {evidence}");
                     let verdict = verdict(role, &scan, 5);
                     let unknown = matches!(defect, Some(Defect::Flags { .. } | Defect::Seq { .. }));
                     match (defect, role) {

@@ -179,6 +179,12 @@ pub(super) const NUMBERED: &[Mutant] = &[
         ],
     ),
     mutant(
+        "R8",
+        "stray-header-believed",
+        "a segment whose header is of another time passes for one whose groups are all torn",
+        &["store::refusals::a_header_that_the_segment_had_at_another_time_is_not_believed"],
+    ),
+    mutant(
         "R3",
         "appended-after-a-cut",
         "an opening goes on in the file whose tail it has cut",

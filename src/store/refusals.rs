@@ -102,6 +102,21 @@ fn rot_in_what_stood_before_the_mark_of_a_close_refuses_the_opening() {
 }
 
 #[test]
+fn a_header_that_the_segment_had_at_another_time_is_not_believed() {
+    // R7, R8: a sector that is stale holds such a header. With its salt nothing verifies, and all of it would pass for torn.
+    for count in [2, 4, 9] {
+        let left = left(count);
+        let name = left.name();
+        let mut sector = SegmentHeader { salt: left.segment.salt ^ 1 << 40, ..left.segment }.encode().to_vec();
+        sector.resize(512, 0);
+        left.disk.root().open_file(&name, true).unwrap().write_all_at(&sector, 0).unwrap();
+        let before = left.disk.files();
+        assert_eq!(refused_as(&left.disk), Some(ErrorKind::Corrupt), "{count}");
+        assert_eq!(left.disk.files()[&name], before[&name]);
+    }
+}
+
+#[test]
 fn zeros_where_a_later_group_knew_records_durable_are_no_end_of_the_log() {
     // R8: a whole group is gone, and those behind it prove it.
     let left = left(4);
