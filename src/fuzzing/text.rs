@@ -15,12 +15,11 @@ pub fn text(bytes: &[u8]) {
     if let Ok(status) = text.parse::<Status>() {
         assert_eq!(status.to_string(), text);
     }
-    let read_again = match text.parse::<Point>() {
-        Ok(Point::Seq(seq)) => Some((Point::Seq(seq), seq.to_string())),
-        Ok(Point::Time(time)) => Some((Point::Time(time), time.to_string())),
-        Err(_) => None,
-    };
-    if let Some((point, printed)) = read_again {
+    if let Ok(point) = text.parse::<Point>() {
+        let printed = match &point {
+            Point::Seq(seq) => seq.to_string(),
+            Point::Time(time) => time.to_string(),
+        };
         assert_eq!(printed.parse::<Point>().ok(), Some(point), "{text:?}");
     }
     if let Some(name) = Name::parse(text) {

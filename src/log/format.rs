@@ -279,7 +279,7 @@ fn placed_checksum<const AT: usize, const N: usize>(bytes: &[u8; N], salt: u64, 
     crc32fast::hash(covered.get(..N + 12).unwrap_or_default())
 }
 
-/// Bytes that stand between a salt and the end of what a group's head covers, and fewer where it is the header of a record.
+/// The checksum of a group's head covers so many bytes more behind the salt than that of a record's header.
 const HEAD_PAST_RECORD_BYTES: usize = GROUP_HEAD_BYTES - RECORD_HEADER_BYTES;
 
 /// Whether the head of a group and the header of its first record stand at this place that were sealed with one salt, whichever that is.

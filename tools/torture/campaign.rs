@@ -7,12 +7,12 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::arguments::{Arguments, Extent};
-use super::cores::{said, unkept};
+use super::cores::said;
 use super::kinds::KINDS;
 use super::machine;
 use super::progress::{self, Progress};
 use super::report::{self, Outcome};
-use super::trial::{Kind, Skipped, Trial};
+use super::trial::{Kind, Skipped, Trial, unkept};
 
 /// A kind that goes on for so long after its time is up hangs.
 const OVERTIME: Duration = Duration::from_mins(2);

@@ -1,12 +1,11 @@
 //! Work that is cut into numbered pieces, on all cores.
 
 use std::any::Any;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::trial::{Skipped, Trial};
+use super::trial::{Skipped, Trial, unkept};
 
 /// What a piece of work came to.
 #[derive(Debug, Default)]
@@ -57,10 +56,6 @@ pub(crate) fn note(trial: &mut Trial, piece: Piece) -> Result<(), Skipped> {
         trial.violated(case, &found).map_err(unkept)?;
     }
     Ok(())
-}
-
-pub(crate) fn unkept(error: io::Error) -> Skipped {
-    Skipped(format!("what it found could not be kept: {error}"))
 }
 
 /// What a panic said.

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use ledgerline::webhook::Secret;
 use ledgerline::{Filter, Store};
 
+use super::process::tells_of_a_panic;
 use super::requests::{self, May};
 use super::scratch::{self, Scratch};
 use super::service::{self, PATIENCE, Service};
-use super::trial::{Skipped, Trial};
+use super::trial::{Skipped, Trial, unkept};
 use super::witness;
 
 /// Those who send as fast as they can.
@@ -63,7 +64,7 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
             found
         }
     };
-    report(trial, found, scratch.path()).map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+    report(trial, found, scratch.path()).map_err(unkept)
 }
 
 /// Reports every fault; what the service left is copied once, beside the first.
@@ -491,7 +492,7 @@ fn unserved(times: &[Duration], attacked: Duration) -> Option<String> {
 
 /// The lines of a log that tell of a panic: one in a connection's task only closes that connection, and nothing else would show it.
 fn panics(log: &str) -> impl Iterator<Item = &str> {
-    log.lines().filter(|line| line.contains("panicked at"))
+    log.lines().filter(|line| tells_of_a_panic(line))
 }
 
 /// What a slow sender sends: a head that does not end, a body that does not, or chunks without end.

@@ -50,10 +50,15 @@ pub(crate) fn was_killed(ended: ExitStatus) -> bool {
     ended.signal() == Some(SIGKILL)
 }
 
+/// Whether a process says here that it, or a thread of it, panicked.
+pub(crate) fn tells_of_a_panic(said: &str) -> bool {
+    said.contains("panicked at")
+}
+
 /// The line in which a process has said that it panicked, with the one after it, which says why.
 pub(crate) fn panic_in(said: &Path) -> io::Result<Option<String>> {
     let said = String::from_utf8_lossy(&std::fs::read(said)?).into_owned();
-    let mut lines = said.lines().skip_while(|line| !line.contains("panicked at"));
+    let mut lines = said.lines().skip_while(|line| !tells_of_a_panic(line));
     Ok(lines.next().map(|line| format!("the process panicked: {line} {}", lines.next().unwrap_or_default())))
 }
 

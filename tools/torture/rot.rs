@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ledgerline::torture;
 use tikv_jemalloc_ctl::thread;
 
-use super::cores::{Piece, note, on_all_cores, unkept};
-use super::trial::{Skipped, Trial};
+use super::cores::{Piece, note, on_all_cores};
+use super::trial::{Skipped, Trial, unkept};
 
 /// Of so many cases some must have been refused, or nobody looks at the bytes.
 const JUDGED_FROM: u64 = 1_000;

@@ -13,10 +13,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::life::{Life, Sort};
-use super::process::Process;
+use super::process::{Process, tells_of_a_panic};
 use super::scratch::{self, Scratch};
 use super::trace::{self, Counts, Trace};
-use super::trial::{Skipped, Trial};
+use super::trial::{Skipped, Trial, unkept};
 use super::witness::{Loss, Witness};
 use super::{judge, script};
 
@@ -110,7 +110,7 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
         return Ok(());
     }
     let kept = trial.violated_as_a_whole(&short.join("\n")).map(drop);
-    kept.map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+    kept.map_err(unkept)
 }
 
 /// How many lives of one call's faults were to meet the store, and how many did.
@@ -280,7 +280,7 @@ fn unwatched(error: io::Error) -> Skipped {
 
 fn report(trial: &mut Trial, case: u64, faults: &[String], place: &Path) -> Result<(), Skipped> {
     let kept = trial.violated(case, &faults.join("\n")).and_then(|folder| scratch::copy(place, &folder.join("place")));
-    kept.map_err(|error| Skipped(format!("what it found could not be kept: {error}")))
+    kept.map_err(unkept)
 }
 
 /// What came of a life.
@@ -318,7 +318,7 @@ fn lived(seed: u64, fault: Option<&str>, place: &Path, witness: &mut Witness) ->
     if ended.code() == Some(HUNG) {
         faults.push("the process hung".to_owned());
     }
-    if ended.code() == Some(PANICKED) || String::from_utf8_lossy(&said).contains("panicked at") {
+    if ended.code() == Some(PANICKED) || tells_of_a_panic(&String::from_utf8_lossy(&said)) {
         faults.push(format!("the process panicked: {}", String::from_utf8_lossy(&said)));
     }
     if fault.is_none() && !ended.success() {

@@ -29,6 +29,11 @@ pub(crate) struct Kind {
 #[derive(Debug)]
 pub(crate) struct Skipped(pub(crate) String);
 
+/// Why a kind gives up that has found something: nobody would learn of it.
+pub(crate) fn unkept(error: io::Error) -> Skipped {
+    Skipped(format!("what it found could not be kept: {error}"))
+}
+
 /// One run of a kind: from which seed, how far, and where to leave what it finds.
 pub(crate) struct Trial {
     kind: &'static str,
