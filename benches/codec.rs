@@ -73,7 +73,7 @@ fn append(run: &mut Run, bytes: usize) {
     let batch = vec![event(bytes - RECEPTION_BYTES); BATCH_COUNT];
     let rate = run.rate(&name, BATCH_COUNT as u64, |rounds| {
         let store = Store::in_memory(StoreOptions::default()).expect("a store opens");
-        time(rounds, || store.append_many(batch.clone()).expect("a batch succeeds"))
+        time(rounds, || store.append_many(&batch).expect("a batch succeeds"))
     });
     let record = vec![0x5a; bytes];
     let floor = run.rate(&format!("{name}, floor"), 1, |rounds| time(rounds, || crc32fast::hash(&record.clone())));
@@ -85,7 +85,7 @@ fn write(dir: &Path, bytes: usize) -> u64 {
     let store = open(dir);
     let batch = vec![event(bytes - RECEPTION_BYTES); BATCH_COUNT];
     for _ in 0..full_or_quick(100, 4) {
-        store.append_many(batch.clone()).expect("a batch succeeds");
+        store.append_many(&batch).expect("a batch succeeds");
     }
     store.close().expect("the store closes");
     audited(dir)

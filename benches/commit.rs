@@ -105,7 +105,7 @@ impl Writer for Batches {
 
     fn write(&mut self, quota: &Arc<Quota>, latencies: Option<&mut Latencies>) -> Duration {
         threads(1, quota, self.batch.len() as u64, latencies, || {
-            self.store.append_many(self.batch.clone()).expect("a batch succeeds");
+            self.store.append_many(&self.batch).expect("a batch succeeds");
         })
     }
 }

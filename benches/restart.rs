@@ -83,7 +83,7 @@ impl Log {
                 let event = NewEvent::from_json(TYPE, json.clone()).expect("it is JSON");
                 event.id(format!("event-{number:08}")).key(format!("key-{number:08}"))
             };
-            store.append_many((first..first + BATCH_COUNT).map(event).collect()).expect("a batch succeeds");
+            store.append_many((first..first + BATCH_COUNT).map(event)).expect("a batch succeeds");
             let claims = if self.is_lived { store.claim(BATCH_COUNT).expect("a claim succeeds") } else { Vec::new() };
             for claim in claims {
                 store.settle(&claim, Outcome::Done).expect("what runs is settled");

@@ -48,7 +48,7 @@ impl Race<'_> {
                 follower = follow(&store);
             }
             let event = |id: String| NewEvent::new("Work", &"x".repeat(700)).unwrap().id(id);
-            let batch = (0..=number % 5).map(|index| event(format!("{number}-{index}"))).collect();
+            let batch: Vec<_> = (0..=number % 5).map(|index| event(format!("{number}-{index}"))).collect();
             store.append_many(batch).unwrap();
             for claim in store.claim(9).unwrap() {
                 let outcome = if claim.event().event_type() == "Kept" {

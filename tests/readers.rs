@@ -64,7 +64,7 @@ fn work(store: &Store, name: &str, stop: &AtomicBool, compacts: bool) -> BTreeMa
     let mut acknowledged = BTreeMap::new();
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
-        let batch = (0..=number % 7).map(|index| event(&format!("{name}-{number}-{index}"))).collect();
+        let batch: Vec<_> = (0..=number % 7).map(|index| event(&format!("{name}-{number}-{index}"))).collect();
         for receipt in store.append_many(batch).unwrap() {
             acknowledged.insert(receipt.id, receipt.seq);
         }

@@ -131,7 +131,7 @@ fn thousands_are_selected_across_pages_and_steps_each_once() {
     let store = open(dir.path());
     for chunk in (0..COUNT).collect::<Vec<_>>().chunks(100) {
         let of = |number: &usize| NewEvent::new(if number.is_multiple_of(3) { "A" } else { "B" }, number).unwrap();
-        store.append_many(chunk.iter().map(of).collect()).unwrap();
+        store.append_many(chunk.iter().map(of)).unwrap();
     }
     assert_eq!(store.list(&Filter::all()).unwrap().len(), COUNT);
     let limited = store.list(&Filter::all().event_type("A").limit(700)).unwrap();

@@ -141,7 +141,7 @@ fn the_oldest_that_waits_is_found_of_each_type_wherever_it_comes_to_lie() {
         let of = |number: u32| NewEvent::new(event_type, &number).unwrap().id(format!("{event_type}{number}"));
         let first = u32::from(store.stats().pending_events > 0);
         for some in (first..first + count).collect::<Vec<_>>().chunks(1_000) {
-            store.append_many(some.iter().copied().map(of).collect()).unwrap();
+            store.append_many(some.iter().copied().map(of)).unwrap();
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -164,9 +164,9 @@ fn beyond_256_types_the_rest_is_counted_together() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let event = |number: usize| NewEvent::new(format!("T{number}"), &number).unwrap();
-    store.append_many((0..256).map(event).collect()).unwrap();
+    store.append_many((0..256).map(event)).unwrap();
     assert_eq!((store.stats().types.len(), store.stats().other_types), (256, None));
-    store.append_many((256..300).chain(256..260).map(event).collect()).unwrap();
+    store.append_many((256..300).chain(256..260).map(event)).unwrap();
     for claim in store.claim(302).unwrap() {
         store.settle(&claim, Outcome::Done).unwrap();
     }

@@ -114,7 +114,7 @@ fn what_is_too_large_is_refused_and_changes_nothing() {
     let store = open(dir.path());
     let error = store.append(NewEvent::new("Issue", &"x".repeat(20_000)).unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
-    let many = (0..20).map(|_| NewEvent::new("Issue", &"x".repeat(1_000)).unwrap()).collect();
+    let many: Vec<NewEvent> = (0..20).map(|_| NewEvent::new("Issue", &"x".repeat(1_000)).unwrap()).collect();
     assert_eq!(store.append_many(many).unwrap_err().kind(), ErrorKind::TooLarge);
     store.append(NewEvent::new("Issue", &"x".repeat(15_000)).unwrap()).unwrap();
     assert_eq!(store.list(&Filter::all()).unwrap().len(), 1);
@@ -511,7 +511,7 @@ fn retention_forgets_many_events_in_several_steps() {
     let options = StoreOptions::default().max_event_age(Duration::from_secs(1)).dedup_window(Duration::ZERO);
     let store = Store::open(dir.path(), options).unwrap();
     for batch in 0..10 {
-        store.append_many((0..1_000).map(|number| event(&format!("{batch}-{number}"))).collect()).unwrap();
+        store.append_many((0..1_000).map(|number| event(&format!("{batch}-{number}")))).unwrap();
         for claim in store.claim(1_000).unwrap() {
             store.settle(&claim, Outcome::Done).unwrap();
         }

@@ -94,7 +94,7 @@ impl Growing {
 
     /// Appends so many events together.
     pub(crate) fn append(&mut self, count: usize, event_type: &str) {
-        let events = (self.appended..self.appended + count).map(|number| event(number, event_type)).collect();
+        let events = (self.appended..self.appended + count).map(|number| event(number, event_type));
         self.store.append_many(events).expect("a batch succeeds");
         self.appended += count;
     }

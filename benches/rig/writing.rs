@@ -116,7 +116,7 @@ fn use_first_segment(writer: &impl Writer) -> u64 {
     let store = writer.store();
     let batch = vec![event(PAYLOAD_BYTES); 1_000];
     for _ in 0..(SEGMENT_BYTES / RECORD_BYTES / 1_000 + 2) {
-        store.append_many(batch.clone()).expect("a batch succeeds");
+        store.append_many(&batch).expect("a batch succeeds");
     }
     writer.rest();
     let last = store.append(event(PAYLOAD_BYTES)).expect("an append succeeds");

@@ -21,6 +21,8 @@ pub(crate) const GROUP_HEAD_BYTES: usize = 40;
 pub(crate) const GROUP_SPARSE: u32 = 1;
 /// Length of a record's header.
 pub(crate) const RECORD_HEADER_BYTES: usize = 24;
+/// What a record's header says besides the checksums of itself and the body begins here.
+const RECORD_PLACE_AT: usize = 8;
 /// Groups and records begin at multiples of this.
 pub(crate) const ALIGNMENT: usize = 8;
 /// Longest body of a record.
@@ -221,11 +223,25 @@ impl RecordHeader {
         salt: u64,
         offset: u64,
     ) -> u32 {
-        let length = u32::try_from(body.len()).expect("a body is within the record limit");
-        assert!((RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&length), "no reader takes a body of {length} bytes");
         let mut fields = Put(bytes);
         fields.put(&[0; 4]);
         fields.put(&body.checksum().to_le_bytes());
+        Self::place(bytes, body.len(), seq, salt, offset)
+    }
+
+    /// Writes into `bytes` what is known of the header of a body before its place is.
+    pub(crate) fn begin(bytes: &mut [u8; RECORD_HEADER_BYTES], body: &[u8]) {
+        let mut fields = Put(bytes);
+        fields.put(&[0; 4]);
+        fields.put(&crc32fast::hash(body).to_le_bytes());
+    }
+
+    /// Completes a header that was begun for a body of `length` bytes, and returns its checksum.
+    pub(crate) fn place(bytes: &mut [u8; RECORD_HEADER_BYTES], length: usize, seq: u64, salt: u64, offset: u64) -> u32 {
+        let length = u32::try_from(length).expect("a body is within the record limit");
+        assert!((RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&length), "no reader takes a body of {length} bytes");
+        let (_, behind) = bytes.split_at_mut(RECORD_PLACE_AT);
+        let mut fields = Put(behind);
         fields.put(&length.to_le_bytes());
         fields.put(&[0; 4]);
         fields.put(&seq.to_le_bytes());

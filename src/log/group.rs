@@ -1,5 +1,6 @@
 //! A group that is being put together: the unit of writing, of evidence and of belief.
 
+use crate::log::draft::Draft;
 use crate::log::format::{Body, GROUP_HEAD_BYTES, GroupHead, RECORD_HEADER_BYTES, RecordHeader, record_span};
 
 /// Records on their way into one group, encoded for the place where the group will stand.
@@ -39,6 +40,36 @@ impl OpenGroup {
         self.last_seq = seq;
         self.record_count += 1;
         (offset, checksum)
+    }
+
+    /// Adds the records of a draft, which begin with `seq`; returns the offset of the first header, and the checksums of all.
+    pub(crate) fn append(&mut self, draft: &mut Draft, seq: u64, salt: u64) -> (u64, Vec<u8>) {
+        let start = self.bytes.len();
+        // An empty group is nothing but space for a head, with which a draft begins as well.
+        if self.is_empty() {
+            std::mem::swap(&mut self.bytes, draft.buffer());
+        } else {
+            self.bytes.extend_from_slice(draft.records());
+        }
+        let first_offset = self.offset + start as u64;
+        let (mut next_seq, mut checksums) = (seq, Vec::with_capacity(draft.len() * size_of::<u32>()));
+        let mut rest = self.bytes.get_mut(start..).unwrap_or_default();
+        for (offset, length) in draft.places(first_offset) {
+            let (record, behind) = std::mem::take(&mut rest).split_at_mut(record_span(length));
+            rest = behind;
+            let header = record.first_chunk_mut().expect("a record begins with its header");
+            let checksum = RecordHeader::place(header, length, next_seq, salt, offset);
+            checksums.extend_from_slice(&checksum.to_le_bytes());
+            next_seq += 1;
+        }
+        assert!(rest.is_empty() && next_seq > seq, "a draft holds what it says, and something");
+        self.digest.update(&checksums);
+        if self.record_count == 0 {
+            self.first_seq = seq;
+        }
+        self.last_seq = next_seq - 1;
+        self.record_count += u32::try_from(draft.len()).expect("a group is within its limit");
+        (first_offset, checksums)
     }
 
     /// Bytes of the group as it stands, head included.

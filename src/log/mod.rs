@@ -6,7 +6,7 @@
 //! | [`mod@format`] | headers of segments, groups and records, byte by byte |
 //! | [`segment`], [`manifest`], [`survey`] | the files of a store |
 //! | [`scan`], [`source`], [`verdict`] | reading: one scan reports, one table decides |
-//! | [`writer`], `group` | writing: stage, take, write, sync |
+//! | [`writer`], `group`, [`draft`] | writing: draft, stage, take, write, sync |
 //! | [`fill`] | zeros written ahead of the writer |
 //! | [`rewriter`] | writing what compaction keeps, in place of others |
 //! | [`reader`], [`cut`] | one record read again; a torn tail kept aside |
@@ -15,6 +15,7 @@
 //! twice the record limit, never loop (R14). Deliberately absent: what a record says, when to sync, threads, clocks.
 
 pub(crate) mod cut;
+pub(crate) mod draft;
 mod error;
 pub(crate) mod fill;
 #[cfg(test)]

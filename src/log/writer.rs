@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::env;
+use crate::log::draft::Draft;
 use crate::log::format::{
     Body, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, record_span,
 };
@@ -199,21 +200,36 @@ impl Stage {
     /// Stages one record; `room` said that it fits. Returns its seq and the offset of its header in the active segment.
     pub(crate) fn stage(&mut self, body: Body<'_>) -> (u64, u64) {
         let span = record_span(body.len());
-        if self.groups.back().is_none_or(|group| group.sealed) {
-            self.open_group();
-        }
-        assert!(span as u64 <= self.left(), "a record is staged only where there is room for it");
-        let seq = self.next_seq;
-        let salt = self.active.salt();
-        let staged = self.groups.back_mut().expect("a group was just opened");
-        let (offset, checksum) = staged.group.push(body, seq, salt);
+        let (seq, salt) = (self.next_seq, self.active.salt());
+        let (offset, checksum) = self.open_group(span as u64).push(body, seq, salt);
         self.digest.update(&checksum.to_le_bytes());
         self.offset += span as u64;
         self.next_seq += 1;
         (seq, offset)
     }
 
-    fn open_group(&mut self) {
+    /// Stages the records of a draft, of which there is at least one; `room` said that they fit. Returns the seq of the first, and the
+    /// offset of its header.
+    pub(crate) fn stage_all(&mut self, draft: &mut Draft) -> (u64, u64) {
+        let span = draft.lengths().map(|length| record_span(length) as u64).sum();
+        let (seq, salt) = (self.next_seq, self.active.salt());
+        let (offset, checksums) = self.open_group(span).append(draft, seq, salt);
+        self.digest.update(&checksums);
+        self.offset += span;
+        self.next_seq += draft.len() as u64;
+        (seq, offset)
+    }
+
+    /// The group into which the next `span` bytes of records go.
+    fn open_group(&mut self, span: u64) -> &mut OpenGroup {
+        if self.groups.back().is_none_or(|group| group.sealed) {
+            self.begin_group();
+        }
+        assert!(span <= self.left(), "a record is staged only where there is room for it");
+        &mut self.groups.back_mut().expect("a group was just begun").group
+    }
+
+    fn begin_group(&mut self) {
         let group = OpenGroup::new(self.offset, self.spare.pop().unwrap_or_default());
         self.groups.push_back(Staged { segment: Arc::clone(&self.active), group, sealed: false });
         self.offset += GROUP_HEAD_BYTES as u64;

@@ -201,7 +201,7 @@ mod tests {
                 let event = NewEvent::new(["Issue", "Comment", "Label"][number % 3], &"x".repeat(300)).unwrap();
                 event.id(format!("{batch} {number}")).key(format!("{}", number % 7))
             };
-            store.append_many((0..30).map(event).collect()).unwrap();
+            store.append_many((0..30).map(event)).unwrap();
             for claim in store.claim(5).unwrap() {
                 store.settle(&claim, Outcome::Done).unwrap();
             }

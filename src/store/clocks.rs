@@ -13,7 +13,7 @@ use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::notes::{CLOCK_GAP, Notes, RETENTION_REST};
 use crate::store::options::StoreOptions;
-use crate::store::reception::{Decision, Ids, Prepared};
+use crate::store::reception::{Decision, Givens, Ids, Single};
 use crate::store::stories::{STORE_ID, store_with};
 
 const HOUR: u64 = 3_600_000_000;
@@ -38,8 +38,9 @@ impl Jumping {
 fn keep(shared: &Shared, round: u32, now: Moment) -> u64 {
     let id = format!("e{round}");
     let event = NewEvent::new("Issue", &id).unwrap().id(&id).key(if round.is_multiple_of(2) { "even" } else { "odd" });
-    let mut prepared = Prepared::new(event.into(), &Ids::new([2; 16]), shared.hasher, 3, now).unwrap();
-    let decision = shared.step(|core, _| core.receive(std::slice::from_mut(&mut prepared), now)).unwrap();
+    let givens = Givens { ids: &Ids::new([2; 16]), hasher: shared.hasher, max_retries: 3, now };
+    let mut single = Single::new(&event, &givens).unwrap();
+    let decision = shared.step(|core, _| core.receive(&mut single, now)).unwrap();
     let Decision::Done { seq } = decision else { panic!("{id} is taken") };
     let seq = seq.unwrap();
     shared.wait(seq, Level::Durable).unwrap();

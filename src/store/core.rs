@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Begun, Entry, Mark, Predecessor};
 use crate::event::{Moment, Place, codec};
+use crate::log::draft::Draft;
 use crate::log::format::{Body, SegmentHeader};
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::segment::Segment;
@@ -275,18 +276,32 @@ impl Core {
     /// As [`Core::put`], for a reception: its gist and its bytes are made before anybody takes the lock.
     pub(crate) fn put_reception(&mut self, gist: &Gist, event_type: &str, body: Body<'_>, now: Moment) -> u64 {
         let (seq, place) = self.stage(body);
-        self.last_is_mark = false;
-        let applied = self.state.apply_gist((seq, place), gist, event_type, now);
-        assert!(matches!(applied, Ok(Applied::Done)), "a reception is judged before it is staged: {applied:?}");
+        self.apply_reception((seq, place), gist, event_type, now);
         seq
+    }
+
+    /// Stages a draft of receptions, and says where they stand; [`Core::apply_reception`] is owed to each of them, in order.
+    pub(crate) fn stage_receptions<'d>(
+        &mut self,
+        draft: &'d mut Draft,
+    ) -> impl Iterator<Item = (u64, Place)> + use<'d> {
+        let stage = self.stage.as_mut().expect("only a writing store puts");
+        let (seq, offset) = stage.stage_all(draft);
+        let segment = stage.active().key();
+        (seq..).zip(draft.places(offset)).map(move |(seq, (offset, length))| (seq, place(segment, offset, length)))
+    }
+
+    /// Applies a reception that was staged.
+    pub(crate) fn apply_reception(&mut self, at: (u64, Place), gist: &Gist, event_type: &str, now: Moment) {
+        self.last_is_mark = false;
+        let applied = self.state.apply_gist(at, gist, event_type, now);
+        assert!(matches!(applied, Ok(Applied::Done)), "a reception is judged before it is staged: {applied:?}");
     }
 
     fn stage(&mut self, body: Body<'_>) -> (u64, Place) {
         let stage = self.stage.as_mut().expect("only a writing store puts");
-        let narrow = |value: u64| u32::try_from(value).expect("segments are shorter than 4 GiB and fewer than 2^32");
         let (seq, offset) = stage.stage(body);
-        let place = Place { segment: stage.active().key(), offset: narrow(offset), length: narrow(body.len() as u64) };
-        (seq, place)
+        (seq, place(stage.active().key(), offset, body.len()))
     }
 
     /// As [`Core::make_room`] and [`Core::put`] together, for one entry.
@@ -513,6 +528,11 @@ fn again(full: &Error) -> Error {
         Some(path) => error.at_path(path),
         None => error,
     }
+}
+
+fn place(segment: u32, offset: u64, length: usize) -> Place {
+    let narrow = |value: u64| u32::try_from(value).expect("segments are shorter than 4 GiB and fewer than 2^32");
+    Place { segment, offset: narrow(offset), length: narrow(length as u64) }
 }
 
 fn read_only() -> Error {

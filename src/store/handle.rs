@@ -1,5 +1,6 @@
 //! `Store`: the shared handle.
 
+use std::borrow::Borrow;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Moment, NewEvent, Outcome, hex};
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 use crate::store::backup::{Backup, backup_dir};
-use crate::store::commit::Shared;
+use crate::store::commit::{InLine, Shared};
 use crate::store::core::Salts;
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
@@ -19,9 +20,10 @@ use crate::store::keeper::Chore;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
-use crate::store::reception::{Decision, Fate, Ids, Prepared};
+use crate::store::reception::{Batch, Decision, Fate, Givens, Ids, Incoming, Single};
 use crate::store::runs::Claimed;
 use crate::store::selection::Selection;
+use crate::store::spare::Spare;
 #[cfg(feature = "manager")]
 use crate::store::standing::Bookmarks;
 #[cfg(feature = "manager")]
@@ -53,6 +55,8 @@ struct Inner {
     shared: Arc<Shared>,
     ids: Ids,
     recovery: Recovery,
+    /// For the records of batches.
+    spare: Spare,
     /// None once the store is closed.
     threads: Mutex<Option<Vec<JoinHandle<()>>>>,
 }
@@ -115,7 +119,7 @@ impl Store {
     /// A handle of an open store. Without `threads` nothing happens but what is called for, and whoever drops it leaves the store as
     /// a dead process would.
     pub(super) fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, threads: Option<Vec<JoinHandle<()>>>) -> Self {
-        Self { inner: Arc::new(Inner { shared, ids, recovery, threads: Mutex::new(threads) }) }
+        Self { inner: Arc::new(Inner { shared, ids, recovery, spare: Spare::default(), threads: Mutex::new(threads) }) }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -155,51 +159,53 @@ impl Store {
     /// data. [`ErrorKind::Full`]: no room; try later. In these cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk
     /// failed meanwhile; give the same id again after reopening. [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let now = self.shared().now();
-        let mut prepared = self.prepare(event.into(), now)?;
-        self.keep(std::slice::from_mut(&mut prepared), now)?;
-        self.receipt(prepared)
-    }
-
-    /// Keeps several events in one group: after a crash all of them are there, or none.
-    ///
-    /// # Errors
-    /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
-    pub fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
-        let now = self.shared().now();
-        // Room for all of them at once: a collection of results does not know how many there will be.
-        let mut batch = Vec::with_capacity(events.len());
-        for event in events {
-            batch.push(self.prepare(event.into(), now)?);
-        }
-        self.keep(&mut batch, now)?;
-        batch.into_iter().map(|event| self.receipt(event)).collect()
-    }
-
-    /// Keeps a batch: durable once this returns, and each knows its fate.
-    fn keep(&self, batch: &mut [Prepared], mut now: Moment) -> Result<(), Error> {
+        let mut now = self.shared().now();
+        let mut single = Single::new(&event, &self.givens(now))?;
         let (seq, in_line) = loop {
-            match self.shared().step_in_line(now, |core, now| core.receive(batch, now), Decision::seq)? {
+            match self.shared().step_in_line(now, |core, now| core.receive(&mut single, now), Decision::seq)? {
                 (Decision::Done { seq }, in_line) => break (seq, in_line),
-                (Decision::Conflict { index }, _) => self.resolve(batch, index)?,
+                (Decision::Conflict { .. }, _) => single.resolve_conflict(self.shared().hasher)?,
             }
             now = self.shared().now();
         };
+        self.wait_for_staged(seq, in_line)?;
+        self.receipt(single.into_incoming())
+    }
+
+    /// Keeps several events, given or lent, in one group: after a crash all of them are there, or none.
+    ///
+    /// # Errors
+    /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
+    pub fn append_many<E: Borrow<NewEvent>>(&self, events: impl IntoIterator<Item = E>) -> Result<Vec<Receipt>, Error> {
+        let mut now = self.shared().now();
+        let events: Vec<E> = events.into_iter().collect();
+        let mut batch = Batch::new(&events, &self.givens(now), self.inner.spare.take())?;
+        let (seq, in_line) = loop {
+            match self.shared().step_in_line(now, |core, now| core.receive_all(&mut batch, now), Decision::seq)? {
+                (Decision::Done { seq }, in_line) => break (seq, in_line),
+                (Decision::Conflict { index }, _) => batch.resolve_conflict(index, self.shared().hasher)?,
+            }
+            now = self.shared().now();
+        };
+        self.wait_for_staged(seq, in_line)?;
+        let (incoming, buffer) = batch.into_parts();
+        self.inner.spare.give_back(buffer);
+        incoming.into_iter().map(|incoming| self.receipt(incoming)).collect()
+    }
+
+    /// Waits until what was just staged is durable.
+    fn wait_for_staged(&self, seq: Option<u64>, in_line: InLine) -> Result<(), Error> {
         drop(self.shared().pass(CrashPoint::AppendStaged));
         seq.map_or(Ok(()), |seq| self.shared().wait_in_line(seq, in_line))
     }
 
-    pub(super) fn prepare(&self, event: Box<NewEvent>, now: Moment) -> Result<Prepared, Error> {
+    /// What events that come in `now` are given.
+    pub(super) fn givens(&self, now: Moment) -> Givens<'_> {
         let shared = self.shared();
-        Prepared::new(event, &self.inner.ids, shared.hasher, shared.options.max_retries, now)
+        Givens { ids: &self.inner.ids, hasher: shared.hasher, max_retries: shared.options.max_retries, now }
     }
 
-    pub(super) fn resolve(&self, batch: &mut [Prepared], index: usize) -> Result<(), Error> {
-        let hasher = self.shared().hasher;
-        batch.get_mut(index).map_or(Ok(()), |event| event.resolve_conflict(hasher))
-    }
-
-    pub(super) fn receipt(&self, event: Prepared) -> Result<Receipt, Error> {
+    pub(super) fn receipt(&self, event: Incoming<'_>) -> Result<Receipt, Error> {
         match event.into_fate() {
             (Fate::Kept { seq }, id) => Ok(Receipt { id, seq, duplicate: None }),
             (Fate::Duplicate { why, seq }, given) => {

@@ -1,7 +1,7 @@
 //! Joins log and state: what was appended is applied, what is replayed was appended.
 //!
 //! ```text
-//! handle ── Store, what callers see
+//! handle ── Store, what callers see; spare ── memory that its batches use again
 //!   │ reception, runs, standing, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census, statistics, histogram ── what can be asked
@@ -87,6 +87,7 @@ mod runs;
 mod salvage;
 mod scrub;
 mod selection;
+mod spare;
 mod standing;
 mod statistics;
 #[cfg(test)]

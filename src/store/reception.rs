@@ -1,10 +1,13 @@
 //! Events on their way in: validated, named, hashed and encoded before anybody takes a lock.
 
+use std::borrow::{Borrow, Cow};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Flags, Received};
 use crate::event::{Moment, NewEvent, Timestamp, hex, limits};
+use crate::log::draft::Draft;
 use crate::log::format::Body;
 use crate::mutants::mutant;
 use crate::state::{Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
@@ -13,6 +16,9 @@ use crate::store::core::{Core, Refused, Salts, Urgency};
 
 /// So many events of a batch are looked for in the index before the first of them is put there.
 const FORESEEN_COUNT: usize = 32;
+
+/// The bytes of a record besides its event's own body, mostly.
+const HEAD_BYTES_AIM: usize = 192;
 
 /// Makes ids for events whose sender gave none: UUIDs of version 7, so that they sort by time.
 pub(crate) struct Ids {
@@ -39,16 +45,36 @@ impl Ids {
     }
 }
 
-/// An event that only waits for its place.
-pub(crate) struct Prepared {
-    event: Box<NewEvent>,
-    id: String,
+/// An event on its way in: what there is to know of it before it has its place.
+pub(crate) struct Incoming<'e> {
+    event: &'e NewEvent,
+    id: Cow<'e, str>,
     gist: Gist,
     body_hash: Option<[u8; 32]>,
-    /// The bytes of its record but for the event's own body, which follows them.
-    head: Vec<u8>,
     /// What became of it when it was last received.
     fate: Option<Fate>,
+}
+
+/// One event that only waits for its place.
+pub(crate) struct Single<'e> {
+    incoming: Incoming<'e>,
+    /// The bytes of its record but for the event's own body, which follows them.
+    head: Vec<u8>,
+}
+
+/// Several, which are kept as one group or not at all.
+pub(crate) struct Batch<'e> {
+    incoming: Vec<Incoming<'e>>,
+    /// Their records.
+    draft: Draft,
+}
+
+/// What is given to events without an id or a limit of their own.
+pub(crate) struct Givens<'a> {
+    pub(crate) ids: &'a Ids,
+    pub(crate) hasher: IdHasher,
+    pub(crate) max_retries: u32,
+    pub(crate) now: Moment,
 }
 
 /// What became of a prepared event.
@@ -93,18 +119,13 @@ impl Decision {
     }
 }
 
-impl Prepared {
-    /// Checks `event` against its bounds and encodes it.
-    pub(crate) fn new(
-        mut event: Box<NewEvent>,
-        ids: &Ids,
-        hasher: IdHasher,
-        max_retries: u32,
-        now: Moment,
-    ) -> Result<Self, Error> {
+impl<'e> Incoming<'e> {
+    /// Checks `event` against its bounds, and names and hashes it.
+    fn new(event: &'e NewEvent, givens: &Givens<'_>) -> Result<Self, Error> {
         event.validate()?;
+        let Givens { ids, hasher, max_retries, now } = *givens;
         let own_id = event.id.is_none();
-        let id = event.id.take().unwrap_or_else(|| ids.next(now.wall));
+        let id = event.id.as_deref().map_or_else(|| Cow::Owned(ids.next(now.wall)), Cow::Borrowed);
         // An id of ours cannot come again, so nothing is ever compared with its body.
         let body_hash = (!own_id || event.same_body_is_duplicate).then(|| event.hash_of_body());
         let flags = Flags::default()
@@ -121,25 +142,15 @@ impl Prepared {
             max_retries: event.max_retries.unwrap_or(max_retries),
             flags,
         };
-        let mut prepared = Self { event, id, gist, body_hash, head: Vec::with_capacity(192), fate: None };
-        prepared.encode();
-        Ok(prepared)
-    }
-
-    fn encode(&mut self) {
-        let mut head = std::mem::take(&mut self.head);
-        head.clear();
-        self.received().encode_head(&mut head);
-        self.head = head;
+        Ok(Self { event, id, gist, body_hash, fate: None })
     }
 
     fn has_own_id(&self) -> bool {
         self.gist.flags.contains(Flags::OWN_ID)
     }
 
-    /// The body of its record.
-    fn body(&self) -> Body<'_> {
-        Body { head: &self.head, data: self.event.body.as_bytes() }
+    fn is_new(&self) -> bool {
+        self.fate.is_none()
     }
 
     fn received(&self) -> Received<'_> {
@@ -163,17 +174,11 @@ impl Prepared {
 
     /// What became of it, and the id that it has, once it was received.
     pub(crate) fn into_fate(self) -> (Fate, String) {
-        (self.fate.expect("it was received"), self.id)
-    }
-
-    /// What became of it, once it was received.
-    #[cfg(any(test, feature = "torture"))]
-    pub(crate) fn fate(&self) -> Option<Fate> {
-        self.fate
+        (self.fate.expect("it was received"), self.id.into_owned())
     }
 
     /// What to do about an id that is taken by other data: a webhook is kept under another id, anything else is refused.
-    pub(crate) fn resolve_conflict(&mut self, hasher: IdHasher) -> Result<(), Error> {
+    fn resolve_conflict(&mut self, hasher: IdHasher) -> Result<(), Error> {
         if !self.event.rename_on_conflict || self.gist.flags.contains(Flags::RENAMED) {
             let text = format!("the id {:?} is taken by an event with other data; give another id", self.id);
             return Err(Error::new(ErrorKind::IdConflict, text));
@@ -181,13 +186,87 @@ impl Prepared {
         let hash = self.body_hash.unwrap_or_default();
         let suffix = hex::encode(hash.get(..8).unwrap_or_default());
         let room = limits::ID_BYTES_MAX - suffix.len() - 1;
-        let cut = self.id.floor_char_boundary(room);
-        self.id.truncate(cut);
-        self.id = format!("{}~{suffix}", self.id);
+        let kept = self.id.get(..self.id.floor_char_boundary(room)).unwrap_or_default();
+        self.id = Cow::Owned(format!("{kept}~{suffix}"));
         self.gist.flags = self.gist.flags.with(Flags::RENAMED, true);
         self.gist.id = hasher.id(&self.id);
+        Ok(())
+    }
+}
+
+impl<'e> Single<'e> {
+    /// Checks `event` against its bounds and encodes it.
+    pub(crate) fn new(event: &'e NewEvent, givens: &Givens<'_>) -> Result<Self, Error> {
+        let mut single = Self { incoming: Incoming::new(event, givens)?, head: Vec::with_capacity(HEAD_BYTES_AIM) };
+        single.incoming.received().encode_head(&mut single.head);
+        Ok(single)
+    }
+
+    /// The body of its record.
+    fn body(&self) -> Body<'_> {
+        Body { head: &self.head, data: self.incoming.event.body.as_bytes() }
+    }
+
+    /// See [`Incoming::resolve_conflict`].
+    pub(crate) fn resolve_conflict(&mut self, hasher: IdHasher) -> Result<(), Error> {
+        self.incoming.resolve_conflict(hasher)?;
+        self.head.clear();
+        self.incoming.received().encode_head(&mut self.head);
+        Ok(())
+    }
+
+    /// The event, without what is written of it.
+    pub(crate) fn into_incoming(self) -> Incoming<'e> {
+        self.incoming
+    }
+
+    /// What became of it, once it was received.
+    #[cfg(any(test, feature = "torture"))]
+    pub(crate) fn fate(&self) -> Option<Fate> {
+        self.incoming.fate
+    }
+}
+
+impl<'e> Batch<'e> {
+    /// Checks `events` against their bounds and encodes them, into a buffer that is used again.
+    pub(crate) fn new<E: Borrow<NewEvent>>(
+        events: &'e [E],
+        givens: &Givens<'_>,
+        buffer: Vec<u8>,
+    ) -> Result<Self, Error> {
+        // Room for all of them at once: a collection of results does not know how many there will be.
+        let mut incoming = Vec::with_capacity(events.len());
+        for event in events {
+            incoming.push(Incoming::new(event.borrow(), givens)?);
+        }
+        let mut batch = Self { incoming, draft: Draft::new(buffer) };
+        batch.encode();
+        Ok(batch)
+    }
+
+    fn encode(&mut self) {
+        let body_bytes = self.incoming.iter().map(|incoming| incoming.event.body.len() + HEAD_BYTES_AIM).sum();
+        self.draft.reserve(self.incoming.len(), body_bytes);
+        for incoming in &self.incoming {
+            self.draft.push(|buffer| {
+                incoming.received().encode_head(buffer);
+                buffer.extend_from_slice(incoming.event.body.as_bytes());
+            });
+        }
+    }
+
+    /// Resolves the conflict of one of them; see [`Incoming::resolve_conflict`].
+    pub(crate) fn resolve_conflict(&mut self, index: usize, hasher: IdHasher) -> Result<(), Error> {
+        let Some(incoming) = self.incoming.get_mut(index) else { return Ok(()) };
+        incoming.resolve_conflict(hasher)?;
+        self.draft.clear();
         self.encode();
         Ok(())
+    }
+
+    /// The events, without what is written of them, and the buffer to be used again.
+    pub(crate) fn into_parts(self) -> (Vec<Incoming<'e>>, Vec<u8>) {
+        (self.incoming, self.draft.into_buffer())
     }
 }
 
@@ -196,74 +275,163 @@ fn duplicate(why: Duplicate, known: Known) -> Fate {
 }
 
 impl Core {
-    /// Keeps a batch, whole or not at all, as one group; each then knows its fate.
-    pub(crate) fn receive(&mut self, batch: &mut [Prepared], now: Moment) -> Result<Decision, Refused> {
+    /// Keeps an event, which then knows its fate.
+    pub(crate) fn receive(&mut self, single: &mut Single<'_>, now: Moment) -> Result<Decision, Refused> {
         self.check_open()?;
-        for (index, event) in batch.iter_mut().enumerate() {
-            let Gist { id, body, flags, .. } = event.gist;
-            let is_identity = flags.contains(Flags::BODY_IS_IDENTITY);
-            // An id of ours is nobody else's.
-            let judged = if event.has_own_id() && !is_identity {
-                Reception::New
-            } else {
-                self.state.judge_reception(id, body, is_identity)
-            };
-            event.fate = match judged {
-                Reception::New if self.state.type_room(&event.event.event_type) => None,
-                Reception::New => return Err(Error::invalid("there are too many event types already: 65,536").into()),
-                Reception::SameId(known) => Some(duplicate(Duplicate::SameId, known)),
-                Reception::SameBody(known) => Some(duplicate(Duplicate::SameBody, known)),
-                Reception::Conflict(_) => return Ok(Decision::Conflict { index }),
-            };
+        if !self.judge_incoming(&mut single.incoming)? {
+            return Ok(Decision::Conflict { index: 0 });
         }
-        Self::refuse_twins(batch)?;
-        let new = batch.iter().filter(|event| event.fate.is_none());
-        if new.clone().next().is_some() {
-            self.make_room(new.map(|event| event.body().len()), Urgency::Reception, now)?;
+        if single.incoming.is_new() {
+            self.make_room(std::iter::once(single.body().len()), Urgency::Reception, now)?;
+            let Incoming { gist, event, .. } = &single.incoming;
+            let seq = self.put_reception(gist, &event.event_type, single.body(), now);
+            single.incoming.fate = Some(Fate::Kept { seq });
         }
-        for chunk in batch.chunks_mut(FORESEEN_COUNT) {
-            if chunk.len() > 1 {
-                self.state.foresee(chunk.iter().map(|event| event.gist.id));
-            }
-            for event in chunk.iter_mut().filter(|event| event.fate.is_none()) {
-                let seq = self.put_reception(&event.gist, &event.event.event_type, event.body(), now);
-                event.fate = Some(Fate::Kept { seq });
-            }
-        }
-        Ok(Decision::Done { seq: batch.iter().filter_map(|event| event.fate?.seq()).max() })
+        Ok(Decision::Done { seq: single.incoming.fate.and_then(|fate| fate.seq()) })
     }
 
-    /// A batch that names an id twice contradicts itself.
-    fn refuse_twins(batch: &[Prepared]) -> Result<(), Error> {
-        if batch.len() < 2 || mutant!("twins-kept") {
-            return Ok(());
-        }
-        let mut seen = std::collections::HashSet::new();
-        // Ids of ours are no twins.
-        let mut named = batch.iter().filter(|event| !event.has_own_id());
-        match named.find(|event| !seen.insert(event.gist.id)) {
-            Some(twin) => {
-                Err(Error::invalid(format!("the batch holds the id {:?} twice; nothing was appended", twin.id)))
+    /// Keeps a batch, whole or not at all, as one group; each then knows its fate.
+    pub(crate) fn receive_all(&mut self, batch: &mut Batch<'_>, now: Moment) -> Result<Decision, Refused> {
+        self.check_open()?;
+        let Batch { incoming, draft } = batch;
+        for (index, incoming) in incoming.iter_mut().enumerate() {
+            if !self.judge_incoming(incoming)? {
+                return Ok(Decision::Conflict { index });
             }
-            None => Ok(()),
         }
+        refuse_twins(incoming)?;
+        let new_count = incoming.iter().filter(|incoming| incoming.is_new()).count();
+        if new_count > 0 {
+            let lengths = draft.lengths().zip(incoming.iter());
+            let new = lengths.filter(|(_, incoming)| incoming.is_new()).map(|(length, _)| length);
+            self.make_room(new, Urgency::Reception, now)?;
+            // From here on nothing is refused, and nobody needs the records of duplicates any more.
+            if new_count < incoming.len() {
+                draft.retain(|number| incoming.get(number).is_some_and(Incoming::is_new));
+            }
+            self.put_receptions(incoming, draft, now);
+        }
+        Ok(Decision::Done { seq: incoming.iter().filter_map(|incoming| incoming.fate?.seq()).max() })
+    }
+
+    /// Stages a draft and applies those of a batch that are new, whose records it holds.
+    fn put_receptions(&mut self, incoming: &mut [Incoming<'_>], draft: &mut Draft, now: Moment) {
+        let mut places = self.stage_receptions(draft);
+        for chunk in incoming.chunks_mut(FORESEEN_COUNT) {
+            self.state.foresee(chunk.iter().map(|incoming| incoming.gist.id));
+            for incoming in chunk.iter_mut().filter(|incoming| incoming.is_new()) {
+                let at = places.next().expect("the draft holds every new one");
+                self.apply_reception(at, &incoming.gist, &incoming.event.event_type, now);
+                incoming.fate = Some(Fate::Kept { seq: at.0 });
+            }
+        }
+    }
+
+    /// Gives an event that is no new one its fate; false if its id is taken by other data.
+    fn judge_incoming(&self, incoming: &mut Incoming<'_>) -> Result<bool, Error> {
+        let Gist { id, body, flags, .. } = incoming.gist;
+        let is_identity = flags.contains(Flags::BODY_IS_IDENTITY);
+        // An id of ours is nobody else's.
+        let judged = if incoming.has_own_id() && !is_identity {
+            Reception::New
+        } else {
+            self.state.judge_reception(id, body, is_identity)
+        };
+        incoming.fate = match judged {
+            Reception::New if self.state.type_room(&incoming.event.event_type) => None,
+            Reception::New => return Err(Error::invalid("there are too many event types already: 65,536")),
+            Reception::SameId(known) => Some(duplicate(Duplicate::SameId, known)),
+            Reception::SameBody(known) => Some(duplicate(Duplicate::SameBody, known)),
+            Reception::Conflict(_) => return Ok(false),
+        };
+        Ok(true)
+    }
+}
+
+/// A batch that names an id twice contradicts itself.
+fn refuse_twins(batch: &[Incoming<'_>]) -> Result<(), Error> {
+    if batch.len() < 2 || mutant!("twins-kept") {
+        return Ok(());
+    }
+    let mut seen = HashSet::new();
+    // Ids of ours are no twins.
+    let mut named = batch.iter().filter(|incoming| !incoming.has_own_id());
+    match named.find(|incoming| !seen.insert(incoming.gist.id)) {
+        Some(twin) => Err(Error::invalid(format!("the batch holds the id {:?} twice; nothing was appended", twin.id))),
+        None => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::commit::Shared;
+    use crate::store::desk::Level;
     use crate::store::options::StoreOptions;
-    use crate::store::stories::{prepared, store_with};
+    use crate::store::stories::{event, givens, store_with};
+
+    fn store(dir: &std::path::Path) -> Shared {
+        store_with(dir, true, StoreOptions::default().segment_bytes(64 * 1024))
+    }
+
+    /// Keeps a batch; what became of each, and its id.
+    fn keep(shared: &Shared, events: &[NewEvent]) -> Result<Vec<(Fate, String)>, Error> {
+        let ids = Ids::new([2; 16]);
+        let mut batch = Batch::new(events, &givens(shared, &ids), Vec::new())?;
+        let seq = loop {
+            match shared.step(|core, now| core.receive_all(&mut batch, now))? {
+                Decision::Done { seq } => break seq,
+                Decision::Conflict { index } => batch.resolve_conflict(index, shared.hasher)?,
+            }
+        };
+        seq.map_or(Ok(()), |seq| shared.wait(seq, Level::Durable))?;
+        Ok(batch.into_parts().0.into_iter().map(Incoming::into_fate).collect())
+    }
+
+    fn data_of(shared: &Shared, id: &str) -> String {
+        shared.get(id).unwrap().unwrap().data().to_owned()
+    }
 
     #[test]
     fn a_batch_that_names_an_id_twice_is_refused_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        let shared = store(dir.path());
         let before = shared.desk().core.last_seq();
-        let mut batch = ["a", "b", "a"].map(|id| prepared(&shared, id, 10));
-        let refused = shared.step(|core, now| core.receive(&mut batch, now).map(drop)).unwrap_err();
+        let refused = keep(&shared, &["a", "b", "a"].map(|id| event(id, 10))).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
         assert_eq!(shared.desk().core.last_seq(), before, "nothing was appended");
+    }
+
+    #[test]
+    fn of_a_batch_only_what_is_new_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let first = keep(&shared, &[event("b", 20), event("d", 40)]).unwrap();
+        let [Fate::Kept { seq: b }, Fate::Kept { seq: d }] = [first[0].0, first[1].0] else { panic!("{first:?}") };
+        assert_eq!(d, b + 1);
+        let sizes = [("a", 10), ("b", 20), ("c", 30), ("d", 40), ("e", 50)];
+        let again = keep(&shared, &sizes.map(|(id, bytes)| event(id, bytes))).unwrap();
+        let fates: Vec<Fate> = again.iter().map(|(fate, _)| *fate).collect();
+        let known = |seq| Fate::Duplicate { why: Duplicate::SameId, seq: Some(seq) };
+        let kept = |after| Fate::Kept { seq: d + after };
+        assert_eq!(fates, [kept(1), known(b), kept(2), known(d), kept(3)]);
+        for (id, bytes) in sizes {
+            assert_eq!(data_of(&shared, id).len(), bytes + 2, "{id}");
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_batch_that_is_kept_under_another_id_is_written_under_that_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        keep(&shared, &[event("a", 10)]).unwrap();
+        let mut renamed = event("a", 30);
+        renamed.rename_on_conflict = true;
+        let kept = keep(&shared, &[event("b", 20), renamed, event("c", 40)]).unwrap();
+        assert!(kept.iter().all(|(fate, _)| matches!(fate, Fate::Kept { .. })), "{kept:?}");
+        assert!(kept[1].1.starts_with("a~"), "{kept:?}");
+        for ((_, id), bytes) in kept.iter().zip([20, 30, 40]) {
+            assert_eq!(data_of(&shared, id).len(), bytes + 2, "{id}");
+        }
     }
 }

@@ -144,7 +144,7 @@ fn longest_hold() -> Duration {
     let options = StoreOptions::default().segment_bytes(1024 * 1024).max_event_age(Duration::from_secs(1));
     let store = Store::open(dir.path(), options.dedup_window(Duration::from_hours(1))).unwrap();
     for batch in (0..EVENT_COUNT).step_by(1_000) {
-        store.append_many((batch..batch + 1_000).map(|number| event(&number.to_string(), 20)).collect()).unwrap();
+        store.append_many((batch..batch + 1_000).map(|number| event(&number.to_string(), 20))).unwrap();
         // Of each thousand, some stay: they are what is moved; of the others the ids are remembered.
         complete(&store, 800);
     }

@@ -15,7 +15,7 @@ use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Replayed, Salts};
 use crate::store::desk::Level;
 use crate::store::options::StoreOptions;
-use crate::store::reception::{Decision, Ids, Prepared};
+use crate::store::reception::{Decision, Givens, Ids, Single};
 
 pub(super) const STORE_ID: [u8; 16] = [7; 16];
 const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -54,8 +54,9 @@ pub(super) fn store_in(dir: Dir, clock: Clock, writable: bool, options: StoreOpt
 
 /// Stages one event of about `bytes` bytes; returns its seq.
 pub(super) fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
-    let mut prepared = prepared(shared, id, bytes);
-    match shared.try_step(&mut |core, now| core.receive(std::slice::from_mut(&mut prepared), now)) {
+    let (event, ids) = (event(id, bytes), Ids::new([2; 16]));
+    let mut single = Single::new(&event, &givens(shared, &ids)).unwrap();
+    match shared.try_step(&mut |core, now| core.receive(&mut single, now)) {
         Ok(decision) => seq_of(decision),
         Err(Refused::Error(error)) => Err(error),
         Err(Refused::Busy | Refused::Rolled) => Err(Error::invalid("busy")),
@@ -64,14 +65,19 @@ pub(super) fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Er
 
 /// Keeps one event of about `bytes` bytes, as callers do.
 pub(super) fn keep(shared: &Shared, id: &str, bytes: usize) -> Result<(), Error> {
-    let mut prepared = prepared(shared, id, bytes);
-    let decision = shared.step(|core, now| core.receive(std::slice::from_mut(&mut prepared), now))?;
+    let (event, ids) = (event(id, bytes), Ids::new([2; 16]));
+    let mut single = Single::new(&event, &givens(shared, &ids)).unwrap();
+    let decision = shared.step(|core, now| core.receive(&mut single, now))?;
     shared.wait(seq_of(decision)?, Level::Durable)
 }
 
-pub(super) fn prepared(shared: &Shared, id: &str, bytes: usize) -> Prepared {
-    let event = NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id);
-    Prepared::new(event.into(), &Ids::new([2; 16]), shared.hasher, 3, shared.now()).unwrap()
+/// An event of about `bytes` bytes.
+pub(super) fn event(id: &str, bytes: usize) -> NewEvent {
+    NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id)
+}
+
+pub(super) fn givens<'a>(shared: &Shared, ids: &'a Ids) -> Givens<'a> {
+    Givens { ids, hasher: shared.hasher, max_retries: 3, now: shared.now() }
 }
 
 fn seq_of(decision: Decision) -> Result<u64, Error> {

@@ -10,7 +10,7 @@ use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::handle::Store;
-use crate::store::reception::Decision;
+use crate::store::reception::{Decision, Single};
 
 /// How the run of a claim has ended.
 pub(crate) struct Settling<'a> {
@@ -41,12 +41,11 @@ impl Store {
     /// As [`Store::append`], for callers that must not block. It is staged when first polled.
     pub(crate) async fn append_async(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
         let mut now = self.shared().now();
-        let mut event = self.prepare(event, now)?;
-        let batch = std::slice::from_mut(&mut event);
+        let mut single = Single::new(&event, &self.givens(now))?;
         let reached = loop {
-            match self.shared().step_and_reach(now, |core, now| core.receive(batch, now), Decision::seq).await? {
+            match self.shared().step_and_reach(now, |core, now| core.receive(&mut single, now), Decision::seq).await? {
                 (Decision::Done { .. }, reached) => break reached,
-                (Decision::Conflict { index }, _) => self.resolve(batch, index)?,
+                (Decision::Conflict { .. }, _) => single.resolve_conflict(self.shared().hasher)?,
             }
             now = self.shared().now();
         };
@@ -54,7 +53,7 @@ impl Store {
         if let Some(reached) = reached {
             reached.await?;
         }
-        self.receipt(event)
+        self.receipt(single.into_incoming())
     }
 
     /// As [`Store::claim`], for callers that must not block.

@@ -12,7 +12,7 @@ use crate::event::{NewEvent, Scope, Status};
 use crate::store::answers::Filter;
 use crate::store::audit::audit_in;
 use crate::store::handle::Store;
-use crate::store::reception::{Decision, Fate};
+use crate::store::reception::{Decision, Fate, Single};
 
 /// What a store says of its events: seq, id, status, data.
 pub(super) type Answers = Vec<(u64, String, Status, String)>;
@@ -125,10 +125,10 @@ fn check_duplicates(store: &Store, ledger: &Ledger, fold: &Fold) -> Result<(), S
             continue;
         }
         let event = NewEvent::from_json("Issue", text).map_err(|error| error.to_string())?.id(id);
-        let mut prepared = store.prepare(event.into(), store.shared().now()).map_err(|error| error.to_string())?;
-        let batch = std::slice::from_mut(&mut prepared);
-        let fate = match store.shared().try_step(&mut |core, now| core.receive(batch, now)) {
-            Ok(Decision::Done { .. }) => prepared.fate(),
+        let givens = store.givens(store.shared().now());
+        let mut single = Single::new(&event, &givens).map_err(|error| error.to_string())?;
+        let fate = match store.shared().try_step(&mut |core, now| core.receive(&mut single, now)) {
+            Ok(Decision::Done { .. }) => single.fate(),
             Ok(Decision::Conflict { .. }) | Err(_) => None,
         };
         match fate {

@@ -46,7 +46,7 @@ impl Log for Store {
     }
 
     fn append_batch(&self, payload: &str, records: usize) {
-        self.append_many((0..records).map(|_| event(payload)).collect()).expect("a batch succeeds");
+        self.append_many((0..records).map(|_| event(payload))).expect("a batch succeeds");
     }
 
     fn close(self: Box<Self>) {
@@ -93,7 +93,7 @@ impl Queue for Managed {
         while filled < events && Instant::now() < until {
             let batch = FILL_BATCH.min(events - filled);
             let payload = load::payload();
-            store.append_many((0..batch).map(|_| event(&payload)).collect()).expect("a batch succeeds");
+            store.append_many((0..batch).map(|_| event(&payload))).expect("a batch succeeds");
             filled += batch;
         }
         store.close().expect("the store closes");
