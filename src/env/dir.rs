@@ -1,7 +1,8 @@
 //! One directory, and the ways in which names in it change.
 
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::env::simulated;
 use crate::env::{Error, File};
@@ -13,6 +14,8 @@ pub(crate) struct Dir {
     path: PathBuf,
     handle: Handle,
     in_memory: bool,
+    /// Whether a sync has failed. Locked while one is under way.
+    failed: Mutex<bool>,
 }
 
 #[derive(Debug)]
@@ -30,12 +33,12 @@ impl Dir {
             .custom_flags(flags(rustix::fs::OFlags::DIRECTORY))
             .open(path)
             .map_err(|source| Error::new("open directory", path, source))?;
-        Ok(Self { path: path.to_owned(), handle: Handle::System(handle), in_memory: false })
+        Ok(Self { path: path.to_owned(), handle: Handle::System(handle), in_memory: false, failed: Mutex::new(false) })
     }
 
     /// A directory of a simulated disk, known by `path`.
     pub(in crate::env) fn simulated(path: &Path, handle: simulated::FolderHandle) -> Self {
-        Self { path: path.to_owned(), handle: Handle::Simulated(handle), in_memory: true }
+        Self { path: path.to_owned(), handle: Handle::Simulated(handle), in_memory: true, failed: Mutex::new(false) }
     }
 
     /// Has a simulated disk pass for a machine's, for tests of those who wait for such a one.
@@ -60,6 +63,24 @@ impl Dir {
             Err(source) => return Err(Error::new("create directory", path, source)),
         }
         Self::open(path)
+    }
+
+    /// Makes durable the name of the directory and of those it lies in, up to where its file system is mounted: whoever created them may
+    /// have died before that. What may not be read, or knows no sync, is somebody else's.
+    pub(crate) fn sync_ancestors(&self) -> Result<(), Error> {
+        let Handle::System(handle) = &self.handle else { return Ok(()) };
+        let error = |source| Error::new("look at directory", &self.path, source);
+        let device = handle.metadata().map_err(error)?.dev();
+        for ancestor in std::fs::canonicalize(&self.path).map_err(error)?.ancestors().skip(1) {
+            if std::fs::metadata(ancestor).map_err(error)?.dev() != device {
+                break;
+            }
+            match Self::open(ancestor).and_then(|dir| dir.sync()) {
+                Err(error) if !error.is_not_ours() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The path without links and from the root, as far as it is there; the rest as it is named.
@@ -133,12 +154,18 @@ impl Dir {
         }
     }
 
-    /// Makes the names in this directory durable.
+    /// Makes the names in this directory durable. Once that has failed it fails for good: the system tells of a loss once, and maybe to
+    /// somebody else than the one whose name was lost (R2).
     pub(crate) fn sync(&self) -> Result<(), Error> {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let synced = match &self.handle {
+            _ if *failed && !mutant!("directory-synced-after-a-failure") => {
+                Err(std::io::Error::other("an earlier sync of it has failed, and what it has lost is unknown"))
+            }
             Handle::System(handle) => handle.sync_all(),
             Handle::Simulated(handle) => handle.sync(),
         };
+        *failed |= synced.is_err();
         synced.map_err(|source| Error::new("sync directory", &self.path, source))
     }
 
@@ -329,6 +356,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+    use crate::env::simulated::{Disk, Fault, Kind};
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -383,5 +411,19 @@ mod tests {
         replacement.put().unwrap();
         assert_eq!(dir.read("a", 100).unwrap().as_deref(), Some(&b"new"[..]));
         assert_eq!(dir.names().unwrap(), ["a"]);
+    }
+    #[test]
+    fn a_directory_whose_sync_has_failed_is_not_synced_again() {
+        // R2. Who asks again may be another, whose name was lost as well.
+        let disk = Disk::new();
+        let dir = disk.root();
+        disk.fail(Fault::of(Kind::SyncDir));
+        drop(dir.create_file("a").unwrap());
+        dir.sync().unwrap_err();
+        let calls = disk.calls();
+        let again = dir.sync().unwrap_err();
+        assert!(again.to_string().contains("an earlier sync"), "{again}");
+        assert_eq!(disk.calls(), calls, "the disk is left alone");
+        disk.root().sync().unwrap();
     }
 }

@@ -157,6 +157,12 @@ pub(super) const NUMBERED: &[Mutant] = &[
         &["store::crashes::poison::a_failed_rename_or_sync_of_the_directory_poisons_and_opening_is_sound"],
     ),
     mutant(
+        "R2",
+        "directory-synced-after-a-failure",
+        "a name counts as durable because a sync succeeded after another has failed",
+        &["env::dir::tests::a_directory_whose_sync_has_failed_is_not_synced_again"],
+    ),
+    mutant(
         "R3",
         "tail-believed-unsynced",
         "an opening builds on what a dead process left in memory",

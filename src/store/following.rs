@@ -14,21 +14,23 @@ pub(crate) struct Followers {
 }
 
 impl Followers {
-    /// Has `waker` woken once `seq` is durable, or never will be; returns by what it is taken back.
+    /// Has `waker` woken once `seq` is durable, or never will be; returns by what it is taken back, and the waker in whose place it is.
+    /// That one is to be dropped without the lock: what it drops in its turn may call the store.
     #[cfg(feature = "manager")]
-    pub(super) fn leave(&mut self, number: Option<u64>, seq: u64, waker: Waker) -> u64 {
+    pub(super) fn leave(&mut self, number: Option<u64>, seq: u64, waker: Waker) -> (u64, Option<Waker>) {
         let number = number.unwrap_or_else(|| {
             self.last += 1;
             self.last
         });
-        self.waiting.insert(number, (seq, waker));
-        number
+        let before = self.waiting.insert(number, (seq, waker));
+        (number, before.map(|(_, waker)| waker))
     }
 
-    /// Takes back a waker.
+    /// Takes back a waker, to be dropped without the lock.
     #[cfg(feature = "manager")]
-    pub(super) fn leave_off(&mut self, number: u64) {
-        self.waiting.remove(&number);
+    #[must_use = "it is dropped without the lock"]
+    pub(super) fn leave_off(&mut self, number: u64) -> Option<Waker> {
+        self.waiting.remove(&number).map(|(_, waker)| waker)
     }
 
     /// Takes the wakers of those who have what they wait for; of all, if nothing more will come.
@@ -45,10 +47,11 @@ mod tests {
     use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
-    use std::task::{Context, Poll};
+    use std::task::{Context, Poll, Wake};
 
     use super::*;
     use crate::store::bell::Bell;
+    use crate::store::commit::Shared;
     use crate::store::desk::Level;
     use crate::store::options::StoreOptions;
     use crate::store::stories::{receive, store_with};
@@ -79,5 +82,29 @@ mod tests {
             assert!(never.as_mut().poll(&mut context).is_pending());
         }
         assert!(shared.desk().followers.waiting.is_empty(), "who is gone waits no more");
+    }
+    /// A waker that looks at the store when it goes, as that of a task may whose future holds a handle.
+    struct Looks(Arc<Shared>);
+
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            assert!(self.0.desk().core.poison().is_none());
+        }
+    }
+
+    #[test]
+    fn the_waker_of_a_follower_goes_without_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024)));
+        let mut following = pin!(shared.follow_async(u64::MAX));
+        // The last that is left of each is with the store: another takes its place, and in the end nobody follows.
+        for _ in 0..2 {
+            let waker = Waker::from(Arc::new(Looks(Arc::clone(&shared))));
+            assert!(following.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
     }
 }

@@ -214,6 +214,8 @@ fn survey_or_create(
     if creation == Creation::Refused {
         return Err(no_store(dir.path()));
     }
+    // From the first record on the store is relied on, and so is its name.
+    dir.sync_ancestors().map_err(of_env)?;
     let store_id = chance.random().map_err(of_env)?;
     let header = SegmentHeader { store_id, ordinal: 1, generation: 0, salt: salts.next() };
     Segment::create(dir, header, 0).map_err(|error| of_log(error.into()))?;

@@ -223,8 +223,9 @@ impl Future for Follow<'_> {
         if desk.has_ended() {
             return Poll::Ready(Ok(None));
         }
-        let number = desk.followers.leave(self.number, self.seq, context.waker().clone());
+        let (number, before) = desk.followers.leave(self.number, self.seq, context.waker().clone());
         drop(desk);
+        drop(before);
         self.number = Some(number);
         Poll::Pending
     }
@@ -234,7 +235,8 @@ impl Drop for Follow<'_> {
     fn drop(&mut self) {
         // After a panic under the lock there is nothing left to tidy up.
         if let Some(number) = self.number.filter(|_| !std::thread::panicking()) {
-            self.shared.desk().followers.leave_off(number);
+            let left = self.shared.desk().followers.leave_off(number);
+            drop(left);
         }
     }
 }
