@@ -54,14 +54,15 @@ impl From<Rotted> for Rot {
 }
 
 /// A numbered piece of all that may happen to the bytes of stores: every bit, byte and sector of every file flipped, zeroed, swapped,
-/// cut, or replaced by those of others. `allocated` tells how many bytes this thread has allocated so far, given back or not.
-pub fn rot(piece: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rot {
-    rot_piece(piece, seed, allocated).into()
+/// cut, or replaced by those of others. `allocated_by` runs what it is given, and tells how many bytes this
+/// thread has allocated meanwhile, given back or not.
+pub fn rot(piece: u64, seed: u64, allocated_by: fn(&mut dyn FnMut()) -> u64) -> Rot {
+    rot_piece(piece, seed, allocated_by).into()
 }
 
 /// One case of [`rot`] once more.
-pub fn rot_again(case: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rot {
-    rot_case(case, seed, allocated).into()
+pub fn rot_again(case: u64, seed: u64, allocated_by: fn(&mut dyn FnMut()) -> u64) -> Rot {
+    rot_case(case, seed, allocated_by).into()
 }
 
 /// One random life of a store beside an oracle, from its seed: mixed load, compaction, restarts, losses of power and jumps of the

@@ -592,36 +592,3 @@ fn the_readme_shows_the_table_of_settings() {
     let (shown, _) = rest.split_once("<!-- /settings -->").unwrap();
     assert_eq!(shown, Setting::markdown());
 }
-
-#[test]
-fn a_store_makes_durable_the_names_of_directories_that_somebody_else_has_created() {
-    // R4. Whoever made them may have been killed before it could.
-    let place = tempfile::tempdir().unwrap();
-    let place = place.path().canonicalize().unwrap();
-    std::fs::create_dir_all(place.join("a/b/data")).unwrap();
-    let synced = || {
-        let mut traced = Command::new("strace");
-        traced.args(["-f", "-y", "-e", "trace=fsync", "-o", "trace", PROGRAM]).current_dir(&place).env_clear();
-        let ended = traced.args(["emit", "--data", "a/b/data", "Issue", "{}"]).output().ok()?;
-        assert!(ended.status.success(), "{ended:?}");
-        std::fs::read_to_string(place.join("trace")).ok()
-    };
-    let Some(first) = synced() else {
-        assert_ne!(std::env::var("LEDGERLINE_REQUIRE_ALL").as_deref(), Ok("1"), "nobody can be watched by strace");
-        eprintln!("SKIPPED: nobody can be watched by strace");
-        return;
-    };
-    let parents = ["a/b", "a", "."].map(|name| place.join(name).canonicalize().unwrap());
-    let is_synced = |calls: &str, path: &Path| {
-        let call = format!("<{}>)", path.display());
-        calls.lines().any(|line| line.contains(&call) && line.ends_with("= 0"))
-    };
-    for path in &parents {
-        assert!(is_synced(&first, path), "{}: {first}", path.display());
-    }
-    // From then on the name is relied on, and nobody asks again.
-    let second = synced().unwrap();
-    for path in &parents {
-        assert!(!is_synced(&second, path), "{}: {second}", path.display());
-    }
-}

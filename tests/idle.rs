@@ -1,6 +1,7 @@
-//! A service without traffic costs nothing: it is there at once, holds little, writes and syncs nothing, and uses no processor.
+//! Watched from outside: a service without traffic costs nothing. It is there at once, holds little, writes and syncs nothing, and uses
+//! no processor. And what nothing inside can show: that a new store's own name is made durable.
 //!
-//! What it asks of the system is counted from outside, by strace. Where that is missing, or may watch nobody, that story is SKIPPED; where
+//! What it asks of the system is counted from outside, by strace. Where that is missing, or may watch nobody, those stories are SKIPPED; where
 //! `LEDGERLINE_REQUIRE_ALL` is 1 that is a failure. Bounds of time and memory are those of a build that was not optimised, on a busy machine.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
@@ -115,6 +116,12 @@ fn calls(service: &Service, dir: &Path, meanwhile: impl FnOnce()) -> Option<Stri
     watches.then(|| fs::read_to_string(&trace).unwrap())
 }
 
+#[expect(clippy::print_stderr, reason = "whoever runs it must see that nothing was looked at")]
+fn skipped() {
+    assert_ne!(std::env::var("LEDGERLINE_REQUIRE_ALL").as_deref(), Ok("1"), "nobody can be watched by strace");
+    eprintln!("SKIPPED: nobody can be watched by strace");
+}
+
 #[test]
 fn an_empty_service_is_there_at_once() {
     let times = (0..5).map(|_| {
@@ -147,9 +154,7 @@ fn a_service_without_traffic_syncs_nothing() {
     let service = Service::start(dir.path());
     service.rest();
     let Some(calls_at_rest) = calls(&service, dir.path(), || std::thread::sleep(WATCHED)) else {
-        assert_ne!(std::env::var("LEDGERLINE_REQUIRE_ALL").as_deref(), Ok("1"), "nobody can be watched by strace");
-        eprintln!("SKIPPED: nobody can be watched by strace");
-        return;
+        return skipped();
     };
     assert!(!calls_at_rest.contains('('), "{calls_at_rest}");
     // What happens is seen.
@@ -160,4 +165,38 @@ fn a_service_without_traffic_syncs_nothing() {
         assert!(emitted.status.success(), "{emitted:?}");
     };
     assert!(calls(&service, dir.path(), emit).unwrap().contains("fdatasync("));
+}
+
+#[test]
+fn a_store_makes_durable_the_names_of_directories_that_somebody_else_has_created() {
+    // R4. Whoever made them may have been killed before it could.
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path().canonicalize().unwrap();
+    fs::create_dir_all(place.join("a/b/data")).unwrap();
+    let synced = || {
+        let mut traced = Command::new("strace");
+        traced.args(["-y", "-e", "trace=fsync", "-o", "trace", env!("CARGO_BIN_EXE_ledgerline")]);
+        traced.args(["emit", "--data", "a/b/data", "Issue", "{}"]).current_dir(&place);
+        let ended = traced.output().ok()?;
+        let trace = fs::read_to_string(place.join("trace")).unwrap_or_default();
+        // Where it may watch nobody, nothing ran.
+        assert!(ended.status.success() || trace.is_empty(), "{ended:?}");
+        ended.status.success().then_some(trace)
+    };
+    let Some(first) = synced() else {
+        return skipped();
+    };
+    let parents = ["a/b", "a", "."].map(|name| place.join(name).canonicalize().unwrap());
+    let is_synced = |calls: &str, path: &Path| {
+        let call = format!("<{}>)", path.display());
+        calls.lines().any(|line| line.contains(&call) && line.ends_with("= 0"))
+    };
+    for path in &parents {
+        assert!(is_synced(&first, path), "{}: {first}", path.display());
+    }
+    // From then on the name is relied on, and nobody asks again.
+    let second = synced().unwrap();
+    for path in &parents {
+        assert!(!is_synced(&second, path), "{}: {second}", path.display());
+    }
 }

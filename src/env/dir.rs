@@ -14,7 +14,7 @@ pub(crate) struct Dir {
     path: PathBuf,
     handle: Handle,
     in_memory: bool,
-    /// Whether a sync has failed. Locked while one is under way.
+    /// Whether a sync has failed. Locked while one is under way: by the standard library, because a simulated one never yields.
     failed: Mutex<bool>,
 }
 
@@ -66,21 +66,37 @@ impl Dir {
     }
 
     /// Makes durable the name of the directory and of those it lies in, up to where its file system is mounted: whoever created them may
-    /// have died before that. What may not be read, or knows no sync, is somebody else's.
+    /// have died before that. Where one may not be read, it and those above it are somebody else's. A symbolic link by which the directory
+    /// was named stays as it is.
     pub(crate) fn sync_ancestors(&self) -> Result<(), Error> {
-        let Handle::System(handle) = &self.handle else { return Ok(()) };
-        let error = |source| Error::new("look at directory", &self.path, source);
-        let device = handle.metadata().map_err(error)?.dev();
-        for ancestor in std::fs::canonicalize(&self.path).map_err(error)?.ancestors().skip(1) {
-            if std::fs::metadata(ancestor).map_err(error)?.dev() != device {
-                break;
+        use rustix::fs::{Mode, OFlags, openat};
+
+        let Handle::System(dir) = &self.handle else { return Ok(()) };
+        let mut path = self.path.join("..");
+        let known = |dir: &std::fs::File| dir.metadata().map(|known| (known.dev(), known.ino()));
+        // By handles and not by names, which may not be allowed from here, or lead elsewhere by now.
+        let mut opened = openat(dir, "..", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let mut below = known(dir).map_err(|source| Error::new("look at directory", &self.path, source))?;
+        loop {
+            let above = match opened {
+                Ok(above) => std::fs::File::from(above),
+                Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Ok(()),
+                Err(source) => return Err(Error::new("open directory", &path, std::io::Error::from(source))),
+            };
+            let here = known(&above).map_err(|source| Error::new("look at directory", &path, source))?;
+            // The root lies in itself.
+            if here.0 != below.0 || here == below {
+                return Ok(());
             }
-            match Self::open(ancestor).and_then(|dir| dir.sync()) {
-                Err(error) if !error.is_not_ours() => return Err(error),
-                _ => {}
+            match above.sync_all() {
+                // Some file systems have no such thing.
+                Err(source) if source.kind() == std::io::ErrorKind::InvalidInput => {}
+                synced => synced.map_err(|source| Error::new("sync directory", &path, source))?,
             }
+            path.push("..");
+            opened = openat(&above, "..", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+            below = here;
         }
-        Ok(())
     }
 
     /// The path without links and from the root, as far as it is there; the rest as it is named.
@@ -412,6 +428,7 @@ mod tests {
         assert_eq!(dir.read("a", 100).unwrap().as_deref(), Some(&b"new"[..]));
         assert_eq!(dir.names().unwrap(), ["a"]);
     }
+
     #[test]
     fn a_directory_whose_sync_has_failed_is_not_synced_again() {
         // R2. Who asks again may be another, whose name was lost as well.

@@ -21,17 +21,6 @@ impl Error {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
-    /// Whether it was not allowed, or the file system has no such thing: nothing that was asked for before is at stake.
-    pub(super) fn is_not_ours(&self) -> bool {
-        matches!(
-            self.source.kind(),
-            io::ErrorKind::PermissionDenied
-                | io::ErrorKind::ReadOnlyFilesystem
-                | io::ErrorKind::InvalidInput
-                | io::ErrorKind::Unsupported
-        )
-    }
-
     /// Whether space, and nothing worse, was missing.
     pub(crate) fn is_full(&self) -> bool {
         matches!(

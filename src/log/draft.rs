@@ -39,8 +39,8 @@ impl Draft {
         encode(&mut self.bytes);
         let record = self.bytes.get_mut(start..).unwrap_or_default();
         let (header, body) = record.split_first_chunk_mut().expect("a record begins with its header");
-        RecordHeader::begin(header, body);
         let length = body.len();
+        RecordHeader::begin(header, (&*body).into());
         self.bytes.resize(start + record_span(length), 0);
         self.lengths.push(length);
     }

@@ -223,17 +223,15 @@ impl RecordHeader {
         salt: u64,
         offset: u64,
     ) -> u32 {
-        let mut fields = Put(bytes);
-        fields.put(&[0; 4]);
-        fields.put(&body.checksum().to_le_bytes());
+        Self::begin(bytes, body);
         Self::place(bytes, body.len(), seq, salt, offset)
     }
 
     /// Writes into `bytes` what is known of the header of a body before its place is.
-    pub(crate) fn begin(bytes: &mut [u8; RECORD_HEADER_BYTES], body: &[u8]) {
+    pub(crate) fn begin(bytes: &mut [u8; RECORD_HEADER_BYTES], body: Body<'_>) {
         let mut fields = Put(bytes);
         fields.put(&[0; 4]);
-        fields.put(&crc32fast::hash(body).to_le_bytes());
+        fields.put(&body.checksum().to_le_bytes());
     }
 
     /// Completes a header that was begun for a body of `length` bytes, and returns its checksum.

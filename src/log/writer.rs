@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Stage (under the caller's lock)                    Tail (one owner at a time, no lock)
-//!   begin_batch, stage, stage … ─► open group
+//!   begin_batch, stage, stage … ─► open group          (a batch comes as a Draft, encoded without any lock: stage_all)
 //!   take(durable) ─────────────► Group ──────────────► write ──► sync
 //! ```
 //!
@@ -211,7 +211,7 @@ impl Stage {
     /// Stages the records of a draft, of which there is at least one; `room` said that they fit. Returns the seq of the first, and the
     /// offset of its header.
     pub(crate) fn stage_all(&mut self, draft: &mut Draft) -> (u64, u64) {
-        let span = draft.lengths().map(|length| record_span(length) as u64).sum();
+        let span = draft.records().len() as u64;
         let (seq, salt) = (self.next_seq, self.active.salt());
         let (offset, checksums) = self.open_group(span).append(draft, seq, salt);
         self.digest.update(&checksums);

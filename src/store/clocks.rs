@@ -11,9 +11,10 @@ use crate::store::core::{Salts, Urgency};
 use crate::store::crashes::opening::{AGE, first_day, open};
 use crate::store::desk::Level;
 use crate::store::handle::Store;
+use crate::store::ids::Ids;
 use crate::store::notes::{CLOCK_GAP, Notes, RETENTION_REST};
 use crate::store::options::StoreOptions;
-use crate::store::reception::{Decision, Givens, Ids, Single};
+use crate::store::reception::{Decision, Givens, Single};
 use crate::store::stories::{STORE_ID, store_with};
 
 const HOUR: u64 = 3_600_000_000;

@@ -17,6 +17,7 @@ impl Followers {
     /// Has `waker` woken once `seq` is durable, or never will be; returns by what it is taken back, and the waker in whose place it is.
     /// That one is to be dropped without the lock: what it drops in its turn may call the store.
     #[cfg(feature = "manager")]
+    #[must_use = "the other waker is dropped without the lock"]
     pub(super) fn leave(&mut self, number: Option<u64>, seq: u64, waker: Waker) -> (u64, Option<Waker>) {
         let number = number.unwrap_or_else(|| {
             self.last += 1;

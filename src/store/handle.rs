@@ -16,11 +16,12 @@ use crate::store::core::Salts;
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::of_env;
+use crate::store::ids::Ids;
 use crate::store::keeper::Chore;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
-use crate::store::reception::{Batch, Decision, Fate, Givens, Ids, Incoming, Single};
+use crate::store::reception::{Batch, Decision, Fate, Givens, Incoming, Single};
 use crate::store::runs::Claimed;
 use crate::store::selection::Selection;
 use crate::store::spare::Spare;
@@ -164,7 +165,7 @@ impl Store {
         let (seq, in_line) = loop {
             match self.shared().step_in_line(now, |core, now| core.receive(&mut single, now), Decision::seq)? {
                 (Decision::Done { seq }, in_line) => break (seq, in_line),
-                (Decision::Conflict { .. }, _) => single.resolve_conflict(self.shared().hasher)?,
+                (Decision::Conflict, _) => single.resolve_conflict(self.shared().hasher)?,
             }
             now = self.shared().now();
         };
@@ -172,18 +173,32 @@ impl Store {
         self.receipt(single.into_incoming())
     }
 
-    /// Keeps several events, given or lent, in one group: after a crash all of them are there, or none.
+    /// Keeps several events, given or lent, in one group: after a crash all of them are there, or none. The receipts are in the order of
+    /// the events. No events are kept at once.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// use ledgerline::{NewEvent, Store, StoreOptions};
+    ///
+    /// let store = Store::open(dir.path(), StoreOptions::default())?;
+    /// let events = ["opened", "closed"].map(|what| NewEvent::new("Issue", &what)).into_iter().collect::<Result<Vec<_>, _>>()?;
+    /// let receipts = store.append_many(&events)?;
+    /// assert_eq!(receipts.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
     pub fn append_many<E: Borrow<NewEvent>>(&self, events: impl IntoIterator<Item = E>) -> Result<Vec<Receipt>, Error> {
-        let mut now = self.shared().now();
         let events: Vec<E> = events.into_iter().collect();
+        let mut now = self.shared().now();
         let mut batch = Batch::new(&events, &self.givens(now), self.inner.spare.take())?;
         let (seq, in_line) = loop {
             match self.shared().step_in_line(now, |core, now| core.receive_all(&mut batch, now), Decision::seq)? {
                 (Decision::Done { seq }, in_line) => break (seq, in_line),
-                (Decision::Conflict { index }, _) => batch.resolve_conflict(index, self.shared().hasher)?,
+                (Decision::Conflict, _) => batch.resolve_conflicts(self.shared().hasher)?,
             }
             now = self.shared().now();
         };

@@ -148,7 +148,7 @@ mod tests {
         let outside = Outside { dir: disk.root(), clock: clock.clone(), chance };
         let opened = open_in(outside, options.for_memory().segment_bytes(256 * 1024), Creation::Allowed);
         let (shared, recovery) = opened.unwrap();
-        let ids = crate::store::reception::Ids::new([1; 16]);
+        let ids = crate::store::ids::Ids::new([1; 16]);
         let store = Store::of(shared.into(), recovery, ids, Some(Vec::new()));
         let mut most = 0;
         for round in 0..20 {

@@ -11,9 +11,9 @@ use crate::event::Timestamp;
 use crate::store::crash_point::CrashPoint;
 use crate::store::failure::of_env;
 use crate::store::handle::Store;
+use crate::store::ids::Ids;
 use crate::store::open::{Creation, Outside, open_in};
 use crate::store::options::StoreOptions;
-use crate::store::reception::Ids;
 
 /// What becomes of bytes and names that were not synced when a simulated process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! handle ── Store, what callers see; spare ── memory that its batches use again
-//!   │ reception, runs, standing, retention ── steps that judge, stage and apply
+//!   │ reception (ids), runs, standing, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census, statistics, histogram ── what can be asked
 //!   │ selection, pass ── many events at once
@@ -55,6 +55,7 @@ mod fold;
 mod following;
 mod handle;
 mod histogram;
+mod ids;
 mod in_memory;
 #[cfg(test)]
 mod interleavings;

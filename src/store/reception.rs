@@ -2,7 +2,6 @@
 
 use std::borrow::{Borrow, Cow};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Flags, Received};
@@ -12,38 +11,14 @@ use crate::log::format::Body;
 use crate::mutants::mutant;
 use crate::state::{Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
 use crate::store::answers::Duplicate;
-use crate::store::core::{Core, Refused, Salts, Urgency};
+use crate::store::core::{Core, Refused, Urgency};
+use crate::store::ids::Ids;
 
 /// So many events of a batch are looked for in the index before the first of them is put there.
 const FORESEEN_COUNT: usize = 32;
 
 /// The bytes of a record besides its event's own body, mostly.
 const HEAD_BYTES_AIM: usize = 192;
-
-/// Makes ids for events whose sender gave none: UUIDs of version 7, so that they sort by time.
-pub(crate) struct Ids {
-    seed: [u8; 16],
-    count: AtomicU64,
-}
-
-impl Ids {
-    pub(crate) fn new(seed: [u8; 16]) -> Self {
-        Self { seed, count: AtomicU64::new(0) }
-    }
-
-    fn next(&self, now: Timestamp) -> String {
-        // Unpredictable to others, and never the same twice: a keyed hash of a count.
-        let count = self.count.fetch_add(2, Ordering::Relaxed);
-        let mut random = [0; 10];
-        let values = [Salts::at(&self.seed, count), Salts::at(&self.seed, count + 1)];
-        for (byte, value) in random.iter_mut().zip(values.into_iter().flat_map(u64::to_le_bytes)) {
-            *byte = value;
-        }
-        let millis = u64::try_from(now.unix_millis()).unwrap_or(0);
-        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-        id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
-    }
-}
 
 /// An event on its way in: what there is to know of it before it has its place.
 pub(crate) struct Incoming<'e> {
@@ -53,6 +28,8 @@ pub(crate) struct Incoming<'e> {
     body_hash: Option<[u8; 32]>,
     /// What became of it when it was last received.
     fate: Option<Fate>,
+    /// Whether its id was found to be taken by other data then.
+    is_taken: bool,
 }
 
 /// One event that only waits for its place.
@@ -77,7 +54,7 @@ pub(crate) struct Givens<'a> {
     pub(crate) now: Moment,
 }
 
-/// What became of a prepared event.
+/// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Kept {
@@ -105,8 +82,8 @@ impl Fate {
 pub(crate) enum Decision {
     /// Each has its fate; this seq must be durable before anybody is told.
     Done { seq: Option<u64> },
-    /// The event at `index` has an id that is taken by other data. Nothing was appended.
-    Conflict { index: usize },
+    /// There are events whose ids are taken by other data, and know it. Nothing was appended.
+    Conflict,
 }
 
 impl Decision {
@@ -114,7 +91,7 @@ impl Decision {
     pub(crate) fn seq(&self) -> Option<u64> {
         match *self {
             Self::Done { seq } => seq,
-            Self::Conflict { .. } => None,
+            Self::Conflict => None,
         }
     }
 }
@@ -142,7 +119,7 @@ impl<'e> Incoming<'e> {
             max_retries: event.max_retries.unwrap_or(max_retries),
             flags,
         };
-        Ok(Self { event, id, gist, body_hash, fate: None })
+        Ok(Self { event, id, gist, body_hash, fate: None, is_taken: false })
     }
 
     fn has_own_id(&self) -> bool {
@@ -255,10 +232,10 @@ impl<'e> Batch<'e> {
         }
     }
 
-    /// Resolves the conflict of one of them; see [`Incoming::resolve_conflict`].
-    pub(crate) fn resolve_conflict(&mut self, index: usize, hasher: IdHasher) -> Result<(), Error> {
-        let Some(incoming) = self.incoming.get_mut(index) else { return Ok(()) };
-        incoming.resolve_conflict(hasher)?;
+    /// Resolves the conflicts that were found; see [`Incoming::resolve_conflict`].
+    pub(crate) fn resolve_conflicts(&mut self, hasher: IdHasher) -> Result<(), Error> {
+        let mut taken = self.incoming.iter_mut().filter(|incoming| incoming.is_taken);
+        taken.try_for_each(|incoming| incoming.resolve_conflict(hasher))?;
         self.draft.clear();
         self.encode();
         Ok(())
@@ -278,8 +255,9 @@ impl Core {
     /// Keeps an event, which then knows its fate.
     pub(crate) fn receive(&mut self, single: &mut Single<'_>, now: Moment) -> Result<Decision, Refused> {
         self.check_open()?;
-        if !self.judge_incoming(&mut single.incoming)? {
-            return Ok(Decision::Conflict { index: 0 });
+        self.judge_incoming(&mut single.incoming)?;
+        if single.incoming.is_taken {
+            return Ok(Decision::Conflict);
         }
         if single.incoming.is_new() {
             self.make_room(std::iter::once(single.body().len()), Urgency::Reception, now)?;
@@ -294,10 +272,11 @@ impl Core {
     pub(crate) fn receive_all(&mut self, batch: &mut Batch<'_>, now: Moment) -> Result<Decision, Refused> {
         self.check_open()?;
         let Batch { incoming, draft } = batch;
-        for (index, incoming) in incoming.iter_mut().enumerate() {
-            if !self.judge_incoming(incoming)? {
-                return Ok(Decision::Conflict { index });
-            }
+        for incoming in incoming.iter_mut() {
+            self.judge_incoming(incoming)?;
+        }
+        if incoming.iter().any(|incoming| incoming.is_taken) {
+            return Ok(Decision::Conflict);
         }
         refuse_twins(incoming)?;
         let new_count = incoming.iter().filter(|incoming| incoming.is_new()).count();
@@ -327,8 +306,8 @@ impl Core {
         }
     }
 
-    /// Gives an event that is no new one its fate; false if its id is taken by other data.
-    fn judge_incoming(&self, incoming: &mut Incoming<'_>) -> Result<bool, Error> {
+    /// Gives an event its fate unless it is new, or its id is taken by other data.
+    fn judge_incoming(&self, incoming: &mut Incoming<'_>) -> Result<(), Error> {
         let Gist { id, body, flags, .. } = incoming.gist;
         let is_identity = flags.contains(Flags::BODY_IS_IDENTITY);
         // An id of ours is nobody else's.
@@ -337,14 +316,15 @@ impl Core {
         } else {
             self.state.judge_reception(id, body, is_identity)
         };
+        incoming.is_taken = matches!(judged, Reception::Conflict(_));
         incoming.fate = match judged {
+            Reception::Conflict(_) => None,
             Reception::New if self.state.type_room(&incoming.event.event_type) => None,
             Reception::New => return Err(Error::invalid("there are too many event types already: 65,536")),
             Reception::SameId(known) => Some(duplicate(Duplicate::SameId, known)),
             Reception::SameBody(known) => Some(duplicate(Duplicate::SameBody, known)),
-            Reception::Conflict(_) => return Ok(false),
         };
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -381,7 +361,7 @@ mod tests {
         let seq = loop {
             match shared.step(|core, now| core.receive_all(&mut batch, now))? {
                 Decision::Done { seq } => break seq,
-                Decision::Conflict { index } => batch.resolve_conflict(index, shared.hasher)?,
+                Decision::Conflict => batch.resolve_conflicts(shared.hasher)?,
             }
         };
         seq.map_or(Ok(()), |seq| shared.wait(seq, Level::Durable))?;
@@ -421,17 +401,57 @@ mod tests {
     }
 
     #[test]
+    fn of_a_batch_without_anything_new_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let batch = ["a", "b"].map(|id| event(id, 10));
+        keep(&shared, &batch).unwrap();
+        let before = shared.desk().core.last_seq();
+        let again = keep(&shared, &batch).unwrap();
+        assert!(again.iter().all(|(fate, _)| matches!(fate, Fate::Duplicate { .. })), "{again:?}");
+        assert!(keep(&shared, &[]).unwrap().is_empty());
+        assert_eq!(shared.desk().core.last_seq(), before);
+    }
+
+    #[test]
+    fn duplicates_of_a_batch_take_no_room() {
+        // A group of this store has 16 KiB at most.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let known = ["a", "b"].map(|id| event(id, 7_000));
+        keep(&shared, &known).unwrap();
+        let batch = ["a", "b", "c", "d"].map(|id| event(id, 7_000));
+        assert_eq!(keep(&shared, &batch).unwrap().len(), 4);
+        let many = ["e", "f", "g"].map(|id| event(id, 7_000));
+        assert_eq!(keep(&shared, &many).unwrap_err().kind(), ErrorKind::TooLarge);
+        // What comes next goes on in the next segment, where a batch is staged anew with the same draft.
+        let seq = shared.desk().core.next_seq();
+        for number in 0..20 {
+            let ids = [format!("{number}"), "a".to_owned(), format!("{number}'")];
+            let kept = keep(&shared, &[event(&ids[0], 5_000), event(&ids[1], 7_000), event(&ids[2], 5_000)]).unwrap();
+            assert!(matches!(kept[1].0, Fate::Duplicate { .. }));
+            for id in ids {
+                assert!(data_of(&shared, &id).len() >= 5_000, "{id}");
+            }
+        }
+        assert!(shared.desk().core.next_seq() > seq + 40, "segments have begun meanwhile");
+    }
+
+    #[test]
     fn an_event_of_a_batch_that_is_kept_under_another_id_is_written_under_that_one() {
         let dir = tempfile::tempdir().unwrap();
         let shared = store(dir.path());
         keep(&shared, &[event("a", 10)]).unwrap();
-        let mut renamed = event("a", 30);
-        renamed.rename_on_conflict = true;
-        let kept = keep(&shared, &[event("b", 20), renamed, event("c", 40)]).unwrap();
+        keep(&shared, &[event("d", 10)]).unwrap();
+        let renamed = |id, bytes| NewEvent { rename_on_conflict: true, ..event(id, bytes) };
+        let batch = [event("b", 20), renamed("a", 30), event("c", 40), renamed("d", 50)];
+        let kept = keep(&shared, &batch).unwrap();
         assert!(kept.iter().all(|(fate, _)| matches!(fate, Fate::Kept { .. })), "{kept:?}");
-        assert!(kept[1].1.starts_with("a~"), "{kept:?}");
-        for ((_, id), bytes) in kept.iter().zip([20, 30, 40]) {
+        assert!(kept[1].1.starts_with("a~") && kept[3].1.starts_with("d~"), "{kept:?}");
+        for ((_, id), bytes) in kept.iter().zip([20, 30, 40, 50]) {
             assert_eq!(data_of(&shared, id).len(), bytes + 2, "{id}");
         }
+        let refused = keep(&shared, &[renamed("a", 60), event("b", 60)]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::IdConflict);
     }
 }

@@ -14,8 +14,9 @@ use crate::state::{Policy, State};
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Replayed, Salts};
 use crate::store::desk::Level;
+use crate::store::ids::Ids;
 use crate::store::options::StoreOptions;
-use crate::store::reception::{Decision, Givens, Ids, Single};
+use crate::store::reception::{Decision, Givens, Single};
 
 pub(super) const STORE_ID: [u8; 16] = [7; 16];
 const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -83,7 +84,7 @@ pub(super) fn givens<'a>(shared: &Shared, ids: &'a Ids) -> Givens<'a> {
 fn seq_of(decision: Decision) -> Result<u64, Error> {
     match decision {
         Decision::Done { seq } => Ok(seq.unwrap()),
-        Decision::Conflict { .. } => Err(Error::invalid("the id is taken")),
+        Decision::Conflict => Err(Error::invalid("the id is taken")),
     }
 }
 

@@ -23,11 +23,13 @@ pub(super) fn check_target(from: &Path, to: &Path) -> Result<(), Error> {
     }
 }
 
-/// Fills the directory `to`, created if need be. After an error nothing is left in it, nor the directory if it was not there.
+/// Fills the directory `to`, created if need be; its name is durable then. After an error nothing is left in it, nor the directory if it
+/// was not there.
 pub(super) fn fill_target<T>(to: &Path, fill: impl FnOnce(&Dir) -> Result<T, Error>) -> Result<T, Error> {
     let was_there = Dir::open(to).is_ok();
     let dir = Dir::create(to).map_err(of_env)?;
-    fill(&dir).map_err(|error| {
+    let filled = dir.sync_ancestors().map_err(of_env).and_then(|()| fill(&dir));
+    filled.map_err(|error| {
         if clear(&dir, was_there).is_ok() {
             return error;
         }

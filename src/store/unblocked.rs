@@ -45,7 +45,7 @@ impl Store {
         let reached = loop {
             match self.shared().step_and_reach(now, |core, now| core.receive(&mut single, now), Decision::seq).await? {
                 (Decision::Done { .. }, reached) => break reached,
-                (Decision::Conflict { .. }, _) => single.resolve_conflict(self.shared().hasher)?,
+                (Decision::Conflict, _) => single.resolve_conflict(self.shared().hasher)?,
             }
             now = self.shared().now();
         };

@@ -255,8 +255,8 @@ mod tests {
     use crate::store::answers::Recovery;
     use crate::store::bell::Bell;
     use crate::store::handle::Store;
+    use crate::store::ids::Ids;
     use crate::store::options::StoreOptions;
-    use crate::store::reception::Ids;
     use crate::store::stories::{keep, receive, store_with};
 
     fn store(path: &std::path::Path) -> Shared {

@@ -50,7 +50,7 @@ use arguments::Arguments;
 
 /// Counts what each thread allocates: foreign bytes never make the store ask for more than they are worth (R14).
 #[global_allocator]
-static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static MEMORY: alloc_tracker::Allocator<std::alloc::System> = alloc_tracker::Allocator::system();
 
 fn main() -> ExitCode {
     if let Some(lived) = life::asked() {

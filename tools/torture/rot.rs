@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use alloc_tracker::Session;
 use ledgerline::torture;
-use tikv_jemalloc_ctl::thread;
 
 use super::cores::{Piece, note, on_all_cores};
 use super::trial::{Skipped, Trial, unkept};
@@ -16,13 +16,12 @@ const REFUSED_ONE_IN: u64 = 4;
 /// Each case is one mutation of one file of one store.
 pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     let seed = trial.seed();
-    let allocated = || thread::allocatedp::read().expect("the allocator counts").get();
     if let Some(case) = trial.only_case() {
-        return note(trial, piece(torture::rot_again(case, seed, &allocated)));
+        return note(trial, piece(torture::rot_again(case, seed, allocated_by)));
     }
     let (cases, refused, torn) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     on_all_cores(trial, |number| {
-        let rot = torture::rot(number, seed, &allocated);
+        let rot = torture::rot(number, seed, allocated_by);
         for (sum, more) in [(&cases, rot.cases), (&refused, rot.refused), (&torn, rot.torn)] {
             sum.fetch_add(more, Ordering::Relaxed);
         }
@@ -37,6 +36,29 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     Ok(())
 }
 
+/// How many bytes this thread allocates for some work.
+fn allocated_by(work: &mut dyn FnMut()) -> u64 {
+    let session = Session::new().no_stdout().no_file();
+    {
+        let opening = session.operation("opening");
+        let _span = opening.measure_thread().iterations(1).no_peak();
+        work();
+    }
+    session.to_report().operations().map(|(_, opening)| opening.total_bytes_allocated()).sum()
+}
+
 fn piece(rot: torture::Rot) -> Piece {
     Piece { cases: rot.cases, violations: rot.violations }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_allocates_is_counted_though_it_was_given_back() {
+        let bytes = allocated_by(&mut || (0..3).for_each(|_| drop(std::hint::black_box(vec![0_u8; 1_000_000]))));
+        assert!((3_000_000..3_001_000).contains(&bytes), "{bytes}");
+        assert!(allocated_by(&mut || {}) < 1_000);
+    }
 }

@@ -7,9 +7,9 @@ use crate::env::simulated::Disk;
 use crate::env::{Chance, Clock};
 use crate::error::Error;
 use crate::store::handle::Store;
+use crate::store::ids::Ids;
 use crate::store::open::{Creation, Outside, open_in};
 use crate::store::options::StoreOptions;
-use crate::store::reception::Ids;
 
 /// Small enough that a few events fill it.
 pub(in crate::store) const SEGMENT_BYTES: u64 = 4 * 1024;

@@ -35,19 +35,21 @@ pub(crate) struct Rotted {
     pub(crate) violations: Vec<(u64, String)>,
 }
 
-/// Has the mutations of one piece happen, each to a store of its own. `allocated` tells what this thread has
-/// allocated so far.
-pub(crate) fn rot_piece(piece: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rotted {
+/// Runs what it is given, and tells how many bytes this thread has allocated meanwhile, given back or not.
+type AllocatedBy = fn(&mut dyn FnMut()) -> u64;
+
+/// Has the mutations of one piece happen, each to a store of its own.
+pub(crate) fn rot_piece(piece: u64, seed: u64, allocated_by: AllocatedBy) -> Rotted {
     let specimen = piece / (SPECIMENS_ABREAST * PIECES) * SPECIMENS_ABREAST + piece % SPECIMENS_ABREAST;
-    rotted(specimen, seed, allocated, |index| index % PIECES == piece / SPECIMENS_ABREAST % PIECES)
+    rotted(specimen, seed, allocated_by, |index| index % PIECES == piece / SPECIMENS_ABREAST % PIECES)
 }
 
 /// Has the one mutation happen that a case stands for.
-pub(crate) fn rot_case(case: u64, seed: u64, allocated: &dyn Fn() -> u64) -> Rotted {
-    rotted(case >> 32, seed, allocated, |index| index == case & u64::from(u32::MAX))
+pub(crate) fn rot_case(case: u64, seed: u64, allocated_by: AllocatedBy) -> Rotted {
+    rotted(case >> 32, seed, allocated_by, |index| index == case & u64::from(u32::MAX))
 }
 
-fn rotted(number: u64, seed: u64, allocated: &dyn Fn() -> u64, wanted: impl Fn(u64) -> bool) -> Rotted {
+fn rotted(number: u64, seed: u64, allocated_by: AllocatedBy, wanted: impl Fn(u64) -> bool) -> Rotted {
     let mut sum = Rotted::default();
     let specimen = match Specimen::of(number, seed) {
         Ok(specimen) => specimen,
@@ -60,7 +62,7 @@ fn rotted(number: u64, seed: u64, allocated: &dyn Fn() -> u64, wanted: impl Fn(u
     let mutations = mutation::all(&specimen.files, &donors);
     for (index, mutation) in (0..).zip(mutations).filter(|(index, _)| wanted(*index)) {
         sum.cases += 1;
-        let happened = || happen(&specimen, mutation, &donors, allocated);
+        let happened = || happen(&specimen, mutation, &donors, allocated_by);
         let fate = catch_unwind(AssertUnwindSafe(happened))
             .unwrap_or_else(|_| Err("whoever judges it panicked; what it said stands above".to_owned()));
         match fate {
@@ -85,20 +87,19 @@ fn happen(
     specimen: &Specimen,
     mutation: Mutation,
     donors: &[&[u8]],
-    allocated: &dyn Fn() -> u64,
+    allocated_by: AllocatedBy,
 ) -> Result<Fate, String> {
     let Some((name, sound)) = specimen.files.iter().nth(mutation.file) else { return Err("no such file".into()) };
     let rotten = mutation.rot.of(sound, donors);
     let told = |what: String| format!("{name}, {:?}: {what}", mutation.rot);
     let disk = specimen.disk.copy();
     replace(&disk, name, sound, &rotten);
-    let before = allocated();
-    let opened = catch_unwind(AssertUnwindSafe(|| answers(&disk, specimen)));
-    let bytes = allocated() - before;
+    let mut opened = None;
+    let bytes = allocated_by(&mut || opened = Some(catch_unwind(AssertUnwindSafe(|| answers(&disk, specimen)))));
     if bytes > ALLOCATED_MAX {
         return Err(told(format!("{bytes} bytes were allocated for it")));
     }
-    match opened {
+    match opened.expect("what is to be measured is run") {
         Err(panic) => Err(told(format!("it panicked: {:?}", panic.downcast_ref::<String>()))),
         Ok(Err(error)) => refusal(&error).map_err(told),
         Ok(Ok(Err(what))) => Err(told(what)),
@@ -160,18 +161,23 @@ fn ending(specimen: &Specimen, name: &str, sound: &[u8], rotten: &[u8], answers:
 mod tests {
     use super::*;
 
+    fn uncounted(work: &mut dyn FnMut()) -> u64 {
+        work();
+        0
+    }
+
     #[test]
     fn whatever_becomes_of_some_bytes_is_refused_or_does_no_harm() {
         // R7, R8, R9, R14: a few hundred mutations of each of some stores; `./tools/check` takes many more.
         let mut sum = Rotted::default();
         for number in 0..8 {
-            let rotted = rotted(number, 1, &|| 0, |index| index % 1_499 == number);
+            let rotted = rotted(number, 1, uncounted, |index| index % 1_499 == number);
             sum.cases += rotted.cases;
             sum.refused += rotted.refused;
             sum.torn += rotted.torn;
             sum.violations.extend(rotted.violations);
         }
-        for more in [rot_piece(SPECIMENS_ABREAST * PIECES + 9, 1, &|| 0), rot_case(0x3_0000_0077, 1, &|| 0)] {
+        for more in [rot_piece(SPECIMENS_ABREAST * PIECES + 9, 1, uncounted), rot_case(0x3_0000_0077, 1, uncounted)] {
             assert!(more.cases > 0);
             sum.violations.extend(more.violations);
         }

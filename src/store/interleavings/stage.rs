@@ -14,8 +14,8 @@ use crate::store::answers::{Receipt, Recovery};
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
 use crate::store::handle::Store;
+use crate::store::ids::Ids;
 use crate::store::options::StoreOptions;
-use crate::store::reception::Ids;
 use crate::store::stories::store_in;
 use crate::sync::{AtomicUsize, thread};
 
