@@ -164,8 +164,8 @@ impl File {
         Ok(())
     }
 
-    /// Takes the exclusive lock, without waiting: false if another open file has it. It lasts until the file is closed, and ends with
-    /// the process whatever happens to it.
+    /// Takes the exclusive lock, without waiting: false if another open file has it. It ends with the process whatever happens to it;
+    /// to end it before, see [`Lock`].
     pub(crate) fn try_lock(&self) -> Result<bool, Error> {
         let locked = match &self.handle {
             Handle::System(file) => match file.try_lock() {
@@ -178,9 +178,16 @@ impl File {
         locked.map_err(|source| self.error("lock", source))
     }
 
-    /// Gives the lock up. Closing the file does so too, but only once nobody has a copy of it: a process that another thread is just
-    /// starting has one for a moment.
-    pub(crate) fn unlock(&self) -> Result<(), Error> {
+    /// The same open file once more, as a process has it that is being started.
+    #[cfg(test)]
+    pub(super) fn copy(&self) -> Option<std::fs::File> {
+        match &self.handle {
+            Handle::System(file) => file.try_clone().ok(),
+            Handle::Simulated(_) => None,
+        }
+    }
+
+    pub(super) fn unlock(&self) -> Result<(), Error> {
         match &self.handle {
             Handle::System(file) => file.unlock().map_err(|source| self.error("unlock", source)),
             Handle::Simulated(file) => {

@@ -23,6 +23,7 @@ mod dir;
 mod error;
 mod file;
 mod link;
+mod lock;
 mod map;
 pub(crate) mod simulated;
 
@@ -35,6 +36,7 @@ pub(crate) use clock::thread_time;
 pub(crate) use dir::{Dir, Replacement};
 pub(crate) use error::Error;
 pub(crate) use file::File;
+pub(crate) use lock::Lock;
 pub(crate) use map::Map;
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]

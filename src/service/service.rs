@@ -18,7 +18,7 @@ use super::receiver::{self, Receiver};
 use super::secret::SigningSecret;
 use super::server::{self, Limits};
 use super::settings;
-use crate::env::{Clock, Dir, File};
+use crate::env::{Clock, Dir, Lock};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::manager::EventManager;
@@ -35,7 +35,7 @@ pub struct Service {
     address: SocketAddr,
     socket: Socket,
     /// The directory's lock, where no store in it has taken it.
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 /// Why a service ended.
@@ -86,7 +86,7 @@ impl Service {
         printer: Arc<Printer>,
         manager: EventManager,
         (listener, address): (TcpListener, SocketAddr),
-        lock: Option<File>,
+        lock: Option<Lock>,
     ) -> Result<Self, Error> {
         // The manager or the service holds the directory's lock from here on, so the secret and the socket are ours to make.
         let secrets = if configured.is_empty() {

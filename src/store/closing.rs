@@ -54,6 +54,6 @@ impl Shared {
         self.wait_for_leader();
         self.trim_prepared();
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        lock.map_or(Ok(()), |lock| lock.unlock().map_err(of_env))
+        lock.map_or(Ok(()), |lock| lock.release().map_err(of_env))
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::env::{Clock, Dir, File};
+use crate::env::{Clock, Dir, Lock};
 use crate::error::Error;
 use crate::event::{Moment, Timestamp};
 use crate::log::segment::Segment;
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     pub(super) scrubbing: Mutex<()>,
     pub(crate) notes: Mutex<Notes>,
     /// The directory's lock, held until the store is closed (R12).
-    pub(crate) lock: Mutex<Option<File>>,
+    pub(crate) lock: Mutex<Option<Lock>>,
     desk: Mutex<Desk>,
     /// What is told without the lock.
     marks: Arc<Marks>,
@@ -95,7 +95,7 @@ impl Shared {
         clock: Clock,
         core: Core,
         files: BTreeMap<u32, Arc<Segment>>,
-        lock: Option<File>,
+        lock: Option<Lock>,
     ) -> Self {
         let options = Arc::clone(&core.options);
         let hasher = IdHasher::new(core.manifest.store_id);

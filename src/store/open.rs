@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::env::{Chance, Clock, Dir, File};
+use crate::env::{Chance, Clock, Dir, File, Lock};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::cut::{cut_tail, end_file};
@@ -145,17 +145,21 @@ fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
 #[cfg(feature = "service")]
 pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
     let Ok(dir) = Dir::open(path) else { return Ok(()) };
-    match dir.open_file(LOCK, false) {
-        Ok(file) if !file.try_lock().map_err(of_env)? => Err(locked(&dir, &file)),
-        Err(error) if !error.is_not_found() => Err(of_env(error)),
-        _ => Ok(()),
+    let file = match dir.open_file(LOCK, false) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        opened => opened.map_err(of_env)?,
+    };
+    if !file.try_lock().map_err(of_env)? {
+        return Err(locked(&dir, &file));
     }
+    drop(Lock::held(file));
+    Ok(())
 }
 
-/// Takes the lock of a directory in which no store is to be opened, for as long as the file is open: it is created if it is not there.
+/// Takes the lock of a directory in which no store is to be opened: it is created if it is not there.
 /// One that holds a store is refused, because that store would be passed over in silence.
 #[cfg(feature = "service")]
-pub(crate) fn lock_without_store(path: &Path) -> Result<File, Error> {
+pub(crate) fn lock_without_store(path: &Path) -> Result<Lock, Error> {
     let dir = enter(path, Creation::Allowed)?;
     if holds_files_of_a_store(&dir)? {
         let text = "a store is in the directory, and would be passed over: name another directory, or move it away";
@@ -171,18 +175,20 @@ fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
 }
 
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
-fn lock(dir: &Dir, chance: &Chance) -> Result<File, Error> {
+fn lock(dir: &Dir, chance: &Chance) -> Result<Lock, Error> {
     let file = dir.open_or_create_file(LOCK).map_err(of_env)?;
     if !file.try_lock().map_err(of_env)? && !mutant!("lock-not-taken") {
         return Err(locked(dir, &file));
     }
+    let lock = Lock::held(file);
+    let file = lock.file();
     if !file.is_still_at_its_path().map_err(of_env)? {
-        return Err(locked(dir, &file));
+        return Err(locked(dir, file));
     }
     let holder = format!("{}\n", chance.process_id());
     file.truncate(0).map_err(of_env)?;
     file.write_all_at(holder.as_bytes(), 0).map_err(of_env)?;
-    Ok(file)
+    Ok(lock)
 }
 
 fn locked(dir: &Dir, file: &File) -> Error {
@@ -370,7 +376,7 @@ fn open_segments(survey: Survey, kept: &Kept) -> BTreeMap<u32, Arc<Segment>> {
 /// What an opening stands on.
 struct Ground {
     dir: Dir,
-    lock: File,
+    lock: Lock,
     clock: Clock,
     chance: Chance,
     options: Arc<StoreOptions>,
