@@ -208,7 +208,8 @@ impl Shared {
                 Stopped::ByVisitor(error) => error,
             })?;
         }
-        if steps.last_seq != view.last_seq {
+        let begins = steps.found.first().is_some_and(|step| step.seq == view.seq);
+        if !begins || steps.last_seq != view.last_seq {
             let text = "a part of the event's history is damaged; the dump tool shows what is left of it";
             return Err(Error::new(ErrorKind::Corrupt, text).at_path(self.dir.path()).at_seq(view.last_seq));
         }
@@ -299,7 +300,8 @@ impl Visitor for Steps<'_> {
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
         // While compaction puts one segment in place of others, both are there.
         let is_seen = self.found.last().is_some_and(|last| record.seq <= last.seq);
-        if standing != Standing::Sound || record.seq < self.view.seq || is_seen {
+        // What verifies behind a bad place, or in a group that is not whole, tells as much as before.
+        if standing == Standing::Damaged || record.seq < self.view.seq || is_seen {
             return Ok(());
         }
         let entry = codec::decode(record.body).map_err(|refusal| of_refusal(refusal).at_seq(record.seq))?;

@@ -333,6 +333,28 @@ mod tests {
         goes_on(&store, 59);
     }
 
+    #[test]
+    fn the_history_of_an_event_behind_a_bad_place_is_whole_and_that_of_a_rotten_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let claim = store.claim(5).unwrap();
+        for claim in claim.iter().skip(1) {
+            store.settle(claim, Outcome::Done).unwrap();
+        }
+        let names = |id: &str| {
+            let history = store.history(id)?;
+            Ok::<_, Error>(history.into_iter().map(|step| step.what).collect::<Vec<_>>())
+        };
+        let place = place_of(&store, "e3");
+        assert_eq!(place_of(&store, "e4").segment, place.segment, "one stands behind the other");
+        let before = ["e3", "e4"].map(|id| names(id).unwrap());
+        assert_eq!(before[1], ["received", "started", "completed"]);
+        rot(&store, place.segment, u64::from(place.offset) + 1_000);
+        assert_eq!(names("e4").unwrap(), before[1]);
+        // Its later steps verify, wherever they lie.
+        assert_eq!(names("e3").unwrap_err().kind(), ErrorKind::Corrupt, "{:?}", before[0]);
+    }
+
     type Where<'a> = &'a dyn Fn(&Store) -> (u32, u64);
 
     #[test]
