@@ -165,7 +165,7 @@ impl File {
     }
 
     /// Takes the exclusive lock, without waiting: false if another open file has it. It ends with the process whatever happens to it;
-    /// to end it before, see [`Lock`].
+    /// to end it before, see [`Lock`](crate::env::Lock).
     pub(crate) fn try_lock(&self) -> Result<bool, Error> {
         let locked = match &self.handle {
             Handle::System(file) => match file.try_lock() {
