@@ -77,7 +77,9 @@ impl Values<'_> {
     pub(super) fn whole(&self, setting: &Setting) -> Result<u64, Error> {
         let chosen = self.choose(setting);
         let Kind::Whole { min, max, .. } = setting.kind else { return Err(chosen.refused(setting)) };
-        let number = chosen.last().to_str().and_then(|text| text.parse().ok());
+        // With a sign, because it is that in a file: -0 is 0 there.
+        let number = chosen.last().to_str().and_then(|text| text.parse::<i64>().ok());
+        let number = number.and_then(|number| u64::try_from(number).ok());
         number.filter(|number| (min..=max).contains(number)).ok_or_else(|| chosen.refused(setting))
     }
 
