@@ -74,11 +74,12 @@ impl Dir {
         let Handle::System(dir) = &self.handle else { return Ok(()) };
         let mut path = self.path.join("..");
         let known = |dir: &std::fs::File| dir.metadata().map(|known| (known.dev(), known.ino()));
-        // By handles and not by names, which may not be allowed from here, or lead elsewhere by now.
-        let mut opened = openat(dir, "..", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let mut inside: Option<std::fs::File> = None;
         let mut below = known(dir).map_err(|source| Error::new("look at directory", &self.path, source))?;
         loop {
-            let above = match opened {
+            // By handles and not by names, which may not be allowed from here, or lead elsewhere by now.
+            let inner = inside.as_ref().unwrap_or(dir);
+            let above = match openat(inner, "..", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
                 Ok(above) => std::fs::File::from(above),
                 Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Ok(()),
                 Err(source) => return Err(Error::new("open directory", &path, std::io::Error::from(source))),
@@ -94,8 +95,7 @@ impl Dir {
                 synced => synced.map_err(|source| Error::new("sync directory", &path, source))?,
             }
             path.push("..");
-            opened = openat(&above, "..", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-            below = here;
+            (inside, below) = (Some(above), here);
         }
     }
 

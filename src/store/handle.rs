@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::env::Chance;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Moment, NewEvent, Outcome, hex};
+use crate::state::IdHasher;
 use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
 use crate::store::backup::{Backup, backup_dir};
-use crate::store::commit::{InLine, Shared};
-use crate::store::core::Salts;
+use crate::store::commit::Shared;
+use crate::store::core::{Core, Refused, Salts};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::of_env;
@@ -160,16 +161,9 @@ impl Store {
     /// data. [`ErrorKind::Full`]: no room; try later. In these cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk
     /// failed meanwhile; give the same id again after reopening. [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let mut now = self.shared().now();
+        let now = self.shared().now();
         let mut single = Single::new(&event, &self.givens(now))?;
-        let (seq, in_line) = loop {
-            match self.shared().step_in_line(now, |core, now| core.receive(&mut single, now), Decision::seq)? {
-                (Decision::Done { seq }, in_line) => break (seq, in_line),
-                (Decision::Conflict, _) => single.resolve_conflict(self.shared().hasher)?,
-            }
-            now = self.shared().now();
-        };
-        self.wait_for_staged(seq, in_line)?;
+        self.keep(&mut single, now, Core::receive, Single::resolve_conflict)?;
         self.receipt(single.into_incoming())
     }
 
@@ -193,23 +187,29 @@ impl Store {
     /// As [`Store::append`]; together they may take a quarter of a segment, and no id may come twice.
     pub fn append_many<E: Borrow<NewEvent>>(&self, events: impl IntoIterator<Item = E>) -> Result<Vec<Receipt>, Error> {
         let events: Vec<E> = events.into_iter().collect();
-        let mut now = self.shared().now();
+        let now = self.shared().now();
         let mut batch = Batch::new(&events, &self.givens(now), self.inner.spare.take())?;
-        let (seq, in_line) = loop {
-            match self.shared().step_in_line(now, |core, now| core.receive_all(&mut batch, now), Decision::seq)? {
-                (Decision::Done { seq }, in_line) => break (seq, in_line),
-                (Decision::Conflict, _) => batch.resolve_conflicts(self.shared().hasher)?,
-            }
-            now = self.shared().now();
-        };
-        self.wait_for_staged(seq, in_line)?;
+        self.keep(&mut batch, now, Core::receive_all, Batch::resolve_conflicts)?;
         let (incoming, buffer) = batch.into_parts();
         self.inner.spare.give_back(buffer);
         incoming.into_iter().map(|incoming| self.receipt(incoming)).collect()
     }
 
-    /// Waits until what was just staged is durable.
-    fn wait_for_staged(&self, seq: Option<u64>, in_line: InLine) -> Result<(), Error> {
+    /// Keeps what comes in, one event or a batch: durable once this returns.
+    fn keep<T>(
+        &self,
+        incoming: &mut T,
+        mut now: Moment,
+        receive: impl Fn(&mut Core, &mut T, Moment) -> Result<Decision, Refused>,
+        resolve: impl Fn(&mut T, IdHasher) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (seq, in_line) = loop {
+            match self.shared().step_in_line(now, |core, now| receive(core, incoming, now), Decision::seq)? {
+                (Decision::Done { seq }, in_line) => break (seq, in_line),
+                (Decision::Conflict, _) => resolve(incoming, self.shared().hasher)?,
+            }
+            now = self.shared().now();
+        };
         drop(self.shared().pass(CrashPoint::AppendStaged));
         seq.map_or(Ok(()), |seq| self.shared().wait_in_line(seq, in_line))
     }
