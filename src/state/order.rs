@@ -59,16 +59,16 @@ impl PartialOrd for Pair {
 /// A set of (number, slot), in that order.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
-    /// Sorted runs, none empty, each under a pair that is not greater than its first and greater than all of the run before.
+    /// All runs but the last, none empty, each under a pair that is not greater than its first and greater than all of the run before.
     runs: BTreeMap<Pair, Vec<Pair>>,
-    /// The key of the last run, which most pairs belong to.
-    last: Option<Pair>,
+    /// The last run, where most pairs go; empty only if there is no other.
+    last: Vec<Pair>,
     len: usize,
 }
 
 impl Order {
     pub(crate) const fn new() -> Self {
-        Self { runs: BTreeMap::new(), last: None, len: 0 }
+        Self { runs: BTreeMap::new(), last: Vec::new(), len: 0 }
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -81,50 +81,33 @@ impl Order {
 
     /// The least.
     pub(crate) fn first(&self) -> Option<(u64, u32)> {
-        let (_, run) = self.runs.first_key_value()?;
+        let run = self.runs.first_key_value().map_or(&self.last, |(_, run)| run);
         run.first().map(|pair| pair.split())
     }
 
     /// The slot under exactly this number; the least if there are several.
     pub(crate) fn get(&self, number: u64) -> Option<u32> {
-        let least = Pair::new(number, 0);
-        let run = self.run_before(least).unwrap_or_default();
-        let found = match run.get(run.partition_point(|pair| *pair < least)) {
-            Some(pair) => pair.split(),
-            None => self.from(number).next()?,
-        };
-        Some(found).filter(|(found, _)| *found == number).map(|(_, slot)| slot)
+        self.from(number).next().filter(|(found, _)| *found == number).map(|(_, slot)| slot)
     }
 
-    /// The run that a pair would be in, unless it goes before all.
-    fn run_before(&self, pair: Pair) -> Option<&[Pair]> {
-        if self.last.is_some_and(|last| last <= pair) {
-            return self.runs.last_key_value().map(|(_, run)| run.as_slice());
-        }
-        self.runs.range(..=pair).next_back().map(|(_, run)| run.as_slice())
-    }
-
-    /// The same, to change it, and its key. Most pairs go to the last run: it is asked first.
-    fn run_before_mut(&mut self, pair: Pair) -> Option<(Pair, &mut Vec<Pair>)> {
-        if self.last.is_some_and(|last| last <= pair) {
-            return self.runs.last_entry().map(|last| (*last.key(), last.into_mut()));
-        }
-        self.runs.range_mut(..=pair).next_back().map(|(first, run)| (*first, run))
+    /// Whether a pair belongs into the last run.
+    fn is_late(&self, pair: Pair) -> bool {
+        self.runs.is_empty() || self.last.first().is_some_and(|first| *first <= pair)
     }
 
     /// All from `number` on, ascending.
     pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = (u64, u32)> {
         let least = Pair::new(number, 0);
-        let start = self.runs.range(..=least).next_back().map_or(least, |(first, _)| *first);
-        let mut runs = self.runs.range(start..);
-        let (mut run, mut at) = (&[][..], 0);
-        if let Some((_, first)) = runs.next() {
-            run = first;
-            at = first.partition_point(|pair| *pair < least);
-        }
+        let earlier = (!self.is_late(least)).then(|| {
+            let start = self.runs.range(..=least).next_back().map_or(least, |(key, _)| *key);
+            self.runs.range(start..).map(|(_, run)| run)
+        });
+        let mut runs = earlier.into_iter().flatten().chain([&self.last]);
+        let mut run = runs.next().map_or(&[][..], Vec::as_slice);
+        let mut at = run.partition_point(|pair| *pair < least);
         std::iter::from_fn(move || {
             while at == run.len() {
-                (run, at) = (runs.next()?.1, 0);
+                (run, at) = (runs.next()?, 0);
             }
             let pair = run.get(at)?;
             at += 1;
@@ -136,65 +119,54 @@ impl Order {
     pub(crate) fn insert(&mut self, number: u64, slot: u32) {
         let pair = Pair::new(number, slot);
         self.len += 1;
-        let Some((_, run)) = self.run_before_mut(pair) else {
-            return self.insert_before_all(pair);
-        };
-        let is_after = run.last().is_some_and(|last| *last < pair);
-        let at = if is_after { run.len() } else { run.partition_point(|other| *other < pair) };
-        debug_assert!(run.get(at) != Some(&pair), "{pair:?} is inserted twice");
-        if run.len() < RUN_LEN_MAX {
-            run.insert(at, pair);
-        } else if at == run.len() {
-            self.runs.insert(pair, new_run([pair]));
-            self.note_last();
+        if self.is_late(pair) {
+            if let Some(upper) = put(&mut self.last, pair) {
+                let lower = std::mem::replace(&mut self.last, upper);
+                self.add(lower);
+            }
+        } else if let Some((_, run)) = self.runs.range_mut(..=pair).next_back() {
+            if let Some(upper) = put(run, pair) {
+                self.add(upper);
+            }
         } else {
-            let upper = run.drain(RUN_LEN_MAX / 2..);
-            let upper = new_run(upper);
-            let half = if at <= RUN_LEN_MAX / 2 { Some(&mut *run) } else { None };
-            if let Some(run) = half {
-                run.insert(at, pair);
-            }
-            let first = *upper.first().expect("half a run is not empty");
-            let upper = self.runs.entry(first).or_insert(upper);
-            if at > RUN_LEN_MAX / 2 {
-                upper.insert(at - RUN_LEN_MAX / 2, pair);
-            }
-            self.note_last();
+            let (_, mut run) = self.runs.pop_first().expect("what is not late goes before a run");
+            let upper = put(&mut run, pair);
+            [Some(run), upper].into_iter().flatten().for_each(|run| self.add(run));
         }
     }
 
-    fn insert_before_all(&mut self, pair: Pair) {
-        match self.runs.first_entry() {
-            Some(first) if first.get().len() < RUN_LEN_MAX => {
-                let mut run = first.remove();
-                run.insert(0, pair);
-                self.runs.insert(pair, run);
-            }
-            _ => {
-                self.runs.insert(pair, new_run([pair]));
-            }
-        }
-        self.note_last();
-    }
-
-    /// Runs came, went or changed their keys.
-    fn note_last(&mut self) {
-        self.last = self.runs.last_key_value().map(|(key, _)| *key);
+    /// Adds a run under its first pair.
+    fn add(&mut self, run: Vec<Pair>) {
+        self.runs.insert(*run.first().expect("no run is empty"), run);
     }
 
     /// Removes a pair that is there.
     pub(crate) fn remove(&mut self, number: u64, slot: u32) {
         let pair = Pair::new(number, slot);
-        let (key, run) = self.run_before_mut(pair).expect("only what is there is removed");
-        let at = run.binary_search(&pair).expect("only what is there is removed");
-        run.remove(at);
-        let left = run.len();
         self.len -= 1;
+        if self.is_late(pair) {
+            take(&mut self.last, pair);
+            if self.last.len() < RUN_LEN_MIN {
+                self.refill();
+            }
+            return;
+        }
+        let (key, run) = self.runs.range_mut(..=pair).next_back().expect("only what is there is removed");
+        take(run, pair);
+        let (key, left) = (*key, run.len());
         if left == 0 {
             self.runs.remove(&key);
-            self.note_last();
         } else if left < RUN_LEN_MIN {
             self.join(key);
+        }
+    }
+
+    /// Moves the run before the last into it if they fit together, as they do if the last is empty.
+    fn refill(&mut self) {
+        let Some(before) = self.runs.last_entry() else { return };
+        if self.last.is_empty() || fit(before.get(), &self.last) {
+            let tail = std::mem::replace(&mut self.last, before.remove());
+            self.last.extend(tail);
         }
     }
 
@@ -203,11 +175,10 @@ impl Order {
         let after = self.runs.range((Bound::Excluded(key), Bound::Unbounded)).next().map(|(other, _)| (key, *other));
         let before = self.runs.range(..key).next_back().map(|(other, _)| (*other, key));
         for (low, high) in [after, before].into_iter().flatten() {
-            let together = self.runs.get(&low).map_or(0, Vec::len) + self.runs.get(&high).map_or(0, Vec::len);
-            if together <= RUN_LEN_MAX / 4 * 3 {
+            let (Some(lower), Some(upper)) = (self.runs.get(&low), self.runs.get(&high)) else { continue };
+            if fit(lower, upper) {
                 let tail = self.runs.remove(&high).expect("a neighbour was just seen");
                 self.runs.get_mut(&low).expect("a neighbour was just seen").extend(tail);
-                self.note_last();
                 return;
             }
         }
@@ -218,23 +189,51 @@ impl Order {
     pub(crate) fn check(&self) {
         let mut last = None;
         let mut len = 0;
-        for (key, run) in &self.runs {
-            assert!(last < Some(*key), "run {key:?} begins before the end of the one before it");
-            assert!(run.first().is_some_and(|first| key <= first), "run {key:?} begins before its key or is empty");
+        let key_of_last = self.last.first().copied();
+        let runs = self.runs.iter().map(|(key, run)| (*key, run)).chain(key_of_last.map(|key| (key, &self.last)));
+        for (key, run) in runs {
+            assert!(last < Some(key), "run {key:?} begins before the end of the one before it");
+            assert!(run.first().is_some_and(|first| key <= *first), "run {key:?} begins before its key or is empty");
             assert!(run.is_sorted_by(|a, b| a < b), "run {key:?} is out of order");
             assert!(run.len() <= RUN_LEN_MAX && run.capacity() == RUN_LEN_MAX, "run {key:?} grew");
             last = run.last().copied();
             len += run.len();
         }
+        assert!(!self.last.is_empty() || self.runs.is_empty(), "the last run is not empty if there is another");
         assert_eq!(len, self.len, "pairs are counted");
-        assert_eq!(self.last, self.runs.last_key_value().map(|(key, _)| *key), "the last run is known");
     }
 }
 
-fn new_run(pairs: impl IntoIterator<Item = Pair>) -> Vec<Pair> {
-    let mut run = Vec::with_capacity(RUN_LEN_MAX);
-    run.extend(pairs);
-    run
+/// Puts a pair into a run. One that is full is cut in two, and what lies above is returned: all but the new pair stay below if that goes
+/// to the end, as where numbers ascend.
+fn put(run: &mut Vec<Pair>, pair: Pair) -> Option<Vec<Pair>> {
+    let is_after = run.last().is_none_or(|last| *last < pair);
+    let at = if is_after { run.len() } else { run.partition_point(|other| *other < pair) };
+    debug_assert!(run.get(at) != Some(&pair), "{pair:?} is inserted twice");
+    if run.len() < RUN_LEN_MAX {
+        run.reserve_exact(RUN_LEN_MAX - run.len());
+        run.insert(at, pair);
+        return None;
+    }
+    let cut = if is_after { RUN_LEN_MAX } else { RUN_LEN_MAX / 2 };
+    let mut upper = Vec::with_capacity(RUN_LEN_MAX);
+    upper.extend(run.drain(cut..));
+    if at < cut {
+        run.insert(at, pair);
+    } else {
+        upper.insert(at - cut, pair);
+    }
+    Some(upper)
+}
+
+/// Takes a pair out of the run where it is.
+fn take(run: &mut Vec<Pair>, pair: Pair) {
+    run.remove(run.binary_search(&pair).expect("only what is there is removed"));
+}
+
+/// Whether two neighbours may become one run.
+fn fit(lower: &[Pair], upper: &[Pair]) -> bool {
+    lower.len() + upper.len() <= RUN_LEN_MAX / 4 * 3
 }
 
 #[cfg(test)]
@@ -282,7 +281,7 @@ mod tests {
         for number in 0..12_800 {
             order.insert(number * 3, 7);
         }
-        assert_eq!(order.runs.len(), 100);
+        assert_eq!(order.runs.len() + 1, 100);
         assert_eq!((order.get(27), order.get(28)), (Some(7), None));
         for number in 0..12_800 {
             if number % 100 != 0 {
@@ -290,6 +289,6 @@ mod tests {
             }
         }
         order.check();
-        assert!(order.runs.len() <= 8, "{} runs hold 128 pairs", order.runs.len());
+        assert!(order.runs.len() < 8, "{} runs hold 128 pairs", order.runs.len() + 1);
     }
 }
