@@ -563,3 +563,28 @@ async fn an_event_that_was_made_elsewhere_has_the_retries_of_its_type() {
     }
     manager.shutdown().await.unwrap();
 }
+
+/// Somebody's own, who forgets all but the first.
+struct First;
+
+impl ledgerline::IntoOutcomes for First {
+    fn into_outcomes(self, _: usize) -> Result<Vec<Outcome>, String> {
+        Ok(vec![Outcome::Done])
+    }
+}
+
+#[tokio::test]
+async fn events_of_a_batch_that_outcomes_are_missing_for_have_failed() {
+    let dir = dir();
+    let options = BatchOptions::new().size(2).linger(Duration::from_secs(20));
+    let manager = builder(&dir).max_retries(0).on_batch("Count", options, async |_: Vec<Event>| First);
+    let manager = manager.start().await.unwrap();
+    for id in ["a", "b"] {
+        manager.emit("Count", 1).id(id).await.unwrap();
+    }
+    for id in ["a", "b"] {
+        let event = stands(&manager, id, Status::Failed).await;
+        assert_eq!(event.error_message(), Some("the handler returned 1 outcomes for 2 events"));
+    }
+    manager.shutdown().await.unwrap();
+}

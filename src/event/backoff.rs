@@ -16,9 +16,11 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Doubles from `base` up to an hour, ± 20 %.
+    /// Doubles from `base` up to an hour, ± 20 %. A `base` of more than an hour stays what it is.
     pub(crate) const fn exponential(base: Duration) -> Self {
-        Self { base, factor: 2, cap: Duration::from_hours(1), jitter_percent: 20 }
+        let hour = Duration::from_hours(1);
+        let cap = if base.as_micros() > hour.as_micros() { base } else { hour };
+        Self { base, factor: 2, cap, jitter_percent: 20 }
     }
 
     /// The wait after the `failures`-th counted failure (the first is 1); `hash` chooses the place within the jitter.
@@ -51,6 +53,7 @@ mod tests {
             let delay = backoff.delay(failures, u64::MAX / 2);
             assert!(delay >= middle * 99 / 100 && delay <= middle * 101 / 100, "{delay:?}");
         }
+        assert_eq!(Backoff::exponential(Duration::from_hours(6)).delay(2, 0), Duration::from_hours(6) * 8 / 10);
         let none = Backoff::exponential(Duration::ZERO);
         assert_eq!(none.delay(5, 1), Duration::ZERO);
     }

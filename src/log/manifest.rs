@@ -205,6 +205,11 @@ impl Manifest {
         }
     }
 
+    /// The first segments after `ordinal` that were dropped, if any were.
+    pub(crate) fn dropped_after(&self, ordinal: u64) -> Option<&Extent> {
+        self.dropped.get(self.dropped.partition_point(|extent| extent.first_ordinal <= ordinal))
+    }
+
     /// The manifest that follows this one once the files of `gone` are too, one file each, and `left` stands for them.
     pub(crate) fn after(&self, gone: &[Extent], left: Option<Extent>) -> Self {
         let originals = gone.iter().filter(|extent| extent.generation == 0);

@@ -107,10 +107,14 @@ impl IntoOutcomes for () {
 impl<T: IntoOutcome> IntoOutcomes for Vec<T> {
     fn into_outcomes(self, count: usize) -> Result<Vec<Outcome>, String> {
         if self.len() != count {
-            return Err(format!("the handler returned {} outcomes for {count} events", self.len()));
+            return Err(miscounted(self.len(), count));
         }
         Ok(self.into_iter().map(IntoOutcome::into_outcome).collect())
     }
+}
+
+fn miscounted(outcomes: usize, events: usize) -> String {
+    format!("the handler returned {outcomes} outcomes for {events} events")
 }
 
 impl<T: IntoOutcomes, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcomes for Result<T, E> {
@@ -308,7 +312,9 @@ async fn run_batch(function: Function, mut members: Vec<Member>) {
         () = all_gone(&mut members) => return,
     };
     let outcomes = match ended {
-        Ok(Ok(outcomes)) => outcomes.into_iter().map(Ok).collect(),
+        Ok(Ok(outcomes)) if outcomes.len() == members.len() => outcomes.into_iter().map(Ok).collect(),
+        // From somebody else's `IntoOutcomes`.
+        Ok(Ok(outcomes)) => vec![Ok(Outcome::Retry(miscounted(outcomes.len(), members.len()))); members.len()],
         Ok(Err(error)) => vec![Ok(Outcome::Retry(error)); members.len()],
         Err(payload) => vec![Err(panic_said(&*payload).unwrap_or_default().to_owned()); members.len()],
     };

@@ -40,14 +40,15 @@ enum Kind {
 }
 
 impl RetryPolicy {
-    /// `base` after the first failure, twice as long after each further one, up to an hour, ± 20 %. `base`: 1 ms to 30 days.
+    /// `base` after the first failure, twice as long after each further one, up to an hour, ± 20 %. A `base` of more than an hour does not
+    /// grow. `base`: 1 ms to 30 days.
     pub fn exponential(base: Duration) -> Self {
         Self { kind: Kind::Exponential(Backoff::exponential(base)) }
     }
 
     /// `base` after the first failure, `factor` times as long after each further one, up to `cap`, then ± `jitter_percent` of that.
-    /// Jitter keeps events that failed together from coming back together. `base` and `cap`: 1 ms to 30 days, `factor`: 1 to 100,
-    /// `jitter_percent`: 0 to 100.
+    /// Jitter keeps events that failed together from coming back together. `base`: 1 ms to `cap`, which is at most 30 days, `factor`: 1
+    /// to 100, `jitter_percent`: 0 to 100.
     pub fn exponential_with(base: Duration, factor: u32, cap: Duration, jitter_percent: u32) -> Self {
         Self { kind: Kind::Exponential(Backoff { base, factor, cap, jitter_percent }) }
     }
@@ -87,6 +88,12 @@ impl RetryPolicy {
             Kind::Exponential(backoff) => {
                 within(of, "base", backoff.base, MILLISECOND)?;
                 within(of, "cap", backoff.cap, MILLISECOND)?;
+                if backoff.base > backoff.cap {
+                    let Backoff { base, cap, .. } = backoff;
+                    return Err(Error::invalid(format!(
+                        "the base of {of} is {base:?}; it must be at most its cap, {cap:?}"
+                    )));
+                }
                 counted(of, "factor", backoff.factor as usize, 1, 100)?;
                 counted(of, "jitter_percent", backoff.jitter_percent as usize, 0, 100)
             }
@@ -206,6 +213,10 @@ mod tests {
             (RetryPolicy::exponential(Duration::ZERO), "the base of it is 0ns; it must be from 1ms to 30 days"),
             (RetryPolicy::exponential_with(SECOND, 0, SECOND, 0), "the factor of it is 0; it must be from 1 to 100"),
             (RetryPolicy::exponential_with(SECOND, 1, Duration::MAX, 0), "the cap of it is"),
+            (
+                RetryPolicy::exponential_with(2 * SECOND, 1, SECOND, 0),
+                "the base of it is 2s; it must be at most its cap, 1s",
+            ),
             (RetryPolicy::exponential_with(SECOND, 1, SECOND, 101), "the jitter_percent of it is 101"),
             (RetryPolicy::delays([]), "the number of delays of it is 0; it must be from 1 to 1000"),
             (RetryPolicy::delays([SECOND, Duration::MAX]), "the delay of it is"),
@@ -215,5 +226,6 @@ mod tests {
         }
         RetryPolicy::delays([Duration::ZERO]).validate("it").unwrap();
         RetryPolicy::exponential(SECOND).validate("it").unwrap();
+        RetryPolicy::exponential(DELAY_MAX).validate("it").unwrap();
     }
 }

@@ -52,6 +52,11 @@ impl State {
         self.next_due().is_some_and(|due| due <= now.steady) || self.choose(durable).is_some()
     }
 
+    /// How many wait for a time.
+    pub(crate) fn waiting_count(&self) -> u64 {
+        self.events.lanes.waiting.len() as u64
+    }
+
     /// When the first wait or the first pause ends, by the steady clock.
     pub(crate) fn next_due(&self) -> Option<u64> {
         let wait = self.events.lanes.waiting.first().map(|(due, _)| due);

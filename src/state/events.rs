@@ -102,13 +102,17 @@ impl Events {
 
     /// Ends the waits that are over, at most `count_max` of them; returns how many.
     pub(crate) fn wake(&mut self, steady: u64, count_max: usize) -> usize {
-        for count in 0..count_max {
-            match self.lanes.waiting.first() {
-                Some((due, at)) if due <= steady => self.change(at, |slots| slots[at].set_due(None)),
-                _ => return count,
-            }
+        if self.lanes.waiting.first().is_none_or(|(due, _)| due > steady) {
+            return 0;
         }
-        count_max
+        let over = self.lanes.waiting.from(0).take_while(|(due, _)| *due <= steady).take(count_max);
+        let mut over: Vec<u32> = over.map(|(_, at)| at).collect();
+        // Each finds its place in the row of its key close to the one before it, whatever the order in which they became due.
+        over.sort_unstable_by_key(|at| (self.slots[*at].key, self.slots.rank(*at)));
+        for at in &over {
+            self.change(*at, |slots| slots[*at].set_due(None));
+        }
+        over.len()
     }
 
     /// Sets which types are handled. Costs a walk over all live events if that changes anything for them.

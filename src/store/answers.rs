@@ -197,6 +197,8 @@ pub struct Stats {
     pub batch_operations: u64,
     /// Events that wait to run, now or after a delay; held ones are not among them.
     pub pending_events: u64,
+    /// Of the pending events, those that wait for a time: of their own, or for a retry.
+    pub waiting_events: u64,
     /// Events that are being run.
     pub processing_events: u64,
     /// Events that wait for a retry; `pending_events` counts them too.

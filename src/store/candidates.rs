@@ -294,21 +294,16 @@ impl Walk<'_> {
             if name >= until {
                 return ordinal;
             }
-            ordinal = match next {
-                Next::Rewritten(extent) => {
-                    self.name_missing(&name.to_string());
-                    self.steps.push(Step { ordinal: extent.last_ordinal, what: What::MissingKnown });
-                    extent.last_ordinal
-                }
-                // Nothing was dropped from here on.
-                _ if name >= manifest.first_after_dropped() => {
-                    self.originals(name.ordinal, until.ordinal - 1);
-                    return until.ordinal - 1;
-                }
-                _ => {
-                    self.originals(name.ordinal, name.ordinal);
-                    name.ordinal
-                }
+            ordinal = if let Next::Rewritten(extent) = next {
+                self.name_missing(&name.to_string());
+                self.steps.push(Step { ordinal: extent.last_ordinal, what: What::MissingKnown });
+                extent.last_ordinal
+            } else {
+                // Nothing was dropped from here to the next that was.
+                let dropped = manifest.dropped_after(name.ordinal).map_or(u64::MAX, |extent| extent.first_ordinal);
+                let last = (dropped.min(until.ordinal) - 1).max(name.ordinal);
+                self.originals(name.ordinal, last);
+                last
             };
         }
     }
@@ -352,5 +347,38 @@ impl Walk<'_> {
                 What::Prepared(file)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::simulated::Disk;
+    use crate::log::manifest::Extent;
+
+    #[test]
+    fn what_is_missing_between_dropped_segments_is_told_at_once_however_much_it_is() {
+        let extent = |ordinal: u64| Extent {
+            first_ordinal: ordinal,
+            last_ordinal: ordinal,
+            generation: 0,
+            first_seq: ordinal,
+            last_seq: ordinal,
+            record_count: 1,
+            length: 64,
+            digest: 0,
+        };
+        let last = 2_000_000_000;
+        let disk = Disk::new();
+        let manifest =
+            Manifest::of_rewritten([1; 16], extent(1), Vec::new()).after(&[extent(1_000), extent(last)], None);
+        manifest.write_aside(&disk.root()).unwrap().put().unwrap();
+        let found = Candidates::of(&disk.root()).unwrap();
+        let missing = found.steps.iter().filter_map(|step| match step.what {
+            What::Missing(count) => Some((step.ordinal, count)),
+            _ => None,
+        });
+        assert_eq!(missing.collect::<Vec<_>>(), [(999, 998), (last - 1, last - 1_001)]);
+        assert!(found.problems.len() < 10, "{:?}", found.problems);
     }
 }

@@ -87,6 +87,7 @@ impl Shared {
             events_retried: totals.retries_scheduled,
             batch_operations: totals.claims,
             pending_events: counts.of(Status::Pending) + counts.of(Status::Retrying),
+            waiting_events: core.state.waiting_count(),
             processing_events: counts.of(Status::Processing),
             retrying_events: counts.of(Status::Retrying),
             completed_events: counts.of(Status::Completed),

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use crate::env::Chance;
 use crate::error::{Error, ErrorKind};
+use crate::event::entry::Token;
 use crate::event::{Event, Moment, NewEvent, Outcome, hex};
 use crate::state::IdHasher;
-use crate::store::answers::{Claim, CompactionReport, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats};
+use crate::store::answers::{
+    Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats,
+};
 use crate::store::backup::{Backup, backup_dir};
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Salts};
@@ -164,7 +167,7 @@ impl Store {
         let now = self.shared().now();
         let mut single = Single::new(&event, &self.givens(now))?;
         self.keep(&mut single, now, Core::receive, Single::resolve_conflict)?;
-        self.receipt(single.into_incoming())
+        Ok(self.receipt(single.into_incoming()))
     }
 
     /// Keeps several events, given or lent, in one group: after a crash all of them are there, or none. The receipts are in the order of
@@ -192,7 +195,7 @@ impl Store {
         self.keep(&mut batch, now, Core::receive_all, Batch::resolve_conflicts)?;
         let (incoming, buffer) = batch.into_parts();
         self.inner.spare.give_back(buffer);
-        incoming.into_iter().map(|incoming| self.receipt(incoming)).collect()
+        Ok(incoming.into_iter().map(|incoming| self.receipt(incoming)).collect())
     }
 
     /// Keeps what comes in, one event or a batch: durable once this returns.
@@ -220,13 +223,15 @@ impl Store {
         Givens { ids: &self.inner.ids, hasher: shared.hasher, max_retries: shared.options.max_retries, now }
     }
 
-    pub(super) fn receipt(&self, event: Incoming<'_>) -> Result<Receipt, Error> {
+    /// What is said of an event that was received. Nothing can go wrong any more: what is durable is durable.
+    pub(super) fn receipt(&self, event: Incoming<'_>) -> Receipt {
         match event.into_fate() {
-            (Fate::Kept { seq }, id) => Ok(Receipt { id, seq, duplicate: None }),
+            (Fate::Kept { seq }, id) => Receipt { id, seq, duplicate: None },
             (Fate::Duplicate { why, seq }, given) => {
-                // Where only hashes are remembered, the id that was given is the best there is.
-                let id = seq.map_or(Ok(None), |seq| self.shared().read_id(seq))?;
-                Ok(Receipt { id: id.unwrap_or(given), seq: seq.unwrap_or(0), duplicate: Some(why) })
+                // Where only hashes are remembered, or the bytes are damaged, the id that was given is the best there is.
+                let other = seq.filter(|_| why == Duplicate::SameBody);
+                let id = other.and_then(|seq| self.shared().read_id(seq).ok().flatten());
+                Receipt { id: id.unwrap_or(given), seq: seq.unwrap_or(0), duplicate: Some(why) }
             }
         }
     }
@@ -311,8 +316,13 @@ impl Store {
                 Err(error) if error.kind() == ErrorKind::Corrupt => Outcome::Fail(format!("damaged: {error}")),
                 Err(error) => Outcome::Retry(format!("cannot be read: {error:?}")),
             };
-            if let Err(error) = self.shared().step(|core, now| core.settle(view.seq, token, &outcome, now)) {
-                tracing::error!(?error, seq = view.seq, "an event that cannot be read could not be settled either");
+            match self.shared().step(|core, now| core.settle(view.seq, token, &outcome, now)) {
+                Ok(_) => {}
+                // It was called off in between, and its run ends here.
+                Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(view.seq, token),
+                Err(error) => {
+                    tracing::error!(?error, seq = view.seq, "an event that cannot be read could not be settled either");
+                }
             }
         }
         claims
@@ -335,7 +345,7 @@ impl Store {
                 self.shared().wake_workers();
             }
             // Its outcome is of no account any more, and still it has ended.
-            Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(claim),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(claim.event.seq(), claim.token),
             Err(_) => {}
         }
         let settled = settled?;
@@ -353,8 +363,8 @@ impl Store {
 
     /// The run of a claim has ended, though its event may have been cancelled before: what it kept from being claimed is free. Nothing
     /// happens where that is so already. Settling does this by itself.
-    pub(crate) fn let_go(&self, claim: &Claim) {
-        if self.shared().desk().core.state.let_go(claim.event.seq(), claim.token) {
+    pub(crate) fn let_go(&self, seq: u64, token: Token) {
+        if self.shared().desk().core.state.let_go(seq, token) {
             self.shared().wake_workers();
         }
     }

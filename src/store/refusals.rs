@@ -10,7 +10,7 @@ use crate::log::fill::Fill;
 use crate::log::format::SegmentHeader;
 use crate::log::segment::{Name, Segment};
 use crate::log::writer::Stage;
-use crate::store::answers::Filter;
+use crate::store::answers::{Duplicate, Filter};
 use crate::store::crashes::opening::{AGE, first_day, open};
 use crate::store::handle::Store;
 use crate::store::stories::receive;
@@ -224,4 +224,36 @@ fn a_segment_that_rots_is_never_written_anew_without_what_it_lost() {
     let before = disk.files().remove(&name);
     assert!(store.compact().unwrap().segments_rewritten > 0, "the others are");
     assert_eq!(disk.files().remove(&name), before, "it is left as it is");
+}
+
+#[test]
+fn a_duplicate_of_an_event_whose_bytes_are_damaged_is_a_duplicate_and_spoils_no_batch() {
+    let disk = Disk::new();
+    let (store, _clock) = open(&disk, first_day(), 1, 0).unwrap();
+    append(&store, 0);
+    let name = store.shared().desk().core.active().unwrap().header.name().to_string();
+    rot(&disk, &name, 0);
+    assert_eq!(store.get("e0").unwrap_err().kind(), ErrorKind::Corrupt);
+    let event = |number: usize| NewEvent::new("Issue", &"x".repeat(300)).unwrap().id(format!("e{number}"));
+    let first = store.append(event(0)).unwrap();
+    assert_eq!((first.id.as_str(), first.duplicate), ("e0", Some(Duplicate::SameId)));
+    let batch = store.append_many([event(0), event(7)]).unwrap();
+    assert_eq!((&batch[0], batch[1].duplicate), (&first, None));
+    assert!(store.get("e7").unwrap().is_some());
+}
+
+#[test]
+fn a_run_that_cannot_be_read_and_was_called_off_meanwhile_holds_its_key_no_more() {
+    let disk = Disk::new();
+    let (store, _clock) = open(&disk, first_day(), 1, 0).unwrap();
+    let event = |number: usize| NewEvent::new("Issue", &"x".repeat(300)).unwrap().id(format!("e{number}")).key("k");
+    store.append(event(0)).unwrap();
+    let name = store.shared().desk().core.active().unwrap().header.name().to_string();
+    rot(&disk, &name, 0);
+    let claimed = store.shared().step(|core, now| core.claim(1, now)).unwrap();
+    store.cancel("e0", "no").unwrap();
+    store.append(event(1)).unwrap();
+    assert!(store.claim(1).unwrap().is_empty(), "its run has not ended");
+    assert!(store.read_claims(claimed).is_empty());
+    assert_eq!(store.claim(1).unwrap()[0].event().id(), "e1");
 }

@@ -53,7 +53,7 @@ impl Store {
         if let Some(reached) = reached {
             reached.await?;
         }
-        self.receipt(single.into_incoming())
+        Ok(self.receipt(single.into_incoming()))
     }
 
     /// As [`Store::claim`], for callers that must not block.

@@ -289,7 +289,7 @@ impl Life {
             Ok(settled) if in_force => self.note_settled(of, settled.seq, &outcome),
             Err(error) if !in_force && error.kind() == ErrorKind::NotAllowed => {
                 // The run has ended all the same.
-                self.store().let_go(&claim);
+                self.store().let_go(of, claim.token);
                 if self.rules.leftovers.get(&of).is_some_and(|(_, started)| *started == claim.token.started) {
                     self.rules.leftovers.remove(&of);
                 }
