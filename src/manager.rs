@@ -23,8 +23,8 @@ use crate::event::{Event, NewEvent, Status};
 use crate::processor::{AnyHandler, Backlog, Given, Handler, Handlers, Layers, Options, Workers};
 use crate::queue::{Emit, Intake, Queue};
 use crate::store::{
-    CompactionReport, Filter, HistoryEntry, MemoryDisk, Place, Receipt, Recovery, Replay, Stats, Store, StoreOptions,
-    Unhandled,
+    CompactionReport, Filter, HistoryEntry, MemoryDisk, Place, Receipt, Recovery, Replay, Selection, Stats, Store,
+    StoreOptions, Unhandled,
 };
 
 pub use subscription::{SubscribeFrom, Subscription};
@@ -350,7 +350,8 @@ impl EventManager {
     /// the order given, whether it was replayed; one that is pending or processing, or unknown, is refused with the reason.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] or [`ErrorKind::OutcomeUnknown`], for all of them together.
+    /// [`ErrorKind::Full`]: there is no room for all of them; those whose turn had come before are replayed. [`ErrorKind::Closed`],
+    /// [`ErrorKind::Poisoned`] or [`ErrorKind::OutcomeUnknown`], for all of them together.
     pub async fn replay(&self, ids: impl IntoIterator<Item = impl Into<String>>) -> Result<Vec<Replay>, Error> {
         let ids: Vec<String> = ids.into_iter().map(Into::into).collect();
         self.call(move |store| store.replay(&ids)).await
@@ -361,8 +362,8 @@ impl EventManager {
     /// # Errors
     /// As [`EventManager::replay`].
     pub async fn replay_failed(&self) -> Result<usize, Error> {
-        let replays = self.call(Store::replay_failed).await?;
-        Ok(replays.iter().filter(|replay| replay.refused.is_none()).count())
+        let replayed = self.replay_all(Selection::failed()).await?;
+        Ok(usize::try_from(replayed.done).unwrap_or(usize::MAX))
     }
 
     /// Calls an event off, for this reason: it does not run any more. Durable once this returns. A handler that runs it is told by
@@ -482,12 +483,11 @@ impl Health {
     pub(crate) fn judge(stats: &Stats, backlog: Backlog, options: &Options) -> Self {
         let Backlog { stuck, unsettled } = backlog;
         let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
+        // Whoever waits for his time is not late.
+        let pending = stats.pending_events.saturating_sub(stats.waiting_events);
         let judged = [
             (!stats.is_running, "no workers run".to_owned()),
-            (
-                stats.pending_events >= pending_max,
-                format!("{} events are pending; fewer than {pending_max} are normal", stats.pending_events),
-            ),
+            (pending >= pending_max, format!("{pending} events are pending; fewer than {pending_max} are normal")),
             (
                 stats.failed_events >= FAILED_MAX,
                 format!("{} events have failed for good: replay or cancel them", stats.failed_events),

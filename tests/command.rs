@@ -287,6 +287,7 @@ fn every_command_answers(directory: &Path, status: &str) {
         "max_retries",
         "priority",
         "not_before",
+        "stale",
         "waiting",
     ];
     expected.sort_unstable();
@@ -369,7 +370,6 @@ fn only_serve_and_emit_create_a_store() {
         &["list"][..],
         &["show", "x"],
         &["stats"],
-        &["health"],
         &["replay", "x"],
         &["replay", "--failed"],
         &["pause", "--type", "x"],
@@ -523,7 +523,7 @@ fn help_names_every_setting_and_every_field() {
     for (verb, names) in [
         (
             "list",
-            "id, event_type, action, source, key, data, timestamp, status, retry_count, last_attempt, error_message, max_retries, priority (0 first to 9), not_before, waiting",
+            "id, event_type, action, source, key, data, timestamp, status, retry_count, last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), waiting",
         ),
         ("show", "seq"),
         ("health", "healthy, reasons"),

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use ledgerline::{Context, ErrorKind, Event, EventManager, Filter, NewEvent, Outcome, Status, StoreOptions};
+use ledgerline::{Context, ErrorKind, Event, EventManager, Filter, NewEvent, Outcome, Status, StoreOptions, Timestamp};
 use scaffold::{MILLISECOND, builder, dir, within};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -578,5 +578,19 @@ async fn no_more_emits_wait_for_the_disk_than_the_queue_holds() {
         manager.try_emit_event(event(number)).await.unwrap();
         break;
     }
+    manager.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_waits_for_his_time_is_not_late() {
+    let dir = dir();
+    let manager = builder(&dir).batch_size(2).on("Issue", async |_: Event| ()).start().await.unwrap();
+    let then: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
+    for number in 0..20 {
+        manager.emit("Issue", number).not_before(then).await.unwrap();
+    }
+    let stats = manager.stats();
+    assert_eq!((stats.pending_events, stats.waiting_events), (20, 20));
+    assert!(manager.is_healthy(), "{:?}", manager.health());
     manager.shutdown().await.unwrap();
 }

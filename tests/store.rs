@@ -71,6 +71,7 @@ fn an_event_has_exactly_the_documented_json_fields() {
         "max_retries",
         "priority",
         "not_before",
+        "stale",
         "waiting",
     ];
     assert_eq!(names, BTreeSet::from(documented));

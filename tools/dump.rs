@@ -130,20 +130,27 @@ fn line(record: &RecordLine) -> String {
         record.length,
         checksum,
         record.kind,
-        record.id.as_deref().map_or("-".to_owned(), escaped),
+        record.id.as_deref().map_or("-".to_owned(), word),
     );
     for (name, value) in &record.says {
         let value = match value {
-            Value::String(text) if text.contains([' ', '"', '=']) => {
-                format!("\"{}\"", escaped(&text.replace('"', "\\\"")))
-            }
-            Value::String(text) => escaped(text),
+            Value::String(text) => word(text),
             Value::Null => continue,
             other => escaped(&other.to_string()),
         };
         write!(text, " {name}={value}").unwrap_or_default();
     }
     text
+}
+
+/// Foreign text as one word of a line: in quotes if anything in it would be taken for another one.
+fn word(text: &str) -> String {
+    let told = escaped(&text.replace('\\', "\\\\"));
+    if text.is_empty() || text.contains([' ', '"', '=', '\\']) || told.len() != text.len() {
+        format!("\"{}\"", told.replace('"', "\\\""))
+    } else {
+        told
+    }
 }
 
 /// Foreign text without anything that a terminal would act upon.

@@ -49,6 +49,7 @@ enum Verb {
 
 /// Does what the process's arguments say.
 pub(crate) fn run() -> ExitCode {
+    ledgerline::service::use_all_descriptors();
     let done = match Arguments::try_parse() {
         Ok(arguments) => arguments.verb.run(),
         Err(error) if is_help(&error) => return tell_help(&error),

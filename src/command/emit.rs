@@ -22,7 +22,7 @@ pub(super) struct Emit {
     #[arg(value_name = "TYPE")]
     event_type: String,
     /// The event's data, kept byte for byte; `-` reads it from stdin
-    #[arg(value_name = "JSON")]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     body: String,
     /// Names the event: the same id with the same data again is a duplicate, with other data an error
     #[arg(long)]

@@ -45,10 +45,14 @@ impl Health {
             })
         });
         output.finish()?;
+        if healthy == Some(false) {
+            // That is the answer, whatever else there is to tell.
+            performed.unwrap_or_else(|trouble| trouble.tell());
+            return Ok(ExitCode::from(1));
+        }
         performed?;
         match healthy {
-            Some(true) => Ok(ExitCode::SUCCESS),
-            Some(false) => Ok(ExitCode::from(1)),
+            Some(_) => Ok(ExitCode::SUCCESS),
             None => Err(Trouble::new("cannot understand the service's answer: use the same ledgerline for both")),
         }
     }

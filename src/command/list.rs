@@ -31,7 +31,7 @@ pub(super) struct List {
 }
 
 const FIELDS: &str = "JSON, one event a line: id, event_type, action, source, key, data, timestamp, status, retry_count, \
-    last_attempt, error_message, max_retries, priority (0 first to 9), not_before, waiting (null, or why a pending or retrying event does \
+    last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), waiting (null, or why a pending or retrying event does \
     not run now: {why}, one of handler, time {until}, pause {scope, until}, key {id, seq}, run {seq}, alone, limit {runs}, turn). Times are RFC 3339 in \
     UTC; what an event lacks is null.";
 
@@ -51,11 +51,11 @@ struct Row {
 
 impl List {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
-        if self.limit == 0 {
-            return Err(Trouble::new("--limit is 0; it must be at least 1"));
+        if self.limit == 0 || self.limit >= Operation::LIST_MAX {
+            return Err(Trouble::new(format!("--limit is {}; it must be from 1 to 100,000", self.limit)));
         }
         // One more than is shown tells whether there are more.
-        let limit = if self.limit < Operation::LIST_MAX { self.limit + 1 } else { self.limit };
+        let limit = self.limit + 1;
         let operation = Operation::List { status: self.status, event_type: self.event_type.clone(), limit };
         let count = if self.store.json { self.documents(&operation)? } else { self.table(&operation)? };
         if count > self.limit {

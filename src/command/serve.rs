@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
-use rustix::fs::{OFlags, fcntl_getfl, fstat, stat};
+use rustix::fs::{Mode, OFlags, fcntl_getfl, fstat, open, stat};
+use rustix::io::pread;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -83,6 +84,7 @@ impl FromArgMatches for Settings {
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         check_stdout()?;
+        end_fragment();
         let flags = self.settings.given.into_iter();
         let given = flags.fold(Given::new(), |given, (setting, value)| given.flag(setting, value));
         let config = resolve(None, self.config.as_ref(), given)?;
@@ -157,6 +159,23 @@ fn check_stdout() -> Result<(), Trouble> {
         ));
     }
     Ok(())
+}
+
+/// Ends the line in which a crash has left the file that is appended to, so that the first event does not become part of it. What cannot be
+/// read is left as it is.
+fn end_fragment() {
+    let mut stdout = io::stdout();
+    let is_appended_to = fcntl_getfl(&stdout).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+    let end = fstat(&stdout).ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
+    let mut last = [b'\n'];
+    if is_appended_to && end > 0 {
+        // It may be open for writing only.
+        let file = open("/dev/fd/1", OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty());
+        let _ = file.and_then(|file| pread(file, &mut last, end - 1));
+    }
+    if last != [b'\n'] {
+        let _ = stdout.write_all(b"\n");
+    }
 }
 
 /// Logs go to stderr: stdout carries events and nothing else.

@@ -210,27 +210,25 @@ impl Dir {
 
     /// Creates a file that must not be there yet (R4).
     pub(crate) fn create_file(&self, name: &str) -> Result<File, Error> {
-        self.open_with("create", name, Access { writable: true, create: Create::New, pipe: false })
+        self.open_with("create", name, Access { writable: true, create: Create::New })
     }
 
     /// Opens a file for reading and writing, creating it if it is not there.
     pub(crate) fn open_or_create_file(&self, name: &str) -> Result<File, Error> {
-        self.open_with("open", name, Access { writable: true, create: Create::IfMissing, pipe: false })
+        self.open_with("open", name, Access { writable: true, create: Create::IfMissing })
     }
 
     /// Opens a file that is there, for reading and, if `writable`, writing. What is no regular file is refused, and never waited for.
     pub(crate) fn open_file(&self, name: &str, writable: bool) -> Result<File, Error> {
-        self.open_with("open", name, Access { writable, create: Create::Never, pipe: false })
+        self.open_with("open", name, Access { writable, create: Create::Never })
     }
 
     fn open_with(&self, operation: &'static str, name: &str, access: Access) -> Result<File, Error> {
         let path = self.path.join(name);
-        let Access { writable, create, pipe } = access;
+        let Access { writable, create } = access;
         let exclusive = create == Create::New && !mutant!("created-over-another");
         let create = create != Create::Never;
         let links = if mutant!("links-followed") { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::NOFOLLOW };
-        // Without it, opening a pipe that nobody writes to waits for ever. Of regular files it changes nothing.
-        let waiting = if pipe { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::NONBLOCK };
         let opened = match &self.handle {
             Handle::System(_) => std::fs::OpenOptions::new()
                 .read(true)
@@ -239,9 +237,10 @@ impl Dir {
                 .create_new(exclusive)
                 .truncate(false)
                 .mode(if mutant!("files-for-everybody") { 0o644 } else { 0o600 })
-                .custom_flags(flags(links | waiting))
+                // Opening a pipe that nobody writes to would wait for ever. Of regular files it changes nothing.
+                .custom_flags(flags(links | rustix::fs::OFlags::NONBLOCK))
                 .open(&path)
-                .and_then(|file| if pipe || file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
+                .and_then(|file| if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
                 .map(|file| File::new(path.clone(), file)),
             Handle::Simulated(handle) => {
                 handle.open(name, writable, create, exclusive).map(|file| File::simulated(path.clone(), file))
@@ -252,27 +251,11 @@ impl Dir {
 
     /// The whole of a small file, or nothing if it is not there. Longer than `bytes_max` is an error.
     pub(crate) fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        self.read_from(name, bytes_max, false)
-    }
-
-    /// As [`Dir::read`], but what is named may also be a pipe, which is waited for.
-    #[cfg(feature = "service")]
-    pub(crate) fn read_file_or_pipe(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        self.read_from(name, bytes_max, true)
-    }
-
-    fn read_from(&self, name: &str, bytes_max: u64, pipe: bool) -> Result<Option<Vec<u8>>, Error> {
-        let file = match self.open_with("open", name, Access { writable: false, create: Create::Never, pipe }) {
-            Ok(file) => file,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let bytes = file.read_to_end(bytes_max + 1)?;
-        if bytes.len() as u64 > bytes_max {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, format!("longer than {bytes_max} bytes"));
-            return Err(Error::new("read", file.path(), source));
+        match self.open_file(name, false) {
+            Ok(file) => file.read_whole(bytes_max).map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(Some(bytes))
     }
 
     /// Writes `bytes` beside the file `name`, durably, to replace it (R5). Until [`Replacement::put`] the old file stays.
@@ -324,8 +307,6 @@ impl Dir {
 struct Access {
     writable: bool,
     create: Create,
-    /// Whether it may be something else than a regular file.
-    pipe: bool,
 }
 
 /// When a file is to be created.

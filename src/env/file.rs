@@ -70,6 +70,24 @@ impl File {
         Ok(read)
     }
 
+    /// The whole of a small file, or of a pipe, that a person named, whatever links lead to it. Longer than `bytes_max` is an error.
+    #[cfg(feature = "service")]
+    #[expect(clippy::disallowed_methods, reason = "what a person names need not lie in a directory of ours")]
+    pub(crate) fn read_named(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        let file = std::fs::File::open(path).map_err(|source| Error::new("open", path, source))?;
+        Self::new(path.to_owned(), file).read_whole(bytes_max)
+    }
+
+    /// All of it, from where it was opened on. Longer than `bytes_max` is an error.
+    pub(super) fn read_whole(&self, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        let bytes = self.read_to_end(bytes_max + 1)?;
+        if bytes.len() as u64 > bytes_max {
+            let source = io::Error::new(io::ErrorKind::InvalidData, format!("longer than {bytes_max} bytes"));
+            return Err(self.error("read", source));
+        }
+        Ok(bytes)
+    }
+
     /// The file from where it was opened on, but at most `bytes_max` bytes of it. Pipes can be read so, too.
     pub(super) fn read_to_end(&self, bytes_max: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();

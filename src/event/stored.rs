@@ -13,7 +13,7 @@ use crate::event::{Status, Timestamp, Waiting};
 /// An event that is kept, with where it stood when it was read. Cheap to clone; it does not change when the store does.
 ///
 /// As JSON it has exactly the fields `id`, `event_type`, `action`, `source`, `key`, `data`, `timestamp`, `status`, `retry_count`,
-/// `last_attempt`, `error_message`, `max_retries`, `priority`, `not_before` and `waiting`.
+/// `last_attempt`, `error_message`, `max_retries`, `priority`, `not_before`, `stale` and `waiting`.
 #[derive(Clone)]
 pub struct Event {
     parts: Arc<EventParts>,
@@ -176,7 +176,7 @@ impl fmt::Debug for Event {
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let parts = &*self.parts;
-        let mut event = serializer.serialize_struct("Event", 15)?;
+        let mut event = serializer.serialize_struct("Event", 16)?;
         event.serialize_field("id", &parts.id)?;
         event.serialize_field("event_type", &parts.event_type)?;
         event.serialize_field("action", &parts.action)?;
@@ -192,6 +192,7 @@ impl Serialize for Event {
         event.serialize_field("max_retries", &parts.max_retries)?;
         event.serialize_field("priority", &parts.priority)?;
         event.serialize_field("not_before", &parts.not_before)?;
+        event.serialize_field("stale", &parts.stale)?;
         event.serialize_field("waiting", &parts.waiting)?;
         event.end()
     }

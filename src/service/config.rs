@@ -25,8 +25,18 @@ pub struct Config {
     pub(super) handler_timeout: Duration,
     pub(super) body_bytes_max: usize,
     pub(super) stale_tolerance: Duration,
+    pub(super) stale: Stale,
     pub(super) connections_max: usize,
     pub(super) unknown_variables: Vec<String>,
+}
+
+/// What becomes of a delivery that is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stale {
+    /// It is kept, and flagged.
+    Kept,
+    /// It is answered as if its signature were wrong.
+    Rejected,
 }
 
 /// Where the signing secrets come from.

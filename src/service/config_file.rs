@@ -49,7 +49,7 @@ impl ConfigFile {
 /// The values in the file as flags would give them; none if they are of another sort.
 fn texts(value: &toml::Value, setting: &Setting) -> Option<Vec<String>> {
     match (value, &setting.kind) {
-        (toml::Value::String(text), Kind::Text(_) | Kind::Files) => Some(vec![text.clone()]),
+        (toml::Value::String(text), Kind::Text(_) | Kind::Choice(_) | Kind::Files) => Some(vec![text.clone()]),
         (toml::Value::Array(items), Kind::Files) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
         (toml::Value::Integer(number), Kind::Whole { .. } | Kind::Time { .. }) => Some(vec![number.to_string()]),
         (toml::Value::Float(number), Kind::Time { .. }) => Some(vec![number.to_string()]),

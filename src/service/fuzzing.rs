@@ -109,8 +109,8 @@ fn both_ways(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(value) else { return };
     let written = match setting.kind {
         // JSON's escapes are TOML's, but for the one character that JSON lets stand.
-        Kind::Text(_) | Kind::Files if text.contains('\u{7f}') => return,
-        Kind::Text(_) | Kind::Files => Value::from(text).to_string(),
+        Kind::Text(_) | Kind::Choice(_) | Kind::Files if text.contains('\u{7f}') => return,
+        Kind::Text(_) | Kind::Choice(_) | Kind::Files => Value::from(text).to_string(),
         // As a number and as text in the environment; a file that says it in quotes is refused.
         Kind::Whole { .. } | Kind::Time { .. } => match text.parse::<i64>() {
             Ok(number) => number.to_string(),

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::config::Config;
+use super::config::{Config, Stale};
 use super::config_file::ConfigFile;
 use super::setting::Setting;
 use super::settings;
@@ -69,7 +69,12 @@ impl Given {
     /// # Errors
     /// [`crate::ErrorKind::InvalidInput`] names the flag, variable or key whose value does not fit, or the key that is unknown.
     pub fn resolve(self) -> Result<Config, Error> {
-        let path = self.file.clone().or_else(|| self.environment.get(settings::CONFIG_VARIABLE).map(PathBuf::from));
+        let variable = || self.environment.get(settings::CONFIG_VARIABLE).map(PathBuf::from);
+        let path = self.file.clone().or_else(variable);
+        if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            let from = if self.file.is_some() { "--config" } else { settings::CONFIG_VARIABLE };
+            return Err(Error::invalid(format!("{from} names no file")));
+        }
         let file = path.map(|path| ConfigFile::read(&path)).transpose()?;
         self.judge(file)
     }
@@ -85,6 +90,10 @@ impl Given {
         // The store's own default depends on where it is kept.
         let is_default = values.is_default(&settings::SEGMENT_BYTES);
         let store = if is_default { store } else { store.segment_bytes(segment_bytes) };
+        let log_bytes_max = {
+            let store = if in_memory { store.clone().for_memory() } else { store.clone() };
+            values.log_bytes(store.segment_bytes)?
+        };
         Ok(Config {
             data: values.data()?,
             in_memory,
@@ -97,7 +106,7 @@ impl Given {
                 .max_event_age(values.time(&settings::MAX_AGE)?)
                 .dedup_window(values.time(&settings::DEDUP_HOURS)?)
                 .dedup_max(bounded(count(&settings::DEDUP_MAX)?))
-                .log_bytes_max(count(&settings::LOG_BYTES_MAX)?)
+                .log_bytes_max(log_bytes_max)
                 .process_deaths_max(bounded(count(&settings::PROCESS_DEATHS_MAX)?)),
             queue_size: bounded(count(&settings::QUEUE_SIZE)?),
             batch_processing: batches,
@@ -108,6 +117,7 @@ impl Given {
             handler_timeout: values.time(&settings::HANDLER_TIMEOUT)?,
             body_bytes_max: bounded(count(&settings::BODY_BYTES_MAX)?),
             stale_tolerance: values.time(&settings::STALE_TOLERANCE)?,
+            stale: if values.choice(&settings::STALE_DELIVERIES)? == "keep" { Stale::Kept } else { Stale::Rejected },
             connections_max: bounded(count(&settings::CONNECTIONS_MAX)?),
             unknown_variables: self.unknown_variables(),
         })
@@ -238,6 +248,15 @@ mod tests {
             (Given::new().flag(&settings::LISTEN, "8787"), "--listen is \"8787\"; it must be an address and a port"),
             (Given::new().flag(&settings::LISTEN, ":8787"), "--listen"),
             (Given::new().flag(&settings::STALE_TOLERANCE, "-1"), "--stale-tolerance is \"-1\""),
+            (
+                environment(&[("LEDGERLINE_STALE_DELIVERIES", "drop")]),
+                "LEDGERLINE_STALE_DELIVERIES is \"drop\", but the stale deliveries must be keep or reject",
+            ),
+            (
+                Given::new().flag(&settings::LOG_BYTES_MAX, "1000"),
+                "--log-bytes-max is 1000, but the log size must be 0 (no bound) or at least 268435456 bytes: four segments",
+            ),
+            (environment(&[("LEDGERLINE_CONFIG", "")]), "LEDGERLINE_CONFIG names no file"),
             (Given::new().secret_file(""), "--secret-file names no file"),
             (Given::new().data(""), "--data is \"\""),
         ] {

@@ -29,6 +29,7 @@ mod banner;
 mod config;
 mod config_file;
 mod control;
+mod descriptors;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod given;
@@ -49,6 +50,7 @@ mod settings;
 mod values;
 
 pub use config::Config;
+pub use descriptors::use_all_descriptors;
 pub use given::Given;
 pub use operations::Operation;
 pub use printable::printable;

@@ -33,7 +33,7 @@ pub enum Operation {
         /// At most so many: up to 100,000.
         limit: usize,
     },
-    /// One event, with `seq`, `stale`, `headers` and its whole `history`: one line.
+    /// One event, with `seq`, `headers` and its whole `history`: one line.
     Show {
         /// The event.
         id: String,
@@ -136,8 +136,9 @@ pub(super) enum Access {
 pub(super) type Line<'a> = dyn FnMut(String) -> ControlFlow<()> + 'a;
 
 impl Operation {
-    /// Most events that one [`Operation::List`] may ask for: a list is held in memory.
-    pub const LIST_MAX: usize = 100_000;
+    /// Most events that one [`Operation::List`] may ask for: a list is held in memory. One of them tells whoever shows the others that there
+    /// are more.
+    pub const LIST_MAX: usize = 100_001;
 
     /// Longest pause that [`Operation::Pause`] takes as a distance, in milliseconds: 100 years of 365 days.
     pub const PAUSE_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
@@ -177,7 +178,6 @@ struct Shown<'a> {
     #[serde(flatten)]
     event: &'a Event,
     seq: u64,
-    stale: bool,
     headers: Vec<Header<'a>>,
     history: Vec<HistoryEntry>,
 }
@@ -193,6 +193,11 @@ struct Header<'a> {
 struct NotRunning {
     healthy: bool,
     reasons: [&'static str; 1],
+}
+
+/// The answer about health where no service runs.
+pub(super) fn not_running(line: &mut Line<'_>) -> Result<(), Error> {
+    one(&NotRunning { healthy: false, reasons: [NOT_RUNNING] }, line)
 }
 
 /// The last line about a selection.
@@ -257,7 +262,7 @@ impl Operations {
             }
             Operation::Health {} => match &self.manager {
                 Some(manager) => one(&manager.health(), line),
-                None => one(&NotRunning { healthy: false, reasons: [NOT_RUNNING] }, line),
+                None => not_running(line),
             },
             Operation::Replay { ids } => each(&self.store.replay(&ids)?, line),
             Operation::ReplayFailed {} => each(&self.store.replay_failed()?, line),
@@ -343,7 +348,7 @@ impl Operations {
         })?;
         let headers = event.headers().iter().map(|(name, value)| Header { name, value }).collect();
         let history = self.store.history(id)?;
-        one(&Shown { event: &event, seq: event.seq(), stale: event.is_stale(), headers, history }, line)
+        one(&Shown { event: &event, seq: event.seq(), headers, history }, line)
     }
 
     fn emit(&self, event: NewEvent, line: &mut Line<'_>) -> Result<(), Error> {

@@ -15,7 +15,12 @@ const REST: Duration = Duration::from_millis(500);
 /// Wait before an output is tried again that does not block and takes nothing now.
 const PAUSE: Duration = Duration::from_millis(10);
 
-type Output = Box<dyn Write + Send>;
+/// Where lines go.
+struct Output {
+    to: Box<dyn Write + Send>,
+    /// Whether it may end in the fragment of a line: writing one has begun and did not come to its end.
+    is_torn: bool,
+}
 
 /// Writes events to an output. A line is flushed before its event is done; if it cannot be written the event is kept: it is retried,
 /// and where the reader pauses or has gone away it is given back without counting a failure.
@@ -30,9 +35,9 @@ pub(super) struct Printer {
 
 impl Printer {
     /// Prints to `output`; each run may take `handler_timeout`.
-    pub(super) fn new(output: Output, handler_timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(output: Box<dyn Write + Send>, handler_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
-            output: Arc::new(Mutex::new(output)),
+            output: Arc::new(Mutex::new(Output { to: output, is_torn: false })),
             patience: handler_timeout / 2,
             closed: watch::Sender::new(false),
         })
@@ -69,16 +74,34 @@ impl Printer {
 fn write(mut output: OwnedMutexGuard<Output>, event: &Event) -> io::Result<()> {
     let mut line = json_line(event).map_err(io::Error::other)?;
     line.push('\n');
-    let mut rest = line.as_bytes();
-    while !rest.is_empty() {
-        let taken = patiently(|| output.write(rest))?;
-        rest = rest.get(taken..).filter(|_| taken > 0).ok_or(io::ErrorKind::WriteZero)?;
+    output.line(&line)
+}
+
+impl Output {
+    /// Writes a line, all of it or with an error. After an error the fragment is ended first, or whoever reads lines would find this one
+    /// behind it and understand neither.
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        if self.is_torn {
+            self.whole("\n")?;
+        }
+        self.is_torn = true;
+        self.whole(line)?;
+        self.is_torn = false;
+        Ok(())
     }
-    patiently(|| output.flush())
+
+    fn whole(&mut self, text: &str) -> io::Result<()> {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let taken = patiently(|| self.to.write(rest))?;
+            rest = rest.get(taken..).filter(|_| taken > 0).ok_or(io::ErrorKind::WriteZero)?;
+        }
+        patiently(|| self.to.flush())
+    }
 }
 
 /// Repeats `call` until it does not ask to come again. The output stays ours meanwhile, as with a reader that pauses, so that no other
-/// line follows the fragment of this one.
+/// line comes between the parts of this one.
 fn patiently<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -157,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_written_is_retried_unless_the_reader_has_gone() {
-        let full = |kind: io::ErrorKind| -> Output { Box::new(Failing(kind)) };
+        let full = |kind: io::ErrorKind| Box::new(Failing(kind));
         let printer = Printer::new(full(io::ErrorKind::StorageFull), Duration::from_mins(1));
         assert!(
             matches!(printer.print(event("a")).await, Outcome::Retry(why) if why.starts_with("cannot print the event: "))
@@ -176,6 +199,44 @@ mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    /// Takes what there is room for; whoever shares the room may make more.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<std::sync::Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (taken, room) = &mut *self.0.lock().unwrap();
+            let fits = bytes.len().min(*room - taken.len());
+            taken.extend_from_slice(&bytes[..fits]);
+            if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn after_the_fragment_of_a_line_the_next_one_stands_for_itself() {
+        let whole = json_line(&event("a")).unwrap();
+        // However much of the line had room before the disk was full, its end among it.
+        for room in 1..=whole.len() {
+            let disk = Disk::default();
+            disk.0.lock().unwrap().1 = room;
+            let printer = Printer::new(Box::new(disk.clone()), Duration::from_mins(1));
+            for _ in 0..2 {
+                assert!(matches!(Arc::clone(&printer).print(event("a")).await, Outcome::Retry(_)), "room for {room}");
+            }
+            disk.0.lock().unwrap().1 = usize::MAX;
+            for _ in 0..2 {
+                assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Done);
+            }
+            let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+            let expected = format!("{}\n{whole}\n{whole}\n", &whole[..room]);
+            assert_eq!(text, expected, "room for {room}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use super::config::Config;
 use super::control::Client;
-use super::operations::{Access, Operation, Operations};
+use super::operations::{Access, Operation, Operations, not_running};
 use super::settings;
 use crate::error::{Error, ErrorKind};
 use crate::store::Store;
@@ -39,6 +39,10 @@ pub fn perform(
             Some(service) => return ask(service, each),
             None => return Err(error),
         },
+        // It does not run, whether there is a store or not yet.
+        Err(error) if error.kind() == ErrorKind::NotFound && *operation == (Operation::Health {}) => {
+            return not_running(each).map(|()| Vec::new());
+        }
         opened => opened?,
     };
     let performed = Operations::of_store(store.clone()).perform(operation.clone(), each);

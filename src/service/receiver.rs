@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! limits ──► signature over the raw body ──► JSON ──► store ──► 200
-//!   413, 408       401                        400      503
+//!   413, 408, 503  401                        400      503
 //! ```
 //!
 //! This listener is published through tunnels, so it serves the webhook and four bare codes of health, and nothing else: no lists, no
@@ -17,8 +17,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::answer::{self, Answer};
+use super::config::Stale;
 use super::server::Answers;
 use crate::env::Clock;
 use crate::error::ErrorKind;
@@ -35,13 +37,25 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Room made for a body before its bytes are there: a declared length is only a claim.
 const BODY_BYTES_AHEAD: usize = 16 * 1024;
 
+/// What bodies that are arriving may hold together, beyond [`BODY_BYTES_AHEAD`] of each: nobody fills the memory with what he cannot sign,
+/// and whoever tries keeps out none of ordinary length.
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Room for bodies that are arriving.
+pub(super) fn bodies() -> Semaphore {
+    Semaphore::new(BODIES_BYTES_MAX)
+}
+
 /// What it takes to judge and keep a delivery.
 pub(super) struct Receiver {
     pub(super) manager: EventManager,
     pub(super) secrets: Vec<Secret>,
     pub(super) body_bytes_max: usize,
+    /// A permit is a byte.
+    pub(super) bodies: Semaphore,
     pub(super) body_timeout: Duration,
     pub(super) stale_tolerance: Duration,
+    pub(super) stale: Stale,
     pub(super) clock: Clock,
 }
 
@@ -61,24 +75,37 @@ fn code(well: bool) -> StatusCode {
 /// Why there is no whole body.
 enum Incomplete {
     TooLong,
+    /// Those that are arriving take all the room.
+    Crowded,
     Broken(hyper::Error),
 }
 
-/// All bytes of `body`, unless they are, or claim to be, more than `bytes_max`.
-async fn whole(mut body: Incoming, bytes_max: usize) -> Result<Vec<u8>, Incomplete> {
+/// All bytes of `body`, unless they are, or claim to be, more than `bytes_max`; and the room among `bodies` that they take.
+async fn whole(
+    mut body: Incoming,
+    bytes_max: usize,
+    bodies: &Semaphore,
+) -> Result<(Vec<u8>, SemaphorePermit<'_>), Incomplete> {
     let claimed = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if claimed > bytes_max {
         return Err(Incomplete::TooLong);
     }
     let mut bytes = Vec::with_capacity(claimed.min(BODY_BYTES_AHEAD));
+    let room = |bytes: usize| {
+        let bytes = u32::try_from(bytes).map_err(|_| Incomplete::TooLong)?;
+        bodies.try_acquire_many(bytes).map_err(|_| Incomplete::Crowded)
+    };
+    let mut held = room(0)?;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Incomplete::Broken)?.into_data() else { continue };
         if data.len() > bytes_max - bytes.len() {
             return Err(Incomplete::TooLong);
         }
+        let beyond = (bytes.len() + data.len()).saturating_sub(BODY_BYTES_AHEAD);
+        held.merge(room(beyond - held.num_permits())?);
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok((bytes, held))
 }
 
 /// The connection ends with this answer: the rest of the body is not waited for.
@@ -110,8 +137,13 @@ impl Receiver {
 
     async fn receive(&self, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let body = match tokio::time::timeout(self.body_timeout, whole(body, self.body_bytes_max)).await {
-            Ok(Ok(body)) => body,
+        let whole = whole(body, self.body_bytes_max, &self.bodies);
+        let (body, _room) = match tokio::time::timeout(self.body_timeout, whole).await {
+            Ok(Ok(whole)) => whole,
+            Ok(Err(Incomplete::Crowded)) => {
+                tracing::warn!("a delivery was refused: those that are arriving take all the room for bodies");
+                return closing(answer::busy());
+            }
             Ok(Err(Incomplete::TooLong)) => return closing(answer::refused(ErrorKind::TooLarge)),
             Ok(Err(Incomplete::Broken(error))) => {
                 tracing::debug!(%error, "a delivery broke off");
@@ -136,6 +168,12 @@ impl Receiver {
                 return answer::refused(ErrorKind::InvalidInput);
             }
         };
+        if event.stale && self.stale == Stale::Rejected {
+            for note in notes {
+                tracing::warn!("a signed delivery was refused: {note}");
+            }
+            return answer::unauthorized();
+        }
         match self.manager.try_emit_event(event).await {
             Ok(receipt) => {
                 for note in notes {
@@ -174,21 +212,31 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::event::Event;
     use crate::service::server::{self, Limits};
 
     const SECRET: &[u8] = b"a secret for these tests";
 
     /// A receiver whose bodies may take 50 ms, before a manager without workers.
     async fn receiver(directory: &tempfile::TempDir) -> (SocketAddr, EventManager) {
+        receiver_as(directory, |receiver| receiver).await
+    }
+
+    async fn receiver_as(
+        directory: &tempfile::TempDir,
+        other: impl FnOnce(Receiver) -> Receiver,
+    ) -> (SocketAddr, EventManager) {
         let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
-        let service = service(Receiver {
+        let service = service(other(Receiver {
             manager: manager.clone(),
             secrets: vec![Secret::new(SECRET).unwrap()],
             body_bytes_max: 1024,
+            bodies: Semaphore::new(0),
             body_timeout: Duration::from_millis(50),
             stale_tolerance: Duration::from_mins(1),
+            stale: Stale::Kept,
             clock: Clock::system(),
-        });
+        }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(server::run(listener, service, Limits::connections(8), std::future::pending()));
@@ -204,7 +252,10 @@ mod tests {
     }
 
     fn delivery(event_type: &str) -> String {
-        let body = format!(r#"{{"type":"{event_type}"}}"#);
+        signed(&format!(r#"{{"type":"{event_type}"}}"#))
+    }
+
+    fn signed(body: &str) -> String {
         let signature = Secret::new(SECRET).unwrap().sign(body.as_bytes());
         format!(
             "POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nLinear-Signature: {signature}\r\n\
@@ -237,6 +288,56 @@ mod tests {
             let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
             let answer = answer(address, &request).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_arriving_share_their_room_and_those_of_ordinary_length_need_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (length, timeout) = (BODY_BYTES_AHEAD * 2, Duration::from_mins(1));
+        let roomy = |receiver| Receiver {
+            body_bytes_max: length,
+            bodies: Semaphore::new(BODY_BYTES_AHEAD * 3 / 2),
+            body_timeout: timeout,
+            ..receiver
+        };
+        let (address, _manager) = receiver_as(&directory, roomy).await;
+        let head = format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        let most = format!("{head}{}", "x".repeat(length - 1));
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(most.as_bytes()).await.unwrap();
+        // It is refused as soon as it holds too much; whether that is the first or the second to arrive.
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(most.as_bytes()).await.unwrap();
+        let refused = async |stream: &mut TcpStream| {
+            let mut start = [0; 12];
+            stream.read_exact(&mut start).await.map(|_| String::from_utf8_lossy(&start).into_owned())
+        };
+        let (status, mut other) = tokio::select! {
+            status = refused(&mut first) => (status, second),
+            status = refused(&mut second) => (status, first),
+        };
+        assert_eq!(status.unwrap(), "HTTP/1.1 503");
+        assert!(answer(address, &delivery("Issue")).await.starts_with("HTTP/1.1 200"));
+        // What the refused one had is free again.
+        other.write_all(b"x").await.unwrap();
+        assert_eq!(refused(&mut other).await.unwrap(), "HTTP/1.1 401");
+        let whole = format!(r#"{{"type":"Issue","data":"{}"}}"#, "x".repeat(length - 30));
+        assert!(answer(address, &signed(&whole)).await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_stale_delivery_is_kept_unless_that_is_not_wanted() {
+        let old = signed(r#"{"type":"Issue","webhookTimestamp":1000}"#);
+        for stale in [Stale::Kept, Stale::Rejected] {
+            let directory = tempfile::tempdir().unwrap();
+            let (address, manager) = receiver_as(&directory, |receiver| Receiver { stale, ..receiver }).await;
+            let (status, kept) = if stale == Stale::Kept { ("200", vec![true]) } else { ("401", vec![]) };
+            let answer_to_delivery = answer(address, &old).await;
+            assert!(answer_to_delivery.starts_with(&format!("HTTP/1.1 {status}")), "{answer_to_delivery}");
+            let events = manager.list(crate::store::Filter::all()).await.unwrap();
+            assert_eq!(events.iter().map(Event::is_stale).collect::<Vec<_>>(), kept);
+            assert!(answer(address, &delivery("Issue")).await.starts_with("HTTP/1.1 200"), "without a time it is not");
         }
     }
 }

@@ -73,9 +73,14 @@ impl SigningSecret {
                 ),
             )
         };
+        Self::generated_before(data)?.ok_or_else(none)
+    }
+
+    /// The one that a service has generated in the data directory, if one has.
+    pub(super) fn generated_before(data: &Path) -> Result<Option<Self>, Error> {
         match Dir::open(data) {
-            Ok(dir) => Self::read_generated(&dir)?.ok_or_else(none),
-            Err(error) if error.is_not_found() => Err(none()),
+            Ok(dir) => Self::read_generated(&dir),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(named_file::refused(error)),
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::banner::Banner;
 use super::config::Config;
 use super::control::{self, Socket};
+use super::descriptors::connections_max;
 use super::named_file::refused;
 use super::operations::Operations;
 use super::printer::Printer;
@@ -55,10 +56,14 @@ impl Service {
     /// # Errors
     /// [`ErrorKind::Locked`] names the process that has the data directory; [`ErrorKind::Io`] if the address is taken; whatever
     /// opening a store may find.
-    pub async fn start(config: Config, output: Box<dyn Write + Send>) -> Result<Self, Error> {
-        // A secret that cannot be read is found before anything is created.
+    pub async fn start(mut config: Config, output: Box<dyn Write + Send>) -> Result<Self, Error> {
+        // What does not fit is found before anything is created, and before workers run: a start that fails processes nothing.
         let configured = SigningSecret::configured(&config)?;
-        // Before workers run: a start that fails processes nothing.
+        if configured.is_empty() {
+            SigningSecret::generated_before(&config.data)?;
+        }
+        Socket::check(&config.data)?;
+        config.connections_max = connections_max(config.connections_max);
         let bound = bind(&config).await?;
         let lock = if config.in_memory { Some(lock_without_store(&config.data)?) } else { None };
         if config.in_memory {
@@ -127,8 +132,10 @@ impl Service {
             manager: self.manager.clone(),
             secrets: self.secrets.into_iter().map(|secret| secret.secret).collect(),
             body_bytes_max: self.config.body_bytes_max,
+            bodies: receiver::bodies(),
             body_timeout: receiver::BODY_TIMEOUT,
             stale_tolerance: self.config.stale_tolerance,
+            stale: self.config.stale,
             clock: Clock::system(),
         });
         let operations = Operations::of_manager(self.manager.clone());

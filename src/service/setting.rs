@@ -49,6 +49,8 @@ pub(super) enum Meaning {
 pub(super) enum Kind {
     /// Text of this sort.
     Text(&'static str),
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// Names of files; the flag may be given several times.
     Files,
     /// A whole number of something, within bounds.
@@ -100,6 +102,7 @@ impl Setting {
     pub fn placeholder(&self) -> &'static str {
         match self.kind {
             Kind::Text(sort) => sort,
+            Kind::Choice(_) => "WORD",
             Kind::Files => "FILE",
             Kind::Whole { .. } => "NUMBER",
             Kind::Time { unit: Unit::Seconds, .. } => "SECONDS",
@@ -146,6 +149,7 @@ impl Setting {
         let bounds = self.bounds().map(|bounds| format!(" from {bounds}")).unwrap_or_default();
         match self.kind {
             Kind::Text(_) | Kind::Files => format!("the {} must be text", self.name),
+            Kind::Choice(words) => format!("the {} must be {}", self.name, words.join(" or ")),
             Kind::Whole { unit, .. } => format!("the {} must be a whole number of {unit}{bounds}", self.name),
             Kind::Time { unit, .. } => {
                 let unit = if meaning == Meaning::Seconds { Unit::Seconds } else { unit };
@@ -161,7 +165,7 @@ impl Setting {
 
     fn unit(&self) -> &'static str {
         match self.kind {
-            Kind::Text(_) => "text",
+            Kind::Text(_) | Kind::Choice(_) => "text",
             Kind::Files => "files",
             Kind::Whole { unit, .. } => unit,
             Kind::Time { unit, .. } => unit.as_str(),
@@ -170,7 +174,7 @@ impl Setting {
 
     fn default_told(&self) -> String {
         match self.kind {
-            Kind::Text(_) | Kind::Files => self.default.to_owned(),
+            Kind::Text(_) | Kind::Choice(_) | Kind::Files => self.default.to_owned(),
             Kind::Whole { .. } | Kind::Time { .. } => format!("{} {}", self.default, self.unit()),
         }
     }
@@ -178,6 +182,7 @@ impl Setting {
     fn bounds(&self) -> Option<String> {
         match self.kind {
             Kind::Text(_) | Kind::Files => None,
+            Kind::Choice(words) => Some(words.join(" or ")),
             Kind::Whole { min, max, .. } => Some(format!("{} to {}", Grouped(min), Grouped(max))),
             Kind::Time { min, max, .. } => Some(format!("{} to {}", Told(min), Told(max))),
         }

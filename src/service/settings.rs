@@ -1,7 +1,7 @@
 //! Every setting, once: the table that parsing, `--help` and the README are made from.
 //!
 //! A setting comes from its flag, else from the environment, else from the configuration file, else from its default. Names of the
-//! former program's environment keep their meaning and their units. A value that does not fit is refused by the name it came under,
+//! former program's environment keep their units, and their meaning as far as there still is such a thing. A value that does not fit is refused by the name it came under,
 //! and so is a key that is not in the table.
 //!
 //! Deliberately absent: where values come from ([`super::values`]).
@@ -233,7 +233,17 @@ pub(super) static STALE_TOLERANCE: Setting = Setting {
     key: "stale_tolerance",
     kind: Kind::Time { unit: Unit::Seconds, min: Duration::ZERO, max: YEARS },
     default: "60",
-    purpose: "Deliveries whose own time is further off are kept and flagged as stale",
+    purpose: "Deliveries whose own time is further off are stale",
+};
+
+pub(super) static STALE_DELIVERIES: Setting = Setting {
+    name: "stale deliveries",
+    flag: "stale-deliveries",
+    environment: &[same("LEDGERLINE_STALE_DELIVERIES")],
+    key: "stale_deliveries",
+    kind: Kind::Choice(&["keep", "reject"]),
+    default: "keep",
+    purpose: "What becomes of stale deliveries: kept and flagged, or answered with 401 and lost once Linear has given up",
 };
 
 pub(super) static CONNECTIONS_MAX: Setting = Setting {
@@ -247,7 +257,7 @@ pub(super) static CONNECTIONS_MAX: Setting = Setting {
 };
 
 /// All of them, in the order in which they are told.
-pub(super) static TABLE: [&Setting; 20] = [
+pub(super) static TABLE: [&Setting; 21] = [
     &DATA,
     &LISTEN,
     &SECRET,
@@ -267,6 +277,7 @@ pub(super) static TABLE: [&Setting; 20] = [
     &PROCESS_DEATHS_MAX,
     &BODY_BYTES_MAX,
     &STALE_TOLERANCE,
+    &STALE_DELIVERIES,
     &CONNECTIONS_MAX,
 ];
 

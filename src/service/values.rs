@@ -74,6 +74,12 @@ impl Values<'_> {
         if text.is_empty() { Err(chosen.refused(setting)) } else { Ok(text) }
     }
 
+    pub(super) fn choice(&self, setting: &Setting) -> Result<&'static str, Error> {
+        let chosen = self.choose(setting);
+        let Kind::Choice(words) = setting.kind else { return Err(chosen.refused(setting)) };
+        words.iter().find(|word| chosen.last() == ***word).copied().ok_or_else(|| chosen.refused(setting))
+    }
+
     pub(super) fn whole(&self, setting: &Setting) -> Result<u64, Error> {
         let chosen = self.choose(setting);
         let Kind::Whole { min, max, .. } = setting.kind else { return Err(chosen.refused(setting)) };
@@ -81,6 +87,18 @@ impl Values<'_> {
         let number = chosen.last().to_str().and_then(|text| text.parse::<i64>().ok());
         let number = number.and_then(|number| u64::try_from(number).ok());
         number.filter(|number| (min..=max).contains(number)).ok_or_else(|| chosen.refused(setting))
+    }
+
+    /// What bounds a log of segments of this size.
+    pub(super) fn log_bytes(&self, segment_bytes: u64) -> Result<u64, Error> {
+        let (bytes, least) = (self.whole(&settings::LOG_BYTES_MAX)?, 4 * segment_bytes);
+        if bytes == 0 || bytes >= least {
+            return Ok(bytes);
+        }
+        let from = self.choose(&settings::LOG_BYTES_MAX).from;
+        Err(Error::invalid(format!(
+            "{from} is {bytes}, but the log size must be 0 (no bound) or at least {least} bytes: four segments"
+        )))
     }
 
     pub(super) fn time(&self, setting: &Setting) -> Result<Duration, Error> {

@@ -1,7 +1,7 @@
 //! The socket as a name in the data directory.
 
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, chmod, fchmod};
@@ -24,6 +24,15 @@ pub(in crate::service) struct Socket {
 }
 
 impl Socket {
+    /// Checks that there can be a socket in the directory, which need not be there yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the directory's path is too long for the name of a socket.
+    pub(in crate::service) fn check(data: &Path) -> Result<(), Error> {
+        let path = data.join(NAME);
+        SocketAddr::from_pathname(&path).map(drop).map_err(|source| not_bound(&path, source))
+    }
+
     /// Binds the socket, private to this user. Only for the holder of the directory's lock: what is there under its name was left by
     /// a process that has ended, and is removed.
     ///

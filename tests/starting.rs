@@ -1,0 +1,130 @@
+//! How `serve` begins, as a supervisor sees it: what it does with an output that a crash has left amid a line, with few file descriptors,
+//! and with what makes a start fail.
+#![cfg(feature = "cli")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "what its own scaffolding cannot do fails a test, and that includes files"
+)]
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use ledgerline::{NewEvent, Status, Store, StoreOptions};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ledgerline");
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(directory).args(arguments).env_clear();
+    command
+}
+
+/// A store with one event that nobody has run.
+fn keep_one(directory: &Path, data: &str) {
+    let store = Store::open(directory.join(data), StoreOptions::default()).unwrap();
+    store.append(NewEvent::new("Deploy", &1).unwrap().id("one")).unwrap();
+    store.close().unwrap();
+}
+
+fn status_of_one(directory: &Path, data: &str) -> Status {
+    Store::open_read_only(directory.join(data)).unwrap().get("one").unwrap().unwrap().status()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_is_appended_to_a_file_that_ends_amid_a_line_begins_a_line_of_its_own() {
+    for (before, after) in [("", ""), ("{}\n", "{}\n"), ("{\"id\":\"o", "{\"id\":\"o\n")] {
+        let directory = tempfile::tempdir().unwrap();
+        keep_one(directory.path(), "ledgerline-data");
+        let path = directory.path().join("events");
+        fs::write(&path, before).unwrap();
+        let events = OpenOptions::new().append(true).open(&path).unwrap();
+        let mut serve = command(directory.path(), &["serve", "--listen", "127.0.0.1:0"]);
+        let mut serving = serve.stdout(events).stderr(Stdio::null()).spawn().unwrap();
+        let printed = loop {
+            let text = fs::read_to_string(&path).unwrap();
+            if text.len() > after.len() && text.ends_with('\n') {
+                break text;
+            }
+            assert!(serving.try_wait().unwrap().is_none(), "it has ended");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        serving.kill().unwrap();
+        serving.wait().unwrap();
+        let event: serde_json::Value = serde_json::from_str(printed.strip_prefix(after).unwrap()).unwrap();
+        assert_eq!((event["id"].as_str(), event["stale"].as_bool()), (Some("one"), Some(false)));
+    }
+}
+
+#[test]
+fn a_start_that_fails_processes_nothing() {
+    let long = "d".repeat(120);
+    for (data, says) in [("data", "the generated data/secret: "), (&long, "is too long for the name of a socket")] {
+        let directory = tempfile::tempdir().unwrap();
+        keep_one(directory.path(), data);
+        let secret = if data == "data" { "" } else { "a secret for these tests" };
+        fs::write(directory.path().join(data).join("secret"), secret).unwrap();
+        let failed = command(directory.path(), &["serve", "--listen", "127.0.0.1:0", "--data", data]).output().unwrap();
+        assert_eq!((failed.status.code(), failed.stdout.len()), (Some(2), 0), "{}", stderr(&failed));
+        assert!(stderr(&failed).contains(says), "{}", stderr(&failed));
+        assert_eq!(status_of_one(directory.path(), data), Status::Pending);
+    }
+}
+
+#[test]
+fn where_there_are_few_file_descriptors_connections_leave_half_of_them_to_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!("ulimit -n 64; exec {PROGRAM} serve --listen 127.0.0.1:0 --segment-bytes 65536");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(directory.path()).env_clear();
+    let mut serving = shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(serving.stderr.take().unwrap());
+    while !said.contains("Linear needs") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
+    }
+    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    assert!(said.contains("this process may have 64 file descriptors: 32 connections are served at once"), "{said}");
+    let address = said.split("http://").nth(1).unwrap().split('/').next().unwrap();
+    let idle: Vec<_> = (0..120).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    // Several segments, while whoever idles has taken all connections.
+    for number in 0..30 {
+        let mut emit = command(directory.path(), &["emit", "Deploy", "-"]);
+        let mut emitting = emit.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        emitting.stdin.take().unwrap().write_all(format!("\"{number} {}\"", "x".repeat(10_000)).as_bytes()).unwrap();
+        let emitted = emitting.wait_with_output().unwrap();
+        assert!(emitted.status.success(), "event {number}: {}", self::stderr(&emitted));
+    }
+    drop(idle);
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+}
+
+#[test]
+fn a_pipe_may_be_named_where_a_file_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut health = command(directory.path(), &["health", "--config", "/dev/stdin"]);
+    let mut asking = health.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    asking.stdin.take().unwrap().write_all(b"batch_size = 0\n").unwrap();
+    let refused = asking.wait_with_output().unwrap();
+    assert!(stderr(&refused).contains("batch_size in /dev/stdin is \"0\""), "{}", stderr(&refused));
+}
+
+#[test]
+fn where_no_service_runs_it_is_not_healthy_whether_there_is_a_store_or_not() {
+    let directory = tempfile::tempdir().unwrap();
+    keep_one(directory.path(), "data");
+    for data in ["data", "nothing", "."] {
+        let said = command(directory.path(), &["health", "--data", data]).output().unwrap();
+        assert_eq!((said.status.code(), stderr(&said).as_str()), (Some(1), ""), "{data}");
+        assert!(said.stdout.starts_with(b"not healthy: not running"), "{data}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing was made");
+}
