@@ -1,7 +1,8 @@
 //! The front door: a store, its workers and the way in, under the names that users of the former Python program know.
 //!
 //! Promises: what [`EventManager::emit`] and the other changing calls have answered is durable; values out of bounds are refused by
-//! name before anything is created; no call blocks a thread of the runtime (what reads files runs on tokio's blocking threads).
+//! name before anything is created; no call waits for a sync on a thread of the runtime, and what reads files runs on tokio's blocking
+//! threads, but for the data of events that are claimed.
 //!
 //! Deliberately absent: HTTP, signals, configuration files, logs' destinations. Read next: [`crate::queue`] for what is promised
 //! about running events, then [`crate::processor`] for how they run.
@@ -368,7 +369,8 @@ impl EventManager {
 
     /// Calls an event off, for this reason: it does not run any more. Durable once this returns. A handler that runs it is told by
     /// [`crate::Context::cancelled`]; what it returns is of no account, but until it ends, or its time is over and it is aborted, the
-    /// next event of its key waits, and so does this one if it is replayed.
+    /// next event of its key waits, and so does this one if it is replayed. Dropped before it is ready, this may have called the event
+    /// off and not told the handler, which then goes on for as long as its time allows.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no such event, [`ErrorKind::NotAllowed`] if it is completed or cancelled already.

@@ -55,6 +55,7 @@ impl Events {
     pub(crate) fn defer(&mut self) {
         assert!(self.slots.iter().next().is_none(), "who is in a row would have to leave it");
         self.is_deferring = true;
+        self.slots.expect_many();
     }
 
     /// The number of a type, a new one if need be; there is room.
@@ -124,23 +125,28 @@ impl Events {
 
     /// Puts everybody where he belongs, whoever was where before. Costs a walk over all events.
     pub(crate) fn arrange_all(&mut self) {
-        self.is_deferring = false;
+        if std::mem::take(&mut self.is_deferring) {
+            self.slots.settle();
+        }
         // Rows are made anew, each at once: joining one by one could walk through a long row for each.
-        let mut live = Vec::new();
-        let mut rows = Vec::new();
+        let (mut live, mut placed, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for at in self.slots.from(0) {
             let slot = &self.slots[at];
             if slot.is_live() || slot.lane() == Lane::Out {
                 live.push(at);
+                // After a replay that are those in flight.
+                if slot.lane() != Lane::Out || slot.is_linked() {
+                    placed.push(at);
+                }
             }
             if slot.key != 0 && self.holds_key(slot) {
                 rows.push(keys::Member::new(&self.slots, at));
             }
         }
-        for at in &live {
-            self.lanes.leave(&mut self.slots, *at);
-            self.slots[*at].prev = NONE;
-            self.slots[*at].next = NONE;
+        for at in placed {
+            self.lanes.leave(&mut self.slots, at);
+            self.slots[at].prev = NONE;
+            self.slots[at].next = NONE;
         }
         self.keys = Keys::of(&mut self.slots, rows);
         for at in live {

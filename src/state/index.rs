@@ -5,12 +5,15 @@
 //! ```
 //!
 //! Six bytes an entry at a load of 75 to 85 %. A map of a million entries that doubles stops everybody for milliseconds: here each
-//! of 4,096 shards grows by an eighth on its own. Hashes are keyed already, so their bits are used as they are.
+//! of 4,096 shards grows by an eighth on its own. While a log is replayed nobody waits for that, and most will come at once: then they
+//! double, and are made to fit at the end. Hashes are keyed already, so their bits are used as they are.
 
 const SHARD_COUNT: usize = 4_096;
 const SHARD_LEN_MIN: usize = 8;
 /// A shard that would be fuller grows.
 const LOAD_PERCENT_MAX: usize = 85;
+/// How full a shard is that was made to fit.
+const LOAD_PERCENT_SETTLED: usize = 80;
 /// So many cells are added where the last homes overflow.
 const SPARE_LEN: usize = 4;
 /// About how many cells a search looks at.
@@ -50,11 +53,28 @@ pub(crate) struct Index {
     /// None before the first entry: most stores have an index or two that they never use.
     shards: Vec<Shard>,
     len: usize,
+    growth: Growth,
+}
+
+/// By how much a shard grows that is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    Eighth,
+    Double,
+}
+
+impl Growth {
+    const fn of(self, len: usize) -> usize {
+        match self {
+            Self::Eighth => len / 8,
+            Self::Double => len,
+        }
+    }
 }
 
 impl Index {
     pub(crate) const fn new() -> Self {
-        Self { shards: Vec::new(), len: 0 }
+        Self { shards: Vec::new(), len: 0, growth: Growth::Eighth }
     }
 
     /// Empty, but with room for about so many: none of its shards is likely to grow before.
@@ -67,6 +87,22 @@ impl Index {
             index.shards_mut().iter_mut().for_each(|shard| shard.rebuild(len));
         }
         index
+    }
+
+    /// A great many entries are about to come: until [`Index::settle`] its shards double.
+    pub(crate) const fn expect_many(&mut self) {
+        self.growth = Growth::Double;
+    }
+
+    /// They have come: shards give back what they have too much, and grow by an eighth from here on.
+    pub(crate) fn settle(&mut self) {
+        self.growth = Growth::Eighth;
+        for shard in &mut self.shards {
+            let most = (shard.len as usize * 100 / LOAD_PERCENT_SETTLED + 1).max(SHARD_LEN_MIN);
+            if shard.cells.len() > most + most / 16 {
+                shard.rebuild(most);
+            }
+        }
     }
 
     #[cfg(any(test, fuzzing))]
@@ -105,17 +141,17 @@ impl Index {
 
     /// Puts a slot into a gap.
     pub(crate) fn fill(&mut self, gap: Gap, slot: u32) {
-        let (shard, tag) = split(gap.hash);
+        let ((shard, tag), growth) = (split(gap.hash), self.growth);
         if let Some(shard) = self.shards_mut().get_mut(shard) {
-            shard.fill(gap.at, Cell::new(tag, slot));
+            shard.fill(gap.at, Cell::new(tag, slot), growth);
             self.len += 1;
         }
     }
 
     pub(crate) fn insert(&mut self, hash: u64, slot: u32) {
-        let (shard, tag) = split(hash);
+        let ((shard, tag), growth) = (split(hash), self.growth);
         if let Some(shard) = self.shards_mut().get_mut(shard) {
-            shard.insert(Cell::new(tag, slot));
+            shard.insert(Cell::new(tag, slot), growth);
             self.len += 1;
         }
     }
@@ -185,21 +221,21 @@ impl Shard {
         }
     }
 
-    fn insert(&mut self, cell: Cell) {
+    fn insert(&mut self, cell: Cell, growth: Growth) {
         let Err(gap) = self.find_or_gap(cell.tag(), |_| false) else { return };
-        self.fill(gap, cell);
+        self.fill(gap, cell, growth);
     }
 
     /// Puts a cell where nothing like it was found, and those after it one further.
-    fn fill(&mut self, gap: usize, cell: Cell) {
+    fn fill(&mut self, gap: usize, cell: Cell, growth: Growth) {
         if (self.len as usize + 1) * 100 > self.cells.len() * LOAD_PERCENT_MAX {
-            self.rebuild((self.cells.len() + self.cells.len() / 8 + 1).max(SHARD_LEN_MIN));
-            return self.insert(cell);
+            self.rebuild((self.cells.len() + growth.of(self.cells.len()) + 1).max(SHARD_LEN_MIN));
+            return self.insert(cell, growth);
         }
         let tail = self.cells.get(gap..).unwrap_or_default();
         let Some(moved) = tail.iter().position(|cell| cell.is_empty()) else {
             self.lengthen();
-            return self.fill(gap, cell);
+            return self.fill(gap, cell, growth);
         };
         self.cells.copy_within(gap..gap + moved, gap + 1);
         self.put(gap, cell);
@@ -314,12 +350,22 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_costs_less_than_eight_bytes() {
-        let (mut index, mut chance) = (Index::new(), Chance::new(5));
-        for slot in 0..400_000 {
-            index.insert(chance.next(), slot);
+    fn an_entry_costs_less_than_eight_bytes_whether_it_came_alone_or_with_many() {
+        for many in [false, true] {
+            let (mut index, mut chance) = (Index::new(), Chance::new(5));
+            if many {
+                index.expect_many();
+            }
+            let hashes: Vec<u64> = (0..400_000).map(|_| chance.next()).collect();
+            for (hash, slot) in hashes.iter().zip(0..) {
+                index.insert(*hash, slot);
+            }
+            index.settle();
+            let cells: usize = index.shards.iter().map(|shard| shard.cells.len()).sum();
+            assert!(cells * size_of::<Cell>() < 400_000 * 83 / 10, "{cells} cells");
+            for (hash, slot) in hashes.into_iter().zip(0..) {
+                assert_eq!(index.find(hash, |found| found == slot), Some(slot));
+            }
         }
-        let cells: usize = index.shards.iter().map(|shard| shard.cells.len()).sum();
-        assert!(cells * size_of::<Cell>() < 400_000 * 83 / 10, "{cells} cells");
     }
 }

@@ -61,6 +61,18 @@ impl Slots {
         self.slab.len()
     }
 
+    /// A log is about to be replayed: until [`Slots::settle`] indexes grow in great steps.
+    pub(crate) const fn expect_many(&mut self) {
+        self.by_id.expect_many();
+        self.by_body.expect_many();
+    }
+
+    /// It was replayed.
+    pub(crate) fn settle(&mut self) {
+        self.by_id.settle();
+        self.by_body.settle();
+    }
+
     /// Adds a slot whose id was not found, and led to `gap`.
     pub(crate) fn insert(&mut self, slot: Slot, gap: Gap) -> u32 {
         let (seq, identity) = (slot.seq, slot.identity());
