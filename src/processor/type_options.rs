@@ -38,7 +38,8 @@ impl TypeOptions {
     }
 
     /// Most runs of the type at once: 1 to 10,000. They take slots of the builder's `concurrency` like all others; an event beyond it is
-    /// not claimed until one of them ends. Default: no bound of its own. Not for `"*"`.
+    /// not claimed until one of them ends. One that goes on though its time was over counts no more. Default: no bound of its own. Not for
+    /// `"*"`.
     pub fn concurrency(mut self, runs: u32) -> Self {
         self.concurrency = Some(runs);
         self
