@@ -1,5 +1,5 @@
 //! How `serve` begins, as a supervisor sees it: what it does with an output that a crash has left amid a line, with few file descriptors,
-//! and with what makes a start fail.
+//! and with what makes a start fail; and what commands say of troubles of that sort.
 #![cfg(feature = "cli")]
 #![expect(
     clippy::unwrap_used,
@@ -127,4 +127,21 @@ fn where_no_service_runs_it_is_not_healthy_whether_there_is_a_store_or_not() {
         assert!(said.stdout.starts_with(b"not healthy: not running"), "{data}");
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn whoever_asks_for_json_is_told_the_kind_of_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    keep_one(directory.path(), "data");
+    for (arguments, kind) in [
+        (&["show", "nope", "--json", "--data", "data"][..], Some("not_found")),
+        (&["list", "--json", "--data", "nothing"], Some("not_found")),
+        (&["list", "--json", "--data", "data", "--limit", "0"], None),
+    ] {
+        let said = command(directory.path(), arguments).output().unwrap();
+        assert_eq!((said.status.code(), said.stdout.len()), (Some(2), 0), "{arguments:?}");
+        let told: serde_json::Value = serde_json::from_slice(&said.stderr).unwrap();
+        assert_eq!(told["error"].as_str(), kind, "{told}");
+        assert!(told["message"].as_str().is_some_and(|message| message.len() > 10), "{told}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::trouble::Trouble;
 use super::{
@@ -19,8 +19,8 @@ struct Arguments {
     verb: Verb,
 }
 
-const ENDS: &str =
-    "Exit codes: 0 done; 1 health, verify or salvage found that not all is well; 2 trouble, told on stderr.";
+const ENDS: &str = "Exit codes: 0 done; 1 health, verify or salvage found that not all is well; 2 trouble, told on stderr (with \
+    --json as {error, message}: the kind of the error, such as not_found or locked, or null).";
 
 /// The exit code of everything that could not be done.
 const TROUBLE: u8 = 2;
@@ -50,15 +50,23 @@ enum Verb {
 /// Does what the process's arguments say.
 pub(crate) fn run() -> ExitCode {
     ledgerline::service::use_all_descriptors();
-    let done = match Arguments::try_parse() {
+    let matches = Arguments::command().try_get_matches();
+    let json = matches.as_ref().is_ok_and(wants_json);
+    let done = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments.verb.run(),
         Err(error) if is_help(&error) => return tell_help(&error),
         Err(error) => Err(Trouble::of_arguments(&error)),
     };
     done.unwrap_or_else(|trouble| {
-        trouble.tell();
+        trouble.tell(json);
         ExitCode::from(TROUBLE)
     })
+}
+
+/// Whether the answer is to be JSON, for a verb that can answer so.
+fn wants_json(matches: &ArgMatches) -> bool {
+    let verb = matches.subcommand().map(|(_, verb)| verb);
+    verb.and_then(|verb| verb.try_get_one("json").ok().flatten()).copied().unwrap_or(false)
 }
 
 /// `--help` and `--version` are answers and go to stdout; the help that is shown for want of a verb goes to stderr.
@@ -98,8 +106,6 @@ impl Verb {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -47,7 +47,7 @@ impl Health {
         output.finish()?;
         if healthy == Some(false) {
             // That is the answer, whatever else there is to tell.
-            performed.unwrap_or_else(|trouble| trouble.tell());
+            performed.unwrap_or_else(|trouble| trouble.tell(self.store.json));
             return Ok(ExitCode::from(1));
         }
         performed?;

@@ -84,7 +84,7 @@ impl Send {
                     let _ = output.line(told);
                 }
                 Err(trouble) => {
-                    trouble.tell();
+                    trouble.tell(false);
                     failed += 1;
                 }
             }

@@ -1,20 +1,30 @@
-//! What went wrong, for the person at the terminal.
+//! What went wrong, for the person at the terminal, or for the script that asked for JSON.
 
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
 
 use ledgerline::ErrorKind;
-use ledgerline::service::printable;
+use ledgerline::service::{json_line, printable};
+use serde::Serialize;
 
 /// A command could not be done. It is told on stderr, and the exit code is 2.
 #[derive(Debug)]
 pub(super) struct Trouble {
+    /// None: it is the command's own.
+    kind: Option<ErrorKind>,
     text: String,
+}
+
+/// As JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    error: Option<&'static str>,
+    message: &'a str,
 }
 
 impl Trouble {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into() }
+        Self { kind: None, text: text.into() }
     }
 
     /// What clap says, without its own beginning.
@@ -40,9 +50,14 @@ impl Trouble {
         text
     }
 
-    /// Prints it.
-    pub(super) fn tell(&self) {
+    /// Prints it: as text, or as a document of JSON.
+    pub(super) fn tell(&self, json: bool) {
         let mut stderr = io::stderr().lock();
+        let told = Told { error: self.kind.map(ErrorKind::as_str), message: &self.text };
+        if json && let Ok(line) = json_line(&told) {
+            let _ = writeln!(stderr, "{line}");
+            return;
+        }
         // Lines of ours stay lines; within them nothing reaches the terminal as it came.
         for (index, line) in self.text.lines().enumerate() {
             let beginning = if index == 0 { "ledgerline: " } else { "" };
@@ -61,7 +76,7 @@ impl From<ledgerline::Error> for Trouble {
             ErrorKind::Full => " (free some space, then try again)",
             _ => "",
         };
-        Self::new(format!("{}{next}", Self::chain(&error)))
+        Self { kind: Some(error.kind()), ..Self::new(format!("{}{next}", Self::chain(&error))) }
     }
 }
 

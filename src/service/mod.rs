@@ -53,7 +53,7 @@ pub use config::Config;
 pub use descriptors::use_all_descriptors;
 pub use given::Given;
 pub use operations::Operation;
-pub use printable::printable;
+pub use printable::{json_line, printable};
 pub use reach::perform;
 pub use sample::Sample;
 pub use secret::{SecretSource, SigningSecret};

@@ -30,7 +30,10 @@ pub fn printable(text: &str) -> String {
 }
 
 /// `value` as JSON on one line that is safe to print.
-pub(super) fn json_line(value: &impl Serialize) -> Result<String, Error> {
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput): the value cannot be written as JSON, such as a map whose keys are no texts.
+pub fn json_line(value: &impl Serialize) -> Result<String, Error> {
     let json = serde_json::to_string(value)
         .map_err(|cause| Error::invalid("an answer cannot be written as JSON").caused_by(cause))?;
     Ok(one_line(json))
