@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 /// length, checksum: ok | ok_beyond_damage | ok_in_torn_group | bad, kind, id, says} or "finding" {segment, offset, seq, damage,
 /// text}; the last line is {"item": "report", segments, records, damage}.
 ///
-/// Exit status: 0 sound, 1 damage, 2 trouble.
+/// Exit status: 0 sound, 1 damage, 2 trouble, or nobody read to the end.
 #[derive(Parser)]
 #[command(name = "ledgerline-dump", version)]
 struct Arguments {
