@@ -254,7 +254,7 @@ fn a_type_or_a_key_is_paused_and_resumed_and_what_cannot_be_is_told() {
     let answer = "{\"scope\":{\"key\":\"k\"},\"resumed\":false}\n";
     let (code, stdout, stderr) = verb("resume", &["--key", "k", "--json"]);
     assert_eq!((code, stdout.as_str()), (2, answer));
-    let message = serde_json::from_str::<serde_json::Value>(&stderr).unwrap()["message"].as_str().map(str::to_owned);
+    let message = serde_json::from_str::<Value>(&stderr).unwrap()["message"].as_str().map(str::to_owned);
     assert_eq!(message.as_deref(), nothing.trim_end().strip_prefix("ledgerline: "));
     for (arguments, says) in [
         (&[][..], "<--type <TYPE>|--key <KEY>>"),
