@@ -129,13 +129,16 @@ fn compaction_comes_to_an_end_where_endings_lie_far_from_their_events() {
 }
 
 /// Serving goes on, because nothing under the lock takes longer than a millisecond. The processor's time is measured, but it is not
-/// all our own where a machine is shared: what takes too long by itself takes too long each time.
+/// all our own where a machine is shared, for seconds on end: what takes too long by itself takes too long each time.
 #[test]
 #[ignore = "it measures: run it in a release build"]
 fn no_step_of_a_compaction_under_the_lock_takes_a_millisecond() {
-    let held = (0..5).map(|_| longest_hold()).find(|longest| *longest < Duration::from_millis(1));
-    assert!(held.is_some(), "five compactions each held the lock for longer");
+    let held = (0..ATTEMPTS).map(|_| longest_hold()).find(|longest| *longest < Duration::from_millis(1));
+    assert!(held.is_some(), "{ATTEMPTS} compactions each held the lock for longer");
 }
+
+/// Compactions that are measured before it is not the machine's fault.
+const ATTEMPTS: usize = 20;
 
 /// The processor's time for which one compaction of many small events held the lock at most.
 fn longest_hold() -> Duration {
