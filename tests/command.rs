@@ -9,6 +9,9 @@
     reason = "what its own scaffolding cannot do fails a test, and that includes files"
 )]
 
+#[path = "program/scaffold.rs"]
+mod scaffold;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -16,16 +19,8 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use ledgerline::service::Setting;
 use ledgerline::{NewEvent, Store, StoreOptions};
+use scaffold::command;
 use serde_json::{Value, json};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ledgerline");
-
-/// A command in `directory`, with an environment of its own.
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(directory).args(arguments).env_clear();
-    command
-}
 
 /// What a command said, and how it ended.
 #[derive(Debug)]

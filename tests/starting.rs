@@ -7,6 +7,9 @@
     reason = "what its own scaffolding cannot do fails a test, and that includes files"
 )]
 
+#[path = "program/scaffold.rs"]
+mod scaffold;
+
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -14,14 +17,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use ledgerline::{NewEvent, Status, Store, StoreOptions};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ledgerline");
-
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(directory).args(arguments).env_clear();
-    command
-}
+use scaffold::{PROGRAM, command};
 
 /// A store with one event that nobody has run.
 fn keep_one(directory: &Path, data: &str) {

@@ -7,20 +7,23 @@
     reason = "what its own scaffolding cannot do fails a test, and that includes files"
 )]
 
+#[path = "program/scaffold.rs"]
+mod scaffold;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use ledgerline::{NewEvent, Outcome, Store, StoreOptions, Timestamp};
+use scaffold::command;
 use serde_json::Value;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
 
 /// Exit code, standard output and standard error of the command in `directory`.
 fn run(directory: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ledgerline"));
-    let output = command.current_dir(directory).args(arguments).env_clear().output().unwrap();
+    let output = command(directory, arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -288,8 +291,7 @@ impl Drop for Serving {
 #[test]
 fn a_service_that_runs_nothing_by_itself_is_told_when_to_and_calls_off_what_is_selected() {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ledgerline"));
-    command.current_dir(dir.path()).args(["serve", "--listen", "127.0.0.1:0", "--data", "store"]).env_clear();
+    let mut command = command(dir.path(), &["serve", "--listen", "127.0.0.1:0", "--data", "store"]);
     command.envs([("LINEAR_BACKGROUND_PROCESSING", "false"), ("LINEAR_EVENT_BATCHSIZE", "5")]);
     let mut serving = Serving(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let mut stderr = BufReader::new(serving.0.stderr.take().unwrap());

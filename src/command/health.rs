@@ -45,15 +45,16 @@ impl Health {
             })
         });
         output.finish()?;
-        if healthy == Some(false) {
-            // That is the answer, whatever else there is to tell.
-            performed.unwrap_or_else(|trouble| trouble.tell(self.store.json));
-            return Ok(ExitCode::from(1));
-        }
-        performed?;
         match healthy {
-            Some(_) => Ok(ExitCode::SUCCESS),
-            None => Err(Trouble::new("cannot understand the service's answer: use the same ledgerline for both")),
+            // That is the answer, whatever else there is to tell.
+            Some(false) => {
+                performed.unwrap_or_else(|trouble| trouble.tell(self.store.json));
+                Ok(ExitCode::from(1))
+            }
+            Some(true) => performed.map(|()| ExitCode::SUCCESS),
+            None => performed.and_then(|()| {
+                Err(Trouble::new("cannot understand the service's answer: use the same ledgerline for both"))
+            }),
         }
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct List {
 }
 
 const FIELDS: &str = "JSON, one event a line: id, event_type, action, source, key, data, timestamp, status, retry_count, \
-    last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), waiting (null, or why a pending or retrying event does \
-    not run now: {why}, one of handler, time {until}, pause {scope, until}, key {id, seq}, run {seq}, alone, limit {runs}, turn). Times are RFC 3339 in \
+    last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), \
+    waiting (null, or why a pending or retrying event does not run now: {why}, one of handler, time {until}, pause {scope, until}, key {id, seq}, run {seq}, alone, limit {runs}, turn). Times are RFC 3339 in \
     UTC; what an event lacks is null.";
 
 #[derive(Deserialize)]

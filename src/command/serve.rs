@@ -84,7 +84,6 @@ impl FromArgMatches for Settings {
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         check_stdout()?;
-        end_fragment();
         let flags = self.settings.given.into_iter();
         let given = flags.fold(Given::new(), |given, (setting, value)| given.flag(setting, value));
         let config = resolve(None, self.config.as_ref(), given)?;
@@ -92,6 +91,7 @@ impl Serve {
         for name in config.unknown_variables() {
             tracing::warn!("{} in the environment is no setting, and is passed over", printable(name));
         }
+        end_fragment();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let ended = runtime.block_on(serve(config));
         // A reader that has stopped reading blocks a thread that writes to it, and no more than that.

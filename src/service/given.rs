@@ -92,7 +92,7 @@ impl Given {
         let store = if is_default { store } else { store.segment_bytes(segment_bytes) };
         let log_bytes_max = {
             let store = if in_memory { store.clone().for_memory() } else { store.clone() };
-            values.log_bytes(store.segment_bytes)?
+            values.log_bytes(store.log_bytes_min())?
         };
         Ok(Config {
             data: values.data()?,

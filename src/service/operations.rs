@@ -30,7 +30,7 @@ pub enum Operation {
         status: Option<Status>,
         /// Only those of this type.
         event_type: Option<String>,
-        /// At most so many: up to 100,000.
+        /// At most so many: up to [`Operation::LIST_MAX`].
         limit: usize,
     },
     /// One event, with `seq`, `headers` and its whole `history`: one line.

@@ -89,9 +89,9 @@ impl Values<'_> {
         number.filter(|number| (min..=max).contains(number)).ok_or_else(|| chosen.refused(setting))
     }
 
-    /// What bounds a log of segments of this size.
-    pub(super) fn log_bytes(&self, segment_bytes: u64) -> Result<u64, Error> {
-        let (bytes, least) = (self.whole(&settings::LOG_BYTES_MAX)?, 4 * segment_bytes);
+    /// What bounds the log: nothing, or `least` and more.
+    pub(super) fn log_bytes(&self, least: u64) -> Result<u64, Error> {
+        let bytes = self.whole(&settings::LOG_BYTES_MAX)?;
         if bytes == 0 || bytes >= least {
             return Ok(bytes);
         }

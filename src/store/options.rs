@@ -166,11 +166,16 @@ impl StoreOptions {
         bounded_time("dedup_window", self.dedup_window, Duration::ZERO, YEARS)?;
         bounded("dedup_max", self.dedup_max, 0, 100_000_000)?;
         if self.log_bytes_max > 0 {
-            bounded("log_bytes_max", self.log_bytes_max, 4 * self.segment_bytes, u64::MAX)?;
+            bounded("log_bytes_max", self.log_bytes_max, self.log_bytes_min(), u64::MAX)?;
         }
         bounded_time("scrub_interval", self.scrub_interval, HOUR, YEARS)?;
         bounded_time("held_age_max", self.held_age_max, Duration::from_secs(1), YEARS)?;
         bounded("process_deaths_max", self.process_deaths_max, 0, 15)
+    }
+
+    /// The least that may bound the log: four segments.
+    pub(crate) fn log_bytes_min(&self) -> u64 {
+        4 * self.segment_bytes
     }
 
     /// Longest record that these options allow.
