@@ -142,6 +142,25 @@ fn a_reader_that_is_overtaken_by_compaction_is_told_what_it_missed() {
     }
 }
 
+/// What is appended and closed in the moment in which a reader gives up waiting is still to come.
+#[test]
+fn a_reader_that_only_looks_now_and_then_misses_nothing_at_the_end() {
+    for round in 0..400 {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        let mut reader = store.read_from(1);
+        let follower = std::thread::spawn(move || {
+            let mut last = None;
+            while !reader.is_ended() {
+                last = reader.next_timeout(Duration::ZERO).unwrap().map(told).or(last);
+            }
+            last
+        });
+        store.append(event("last")).unwrap();
+        store.close().unwrap();
+        assert_eq!(follower.join().unwrap(), Some(("mark", None)), "round {round}");
+    }
+}
+
 #[test]
 fn a_reader_waits_for_what_comes_and_ends_when_the_store_is_closed() {
     let dir = tempfile::tempdir().unwrap();

@@ -30,6 +30,7 @@ use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::{Desk, Level};
 use crate::store::failure;
+use crate::store::following::Followed;
 use crate::store::keeper::IDLE;
 use crate::store::notes::Notes;
 use crate::store::options::StoreOptions;
@@ -283,27 +284,27 @@ impl Shared {
         }
     }
 
-    /// Waits until the record `seq` is durable, if it ever will be, and says how far the log is; none once the store is closed, was
-    /// opened for reading, or the `timeout` has passed.
-    pub(crate) fn follow(&self, seq: u64, timeout: Option<Duration>) -> Result<Option<u64>, Error> {
+    /// Waits until the record `seq` is durable, if it ever will be, or the `timeout` has passed. That nothing more will come is said of
+    /// the moment in which the record was looked for: a look after it would pass over what came between.
+    pub(crate) fn follow(&self, seq: u64, timeout: Option<Duration>) -> Result<Followed, Error> {
         let until = timeout.map(|timeout| self.clock.steady().saturating_add(timeout));
         let mut desk = self.desk();
         loop {
             if desk.core.durable() >= seq {
-                return Ok(Some(desk.core.durable()));
+                return Ok(Followed::Durable(desk.core.durable()));
             }
             if mutant!("stream-shows-what-is-staged") && desk.core.last_seq() >= seq {
-                return Ok(Some(desk.core.last_seq()));
+                return Ok(Followed::Durable(desk.core.last_seq()));
             }
             if desk.core.poison().is_some() {
-                return desk.core.check_open().map(|()| None);
+                return desk.core.check_open().map(|()| Followed::Never);
             }
             if desk.has_ended() {
-                return Ok(None);
+                return Ok(Followed::Never);
             }
             let left = until.map_or(Duration::MAX, |until| until.saturating_sub(self.clock.steady()));
             if left.is_zero() || timeout.is_some() && !self.clock.goes() {
-                return Ok(None);
+                return Ok(Followed::NotYet);
             }
             desk = self.look_on(desk, left.min(IDLE));
         }

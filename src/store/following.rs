@@ -5,6 +5,17 @@ use crate::mutants::mutant;
 use std::collections::BTreeMap;
 use std::task::Waker;
 
+/// What became of a record that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// It is durable, and so is all up to this seq.
+    Durable(u64),
+    /// It will never be: the store was closed, or opened for reading.
+    Never,
+    /// The time is up, and it was not durable.
+    NotYet,
+}
+
 /// Who waits for which seq. Unlike those who wait for an append, followers hurry nobody: the disk syncs as it would without them.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {

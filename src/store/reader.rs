@@ -27,6 +27,7 @@ use crate::log::source::Source;
 use crate::store::audit::describe;
 use crate::store::commit::Shared;
 use crate::store::failure::{of_env, of_refusal};
+use crate::store::following::Followed;
 use crate::store::reading::status_after;
 use crate::store::replay::at_of;
 
@@ -145,11 +146,12 @@ impl Reader {
     fn take(&mut self, timeout: Option<Duration>) -> Result<Option<LogItem>, Error> {
         while self.ready.is_empty() && !self.ended {
             let filled = match self.shared.follow(self.cursor, timeout) {
-                Ok(Some(durable)) => self.fill(durable),
-                Ok(None) => {
-                    self.ended = self.shared.desk().has_ended();
+                Ok(Followed::Durable(durable)) => self.fill(durable),
+                Ok(Followed::Never) => {
+                    self.ended = true;
                     return Ok(None);
                 }
+                Ok(Followed::NotYet) => return Ok(None),
                 Err(error) => Err(error),
             };
             if let Err(error) = filled {

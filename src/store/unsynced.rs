@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::store::answers::Filter;
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
+use crate::store::following::Followed;
 use crate::store::options::StoreOptions;
 use crate::store::stories::{receive, store_with};
 
@@ -49,7 +50,7 @@ fn what_is_shown_is_durable_by_then() {
 fn whoever_follows_the_log_is_not_shown_what_is_staged() {
     let dir = tempfile::tempdir().unwrap();
     let (shared, seq) = staged(dir.path());
-    assert_eq!(shared.follow(seq, Some(Duration::ZERO)).unwrap(), None);
+    assert_eq!(shared.follow(seq, Some(Duration::ZERO)).unwrap(), Followed::NotYet);
     shared.wait(seq, Level::Durable).unwrap();
-    assert_eq!(shared.follow(seq, Some(Duration::ZERO)).unwrap(), Some(seq));
+    assert_eq!(shared.follow(seq, Some(Duration::ZERO)).unwrap(), Followed::Durable(seq));
 }
