@@ -9,7 +9,6 @@
 
 use crate::event::Status;
 use crate::mutants::mutant;
-use crate::state::hash::low;
 use crate::state::index::Index;
 use crate::state::slab::NONE;
 use crate::state::slots::Slots;
@@ -28,13 +27,21 @@ impl Keys {
     }
 
     /// The rows of `members`, who are in none.
-    pub(crate) fn of(slots: &mut Slots, mut members: Vec<Member>) -> Self {
-        members.sort_unstable_by_key(|member| member.order);
-        let count = members.chunk_by(|a, b| a.key() == b.key()).count();
-        let mut keys = Self { firsts: Index::with_room_for(count), last_put: NONE };
-        for row in members.chunk_by(|a, b| a.key() == b.key()) {
+    pub(crate) fn of(slots: &mut Slots, members: Vec<Member>) -> Self {
+        // First as if each were alone: they lie in the order of the slots here, and most often that is all.
+        for member in &members {
+            slots[member.at].prev = member.at;
+            slots[member.at].next = NONE;
+        }
+        let members = by_row(members);
+        let rows = || members.chunk_by(|a, b| a.key == b.key);
+        let mut keys = Self { firsts: Index::with_room_for(rows().count()), last_put: NONE };
+        for row in rows() {
             let (Some(first), Some(last)) = (row.first(), row.last()) else { continue };
-            keys.firsts.insert(first.key(), first.at);
+            keys.firsts.insert(first.key, first.at);
+            if row.len() == 1 {
+                continue;
+            }
             let mut before = last.at;
             for (member, next) in row.iter().zip(row.iter().skip(1).map(|next| next.at).chain([NONE])) {
                 slots[member.at].prev = before;
@@ -154,24 +161,68 @@ impl Keys {
 }
 
 /// Somebody who is to be in the row of a key, with what decides where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Member {
-    /// Its key, then whether it waits, then its rank: one number, which is sorted by without branches.
-    order: u128,
+    key: u64,
+    /// Whether it waits, then its rank.
+    place: u64,
     at: u32,
 }
+
+/// Members are dealt out by so many bits of their keys first: in so many places the processor can write in turns.
+const DEALT_BITS: u32 = 10;
 
 impl Member {
     pub(crate) fn new(slots: &Slots, at: u32) -> Self {
         let (waits, rank) = place(slots, at);
         debug_assert!(rank < 1 << 63, "no store reaches this seq");
-        let order = u128::from(slots[at].key) << 64 | u128::from(waits) << 63 | u128::from(rank);
-        Self { order, at }
+        Self { key: slots[at].key, place: u64::from(waits) << 63 | rank, at }
     }
 
-    const fn key(&self) -> u64 {
-        low(self.order >> 64)
+    /// Its row, and where in it: one number, which is sorted by without branches.
+    fn order(&self) -> u128 {
+        u128::from(self.key) << 64 | u128::from(self.place)
     }
+
+    const fn deal(&self) -> usize {
+        (self.key >> (u64::BITS - DEALT_BITS)) as usize
+    }
+}
+
+/// The same members, row by row, each row in its order. A million at once would be sorted from one end of the memory to the other, and
+/// put into the index likewise; what was dealt out lies in the processor's cache for both.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "there is a deal for each number of those bits, and who is dealt was counted"
+)]
+fn by_row(mut members: Vec<Member>) -> Vec<Member> {
+    if members.len() < 1 << DEALT_BITS {
+        members.sort_unstable_by_key(Member::order);
+        return members;
+    }
+    let mut ends = vec![0; 1 << DEALT_BITS];
+    for member in &members {
+        ends[member.deal()] += 1;
+    }
+    let mut sum = 0;
+    for end in &mut ends {
+        // Where they begin; dealing moves it to where they end.
+        (*end, sum) = (sum, sum + *end);
+    }
+    let mut dealt = vec![Member::default(); members.len()];
+    for member in members {
+        let next = &mut ends[member.deal()];
+        dealt[*next] = member;
+        *next += 1;
+    }
+    let mut rest = dealt.as_mut_slice();
+    let mut start = 0;
+    for end in ends {
+        let (deal, others) = rest.split_at_mut(end - start);
+        deal.sort_unstable_by_key(Member::order);
+        (rest, start) = (others, end);
+    }
+    dealt
 }
 
 /// Whether `at` is in front of its row. The one before the first is the last, and only the last has no next.
@@ -205,10 +256,11 @@ fn put_after(slots: &mut Slots, at: u32, before: u32, first: u32) {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::entry::{Begun, Entry, Received, Started};
+    use crate::event::entry::{Begun, Entry, Of, Received, Started};
     use crate::event::{Moment, Place, Timestamp};
     use crate::state::chance::Chance;
     use crate::state::foreign::EVENT;
+    use crate::state::hash::low;
     use crate::state::{IdHasher, Policy, State};
 
     const NOW: Moment = Moment { wall: Timestamp::from_unix_micros(0), steady: 0 };
@@ -231,6 +283,32 @@ mod tests {
         let started = Started { of, epoch: 1, attempt: 1, alone: false, opens_claim: true, at: 0 };
         let _ = state.apply(seq + 1, PLACE, &Entry::Started(started), NOW).unwrap();
         state
+    }
+
+    /// So many that they are dealt out before they are sorted.
+    #[test]
+    fn rows_of_a_replayed_log_are_those_that_stepwise_joining_makes() {
+        let (mut state, hasher) = (State::replaying([1; 16], Policy::default()), IdHasher::new([1; 16]));
+        let begun = Begun { first_seq: 1, epoch: 1, boot: 1, at: 0, predecessor: None };
+        let _ = state.apply(1, PLACE, &Entry::Begun(begun), NOW).unwrap();
+        let count = 4_000;
+        for seq in 2..2 + count {
+            // Alone, in threes, and a tenth of all in one row.
+            let key = match seq % 10 {
+                0 => "many".to_owned(),
+                1..=4 => format!("alone {seq}"),
+                _ => format!("three {}", seq % (count / 3)),
+            };
+            let event = Received { id: &seq.to_string(), key: Some(&key), received_at: 0, ..EVENT };
+            let _ = state.apply_gist((seq, PLACE), &hasher.gist(&event), "Issue", NOW).unwrap();
+        }
+        for (number, seq) in (0..).zip((2..2 + count).step_by(97)) {
+            let of = Of { seq, id_hash: low(hasher.id(&seq.to_string())) };
+            let started = Started { of, epoch: 1, attempt: 1, alone: false, opens_claim: true, at: 0 };
+            let _ = state.apply(2 + count + number, PLACE, &Entry::Started(started), NOW).unwrap();
+        }
+        state.arrange();
+        state.check();
     }
 
     /// Counted in steps along the row it would be the same; in time, a walk through half of the row for each takes minutes here.

@@ -21,7 +21,7 @@ pub(crate) struct Slots {
     slab: Slab<Slot>,
     by_seq: Order,
     /// Where the slots of seqs were when last looked for, by their low bits. Transitions follow soon after their receptions, or after
-    /// one another. A slot knows its seq, so nothing here need ever be taken back.
+    /// one another. A slot knows its seq, so nothing here need ever be taken back, and zeros, which take no memory, may stand for nothing.
     recent: Box<[u32]>,
     by_id: Index,
     /// Only those whose body is identity.
@@ -47,7 +47,7 @@ impl Slots {
         Self {
             slab: Slab::new(),
             by_seq: Order::new(),
-            recent: vec![NONE; RECENT_COUNT].into_boxed_slice(),
+            recent: vec![0; RECENT_COUNT].into_boxed_slice(),
             by_id: Index::new(),
             by_body: Index::new(),
             ranks: BTreeMap::new(),

@@ -1,26 +1,28 @@
-//! A second thread that verifies sealed segments, decodes what they hold and hashes its texts, a few megabytes ahead of the one that
-//! replays them.
+//! A second thread that verifies segments, decodes what they hold and hashes its texts, a few megabytes ahead of the one that replays
+//! them.
 //!
 //! ```text
 //! verifying  ── scan: checksums, seqs, digests ──► Began, Sound: these records, …, Whole │ Unsound
-//! replaying                     ◄── applies what is sound, and hardly reads the segment ──
+//! replaying                     ◄── applies what is sound, and does not read the segment ──
 //! ```
 //!
 //! It only saves work: what it does not find sound is not believed either way, the replaying thread scans that segment itself and
 //! comes to the verdict that it would have come to alone. So errors come in the order of the log, and in the same words.
 //!
-//! Both map the segments, under the lock of the directory (R11): the thread ends before the replay does.
+//! Both map the sealed segments, under the lock of the directory (R11), and read the last one: the thread ends before the replay does.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
+use crate::env::{self, File};
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::scan::{self, Record, Scan, Seqs, Standing, Stopped, Visitor};
 use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
-use crate::store::parsed::{Parsed, Parser};
+use crate::log::verdict::Role;
+use crate::store::parsed::{Fact, Parsed, Parser};
 
-/// A log with fewer bytes in sealed segments is replayed before a thread would have helped.
+/// A log with fewer bytes is replayed before a thread would have helped.
 const LOG_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// What is verified before it is told: so many bytes, or records.
@@ -34,11 +36,21 @@ const STRETCHES_AHEAD: usize = 8;
 enum News {
     /// With this seq.
     Began(u64),
-    /// The next records, and the names of types that they are the first to have.
-    Sound(Vec<Parsed>, Vec<String>),
+    /// The next records.
+    Sound(Stretch),
     /// To its end, and nothing stands behind it.
     Whole(Scan),
     Unsound,
+}
+
+/// Some records that follow one another, as they were verified.
+#[derive(Default)]
+pub(crate) struct Stretch {
+    pub(crate) records: Vec<Parsed>,
+    /// The bodies of those that are not taken apart, one behind the other: what was verified is what is applied (R11).
+    pub(crate) bodies: Vec<u8>,
+    /// The names of types that they are the first to have.
+    names: Vec<String>,
 }
 
 /// The verifying thread, as the replaying one sees it.
@@ -62,13 +74,13 @@ impl Ahead {
         Self { news: None, names: Vec::new() }
     }
 
-    /// Verifies `files`, which are sealed, ahead of the caller, if there is enough of them. It ends when this is dropped.
+    /// Verifies `files` ahead of the caller, if there is enough of them. It ends when this is dropped.
     pub(crate) fn of<'scope, 'f: 'scope>(
         scope: &'scope Scope<'scope, '_>,
-        files: &'f [SegmentFile],
+        files: impl Iterator<Item = (&'f SegmentFile, Role)> + Clone + Send + 'scope,
         store_id: [u8; 16],
     ) -> Self {
-        if files.len() < 2 || files.iter().map(|file| file.bytes).sum::<u64>() < LOG_BYTES_MIN {
+        if files.clone().map(|(file, _)| file.bytes).sum::<u64>() < LOG_BYTES_MIN {
             return Self::none();
         }
         Self::start(scope, files, store_id)
@@ -76,14 +88,14 @@ impl Ahead {
 
     fn start<'scope, 'f: 'scope>(
         scope: &'scope Scope<'scope, '_>,
-        files: &'f [SegmentFile],
+        mut files: impl Iterator<Item = (&'f SegmentFile, Role)> + Send + 'scope,
         store_id: [u8; 16],
     ) -> Self {
         let (sender, news) = sync_channel(STRETCHES_AHEAD);
         let spawned = Builder::new().name("ledgerline-verify".to_owned()).spawn_scoped(scope, move || {
             let mut parser = Parser::new(store_id);
             // Nobody listening any more is a reason to stop, and none to complain.
-            let _ = files.iter().try_for_each(|file| verify(file, &store_id, &mut parser, &sender));
+            let _ = files.try_for_each(|(file, role)| verify(file, role, &store_id, &mut parser, &sender));
         });
         Self { news: spawned.is_ok().then_some(news), names: Vec::new() }
     }
@@ -94,19 +106,19 @@ impl Ahead {
         &mut self,
         header: &SegmentHeader,
         seqs: Seqs,
-        mut apply: impl FnMut(&[Parsed], &[String]) -> Result<(), E>,
+        mut apply: impl FnMut(&Stretch, &[String]) -> Result<(), E>,
     ) -> Result<Help, E> {
         let (mut shown, mut shown_count) = (SEGMENT_HEADER_BYTES, 0);
         let mut is_next = false;
         while let Some(news) = self.news.as_ref().and_then(|news| news.recv().ok()) {
             match news {
                 News::Began(first_seq) => is_next = scan::begins_as(header, first_seq, seqs),
-                News::Sound(records, names) => {
-                    self.names.extend(names);
-                    if let Some(last) = records.last().filter(|_| is_next) {
-                        apply(&records, &self.names)?;
+                News::Sound(mut stretch) => {
+                    self.names.append(&mut stretch.names);
+                    if let Some(last) = stretch.records.last().filter(|_| is_next) {
+                        apply(&stretch, &self.names)?;
                         shown = last.offset + 1;
-                        shown_count += records.len() as u64;
+                        shown_count += stretch.records.len() as u64;
                     }
                 }
                 News::Whole(scan) if shown_count == scan.record_count => return Ok(Help::Whole(scan)),
@@ -117,28 +129,48 @@ impl Ahead {
     }
 }
 
-/// What the replaying thread is gone from.
-struct Gone;
+/// Why a segment is not verified to its end.
+enum Stop {
+    /// The replaying thread has gone.
+    Gone,
+    /// Something is wrong in it. What that is, and what stands behind it, the replaying thread finds out.
+    Unsound,
+}
 
-fn verify(file: &SegmentFile, store_id: &[u8; 16], parser: &mut Parser, news: &SyncSender<News>) -> Result<(), Gone> {
-    let told = match scan_ahead(file, store_id, parser, news) {
+/// A segment's bytes, for whoever holds the directory's lock: mapped if it is sealed, and read if it is the last one.
+pub(crate) fn source_under_lock(file: &File, role: Role) -> Result<Source<'_>, env::Error> {
+    match role {
+        Role::Sealed => Source::mapped(file),
+        Role::Last => Ok(Source::windowed(file)),
+    }
+}
+
+fn verify(
+    file: &SegmentFile,
+    role: Role,
+    store_id: &[u8; 16],
+    parser: &mut Parser,
+    news: &SyncSender<News>,
+) -> Result<(), Stop> {
+    let told = match scan_ahead(file, role, store_id, parser, news) {
         Some(Ok(scan)) if scan.finding.is_none() => News::Whole(scan),
-        Some(Err(Stopped::ByVisitor(Gone))) => return Err(Gone),
+        Some(Err(Stopped::ByVisitor(Stop::Gone))) => return Err(Stop::Gone),
         _ => News::Unsound,
     };
-    news.send(told).map_err(|_| Gone)
+    news.send(told).map_err(|_| Stop::Gone)
 }
 
 fn scan_ahead(
     file: &SegmentFile,
+    role: Role,
     store_id: &[u8; 16],
     parser: &mut Parser,
     news: &SyncSender<News>,
-) -> Option<Result<Scan, Stopped<Gone>>> {
+) -> Option<Result<Scan, Stopped<Stop>>> {
     let header = file.checked_header(store_id).ok()?;
-    let mut source = Source::mapped(&file.file).ok()?;
-    let (records, names) = (Vec::new(), Vec::new());
-    let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, records, names, news };
+    let mut source = source_under_lock(&file.file, role).ok()?;
+    let stretch = Stretch::default();
+    let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, stretch, news };
     let scan = scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling);
     // Also if something is wrong behind them, because names are told once.
     let told = telling.tell().map_err(Stopped::ByVisitor);
@@ -150,33 +182,38 @@ struct Telling<'a> {
     has_begun: bool,
     parser: &'a mut Parser,
     told: u64,
-    records: Vec<Parsed>,
-    names: Vec<String>,
+    stretch: Stretch,
     news: &'a SyncSender<News>,
 }
 
 impl Telling<'_> {
-    fn tell(&mut self) -> Result<(), Gone> {
-        let records = std::mem::replace(&mut self.records, Vec::with_capacity(STRETCH_RECORDS));
-        self.news.send(News::Sound(records, std::mem::take(&mut self.names))).map_err(|_| Gone)
+    fn tell(&mut self) -> Result<(), Stop> {
+        let next = Stretch { records: Vec::with_capacity(STRETCH_RECORDS), ..Stretch::default() };
+        self.news.send(News::Sound(std::mem::replace(&mut self.stretch, next))).map_err(|_| Stop::Gone)
     }
 }
 
 impl Visitor for Telling<'_> {
-    type Stop = Gone;
+    type Stop = Stop;
 
-    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Gone> {
+    fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Stop> {
         if standing != Standing::Sound {
-            return Ok(());
+            return Err(Stop::Unsound);
         }
-        if !std::mem::replace(&mut self.has_begun, true) {
-            self.news.send(News::Began(record.seq)).map_err(|_| Gone)?;
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        if is_first {
+            self.news.send(News::Began(record.seq)).map_err(|_| Stop::Gone)?;
         }
-        if record.offset >= self.told + STRETCH_BYTES || self.records.len() >= STRETCH_RECORDS {
+        if record.offset >= self.told + STRETCH_BYTES || self.stretch.records.len() >= STRETCH_RECORDS {
             self.told = record.offset;
             self.tell()?;
         }
-        self.records.push(self.parser.parse(record, &mut self.names));
+        // Whether it may stand there at all is asked of the first record of a segment, whatever it says.
+        let parsed = if is_first { Parsed::untold(record) } else { self.parser.parse(record, &mut self.stretch.names) };
+        if matches!(parsed.fact, Fact::Other) {
+            self.stretch.bodies.extend_from_slice(record.body);
+        }
+        self.stretch.records.push(parsed);
         Ok(())
     }
 }
@@ -184,12 +221,11 @@ impl Visitor for Telling<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::{Dir, File};
+    use crate::env::Dir;
     use crate::event::{Moment, NewEvent, Outcome, Timestamp};
     use crate::log::survey::Survey;
-    use crate::log::verdict::Role;
     use crate::state::{Policy, State, View};
-    use crate::store::replay::{Replay, Rigour};
+    use crate::store::replay::{Ending, Replay, Rigour};
     use crate::store::{Store, StoreOptions};
 
     /// Some segments with all that happens to events in ordinary life.
@@ -209,24 +245,27 @@ mod tests {
         store.close().unwrap();
     }
 
+    /// What a replay makes of a directory: its events, how many records and bytes, and how each segment ends.
+    type Replayed = (Vec<View>, u64, u64, Vec<Ending>);
+
     /// What a replay of the directory makes of it, with or without somebody who verifies ahead.
-    fn replayed(dir: &std::path::Path, is_helped: bool) -> Result<(Vec<View>, u64, u64), String> {
+    fn replayed(dir: &std::path::Path, is_helped: bool) -> Result<Replayed, String> {
         let survey = Survey::of(&Dir::open(dir).unwrap(), true).map_err(|error| error.to_string())?;
         let manifest = survey.manifest.unwrap();
         let now = Moment { wall: Timestamp::from_unix_micros(1), steady: 0 };
         let mut replay =
             Replay::new(State::replaying(manifest.store_id, Policy::default()), &manifest, Rigour::Strict, now);
-        let (last, sealed) = survey.files.split_last().unwrap();
+        let sealed = survey.files.len() - 1;
+        let role = |number| if number < sealed { Role::Sealed } else { Role::Last };
+        let files = survey.files.iter().enumerate().map(|(number, file)| (file, role(number)));
         let result = std::thread::scope(|scope| {
-            let mut ahead = if is_helped { Ahead::start(scope, sealed, manifest.store_id) } else { Ahead::none() };
-            for file in sealed {
-                replay.segment(file, Role::Sealed, &mut ahead)?;
-            }
-            replay.segment(last, Role::Last, &mut ahead)
+            let help = is_helped.then(|| Ahead::start(scope, files.clone(), manifest.store_id));
+            let mut ahead = help.unwrap_or(Ahead::none());
+            files.map(|(file, role)| replay.segment(file, role, &mut ahead)).collect::<Result<Vec<_>, _>>()
         });
-        result.map_err(|error| format!("{error:?}"))?;
+        let endings = result.map_err(|error| format!("{error:?}"))?;
         replay.state.arrange();
-        Ok((replay.state.list(0).collect(), replay.record_count, replay.byte_count))
+        Ok((replay.state.list(0).collect(), replay.record_count, replay.byte_count, endings))
     }
 
     fn file(dir: &std::path::Path, ordinal: u64) -> File {
@@ -247,7 +286,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path());
         let (mut refused, mut sound) = (0, 0);
-        for ordinal in [1, 2, 4] {
+        let last =
+            (1..100).take_while(|ordinal| dir.path().join(format!("{ordinal:010}.seg")).exists()).last().unwrap();
+        for ordinal in [1, 2, 4, last] {
             let file = file(dir.path(), ordinal);
             let bytes = file.len().unwrap();
             for offset in (0..bytes).step_by(usize::try_from(bytes / 40).unwrap()) {
@@ -266,6 +307,31 @@ mod tests {
             assert_eq!(replayed(dir.path(), true), replayed(dir.path(), false), "segment {ordinal} is cut");
             file.write_all_at(&tail, cut).unwrap();
         }
-        assert!(refused > 100 && sound == 0, "{refused} refused, {sound} not");
+        assert!(refused > 150 && sound == 0, "{refused} refused, {sound} not");
+    }
+
+    #[test]
+    fn the_last_segment_may_end_in_zeros_or_torn_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path());
+        let whole = replayed(dir.path(), true).unwrap();
+        let last = file(dir.path(), u64::try_from(whole.3.len()).unwrap());
+        let end = last.len().unwrap();
+        assert_eq!(whole.3.last().map(|ending| (ending.end, ending.torn)), Some((end, false)));
+        // What is prepared ahead of the writer; then what a group leaves of which only the first bytes arrived; then rubbish behind zeros.
+        for (tail, is_torn) in
+            [(vec![0; 8_192], false), (vec![7; 100], true), ([vec![0; 4_096], vec![7; 8]].concat(), true)]
+        {
+            last.write_all_at(&tail, end).unwrap();
+            let alone = replayed(dir.path(), false);
+            assert_eq!(replayed(dir.path(), true), alone);
+            let (events, .., endings) = alone.unwrap();
+            assert_eq!(events, whole.0);
+            assert_eq!(endings.last().map(|ending| (ending.end, ending.torn)), Some((end, is_torn)));
+            last.truncate(end).unwrap();
+        }
+        let head = file(dir.path(), 1);
+        head.write_all_at(&[0; 4_096], head.len().unwrap()).unwrap();
+        assert_eq!(replayed(dir.path(), true), replayed(dir.path(), false));
     }
 }

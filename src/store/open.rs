@@ -291,12 +291,13 @@ fn replay_all<'f>(
 ) -> Result<(Kept, Torn<'f>), Error> {
     let mut kept = Kept::new();
     let mut cut = Torn::new();
-    let sealed = files.get(..written.saturating_sub(1)).unwrap_or_default();
+    let roles = files.iter().take(written).enumerate().map(|(index, file)| {
+        let is_last = index + 1 == written && file.name.generation == 0;
+        (file, if is_last { Role::Last } else { Role::Sealed })
+    });
     std::thread::scope(|scope| {
-        let mut ahead = replay.ahead(scope, sealed);
-        for (index, file) in files.iter().take(written).enumerate() {
-            let is_last = index + 1 == written && file.name.generation == 0;
-            let role = if is_last { Role::Last } else { Role::Sealed };
+        let mut ahead = replay.ahead(scope, roles.clone());
+        for (file, role) in roles {
             let ending = replay.segment(file, role, &mut ahead)?;
             if ending.torn || file.bytes > ending.end {
                 cut.push((file, ending));

@@ -28,11 +28,16 @@ pub(crate) enum Fact {
     Received(Gist, u32),
     Started(Started),
     Completed(Completed),
-    /// Something else, or nothing that decodes: its body is to be read again.
+    /// Something else, or nothing that decodes: its body is to be looked at.
     Other,
 }
 
 impl Parsed {
+    /// A record of which nothing is told but its body.
+    pub(crate) fn untold(record: &Record<'_>) -> Self {
+        Self { seq: record.seq, offset: record.offset, length: record.body.len(), fact: Fact::Other }
+    }
+
     /// The hash of the id that it receives.
     pub(crate) fn id(&self) -> Option<u128> {
         match &self.fact {
@@ -66,7 +71,7 @@ impl Parser {
             Ok(Entry::Completed(completed)) => Fact::Completed(completed),
             Ok(_) | Err(_) => Fact::Other,
         };
-        Parsed { seq: record.seq, offset: record.offset, length: record.body.len(), fact }
+        Parsed { fact, ..Parsed::untold(record) }
     }
 
     fn number(&mut self, name: &str, names: &mut Vec<String>) -> Option<u32> {

@@ -9,7 +9,7 @@ use crate::event::codec;
 use crate::event::entry::{Begun, Entry, Mark};
 use crate::event::{Moment, Place};
 use crate::log;
-use crate::log::format::{RECORD_HEADER_BYTES, SegmentHeader};
+use crate::log::format::SegmentHeader;
 use crate::log::manifest::{Extent, Manifest};
 use crate::log::scan::{Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
 use crate::log::source::Source;
@@ -18,7 +18,7 @@ use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::mutants::mutant;
 use crate::state::{Applied, Gist, Illegal, State};
-use crate::store::ahead::{Ahead, Help};
+use crate::store::ahead::{Ahead, Help, Stretch, source_under_lock};
 use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
@@ -30,7 +30,7 @@ const FORESEEN_COUNT: usize = 32;
 /// How damage is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rigour {
-    /// Anything that is not as it was written refuses the opening. Segments are mapped: the caller holds the lock.
+    /// Anything that is not as it was written refuses the opening. Sealed segments are mapped: the caller holds the lock.
     Strict,
     /// What verifies is replayed, the rest is reported. Segments are read through a window.
     Lenient,
@@ -88,14 +88,14 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Has `sealed`, all but the last segment, verified ahead, where they are mapped.
+    /// Has segments verified ahead, where nobody writes meanwhile.
     pub(crate) fn ahead<'scope, 'f: 'scope>(
         &self,
         scope: &'scope Scope<'scope, '_>,
-        sealed: &'f [SegmentFile],
+        files: impl Iterator<Item = (&'f SegmentFile, Role)> + Clone + Send + 'scope,
     ) -> Ahead {
         match self.rigour {
-            Rigour::Strict => Ahead::of(scope, sealed, self.manifest.store_id),
+            Rigour::Strict => Ahead::of(scope, files, self.manifest.store_id),
             Rigour::Lenient => Ahead::none(),
         }
     }
@@ -289,40 +289,37 @@ impl Applying<'_, '_> {
         seqs: Seqs,
         ahead: &mut Ahead,
     ) -> Result<Scan, Stopped<Error>> {
-        let is_mapped = self.replay.rigour == Rigour::Strict && role != Role::Last;
-        let mut source = if is_mapped { Source::mapped(&file.file)? } else { Source::windowed(&file.file) };
-        if is_mapped {
-            match ahead.show(header, seqs, |records, names| self.apply_all(records, &mut source, names))? {
-                Help::Whole(scan) => return Ok(scan),
-                Help::Until(offset) => self.from = offset,
-            }
+        match ahead.show(header, seqs, |stretch, names| self.apply_all(stretch, names))? {
+            Help::Whole(scan) => return Ok(scan),
+            Help::Until(offset) => self.from = offset,
         }
+        let mut source = match self.replay.rigour {
+            Rigour::Strict => source_under_lock(&file.file, role)?,
+            Rigour::Lenient => Source::windowed(&file.file),
+        };
         // Beside a writer, the file may have grown since it was opened.
         let bytes = file.file.len()?;
         scan(&mut source, bytes, header, seqs, self)
     }
 
-    /// Applies records that were taken apart already.
-    fn apply_all(
-        &mut self,
-        records: &[Parsed],
-        source: &mut Source<'_>,
-        names: &[String],
-    ) -> Result<(), Stopped<Error>> {
-        for chunk in records.chunks(FORESEEN_COUNT) {
+    /// Applies records that were verified, and taken apart, already.
+    fn apply_all(&mut self, stretch: &Stretch, names: &[String]) -> Result<(), Stopped<Error>> {
+        let mut bodies = stretch.bodies.as_slice();
+        for chunk in stretch.records.chunks(FORESEEN_COUNT) {
             self.replay.state.foresee(chunk.iter().filter_map(Parsed::id));
             for parsed in chunk {
                 let Parsed { seq, offset, length, fact } = *parsed;
                 let record = |body| Record { seq, offset, body };
                 match &fact {
-                    Fact::Received(gist, number) if !self.is_first => {
+                    Fact::Received(gist, number) => {
                         let name = names.get(*number as usize).map_or("", String::as_str);
                         self.receive(parsed, gist, name)
                     }
                     Fact::Started(started) => self.apply(&record(&[]), length, &Entry::Started(*started)),
                     Fact::Completed(completed) => self.apply(&record(&[]), length, &Entry::Completed(*completed)),
-                    Fact::Received(..) | Fact::Other => {
-                        let body = source.view(offset + RECORD_HEADER_BYTES as u64, length)?;
+                    Fact::Other => {
+                        let body;
+                        (body, bodies) = bodies.split_at(length);
                         self.record(&record(body), Standing::Sound)
                     }
                 }
