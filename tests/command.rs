@@ -433,6 +433,8 @@ fn wrong_values_and_unknown_keys_are_refused_by_name_before_anything_is_created(
         (vec!["serve", "--config", "c.toml"], None, "c.toml has the unknown key \"batch_sise\""),
         (vec!["serve", "--batch-sise", "3"], None, "unexpected argument '--batch-sise'"),
         (vec!["serve", "--log", "=="], None, "log filter"),
+        (vec!["serve", "--log", "info, hyper="], None, "\"hyper=\" is neither a level nor module=level"),
+        (vec!["serve", "--log", "[span]=debug"], None, "neither a level nor module=level"),
         (vec!["serve"], Some(("LINEAR_EVENT_QUEUE_SIZE", "0")), "LINEAR_EVENT_QUEUE_SIZE is \"0\""),
         (vec!["serve"], Some(("LINEAR_WEBHOOK_SECRET", "short")), "LINEAR_WEBHOOK_SECRET: a signing secret of 5 bytes"),
         (vec!["serve"], Some(("LINEAR_BACKGROUND_PROCESSING", "maybe")), "LINEAR_BACKGROUND_PROCESSING is maybe"),

@@ -11,7 +11,9 @@ use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fstat, open, stat};
 use rustix::io::pread;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::store::resolve;
 use super::trouble::Trouble;
@@ -178,11 +180,22 @@ fn end_fragment() {
     }
 }
 
+/// Levels by module. What would be taken for the name of a module that nobody has is refused here.
+fn levels(filter: &str) -> Result<Targets, String> {
+    let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let is_plain =
+        |text: &str| !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || "_:-".contains(char));
+    match parts.iter().find(|part| !part.split('=').all(is_plain)) {
+        Some(part) => Err(format!("{part:?} is neither a level nor module=level")),
+        None => parts.join(",").parse().map_err(|error: ParseError| error.to_string()),
+    }
+}
+
 /// Logs go to stderr: stdout carries events and nothing else.
 fn log(config: &Config) -> Result<(), Trouble> {
-    let filter = EnvFilter::try_new(config.log())
-        .map_err(|error| Trouble::during(&format!("the log filter {:?} is not one", config.log()), &error))?;
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let levels = levels(config.log())
+        .map_err(|why| Trouble::new(format!("the log filter {:?} is not one: {why}", config.log())))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let subscriber = tracing_subscriber::registry().with(lines).with(levels);
     subscriber.try_init().map_err(|error| Trouble::new(error.to_string()))
 }
