@@ -1,9 +1,13 @@
 //! What the tool `ledgerline-torture` calls: one case, or one piece of many, of each kind that needs no process but its own.
 //!
-//! Each is a pure function of its numbers. What comes back is a count, and every violation in words; the tool decides how long it goes
+//! Each is a pure function of its numbers, but for the last, which measures. What comes back is a count, and every violation in words; the tool decides how long it goes
 //! on and where it says so. Only compiled with the feature `torture`, and no part of what the crate promises.
 
-use crate::store::{EXHAUSTED_AT, Life, Rotted, crash_life, rot_case, rot_piece};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::store::{self, EXHAUSTED_AT, Life, Rotted, crash_life, rot_case, rot_piece};
 
 /// Operations of a random life.
 const STEPS: usize = 80;
@@ -74,4 +78,13 @@ pub fn soak(seed: u64) -> Result<(), String> {
     let mut life = Life::new(seed);
     life.live(if seed.is_multiple_of(LONG_EVERY) { STEPS_LONG } else { STEPS })
         .map_err(|what| format!("{what}\n{}", life.told.join("\n")))
+}
+
+/// The processor's time for which the compaction of a large store, made for that in `dir`, held the lock at most in one step; and how many
+/// segments it wrote anew.
+///
+/// # Errors
+/// Those of the store.
+pub fn longest_hold(dir: &Path) -> Result<(Duration, u64), Error> {
+    store::longest_hold(dir)
 }

@@ -45,7 +45,7 @@ const STRATA: &[(&str, u8, &[&str])] = &[
     ("manager", 6, &["processor", "queue", "store", "event", "error"]),
     ("processor", 5, &["queue", "event", "error"]),
     ("queue", 4, &["store", "event", "error"]),
-    ("torture", 4, &["store"]),
+    ("torture", 4, &["store", "error"]),
     ("store", 3, &["state", "log", "event", "env", "error", "mutants", "sync"]),
     ("state", 2, &["event", "error", "mutants"]),
     ("webhook", 2, &["event", "error"]),

@@ -31,7 +31,7 @@ pub(crate) use chance::Chance;
 #[cfg(feature = "service")]
 pub(crate) use chance::{process_id, random};
 pub(crate) use clock::Clock;
-#[cfg(test)]
+#[cfg(feature = "torture")]
 pub(crate) use clock::thread_time;
 pub(crate) use dir::{Dir, Replacement};
 pub(crate) use error::Error;

@@ -270,10 +270,10 @@ impl Shared {
     /// Works under the lock. What compaction does there is cut small, so that nobody else waits for it longer than a millisecond.
     fn briefly<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         let mut desk = self.desk();
-        #[cfg(test)]
+        #[cfg(feature = "torture")]
         let began = crate::env::thread_time();
         let result = work(&mut desk.core);
-        #[cfg(test)]
+        #[cfg(feature = "torture")]
         LONGEST_HOLD.with(|longest| longest.set(longest.get().max(crate::env::thread_time().saturating_sub(began))));
         result
     }
@@ -304,7 +304,7 @@ impl Shared {
     }
 }
 
-#[cfg(test)]
+#[cfg(feature = "torture")]
 thread_local! {
     /// The processor's time for which compactions by this thread have held the lock at most.
     pub(super) static LONGEST_HOLD: std::cell::Cell<Duration> = const { std::cell::Cell::new(Duration::ZERO) };

@@ -55,6 +55,8 @@ mod fold;
 mod following;
 mod handle;
 mod histogram;
+#[cfg(feature = "torture")]
+mod holding;
 mod ids;
 mod in_memory;
 #[cfg(test)]
@@ -126,6 +128,8 @@ pub use verify::{CutTail, Problem, Verification, verify};
 pub(crate) use crate::state::Handled;
 #[cfg(feature = "torture")]
 pub(crate) use crashes::{EXHAUSTED_AT, Rotted, crash_life, rot_case, rot_piece};
+#[cfg(feature = "torture")]
+pub(crate) use holding::longest_hold;
 #[cfg(feature = "manager")]
 pub(crate) use machine::Machine;
 #[cfg(feature = "torture")]

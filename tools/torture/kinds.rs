@@ -25,7 +25,7 @@ pub(crate) const KINDS: &[Kind] = &[
     },
     Kind {
         name: "soak",
-        says: "random lives beside an oracle: load, compaction, restarts, losses of power, jumps of the clock",
+        says: "random lives beside an oracle: load, compaction, restarts, losses of power, jumps of the clock; how long a compaction is in the way",
         cases_full: 200_000,
         weight: 10,
         needs_root: false,

@@ -195,7 +195,7 @@ fn whichever_call_fails_what_was_promised_stays() {
 }
 
 #[test]
-#[ignore = "a campaign: run it optimised"]
+#[ignore = "a campaign: some tens of seconds"]
 fn every_call_may_fail_and_what_was_promised_stays() {
     let tally = every_call_fails(1);
     println!("{tally}");
