@@ -1,7 +1,8 @@
 //! What the tool `ledgerline-torture` calls: one case, or one piece of many, of each kind that needs no process but its own.
 //!
-//! Each is a pure function of its numbers, but for the last, which measures. What comes back is a count, and every violation in words; the tool decides how long it goes
-//! on and where it says so. Only compiled with the feature `torture`, and no part of what the crate promises.
+//! Each is a pure function of its numbers, but for the last, which measures. What comes back is a count, and every violation in words;
+//! the tool decides how long it goes on and where it says so. Only compiled with the feature `torture`, and no part of what the crate
+//! promises.
 
 use std::path::Path;
 use std::time::Duration;

@@ -287,7 +287,7 @@ mod tests {
 
     /// So many that they are dealt out before they are sorted.
     #[test]
-    fn rows_of_a_replayed_log_are_those_that_stepwise_joining_makes() {
+    fn rows_that_are_made_at_once_are_whole_and_in_order() {
         let (mut state, hasher) = (State::replaying([1; 16], Policy::default()), IdHasher::new([1; 16]));
         let begun = Begun { first_seq: 1, epoch: 1, boot: 1, at: 0, predecessor: None };
         let _ = state.apply(1, PLACE, &Entry::Begun(begun), NOW).unwrap();

@@ -93,9 +93,9 @@ impl Ahead {
     ) -> Self {
         let (sender, news) = sync_channel(STRETCHES_AHEAD);
         let spawned = Builder::new().name("ledgerline-verify".to_owned()).spawn_scoped(scope, move || {
-            let mut parser = Parser::new(store_id);
+            let mut verifier = Verifier { store_id, parser: Parser::new(store_id), news: sender };
             // Nobody listening any more is a reason to stop, and none to complain.
-            let _ = files.try_for_each(|(file, role)| verify(file, role, &store_id, &mut parser, &sender));
+            let _ = files.try_for_each(|(file, role)| verifier.verify(file, role));
         });
         Self { news: spawned.is_ok().then_some(news), names: Vec::new() }
     }
@@ -145,36 +145,33 @@ pub(crate) fn source_under_lock(file: &File, role: Role) -> Result<Source<'_>, e
     }
 }
 
-fn verify(
-    file: &SegmentFile,
-    role: Role,
-    store_id: &[u8; 16],
-    parser: &mut Parser,
-    news: &SyncSender<News>,
-) -> Result<(), Stop> {
-    let told = match scan_ahead(file, role, store_id, parser, news) {
-        Some(Ok(scan)) if scan.finding.is_none() => News::Whole(scan),
-        Some(Err(Stopped::ByVisitor(Stop::Gone))) => return Err(Stop::Gone),
-        _ => News::Unsound,
-    };
-    news.send(told).map_err(|_| Stop::Gone)
+/// The verifying thread, as it sees itself.
+struct Verifier {
+    store_id: [u8; 16],
+    parser: Parser,
+    news: SyncSender<News>,
 }
 
-fn scan_ahead(
-    file: &SegmentFile,
-    role: Role,
-    store_id: &[u8; 16],
-    parser: &mut Parser,
-    news: &SyncSender<News>,
-) -> Option<Result<Scan, Stopped<Stop>>> {
-    let header = file.checked_header(store_id).ok()?;
-    let mut source = source_under_lock(&file.file, role).ok()?;
-    let stretch = Stretch::default();
-    let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, stretch, news };
-    let scan = scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling);
-    // Also if something is wrong behind them, because names are told once.
-    let told = telling.tell().map_err(Stopped::ByVisitor);
-    Some(scan.and_then(|scan| told.map(|()| scan)))
+impl Verifier {
+    fn verify(&mut self, file: &SegmentFile, role: Role) -> Result<(), Stop> {
+        let told = match self.scan(file, role) {
+            Some(Ok(scan)) if scan.finding.is_none() => News::Whole(scan),
+            Some(Err(Stopped::ByVisitor(Stop::Gone))) => return Err(Stop::Gone),
+            _ => News::Unsound,
+        };
+        self.news.send(told).map_err(|_| Stop::Gone)
+    }
+
+    fn scan(&mut self, file: &SegmentFile, role: Role) -> Option<Result<Scan, Stopped<Stop>>> {
+        let header = file.checked_header(&self.store_id).ok()?;
+        let mut source = source_under_lock(&file.file, role).ok()?;
+        let (parser, news, stretch) = (&mut self.parser, &self.news, Stretch::default());
+        let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, stretch, news };
+        let scan = scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling);
+        // Also if something is wrong behind them, because names are told once.
+        let told = telling.tell().map_err(Stopped::ByVisitor);
+        Some(scan.and_then(|scan| told.map(|()| scan)))
+    }
 }
 
 /// Tells from time to time what a scan came past.
