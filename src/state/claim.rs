@@ -38,7 +38,9 @@ impl State {
             lanes.ready.step(slots, now.wall.unix_micros(), STEP_COUNT_MAX);
             if let Some((at, alone)) = self.choose(durable) {
                 let slot = &self.events.slots[at];
-                return Some(Offer { of: slot.of(), place: slot.place(), attempt: u32::from(slot.attempt) + 1, alone });
+                let (of, place, attempt) = (slot.of(), slot.place(), u32::from(slot.attempt) + 1);
+                self.events.slots.note(of.seq, at);
+                return Some(Offer { of, place, attempt, alone });
             }
             if woken < WAKE_COUNT_MAX {
                 return None;

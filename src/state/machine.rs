@@ -15,6 +15,9 @@ use crate::state::table::{self, Step};
 use crate::state::types::Handled;
 use crate::state::verdict::{Applied, Illegal, Reason};
 
+/// So many events are looked for in the index before the first of them is forgotten.
+const FORESEEN_COUNT: usize = 32;
+
 /// What the state decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policy {
@@ -245,13 +248,20 @@ impl State {
         in_force.finished_before = in_force.finished_before.max(horizon.finished_before);
         in_force.remembered_before = in_force.remembered_before.max(horizon.remembered_before);
         let Horizon { finished_before, remembered_before } = *in_force;
-        while let Some((finished_at, at)) = self.events.lanes.finished.first()
-            && descending(finished_at) < finished_before
-        {
-            let slot = self.events.remove(at);
-            self.segments.release(slot.place());
-            if !slot.is(Fact::OWN_ID) && slot.received_at >= remembered_before && !mutant!("id-not-remembered") {
-                self.memory.remember_slot(&slot);
+        loop {
+            let finished = self.events.lanes.finished.from(0).take(FORESEEN_COUNT);
+            let oldest = finished.take_while(|(finished_at, _)| descending(*finished_at) < finished_before);
+            let oldest: Vec<u32> = oldest.map(|(_, at)| at).collect();
+            if oldest.is_empty() {
+                break;
+            }
+            self.foresee(oldest.iter().map(|at| self.events.slots[*at].id()));
+            for at in oldest {
+                let slot = self.events.remove(at);
+                self.segments.release(slot.place());
+                if !slot.is(Fact::OWN_ID) && slot.received_at >= remembered_before && !mutant!("id-not-remembered") {
+                    self.memory.remember_slot(&slot);
+                }
             }
         }
         self.memory.forget_before(remembered_before);

@@ -75,7 +75,7 @@ pub(crate) use gist::Gist;
 pub(crate) use hash::{IdHasher, body as body_hash, low};
 pub(crate) use machine::{Policy, State};
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
-pub(crate) use space::REMEMBERED_BYTES;
+pub(crate) use space::{Move, REMEMBERED_BYTES};
 pub(crate) use standing::{CURSOR_COUNT_MAX, PAUSE_COUNT_MAX};
 pub(crate) use table::{Step, next};
 pub(crate) use tally::{HELD, Stands};

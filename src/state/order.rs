@@ -85,9 +85,23 @@ impl Order {
         run.first().map(|pair| pair.split())
     }
 
-    /// The slot under exactly this number; the least if there are several.
+    /// The slot under exactly this number, in an order that has no number twice, not even one after the other.
     pub(crate) fn get(&self, number: u64) -> Option<u32> {
-        self.from(number).next().filter(|(found, _)| *found == number).map(|(_, slot)| slot)
+        find(self.run_of(number), number)
+    }
+
+    /// Gets one number after another.
+    pub(crate) fn finder(&self) -> Finder<'_> {
+        Finder { order: self, run: &[] }
+    }
+
+    /// The run that holds this number if there is one slot under it.
+    fn run_of(&self, number: u64) -> &[Pair] {
+        let greatest = Pair::new(number, u32::MAX);
+        if self.is_late(greatest) {
+            return &self.last;
+        }
+        self.runs.range(..=greatest).next_back().map_or(&[], |(_, run)| run)
     }
 
     /// Whether a pair belongs into the last run.
@@ -204,6 +218,31 @@ impl Order {
     }
 }
 
+/// As [`Order::get`], for numbers that lie close to one another: most are found where the one before them was.
+#[derive(Debug)]
+pub(crate) struct Finder<'o> {
+    order: &'o Order,
+    /// Where the last one was found, or would have been.
+    run: &'o [Pair],
+}
+
+impl Finder<'_> {
+    pub(crate) fn get(&mut self, number: u64) -> Option<u32> {
+        let is_within = |[first, last]: [&Pair; 2]| first.number() <= number && number <= last.number();
+        let ends = self.run.first().zip(self.run.last()).map(<[&Pair; 2]>::from);
+        if !ends.is_some_and(is_within) {
+            self.run = self.order.run_of(number);
+        }
+        find(self.run, number)
+    }
+}
+
+/// The slot under a number in a run.
+fn find(run: &[Pair], number: u64) -> Option<u32> {
+    let pair = run.get(run.partition_point(|pair| pair.number() < number))?;
+    (pair.number() == number).then_some(pair.split().1)
+}
+
 /// Puts a pair into a run. One that is full is cut in two, and what lies above is returned: all but the new pair stay below if that goes
 /// to the end, as where numbers ascend.
 fn put(run: &mut Vec<Pair>, pair: Pair) -> Option<Vec<Pair>> {
@@ -282,13 +321,23 @@ mod tests {
             order.insert(number * 3, 7);
         }
         assert_eq!(order.runs.len() + 1, 100);
-        assert_eq!((order.get(27), order.get(28)), (Some(7), None));
+        let mut finder = order.finder();
+        for number in (0..38_400).chain([u64::MAX, 0, 38_397, 5, 3]) {
+            let slot = (number % 3 == 0 && number < 38_400).then_some(7);
+            assert_eq!((order.get(number), finder.get(number)), (slot, slot), "{number}");
+        }
+        assert_eq!((Order::new().get(0), Order::new().finder().get(0)), (None, None));
         for number in 0..12_800 {
             if number % 100 != 0 {
                 order.remove(number * 3, 7);
             }
         }
         order.check();
+        let mut finder = order.finder();
+        for number in 0..38_400_u64 {
+            let slot = number.is_multiple_of(300).then_some(7);
+            assert_eq!((order.get(number), finder.get(number)), (slot, slot), "{number}");
+        }
         assert!(order.runs.len() < 8, "{} runs hold 128 pairs", order.runs.len() + 1);
     }
 }

@@ -25,18 +25,40 @@ use crate::event::entry::{Entry, Horizon, Mark, Received, Remembered, Remembered
 use crate::mutants::mutant;
 use crate::state::hash::low;
 use crate::state::machine::State;
-use crate::state::order::Order;
+use crate::state::order::{Finder, Order};
+use crate::state::slot::Slot;
 
 /// Ids that one record remembers.
 const IDS_PER_RECORD: usize = 256;
 
 /// A record that is looked at.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Grain<'g, 'e> {
+#[derive(Debug)]
+pub(crate) struct Grain<'e> {
     pub(crate) seq: u64,
     pub(crate) place: Place,
-    pub(crate) entry: &'g Entry<'e>,
+    pub(crate) entry: Entry<'e>,
     pub(crate) body: &'e [u8],
+}
+
+/// What is known now, to be asked about one event after another.
+#[derive(Debug)]
+pub(crate) struct Lookup<'s> {
+    state: &'s State,
+    by_seq: Finder<'s>,
+}
+
+impl State {
+    /// What is known now.
+    pub(crate) fn lookup(&self) -> Lookup<'_> {
+        Lookup { state: self, by_seq: self.events.slots.finder() }
+    }
+}
+
+impl<'s> Lookup<'s> {
+    /// The event that was received as `seq`.
+    fn event(&mut self, seq: u64) -> Option<&'s Slot> {
+        self.by_seq.get(seq).map(|at| &self.state.events.slots[at])
+    }
 }
 
 /// A record to be written, in the order of their seqs.
@@ -121,14 +143,14 @@ impl Sieve {
     }
 
     /// Looks at the next record; what is to be written now goes to the end of `kept`.
-    pub(crate) fn sift(&mut self, state: &State, grain: Grain<'_, '_>, kept: &mut Vec<Kept>) {
-        match grain.entry {
+    pub(crate) fn sift(&mut self, lookup: &mut Lookup<'_>, grain: &Grain<'_>, kept: &mut Vec<Kept>) {
+        match &grain.entry {
             Entry::Begun(_) | Entry::State(_) | Entry::Horizon(_) | Entry::Mark(_) => {
                 self.write_ids(kept);
                 self.held.hold(grain);
             }
-            Entry::Received(received) => self.sift_reception(state, grain, received, kept),
-            Entry::Remembered(remembered) => self.sift_remembered(state, grain, remembered, kept),
+            Entry::Received(received) => self.sift_reception(lookup, grain, received, kept),
+            Entry::Remembered(remembered) => self.sift_remembered(lookup.state, grain, remembered, kept),
             // Only segments that have a successor are looked at.
             Entry::Paused(_) | Entry::Resumed(_) | Entry::Cursor(_) => {}
             Entry::Accepted(_) => {
@@ -143,7 +165,7 @@ impl Sieve {
             | Entry::Cancelled(_)
             | Entry::Condemned(_)
             | Entry::Snoozed(_)
-            | Entry::Handled(_) => self.sift_transition(state, grain, kept),
+            | Entry::Handled(_) => self.sift_transition(lookup, grain, kept),
         }
     }
 
@@ -157,8 +179,15 @@ impl Sieve {
         self.sifted
     }
 
-    fn sift_reception(&mut self, state: &State, grain: Grain<'_, '_>, received: &Received<'_>, kept: &mut Vec<Kept>) {
-        if state.events.slots.by_seq(grain.seq).is_some() {
+    fn sift_reception(
+        &mut self,
+        lookup: &mut Lookup<'_>,
+        grain: &Grain<'_>,
+        received: &Received<'_>,
+        kept: &mut Vec<Kept>,
+    ) {
+        let state = lookup.state;
+        if lookup.event(grain.seq).is_some() {
             self.receptions.insert(grain.seq, 0);
             self.sifted.receptions += 1;
             self.keep(grain, kept);
@@ -173,7 +202,7 @@ impl Sieve {
         }
     }
 
-    fn sift_remembered(&mut self, state: &State, grain: Grain<'_, '_>, remembered: &Remembered, kept: &mut Vec<Kept>) {
+    fn sift_remembered(&mut self, state: &State, grain: &Grain<'_>, remembered: &Remembered, kept: &mut Vec<Kept>) {
         let ids = remembered.ids.iter().filter_map(|id| self.remembered_here(state, id.id_hash, id.seq));
         let ids: Vec<RememberedId> = ids.collect();
         if !ids.is_empty() && !mutant!("remembered-ids-lost-in-a-rewrite") {
@@ -183,10 +212,10 @@ impl Sieve {
         }
     }
 
-    fn sift_transition(&mut self, state: &State, grain: Grain<'_, '_>, kept: &mut Vec<Kept>) {
+    fn sift_transition(&mut self, lookup: &mut Lookup<'_>, grain: &Grain<'_>, kept: &mut Vec<Kept>) {
         let Some(of) = grain.entry.of() else { return };
-        let known = state.events.slots.by_seq(of.seq).map(|at| &state.events.slots[at]);
-        let reception = match known {
+        let state = lookup.state;
+        let reception = match lookup.event(of.seq) {
             Some(slot) if low(slot.id()) == of.id_hash => Some(slot.place().segment),
             _ if self.receptions.get(of.seq).is_some() => self.sources.first().copied(),
             _ if of.seq >= self.first_seq || mutant!("ending-dropped-before-its-event") => None,
@@ -198,7 +227,7 @@ impl Sieve {
         }
     }
 
-    fn keep(&mut self, grain: Grain<'_, '_>, kept: &mut Vec<Kept>) {
+    fn keep(&mut self, grain: &Grain<'_>, kept: &mut Vec<Kept>) {
         self.write_ids(kept);
         self.held.release(kept);
         kept.push(Kept::AsItIs { seq: grain.seq, place: grain.place });
@@ -225,10 +254,10 @@ impl Sieve {
 }
 
 impl Held {
-    fn hold(&mut self, grain: Grain<'_, '_>) {
+    fn hold(&mut self, grain: &Grain<'_>) {
         let record = || (grain.seq, grain.body.to_vec());
         let close = self.close.take();
-        match (grain.entry, &self.first) {
+        match (&grain.entry, &self.first) {
             (Entry::Mark(Mark::Close), _) => self.close = Some(record()),
             (Entry::Begun(begun), None) => {
                 self.closes.extend(close);

@@ -13,7 +13,7 @@ use crate::state::chance::Chance;
 use crate::state::hash::low;
 use crate::state::model::{Model, Until};
 use crate::state::verdict::Reason;
-use crate::state::{Applied, Grain, Handled, Kept, Policy, Reception, Sieve, State, View};
+use crate::state::{Applied, Grain, Handled, Kept, Move, Policy, Reception, Sieve, State, View};
 
 const STORE_ID: [u8; 16] = [7; 16];
 const TYPES: [&str; 3] = ["Issue", "Comment", "Cycle"];
@@ -352,7 +352,7 @@ impl World {
         let mut kept = Vec::new();
         for (seq, place, bytes) in &records {
             let entry = codec::decode(bytes).unwrap();
-            sieve.sift(&self.state, Grain { seq: *seq, place: *place, entry: &entry, body: bytes }, &mut kept);
+            sieve.sift(&mut self.state.lookup(), &Grain { seq: *seq, place: *place, entry, body: bytes }, &mut kept);
             self.go_on();
         }
         let sifted = sieve.end(&mut kept, false);
@@ -365,17 +365,17 @@ impl World {
             match codec::decode(bytes).unwrap() {
                 Entry::Remembered(remembered) => {
                     for id in remembered.ids {
-                        self.state.relocate_memory(id.id_hash, sources, new);
+                        self.state.relocate(&[Move::Remembered { id: id.id_hash }], sources, new);
                     }
                 }
                 Entry::Received(received) => {
                     let id = self.state.hasher().id(received.id);
-                    self.state.relocate_reception(*seq, id, *from, *place);
+                    self.state.relocate(&[Move::Reception { seq: *seq, id, from: *from, to: *place }], sources, new);
                     self.model.relocate(*seq, *from, *place);
                 }
                 entry => {
                     let of = entry.of().map_or(*seq, |of| of.seq);
-                    self.state.relocate_message(of, *from, *place);
+                    self.state.relocate(&[Move::Message { seq: of, from: *from, to: *place }], sources, new);
                     self.model.relocate(of, *from, *place);
                 }
             }

@@ -8,7 +8,7 @@ use crate::event::Place;
 use crate::event::limits;
 use crate::state::hash::low;
 use crate::state::index::{Gap, Index};
-use crate::state::order::Order;
+use crate::state::order::{Finder, Order};
 use crate::state::slab::{NONE, Slab};
 use crate::state::slot::{Fact, Slot};
 
@@ -114,6 +114,11 @@ impl Slots {
             Some(slot) if slot.seq == seq => Some(at),
             _ => self.by_seq.get(seq),
         }
+    }
+
+    /// As [`Slots::by_seq`], for many that lie close to one another in the log.
+    pub(crate) fn finder(&self) -> Finder<'_> {
+        self.by_seq.finder()
     }
 
     /// The slot of `seq` is `at`, and will be asked for again soon.

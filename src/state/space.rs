@@ -10,6 +10,27 @@ use crate::state::sieve::Sifted;
 /// About how many bytes one remembered id takes in the log.
 pub(crate) const REMEMBERED_BYTES: u64 = 48;
 
+/// A record that lies elsewhere once the segment into which compaction has put it is in force.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Move {
+    /// The reception `seq` of the event with this id; if that is forgotten meanwhile, it is evidence of the id.
+    Reception { seq: u64, id: u128, from: Place, to: Place },
+    /// What may have told why the run of the event received as `seq` failed.
+    Message { seq: u64, from: Place, to: Place },
+    /// The evidence of a remembered id.
+    Remembered { id: u128 },
+}
+
+impl Move {
+    /// The event that it is about, if it is known.
+    const fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Reception { seq, .. } | Self::Message { seq, .. } => Some(*seq),
+            Self::Remembered { .. } => None,
+        }
+    }
+}
+
 impl State {
     /// Those of `sealed`, given in ascending order, that may be deleted once [`State::remembered_in`] them is written elsewhere and
     /// durable.
@@ -42,32 +63,26 @@ impl State {
         self.segments.begin(old, new);
     }
 
-    /// The reception `seq` of the event with this id lies at `to` from now on; if it is forgotten meanwhile, its evidence does.
-    pub(crate) fn relocate_reception(&mut self, seq: u64, id: u128, from: Place, to: Place) {
-        let slots = &mut self.events.slots;
-        match slots.by_seq(seq) {
-            Some(at) if slots[at].place() == from => {
-                slots[at].set_place(to);
-                self.segments.relocate(from, to, seq);
+    /// Some of what lay in `old`, which ascend, lies in `new` from now on.
+    pub(crate) fn relocate(&mut self, moves: &[Move], old: &[u32], new: u32) {
+        let Self { events, memory, segments, .. } = self;
+        let slots = &mut events.slots;
+        let mut finder = slots.finder();
+        let found: Vec<Option<u32>> = moves.iter().map(|moved| finder.get(moved.seq()?)).collect();
+        for (moved, at) in moves.iter().zip(found) {
+            match (*moved, at) {
+                (Move::Reception { seq, from, to, .. }, Some(at)) if slots[at].place() == from => {
+                    slots[at].set_place(to);
+                    segments.relocate(from, to, seq);
+                }
+                (Move::Message { from, to, .. }, Some(at)) if slots.error_at(at) == Some(from) => {
+                    slots.set_error_at(at, Some(to));
+                }
+                (Move::Reception { id, from, .. }, None) => memory.relocate(id, &[from.segment], new),
+                (Move::Remembered { id }, _) => memory.relocate(id, old, new),
+                (Move::Reception { .. } | Move::Message { .. }, _) => {}
             }
-            Some(_) => {}
-            None => self.relocate_memory(id, &[from.segment], to.segment),
         }
-    }
-
-    /// The message of the event received as `seq` lies at `to` from now on, if it lay at `from`.
-    pub(crate) fn relocate_message(&mut self, seq: u64, from: Place, to: Place) {
-        let slots = &mut self.events.slots;
-        if let Some(at) = slots.by_seq(seq)
-            && slots.error_at(at) == Some(from)
-        {
-            slots.set_error_at(at, Some(to));
-        }
-    }
-
-    /// The evidence of a remembered id lies in `to` from now on, if it lay in one of `from`, which ascend.
-    pub(crate) fn relocate_memory(&mut self, id: u128, from: &[u32], to: u32) {
-        self.memory.relocate(id, from, to);
     }
 
     /// The segment `new` of `bytes` bytes stands for `old` from now on; all that is known was relocated.

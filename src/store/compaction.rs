@@ -23,7 +23,7 @@ use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::{Name, NotCreated, Segment};
 use crate::log::source::Source;
 use crate::mutants::mutant;
-use crate::state::{Grain, Kept, Sieve, Sifted};
+use crate::state::{Grain, Kept, Move, Sieve, Sifted};
 use crate::store::commit::Shared;
 use crate::store::core::Core;
 use crate::store::failure::{of_env, of_log, of_refusal};
@@ -65,13 +65,6 @@ pub(crate) struct Plan {
     sources: Vec<(u32, Extent)>,
     header: SegmentHeader,
     sieve: Sieve,
-}
-
-/// Something that lies elsewhere once the new segment is in force.
-enum Move {
-    Reception { seq: u64, id: u128, from: Place, to: Place },
-    Message { seq: u64, from: Place, to: Place },
-    Remembered { id: u128 },
 }
 
 /// What copying gave.
@@ -246,15 +239,7 @@ impl Shared {
         });
         for moves in moves.chunks(MOVES_PER_STEP) {
             let began = self.clock.steady();
-            self.briefly(|core| {
-                for moved in moves {
-                    match *moved {
-                        Move::Reception { seq, id, from, to } => core.state.relocate_reception(seq, id, from, to),
-                        Move::Message { seq, from, to } => core.state.relocate_message(seq, from, to),
-                        Move::Remembered { id } => core.state.relocate_memory(id, &keys, key),
-                    }
-                }
-            });
+            self.briefly(|core| core.state.relocate(moves, &keys, key));
             // Whoever waits for the lock is woken, and comes too late if it is taken again at once.
             self.pause(self.clock.steady().saturating_sub(began));
         }
@@ -364,14 +349,21 @@ impl Copying<'_> {
 
     fn flush(&mut self) -> Result<(), Error> {
         let batch = std::mem::take(&mut self.batch);
-        let kept = self.sift(&batch)?;
+        let grains = self.grains(&batch)?;
+        let mut kept = Vec::with_capacity(grains.len());
+        self.shared.briefly(|core| {
+            let mut lookup = core.state.lookup();
+            for grain in &grains {
+                self.sieve.sift(&mut lookup, grain, &mut kept);
+            }
+        });
         for kept in kept {
             match kept {
                 Kept::AsItIs { seq, place } => {
-                    let index = batch.records.binary_search_by_key(&seq, |(seq, ..)| *seq).unwrap_or(usize::MAX);
-                    let body = batch.records.get(index).map_or(&[][..], |(.., range)| batch.body(range));
-                    let to = self.put(seq, body)?;
-                    self.moves.extend(moved(seq, self.shared, body, place, to)?);
+                    let index = grains.binary_search_by_key(&seq, |grain| grain.seq);
+                    let grain = index.ok().and_then(|index| grains.get(index)).expect("what is kept was looked at");
+                    let to = self.put(seq, grain.body)?;
+                    self.moves.extend(moved(seq, self.shared, &grain.entry, place, to));
                 }
                 Kept::Held { seq, body } => drop(self.put(seq, &body)?),
                 Kept::Remembered { seq, ids } => {
@@ -383,21 +375,14 @@ impl Copying<'_> {
         self.shared.rest(&mut self.worked_since)
     }
 
-    fn sift(&mut self, batch: &Batch) -> Result<Vec<Kept>, Error> {
-        let decode = |(seq, _, range): &(u64, u64, std::ops::Range<usize>)| {
-            codec::decode(batch.body(range)).map_err(|refusal| of_refusal(refusal).at_seq(*seq))
+    /// The records of a batch, decoded.
+    fn grains<'b>(&self, batch: &'b Batch) -> Result<Vec<Grain<'b>>, Error> {
+        let grain = |(seq, offset, range): &(u64, u64, std::ops::Range<usize>)| {
+            let (seq, body) = (*seq, batch.body(range));
+            let entry = codec::decode(body).map_err(|refusal| of_refusal(refusal).at_seq(seq))?;
+            Ok(Grain { seq, place: place(self.key, *offset, body.len())?, entry, body })
         };
-        let entries: Vec<Entry<'_>> = batch.records.iter().map(decode).collect::<Result<_, _>>()?;
-        let mut kept = Vec::with_capacity(batch.records.len());
-        self.shared
-            .briefly(|core| {
-                batch.records.iter().zip(&entries).try_for_each(|((seq, offset, range), entry)| {
-                    let place = place(self.key, *offset, range.len())?;
-                    self.sieve.sift(&core.state, Grain { seq: *seq, place, entry, body: batch.body(range) }, &mut kept);
-                    Ok(())
-                })
-            })
-            .map(|()| kept)
+        batch.records.iter().map(grain).collect()
     }
 
     fn put(&mut self, seq: u64, body: &[u8]) -> Result<Place, Error> {
@@ -435,13 +420,12 @@ fn encoded(entry: &Entry<'_>) -> Vec<u8> {
 }
 
 /// What changes over because a record lies elsewhere.
-fn moved(seq: u64, shared: &Shared, body: &[u8], from: Place, to: Place) -> Result<Option<Move>, Error> {
-    let entry = codec::decode(body).map_err(|refusal| of_refusal(refusal).at_seq(seq))?;
-    Ok(match &entry {
+fn moved(seq: u64, shared: &Shared, entry: &Entry<'_>, from: Place, to: Place) -> Option<Move> {
+    match entry {
         Entry::Received(received) => Some(Move::Reception { seq, id: shared.hasher.id(received.id), from, to }),
         Entry::Failed(_) | Entry::Cancelled(_) | Entry::Condemned(_) => {
             entry.of().map(|of| Move::Message { seq: of.seq, from, to })
         }
         _ => None,
-    })
+    }
 }
