@@ -14,8 +14,8 @@ use crate::log::manifest::Extent;
 use crate::log::segment::{NotCreated, Segment};
 use crate::mutants::mutant;
 
-/// A group is written once it has grown to this.
-const GROUP_BYTES_AIM: usize = 1024 * 1024;
+/// A group is written once it has grown to this: whoever commits meanwhile waits for the disk to be done with it.
+const GROUP_BYTES_AIM: usize = 256 * 1024;
 
 /// A segment that is being written.
 pub(crate) struct Rewriter {
@@ -70,14 +70,14 @@ impl Rewriter {
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        let next = OpenGroup::new(self.end(), Vec::new());
-        let group = std::mem::replace(&mut self.group, next);
-        let offset = group.offset;
+        let (offset, end) = (self.group.offset, self.end());
+        let group = std::mem::replace(&mut self.group, OpenGroup::new(end, Vec::new()));
         // All of it was durable long ago, under its old address; as everywhere, a group attests to what stands before it.
         let durable = group.first_seq().saturating_sub(1);
         let header = &self.segment.header;
         let bytes = group.close(header.salt, durable, header.group_flags());
         self.segment.file.write_all_at(&bytes, offset)?;
+        self.group = OpenGroup::new(end, bytes);
         if mutant!("rewritten-unsynced") {
             return Ok(());
         }

@@ -92,9 +92,9 @@ impl State {
         self.segments.fix(new, bytes.saturating_sub(remembered));
     }
 
-    /// When the last of the oldest finished events finished that take about `bytes` together, or of `count_max` of them. Costs a walk
-    /// over those; none: nothing finished is kept.
-    pub(crate) fn finished_worth(&self, bytes: u64, count_max: usize) -> Option<i64> {
+    /// When the last of the oldest finished events finished that take about `bytes` together, or of `count_max` of them, and what those
+    /// take. Costs a walk over them; none: nothing finished is kept.
+    pub(crate) fn finished_worth(&self, bytes: u64, count_max: usize) -> Option<(i64, u64)> {
         let mut sum = 0;
         let mut last = None;
         for (_, at) in self.events.lanes.finished.from(0).take(count_max) {
@@ -105,6 +105,6 @@ impl State {
                 break;
             }
         }
-        last
+        last.map(|last| (last, sum))
     }
 }

@@ -255,12 +255,7 @@ impl Shared {
     /// Works under the lock. What compaction does there is cut small, so that nobody else waits for it longer than a millisecond.
     fn briefly<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         let mut desk = self.desk();
-        #[cfg(feature = "torture")]
-        let began = crate::env::thread_time();
-        let result = work(&mut desk.core);
-        #[cfg(feature = "torture")]
-        LONGEST_HOLD.with(|longest| longest.set(longest.get().max(crate::env::thread_time().saturating_sub(began))));
-        result
+        timed(|| work(&mut desk.core))
     }
 
     /// Removes a file that nothing will name: where a disk is full, it is in the way. After poison the manifest in force may name it.
@@ -287,6 +282,16 @@ impl Shared {
             desk.core.check_open()
         }
     }
+}
+
+/// Does what compaction does under the lock, and notes how long that takes where anybody asks.
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "torture")]
+    let began = crate::env::thread_time();
+    let result = work();
+    #[cfg(feature = "torture")]
+    LONGEST_HOLD.with(|longest| longest.set(longest.get().max(crate::env::thread_time().saturating_sub(began))));
+    result
 }
 
 #[cfg(feature = "torture")]

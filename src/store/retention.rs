@@ -21,14 +21,16 @@ use crate::mutants::mutant;
 use crate::state::REMEMBERED_BYTES;
 use crate::store::answers::CompactionReport;
 use crate::store::commit::Shared;
-use crate::store::compaction::Thrift;
+use crate::store::compaction::{Thrift, timed};
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
-const EVENTS_PER_STEP: usize = 4 * 1024;
+const EVENTS_PER_STEP: usize = 512;
+/// Where the log is too long, about so many events are forgotten before what that leaves is looked at again.
+const EVENTS_PER_ROUND: u64 = 4 * 1024;
 /// At most so many held events fail together while the lock is held.
 const HELD_PER_STEP: usize = 512;
 /// At most so many ids are appended again while the lock is held.
@@ -119,17 +121,36 @@ impl Shared {
         if most == 0 { 0 } else { self.desk().core.log_bytes().saturating_sub(most) }
     }
 
-    /// Forgets the oldest finished events, about as many as the log is too long; returns how many.
+    /// Forgets the oldest finished events, about as many as the log is too long, but no more than a round; returns how many.
     fn forget_for_space(&self) -> Result<u64, Error> {
         // A step at least: where finished events are small, their segment goes only once many of them do.
-        let excess = self.excess_bytes().max(self.options.segment_bytes / 8);
-        let (count, seq) = self.step(|core, now| {
+        let mut excess = self.excess_bytes().max(self.options.segment_bytes / 8);
+        let mut forgotten = 0;
+        while excess > 0 && forgotten < EVENTS_PER_ROUND {
+            let (count, bytes) = self.forget_some(|core, now| core.advance_for_space(excess, now))?;
+            if count == 0 {
+                break;
+            }
+            forgotten += count;
+            excess = excess.saturating_sub(bytes);
+        }
+        Ok(forgotten)
+    }
+
+    /// Takes one step of forgetting, which says what seq to wait for, and something else; returns how many events it forgot, and that.
+    fn forget_some<T>(
+        &self,
+        mut step: impl FnMut(&mut Core, Moment) -> Result<(u64, T), Refused>,
+    ) -> Result<(u64, T), Error> {
+        let (count, seq, told) = self.step(|core, now| {
             let before = core.state.counts().all();
-            let seq = core.advance_for_space(excess, now)?;
-            Ok((before - core.state.counts().all(), seq))
+            let (seq, told) = timed(|| step(core, now))?;
+            Ok((before - core.state.counts().all(), seq, told))
         })?;
-        self.wait(seq, Level::Durable)?;
-        Ok(count)
+        if !mutant!("horizon-not-awaited") {
+            self.wait(seq, Level::Durable)?;
+        }
+        Ok((count, told))
     }
 
     /// Why the clock is not to be acted on just now.
@@ -149,7 +170,7 @@ impl Shared {
     fn expire_held(&self) -> Result<u64, Error> {
         let mut expired = 0;
         loop {
-            let (count, seq) = self.step(|core, now| core.expire_held(HELD_PER_STEP, now))?;
+            let (count, seq) = self.step(|core, now| timed(|| core.expire_held(HELD_PER_STEP, now)))?;
             self.wait(seq, Level::Durable)?;
             expired += count as u64;
             if count == 0 {
@@ -162,14 +183,7 @@ impl Shared {
     fn forget(&self) -> Result<u64, Error> {
         let mut forgotten = 0;
         loop {
-            let (count, seq, more) = self.step(|core, now| {
-                let before = core.state.counts().all();
-                let (seq, more) = core.advance_horizon(now)?;
-                Ok((before - core.state.counts().all(), seq, more))
-            })?;
-            if !mutant!("horizon-not-awaited") {
-                self.wait(seq, Level::Durable)?;
-            }
+            let (count, more) = self.forget_some(Core::advance_horizon)?;
             forgotten += count;
             if !more {
                 return Ok(forgotten);
@@ -258,11 +272,14 @@ impl Core {
         Ok((seq, next.is_some() || is_crowded))
     }
 
-    /// Appends a horizon that forgets the oldest finished events, about `excess` bytes of them; returns the seq to wait for.
-    fn advance_for_space(&mut self, excess: u64, now: Moment) -> Result<u64, Refused> {
-        let Some(last) = self.state.finished_worth(excess, EVENTS_PER_STEP) else { return Ok(self.durable()) };
+    /// Appends a horizon that forgets the oldest finished events, about `excess` bytes of them, or a part; returns the seq to wait for,
+    /// and about how many bytes that are.
+    fn advance_for_space(&mut self, excess: u64, now: Moment) -> Result<(u64, u64), Refused> {
+        let Some((last, bytes)) = self.state.finished_worth(excess, EVENTS_PER_STEP) else {
+            return Ok((self.durable(), 0));
+        };
         let horizon = Horizon { finished_before: last.saturating_add(1), ..self.state.totals().horizon };
-        self.append(&Entry::Horizon(horizon), Urgency::Transition, now)
+        Ok((self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?, bytes))
     }
 
     /// Appends a horizon for the remembered ids alone, if there are any; returns the seq to wait for.
