@@ -32,7 +32,7 @@ use crate::store::failure::{of_env, of_log};
 use crate::store::target::{check_target, fill_target};
 
 /// Bytes that are copied together.
-const CHUNK_BYTES: u64 = 1024 * 1024;
+const CHUNK_BYTES: u64 = 256 * 1024;
 
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -249,6 +249,8 @@ fn copy(file: &SegmentFile, end: u64, to: &Dir) -> Result<File, Error> {
             return Err(Error::new(ErrorKind::Io, text).at_path(file.file.path()));
         }
         copy.write_all_at(chunk, at).map_err(of_env)?;
+        // What piles up goes to the disk all at once, and the store's own syncs wait for it.
+        copy.sync_data().map_err(of_env)?;
         at += read as u64;
     }
     copy.sync_all().map_err(of_env)?;
