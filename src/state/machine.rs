@@ -248,15 +248,16 @@ impl State {
         in_force.finished_before = in_force.finished_before.max(horizon.finished_before);
         in_force.remembered_before = in_force.remembered_before.max(horizon.remembered_before);
         let Horizon { finished_before, remembered_before } = *in_force;
+        let mut oldest = Vec::with_capacity(FORESEEN_COUNT);
         loop {
             let finished = self.events.lanes.finished.from(0).take(FORESEEN_COUNT);
-            let oldest = finished.take_while(|(finished_at, _)| descending(*finished_at) < finished_before);
-            let oldest: Vec<u32> = oldest.map(|(_, at)| at).collect();
+            let old = finished.take_while(|(finished_at, _)| descending(*finished_at) < finished_before);
+            oldest.extend(old.map(|(_, at)| at));
             if oldest.is_empty() {
                 break;
             }
             self.foresee(oldest.iter().map(|at| self.events.slots[*at].id()));
-            for at in oldest {
+            for at in oldest.drain(..) {
                 let slot = self.events.remove(at);
                 self.segments.release(slot.place());
                 if !slot.is(Fact::OWN_ID) && slot.received_at >= remembered_before && !mutant!("id-not-remembered") {
@@ -291,8 +292,8 @@ impl State {
         self.epoch
     }
 
-    /// Has what these ids of receptions lead to brought near, because they are about to come. Looked up one after another each waits
-    /// for memory; looked at together they wait once.
+    /// Has what these ids lead to brought near, because they are about to be looked for. Looked up one after another each waits for
+    /// memory; looked at together they wait once.
     pub(crate) fn foresee(&self, ids: impl Iterator<Item = u128>) {
         self.events.slots.touch(ids);
     }

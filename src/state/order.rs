@@ -85,7 +85,8 @@ impl Order {
         run.first().map(|pair| pair.split())
     }
 
-    /// The slot under exactly this number, in an order that has no number twice, not even one after the other.
+    /// The slot under exactly this number, in an order in which no number ever comes again under another slot, not even once it was
+    /// removed.
     pub(crate) fn get(&self, number: u64) -> Option<u32> {
         find(self.run_of(number), number)
     }
@@ -95,7 +96,7 @@ impl Order {
         Finder { order: self, run: &[] }
     }
 
-    /// The run that holds this number if there is one slot under it.
+    /// The run that holds this number, if any does: see [`Order::get`].
     fn run_of(&self, number: u64) -> &[Pair] {
         let greatest = Pair::new(number, u32::MAX);
         if self.is_late(greatest) {
@@ -312,6 +313,28 @@ mod tests {
         check(2, 100_000, 20_000, 3);
         check(3, 100_000, 20_000, 6);
         check(4, u64::MAX, 5_000, 2);
+    }
+
+    #[test]
+    fn what_is_there_is_found_by_its_number() {
+        let (mut order, mut set, mut chance) = (Order::new(), BTreeSet::new(), Chance::new(5));
+        let slot = |number: u64| u32::try_from(number * 7 % 1_000).unwrap();
+        for step in 0..20_000 {
+            let number = chance.below(4_000);
+            if set.remove(&number) {
+                order.remove(number, slot(number));
+            } else {
+                set.insert(number);
+                order.insert(number, slot(number));
+            }
+            let mut finder = order.finder();
+            let from = chance.below(4_000);
+            for number in [from, from + 1, from + 3, chance.below(4_000), from + 2] {
+                let found = set.contains(&number).then(|| slot(number));
+                assert_eq!((order.get(number), finder.get(number)), (found, found), "step {step}");
+            }
+        }
+        assert!(order.runs.len() > 10);
     }
 
     #[test]

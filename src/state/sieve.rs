@@ -44,20 +44,28 @@ pub(crate) struct Grain<'e> {
 #[derive(Debug)]
 pub(crate) struct Lookup<'s> {
     state: &'s State,
-    by_seq: Finder<'s>,
+    /// Receptions ascend, and so does as a rule what transitions are about: each by itself.
+    receptions: Finder<'s>,
+    subjects: Finder<'s>,
 }
 
 impl State {
     /// What is known now.
     pub(crate) fn lookup(&self) -> Lookup<'_> {
-        Lookup { state: self, by_seq: self.events.slots.finder() }
+        let slots = &self.events.slots;
+        Lookup { state: self, receptions: slots.finder(), subjects: slots.finder() }
     }
 }
 
 impl<'s> Lookup<'s> {
-    /// The event that was received as `seq`.
-    fn event(&mut self, seq: u64) -> Option<&'s Slot> {
-        self.by_seq.get(seq).map(|at| &self.state.events.slots[at])
+    /// Whether the event that the record `seq` receives is known.
+    fn is_known(&mut self, seq: u64) -> bool {
+        self.receptions.get(seq).is_some()
+    }
+
+    /// The event, received as `seq`, that a transition is about.
+    fn subject(&mut self, seq: u64) -> Option<&'s Slot> {
+        self.subjects.get(seq).map(|at| &self.state.events.slots[at])
     }
 }
 
@@ -187,7 +195,7 @@ impl Sieve {
         kept: &mut Vec<Kept>,
     ) {
         let state = lookup.state;
-        if lookup.event(grain.seq).is_some() {
+        if lookup.is_known(grain.seq) {
             self.receptions.insert(grain.seq, 0);
             self.sifted.receptions += 1;
             self.keep(grain, kept);
@@ -215,7 +223,7 @@ impl Sieve {
     fn sift_transition(&mut self, lookup: &mut Lookup<'_>, grain: &Grain<'_>, kept: &mut Vec<Kept>) {
         let Some(of) = grain.entry.of() else { return };
         let state = lookup.state;
-        let reception = match lookup.event(of.seq) {
+        let reception = match lookup.subject(of.seq) {
             Some(slot) if low(slot.id()) == of.id_hash => Some(slot.place().segment),
             _ if self.receptions.get(of.seq).is_some() => self.sources.first().copied(),
             _ if of.seq >= self.first_seq || mutant!("ending-dropped-before-its-event") => None,

@@ -228,6 +228,14 @@ impl Slots {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self) {
         self.by_seq.check();
+        let mut finder = self.finder();
+        for (seq, at) in self.by_seq.from(0) {
+            assert_eq!(
+                (self.by_seq.get(seq), finder.get(seq)),
+                (Some(at), Some(at)),
+                "seq {seq} is found in the order"
+            );
+        }
         let (mut bodies, mut ranks, mut errors) = (0, 0, 0);
         for (at, slot) in self.iter() {
             assert_eq!(self.by_seq(slot.seq), Some(at), "seq {} leads to its slot", slot.seq);

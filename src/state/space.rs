@@ -6,6 +6,7 @@ use crate::event::Place;
 use crate::event::entry::RememberedId;
 use crate::state::machine::State;
 use crate::state::sieve::Sifted;
+use crate::state::slot::descending;
 
 /// About how many bytes one remembered id takes in the log.
 pub(crate) const REMEMBERED_BYTES: u64 = 48;
@@ -22,7 +23,7 @@ pub(crate) enum Move {
 }
 
 impl Move {
-    /// The event that it is about, if it is known.
+    /// The seq of the event that it is about; none where only an id tells.
     const fn seq(&self) -> Option<u64> {
         match self {
             Self::Reception { seq, .. } | Self::Message { seq, .. } => Some(*seq),
@@ -78,7 +79,7 @@ impl State {
                 (Move::Message { from, to, .. }, Some(at)) if slots.error_at(at) == Some(from) => {
                     slots.set_error_at(at, Some(to));
                 }
-                (Move::Reception { id, from, .. }, None) => memory.relocate(id, &[from.segment], new),
+                (Move::Reception { id, from, to, .. }, None) => memory.relocate(id, &[from.segment], to.segment),
                 (Move::Remembered { id }, _) => memory.relocate(id, old, new),
                 (Move::Reception { .. } | Move::Message { .. }, _) => {}
             }
@@ -95,15 +96,15 @@ impl State {
     /// When the last of the oldest finished events finished that take about `bytes` together, or of `count_max` of them, and what those
     /// take. Costs a walk over them; none: nothing finished is kept.
     pub(crate) fn finished_worth(&self, bytes: u64, count_max: usize) -> Option<(i64, u64)> {
-        let mut sum = 0;
-        let mut last = None;
-        for (_, at) in self.events.lanes.finished.from(0).take(count_max) {
-            let slot = &self.events.slots[at];
-            last = slot.finished_at();
-            sum += slot.place().bytes();
-            if sum >= bytes {
+        let (mut sum, mut last) = (0, None);
+        for (count, (finished_at, at)) in self.events.lanes.finished.from(0).enumerate() {
+            let finished_at = descending(finished_at);
+            // Those that finished in one and the same microsecond go together.
+            if (sum >= bytes || count >= count_max) && last != Some(finished_at) {
                 break;
             }
+            last = Some(finished_at);
+            sum += self.events.slots[at].place().bytes();
         }
         last.map(|last| (last, sum))
     }

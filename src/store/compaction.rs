@@ -253,7 +253,7 @@ impl Shared {
     }
 
     /// Works under the lock. What compaction does there is cut small, so that nobody else waits for it longer than a millisecond.
-    fn briefly<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+    pub(super) fn briefly<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         let mut desk = self.desk();
         timed(|| work(&mut desk.core))
     }

@@ -28,7 +28,7 @@ use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
-const EVENTS_PER_STEP: usize = 512;
+const EVENTS_PER_STEP: usize = 256;
 /// Where the log is too long, about so many events are forgotten before what that leaves is looked at again.
 const EVENTS_PER_ROUND: u64 = 4 * 1024;
 /// At most so many held events fail together while the lock is held.
@@ -46,11 +46,15 @@ impl Shared {
         let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         self.desk().core.check_open()?;
         let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
-        if report.suspended.is_none() {
-            report.events_expired = self.expire_held()?;
-            report.events_forgotten = self.forget()?;
-        }
+        // Where there is no room to say what is forgotten, what was forgotten before still gives some back.
+        let full = match self.retire(&mut report) {
+            Err(error) if error.kind() == ErrorKind::Full => Some(error),
+            retired => retired.map(|()| None)?,
+        };
         self.free(&mut report, Thrift::Half)?;
+        if let Some(error) = full.filter(|_| report.bytes_freed == 0) {
+            return Err(error);
+        }
         while self.excess_bytes() > 0 {
             let forgotten = self.forget_for_space()?;
             if forgotten == 0 {
@@ -67,11 +71,20 @@ impl Shared {
         Ok(report)
     }
 
+    /// Fails what was held for too long and forgets what finished long ago, unless that is suspended.
+    fn retire(&self, report: &mut CompactionReport) -> Result<(), Error> {
+        if report.suspended.is_none() {
+            self.expire_held(&mut report.events_expired)?;
+            self.forget(&mut report.events_forgotten)?;
+        }
+        Ok(())
+    }
+
     /// Deletes what is dead and writes anew what is worth it, until neither is.
     fn free(&self, report: &mut CompactionReport, thrift: Thrift) -> Result<(), Error> {
         let mut spared = BTreeSet::new();
         loop {
-            let dead = self.desk().core.find_dead();
+            let dead = self.briefly(|core| core.find_dead());
             if !dead.is_empty() {
                 self.delete_all(&dead, report)?;
                 continue;
@@ -100,7 +113,7 @@ impl Shared {
     /// Where there is no room for a copy: what is remembered of a segment that is dead otherwise is appended to the log, which keeps
     /// room for this (R10), and the segment is deleted. Whether there was one.
     fn free_in_place(&self, report: &mut CompactionReport) -> Result<bool, Error> {
-        let (dead, seq) = self.step(Core::move_ids)?;
+        let (dead, seq) = self.step(|core, now| timed(|| core.move_ids(now)))?;
         self.wait(seq, Level::Durable)?;
         self.delete_all(&dead, report)?;
         Ok(!dead.is_empty())
@@ -123,21 +136,24 @@ impl Shared {
 
     /// Forgets the oldest finished events, about as many as the log is too long, but no more than a round; returns how many.
     fn forget_for_space(&self) -> Result<u64, Error> {
-        // A step at least: where finished events are small, their segment goes only once many of them do.
+        // At least so much: where finished events are small, their segment goes only once many of them do.
         let mut excess = self.excess_bytes().max(self.options.segment_bytes / 8);
         let mut forgotten = 0;
         while excess > 0 && forgotten < EVENTS_PER_ROUND {
-            let (count, bytes) = self.forget_some(|core, now| core.advance_for_space(excess, now))?;
-            if count == 0 {
-                break;
-            }
+            let (count, bytes) = match self.forget_some(|core, now| core.advance_for_space(excess, now)) {
+                Ok((0, _)) => break,
+                // What was forgotten gives room once it is looked at.
+                Err(error) if error.kind() == ErrorKind::Full && forgotten > 0 => break,
+                some => some?,
+            };
             forgotten += count;
             excess = excess.saturating_sub(bytes);
         }
         Ok(forgotten)
     }
 
-    /// Takes one step of forgetting, which says what seq to wait for, and something else; returns how many events it forgot, and that.
+    /// Takes a step of forgetting, which is durable once this returns: `step` gives the seq to wait for and what else it tells. Returns
+    /// how many events it forgot, and that.
     fn forget_some<T>(
         &self,
         mut step: impl FnMut(&mut Core, Moment) -> Result<(u64, T), Refused>,
@@ -166,47 +182,44 @@ impl Shared {
         behind.then(|| "the clock is behind an earlier horizon; retention rests until it has caught up".to_owned())
     }
 
-    /// Fails the events that were held for too long; returns how many.
-    fn expire_held(&self) -> Result<u64, Error> {
-        let mut expired = 0;
+    /// Fails the events that were held for too long, and counts them.
+    fn expire_held(&self, expired: &mut u64) -> Result<(), Error> {
         loop {
             let (count, seq) = self.step(|core, now| timed(|| core.expire_held(HELD_PER_STEP, now)))?;
             self.wait(seq, Level::Durable)?;
-            expired += count as u64;
+            *expired += count as u64;
             if count == 0 {
-                return Ok(expired);
+                return Ok(());
             }
         }
     }
 
-    /// Appends the horizon that the ages in force give; returns how many events it forgot.
-    fn forget(&self) -> Result<u64, Error> {
-        let mut forgotten = 0;
+    /// Appends the horizon that the ages in force give, and counts the events that it forgets.
+    pub(super) fn forget(&self, forgotten: &mut u64) -> Result<(), Error> {
         loop {
             let (count, more) = self.forget_some(Core::advance_horizon)?;
-            forgotten += count;
+            *forgotten += count;
             if !more {
-                return Ok(forgotten);
+                return Ok(());
             }
         }
     }
 
     /// Drops dead segments: from the manifest first, then from the directory.
     pub(super) fn delete(&self, dead: &[Extent]) -> Result<(), Error> {
-        let manifest = self.desk().core.manifest.after(dead, None);
+        let manifest = self.briefly(|core| core.manifest.after(dead, None));
         if mutant!("deleted-before-the-manifest") {
             self.remove_files(dead, &[])?;
         }
         self.put_manifest(&manifest)?;
         let keys: Vec<u32> = dead.iter().filter_map(|segment| segment.name().key()).collect();
-        {
-            let mut desk = self.desk();
-            desk.core.manifest = manifest;
-            desk.core.state.drop_segments(&keys);
+        self.briefly(|core| {
+            core.manifest = manifest;
+            core.state.drop_segments(&keys);
             for key in &keys {
-                desk.core.sealed.remove(key);
+                core.sealed.remove(key);
             }
-        }
+        });
         self.remove_files(dead, &keys)
     }
 

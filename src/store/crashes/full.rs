@@ -78,6 +78,44 @@ fn a_full_disk_refuses_events_settles_what_runs_and_compacts_to_go_on() {
 }
 
 #[test]
+fn what_was_forgotten_gives_room_though_there_is_none_to_forget_more() {
+    let disk = Disk::new();
+    let (store, clock) = open_with(options().dedup_window(Duration::ZERO), &disk, first_day(), 1, 0).unwrap();
+    let ordinal = || store.shared().desk().core.active().unwrap().ordinal();
+    let first = ordinal();
+    for number in 0.. {
+        if ordinal() == first + 2 {
+            break;
+        }
+        append(&store, number).unwrap();
+        assert_eq!(run_all(&store), 1);
+        wait(&store, &clock);
+    }
+    clock.advance(AGE * 2);
+    let mut forgotten = 0;
+    store.shared().forget(&mut forgotten).unwrap();
+    assert!(forgotten > 10, "{forgotten}");
+    // As if the process had been busy with something else since: more has finished, and there is room for nothing.
+    append(&store, 1_000).unwrap();
+    assert_eq!(run_all(&store), 1);
+    let mut number = 2_000;
+    while number < 2_020 {
+        append(&store, number).unwrap();
+        number += 1;
+    }
+    disk.set_capacity(Some(disk.used() + SEGMENT_BYTES / 4));
+    while append(&store, number).is_ok() {
+        wait(&store, &clock);
+        number += 1;
+    }
+    clock.advance(AGE * 2);
+    let refused = (2_000..number).map(|number| store.cancel(&format!("e{number}"), "")).find_map(Result::err);
+    assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Full), "of {} events", number - 2_000);
+    let report = store.compact().unwrap();
+    assert!(report.bytes_freed > SEGMENT_BYTES, "{report:?}");
+}
+
+#[test]
 fn a_full_disk_closes_in_good_order_and_opens_as_soon_as_there_is_room() {
     let (disk, store, _clock, kept) = filled();
     store.shared().close_log().unwrap();
