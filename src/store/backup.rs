@@ -31,7 +31,7 @@ use crate::store::audit::{self, Item, Seen, Witness};
 use crate::store::failure::{of_env, of_log};
 use crate::store::target::{check_target, fill_target};
 
-/// Bytes that are copied together.
+/// Bytes that are copied together, and synced together where whoever commits meanwhile would wait for more.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
 /// What a backup holds.
@@ -187,7 +187,7 @@ impl Extents {
                 backup.segments_linked += 1;
                 continue;
             }
-            let copy = copy(file, end.offset, to)?;
+            let copy = copy(file, end.offset, to, file.name == last)?;
             backup.bytes_copied += end.offset;
             if file.name == last {
                 backup.last_seq = end.last_seq;
@@ -235,8 +235,9 @@ fn link(dir: &Dir, file: &SegmentFile, end: u64, to: &Dir) -> Result<bool, Error
     Ok(false)
 }
 
-/// Copies a file up to `end`; its bytes are durable once this returns.
-fn copy(file: &SegmentFile, end: u64, to: &Dir) -> Result<File, Error> {
+/// Copies a file up to `end`; its bytes are durable once this returns. If it is the last, another disk is no reason why it was not
+/// linked: what piles up might go to the store's own disk all at once, and whoever commits then would wait for it.
+fn copy(file: &SegmentFile, end: u64, to: &Dir, is_last: bool) -> Result<File, Error> {
     let copy = to.create_file(&file.name.to_string()).map_err(of_env)?;
     let mut buffer = vec![0; usize::try_from(CHUNK_BYTES.min(end)).unwrap_or(usize::MAX)];
     let mut at = 0;
@@ -249,8 +250,9 @@ fn copy(file: &SegmentFile, end: u64, to: &Dir) -> Result<File, Error> {
             return Err(Error::new(ErrorKind::Io, text).at_path(file.file.path()));
         }
         copy.write_all_at(chunk, at).map_err(of_env)?;
-        // What piles up goes to the disk all at once, and the store's own syncs wait for it.
-        copy.sync_data().map_err(of_env)?;
+        if is_last {
+            copy.sync_data().map_err(of_env)?;
+        }
         at += read as u64;
     }
     copy.sync_all().map_err(of_env)?;
