@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use ledgerline::{Event, EventManager, EventManagerBuilder, Store};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -108,8 +109,8 @@ impl Writer for Stream {
     }
 }
 
-/// The time for handling `count` events that wait, and what was written meanwhile.
-fn drain(runtime: &Runtime, count: u64) -> (Duration, Groups) {
+/// The time for handling `count` events that wait, what was written meanwhile, and where.
+fn drain(runtime: &Runtime, count: u64) -> (Duration, Groups, TempDir) {
     let dir = directory();
     let store = open(dir.path());
     let mut seq = 0;
@@ -134,7 +135,7 @@ fn drain(runtime: &Runtime, count: u64) -> (Duration, Groups) {
         manager.shutdown().await.expect("the manager ends");
         took
     });
-    (took, Groups::after(dir.path(), seq))
+    (took, Groups::after(dir.path(), seq), dir)
 }
 
 fn drained(run: &mut Run) {
@@ -144,17 +145,17 @@ fn drained(run: &mut Run) {
         return;
     }
     let runtime = runtime();
-    let mut groups = None;
+    let mut last = None;
     let rate = run.rate(&name, count, |rounds| {
         let mut took = Duration::ZERO;
         for _ in 0..rounds {
-            let (once, wrote) = drain(&runtime, count);
-            groups = Some(wrote);
+            let (once, groups, dir) = drain(&runtime, count);
+            last = Some((groups, dir));
             took += once;
         }
         took
     });
-    let groups = groups.expect("criterion takes samples");
+    let (groups, _dir) = last.expect("criterion takes samples");
     let work = Work { name: &name, events: count, target: None, is_bound_by_disk: false };
     let floor = floor_rate(run, &work, &groups, count);
     run.tell(Row::new(name, Unit::PerSecond, rate).floor(floor).target((300e3, 600e3)));

@@ -3,13 +3,14 @@
 //!
 //! ```text
 //! writer   │ group, sync │ group, sync │ … half of the segment is used ─► asks for the next one … roll │ group, sync │
-//! filler                                     creates it, fills it with zeros in paced, synced steps, deletes the one before
+//! filler                                     creates it, fills it with zeros in paced, synced steps
 //! ```
 //!
-//! It has what the store has: segments of 64 MiB, zero-filled ahead in the background. Old segments are deleted, so that a long run
-//! does not fill the disk.
+//! It has what the store has: segments of 64 MiB, zero-filled ahead in the background, and all of them stay, as the store's own do
+//! until it was measured. With deleted ones it would get memory back that was used just before, and where a machine's memory is its
+//! host's, pages that nobody has used yet cost more than the disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -28,15 +29,9 @@ pub(crate) struct Floor<'g> {
     asked: bool,
     /// Bytes that were written beyond what was asked for, because groups are whole.
     ahead: u64,
-    want: Option<Sender<Want>>,
+    want: Option<Sender<()>>,
     made: Receiver<Arc<Segment>>,
     filler: Option<JoinHandle<()>>,
-}
-
-/// What the filler is asked for.
-enum Want {
-    Segment,
-    Deletion(PathBuf),
 }
 
 impl<'g> Floor<'g> {
@@ -100,19 +95,13 @@ impl<'g> Floor<'g> {
         // What was written last without a sync is synced before anything is written elsewhere.
         self.active.file.sync_data().expect("a sync succeeds");
         let next = self.made.recv().expect("the filler lives");
-        let old = std::mem::replace(&mut self.active, next);
-        old.stop();
-        self.ask(Want::Deletion(old.path.clone()));
+        std::mem::replace(&mut self.active, next).stop();
         self.asked = false;
     }
 
     fn ask_for_segment(&mut self) {
         self.asked = true;
-        self.ask(Want::Segment);
-    }
-
-    fn ask(&self, want: Want) {
-        self.want.as_ref().expect("it has not ended").send(want).expect("the filler lives");
+        self.want.as_ref().expect("it has not ended").send(()).expect("the filler lives");
     }
 }
 
@@ -130,19 +119,12 @@ impl Drop for Floor<'_> {
 }
 
 /// The filler's life.
-fn filler(dir: &Path, wanted: &Receiver<Want>, hand_over: &Sender<Arc<Segment>>) {
-    let mut ordinal = 0;
-    for want in wanted {
-        match want {
-            Want::Segment => {
-                ordinal += 1;
-                let segment = Arc::new(Segment::create(dir, ordinal));
-                if hand_over.send(Arc::clone(&segment)).is_err() {
-                    return;
-                }
-                segment.fill();
-            }
-            Want::Deletion(path) => std::fs::remove_file(path).expect("the segment is there"),
+fn filler(dir: &Path, wanted: &Receiver<()>, hand_over: &Sender<Arc<Segment>>) {
+    for (ordinal, ()) in (1..).zip(wanted) {
+        let segment = Arc::new(Segment::create(dir, ordinal));
+        if hand_over.send(Arc::clone(&segment)).is_err() {
+            return;
         }
+        segment.fill();
     }
 }

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) file: File,
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     /// The writer is here.
     pub(crate) used: AtomicU64,
     /// Zeros are written up to here; everything is allowed once the filling is over.

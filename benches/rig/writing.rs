@@ -67,7 +67,6 @@ pub(crate) fn burst<W: Writer>(run: &mut Run, work: &Work<'_>, open: impl FnOnce
     write((rounds as u64).max(1), Some(&mut latencies));
     close(&writer);
     let groups = Groups::after(dir.path(), seq);
-    drop(dir);
     let floor = floor_rate(run, work, &groups, written);
     run.tell(row(work, rate, floor).percentiles(latencies.percentiles()));
 }
@@ -86,9 +85,9 @@ pub(crate) fn sustained<W: Writer>(run: &mut Run, work: &Work<'_>, open: impl Fn
     let took = writer.write(&quota, Some(&mut latencies));
     close(&writer);
     let groups = Groups::after(dir.path(), 0);
-    drop((writer, dir));
-    let dir = directory();
-    let mut floor = Floor::begin(dir.path(), &groups);
+    drop(writer);
+    let floor_dir = directory();
+    let mut floor = Floor::begin(floor_dir.path(), &groups);
     settle();
     let floor_took = floor.time(groups.bytes);
     let per_second = |took: Duration| quota.taken() as f64 / took.as_secs_f64();
