@@ -33,7 +33,7 @@ const BATCH_RECORDS: usize = 512;
 /// Bytes of records that are read together.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Places that change over together, under the lock.
-const MOVES_PER_STEP: usize = 512;
+const MOVES_PER_STEP: usize = 256;
 /// So many small neighbours are merged, even where nothing of them is dead: fewer would be written again and again.
 const MERGE_COUNT: usize = 4;
 /// More are not written anew together: changing over takes the lock for as long as they are many.
