@@ -15,8 +15,8 @@ use crate::state::table::{self, Step};
 use crate::state::types::Handled;
 use crate::state::verdict::{Applied, Illegal, Reason};
 
-/// So many events are looked for in the index before the first of them is forgotten.
-const FORESEEN_COUNT: usize = 32;
+/// So many events are given to [`State::foresee`] before the first of them is looked for.
+pub(crate) const FORESEEN_COUNT: usize = 32;
 
 /// What the state decides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,7 +73,7 @@ mod stories;
 
 pub(crate) use gist::Gist;
 pub(crate) use hash::{IdHasher, body as body_hash, low};
-pub(crate) use machine::{Policy, State};
+pub(crate) use machine::{FORESEEN_COUNT, Policy, State};
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
 pub(crate) use space::{Move, REMEMBERED_BYTES};
 pub(crate) use standing::{CURSOR_COUNT_MAX, PAUSE_COUNT_MAX};

@@ -229,9 +229,9 @@ pub(crate) struct Finder<'o> {
 
 impl Finder<'_> {
     pub(crate) fn get(&mut self, number: u64) -> Option<u32> {
-        let is_within = |[first, last]: [&Pair; 2]| first.number() <= number && number <= last.number();
-        let ends = self.run.first().zip(self.run.last()).map(<[&Pair; 2]>::from);
-        if !ends.is_some_and(is_within) {
+        let begins_before = self.run.first().is_some_and(|first| first.number() <= number);
+        let ends_after = self.run.last().is_some_and(|last| last.number() >= number);
+        if !(begins_before && ends_after) {
             self.run = self.order.run_of(number);
         }
         find(self.run, number)

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::event::Place;
-use crate::event::entry::RememberedId;
+use crate::event::entry::{Entry, RememberedId};
+use crate::state::hash::IdHasher;
 use crate::state::machine::State;
 use crate::state::sieve::Sifted;
 use crate::state::slot::descending;
@@ -23,6 +24,18 @@ pub(crate) enum Move {
 }
 
 impl Move {
+    /// What changes over because the record `seq` lies at `to` and no more at `from`; nothing if nobody knows where it lay. Of
+    /// remembered ids each is a move of its own.
+    pub(crate) fn of(seq: u64, entry: &Entry<'_>, hasher: IdHasher, from: Place, to: Place) -> Option<Self> {
+        match entry {
+            Entry::Received(received) => Some(Self::Reception { seq, id: hasher.id(received.id), from, to }),
+            Entry::Failed(_) | Entry::Cancelled(_) | Entry::Condemned(_) => {
+                entry.of().map(|of| Self::Message { seq: of.seq, from, to })
+            }
+            _ => None,
+        }
+    }
+
     /// The seq of the event that it is about; none where only an id tells.
     const fn seq(&self) -> Option<u64> {
         match self {

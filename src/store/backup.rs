@@ -31,7 +31,7 @@ use crate::store::audit::{self, Item, Seen, Witness};
 use crate::store::failure::{of_env, of_log};
 use crate::store::target::{check_target, fill_target};
 
-/// Bytes that are copied together, and synced together where whoever commits meanwhile would wait for more.
+/// Bytes that are copied together.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
 /// What a backup holds.
@@ -235,8 +235,9 @@ fn link(dir: &Dir, file: &SegmentFile, end: u64, to: &Dir) -> Result<bool, Error
     Ok(false)
 }
 
-/// Copies a file up to `end`; its bytes are durable once this returns. If it is the last, another disk is no reason why it was not
-/// linked: what piles up might go to the store's own disk all at once, and whoever commits then would wait for it.
+/// Copies a file up to `end`; its bytes are durable once this returns. The last one is never linked, so its copy may lie on the store's
+/// own disk: it is synced in pieces, because whoever commits meanwhile would wait for all that piles up. Others are copied only where
+/// they cannot be linked, as a rule onto another disk.
 fn copy(file: &SegmentFile, end: u64, to: &Dir, is_last: bool) -> Result<File, Error> {
     let copy = to.create_file(&file.name.to_string()).map_err(of_env)?;
     let mut buffer = vec![0; usize::try_from(CHUNK_BYTES.min(end)).unwrap_or(usize::MAX)];

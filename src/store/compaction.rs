@@ -368,7 +368,7 @@ impl Copying<'_> {
                     let index = grains.binary_search_by_key(&seq, |grain| grain.seq);
                     let grain = index.ok().and_then(|index| grains.get(index)).expect("what is kept was looked at");
                     let to = self.put(seq, grain.body)?;
-                    self.moves.extend(moved(seq, self.shared, &grain.entry, place, to));
+                    self.moves.extend(Move::of(seq, &grain.entry, self.shared.hasher, place, to));
                 }
                 Kept::Held { seq, body } => drop(self.put(seq, &body)?),
                 Kept::Remembered { seq, ids } => {
@@ -422,15 +422,4 @@ fn encoded(entry: &Entry<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     entry.encode(&mut bytes);
     bytes
-}
-
-/// What changes over because a record lies elsewhere.
-fn moved(seq: u64, shared: &Shared, entry: &Entry<'_>, from: Place, to: Place) -> Option<Move> {
-    match entry {
-        Entry::Received(received) => Some(Move::Reception { seq, id: shared.hasher.id(received.id), from, to }),
-        Entry::Failed(_) | Entry::Cancelled(_) | Entry::Condemned(_) => {
-            entry.of().map(|of| Move::Message { seq: of.seq, from, to })
-        }
-        _ => None,
-    }
 }

@@ -462,7 +462,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::append`]. A segment that is damaged, or for which there is no room, is left as it is; that is no error here. Where
-    /// there is not even room to say what is forgotten, what was forgotten before is freed: [`ErrorKind::Full`] means that nothing was.
+    /// there is not even room to say what is forgotten, what was forgotten before is freed all the same: [`ErrorKind::Full`] means that
+    /// this did not suffice.
     pub fn compact(&self) -> Result<CompactionReport, Error> {
         self.shared().compact()
     }

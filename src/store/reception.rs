@@ -9,13 +9,10 @@ use crate::event::{Moment, NewEvent, Timestamp, hex, limits};
 use crate::log::draft::Draft;
 use crate::log::format::Body;
 use crate::mutants::mutant;
-use crate::state::{Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
+use crate::state::{FORESEEN_COUNT, Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
 use crate::store::answers::Duplicate;
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::ids::Ids;
-
-/// So many events of a batch are looked for in the index before the first of them is put there.
-const FORESEEN_COUNT: usize = 32;
 
 /// The bytes of a record besides its event's own body, mostly.
 const HEAD_BYTES_AIM: usize = 192;

@@ -17,15 +17,12 @@ use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::mutants::mutant;
-use crate::state::{Applied, Gist, Illegal, State};
+use crate::state::{Applied, FORESEEN_COUNT, Gist, Illegal, State};
 use crate::store::ahead::{Ahead, Help, Stretch, source_under_lock};
 use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
 use crate::store::parsed::{Fact, Parsed};
-
-/// So many records are looked at before the first of them is applied.
-const FORESEEN_COUNT: usize = 32;
 
 /// How damage is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

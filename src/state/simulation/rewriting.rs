@@ -25,42 +25,36 @@ impl World {
             }
         }
         let sifted = sieve.end(&mut kept, false);
-        let moved: Vec<_> = kept.into_iter().map(|kept| Self::rewritten(&records, kept, new)).collect();
-        self.rewritten += u32::from(!moved.is_empty());
-        if !moved.is_empty() {
+        let written: Vec<_> = kept.into_iter().map(|kept| Self::rewritten(&records, kept, new)).collect();
+        self.rewritten += u32::from(!written.is_empty());
+        if !written.is_empty() {
             self.state.begin_relocation(sources, new);
         }
-        for moved in moved.chunks(some) {
-            let mut places = Vec::new();
-            for (from, seq, place, bytes) in moved {
-                let (seq, from, to) = (*seq, *from, *place);
+        for written in written.chunks(some) {
+            let mut moves = Vec::new();
+            for (from, seq, to, bytes) in written {
                 match codec::decode(bytes).unwrap() {
                     Entry::Remembered(remembered) => {
-                        places.extend(remembered.ids.iter().map(|id| Move::Remembered { id: id.id_hash }));
-                    }
-                    Entry::Received(received) => {
-                        places.push(Move::Reception { seq, id: self.state.hasher().id(received.id), from, to });
-                        self.model.relocate(seq, from, to);
+                        moves.extend(remembered.ids.iter().map(|id| Move::Remembered { id: id.id_hash }));
                     }
                     entry => {
-                        let of = entry.of().map_or(seq, |of| of.seq);
-                        places.push(Move::Message { seq: of, from, to });
-                        self.model.relocate(of, from, to);
+                        moves.extend(Move::of(*seq, &entry, self.state.hasher(), *from, *to));
+                        self.model.relocate(entry.of().map_or(*seq, |of| of.seq), *from, *to);
                     }
                 }
             }
-            self.state.relocate(&places, sources, new);
-            for _ in moved {
+            self.state.relocate(&moves, sources, new);
+            for _ in written {
                 self.go_on();
             }
         }
-        if moved.is_empty() {
+        if written.is_empty() {
             self.state.drop_segments(sources);
         } else {
             self.state.replace_segments(sources, new, &sifted, 1_000);
         }
         self.log.retain(|(_, place, _)| !sources.contains(&place.segment));
-        self.log.extend(moved.into_iter().map(|(_, seq, place, bytes)| (seq, place, bytes)));
+        self.log.extend(written.into_iter().map(|(_, seq, place, bytes)| (seq, place, bytes)));
         self.log.sort_unstable_by_key(|(seq, ..)| *seq);
         self.gone += u32::try_from(sources.len()).unwrap();
     }

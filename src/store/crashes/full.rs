@@ -83,13 +83,12 @@ fn what_was_forgotten_gives_room_though_there_is_none_to_forget_more() {
     let (store, clock) = open_with(options().dedup_window(Duration::ZERO), &disk, first_day(), 1, 0).unwrap();
     let ordinal = || store.shared().desk().core.active().unwrap().ordinal();
     let first = ordinal();
-    for number in 0.. {
-        if ordinal() == first + 2 {
-            break;
-        }
+    let mut number = 0;
+    while ordinal() < first + 2 {
         append(&store, number).unwrap();
         assert_eq!(run_all(&store), 1);
         wait(&store, &clock);
+        number += 1;
     }
     clock.advance(AGE * 2);
     let mut forgotten = 0;
@@ -98,11 +97,10 @@ fn what_was_forgotten_gives_room_though_there_is_none_to_forget_more() {
     // As if the process had been busy with something else since: more has finished, and there is room for nothing.
     append(&store, 1_000).unwrap();
     assert_eq!(run_all(&store), 1);
-    let mut number = 2_000;
-    while number < 2_020 {
+    for number in 2_000..2_020 {
         append(&store, number).unwrap();
-        number += 1;
     }
+    let mut number = 2_020;
     disk.set_capacity(Some(disk.used() + SEGMENT_BYTES / 4));
     while append(&store, number).is_ok() {
         wait(&store, &clock);
