@@ -39,10 +39,15 @@ pub fn json_line(value: &impl Serialize) -> Result<String, Error> {
     Ok(one_line(json))
 }
 
+/// Whether every character is one of ASCII that shows, as most JSON is. All bytes are looked at, which is faster than to stop early.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'))
+}
+
 /// The same JSON value on one line: line ends, which can only stand between tokens, become spaces; within texts, what a terminal would
 /// act on is written as JSON's own escapes.
 fn one_line(json: String) -> String {
-    if !json.contains(acts) {
+    if is_plain(&json) || !json.contains(acts) {
         return json;
     }
     let mut line = String::with_capacity(json.len() + 64);

@@ -1,10 +1,20 @@
 //! The handler of a service without a configuration of its own: every event as one line of JSON.
+//!
+//! ```text
+//! run ─► waiting │ event, whom to tell │ … │ ─► one thread, while there are any ─► output
+//!  ▲                                                   │
+//!  └──────────── told once its line is flushed ────────┘
+//! ```
+//!
+//! However many runs wait for a reader that pauses, they keep one thread. And to hand each line to a thread of its own would cost more
+//! than to write it: whoever writes goes on with what has come meanwhile.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::printable::json_line;
 use crate::event::{Event, Outcome};
@@ -22,12 +32,22 @@ struct Output {
     is_torn: bool,
 }
 
+/// An event that waits for the output, and its run, unless that has given up.
+struct Waiting {
+    event: Event,
+    run: oneshot::Sender<io::Result<()>>,
+}
+
+struct Desk {
+    waiting: Vec<Waiting>,
+    /// None while a thread writes.
+    output: Option<Output>,
+}
+
 /// Writes events to an output. A line is flushed before its event is done; if it cannot be written the event is kept: it is retried,
 /// and where the reader pauses or has gone away it is given back without counting a failure.
 pub(super) struct Printer {
-    // The runtime's Mutex, because its guard goes to the thread that writes: however many events wait for a reader that pauses, only
-    // one of them keeps a thread.
-    output: Arc<Mutex<Output>>,
+    desk: Arc<Mutex<Desk>>,
     /// How long one event waits for the output. It must end before the handler's timeout, which would count as a failure.
     patience: Duration,
     closed: watch::Sender<bool>,
@@ -36,8 +56,9 @@ pub(super) struct Printer {
 impl Printer {
     /// Prints to `output`; each run may take `handler_timeout`.
     pub(super) fn new(output: Box<dyn Write + Send>, handler_timeout: Duration) -> Arc<Self> {
+        let output = Some(Output { to: output, is_torn: false });
         Arc::new(Self {
-            output: Arc::new(Mutex::new(Output { to: output, is_torn: false })),
+            desk: Arc::new(Mutex::new(Desk { waiting: Vec::new(), output })),
             patience: handler_timeout / 2,
             closed: watch::Sender::new(false),
         })
@@ -66,12 +87,65 @@ impl Printer {
     }
 
     async fn written(&self, event: Event) -> io::Result<()> {
-        let output = Arc::clone(&self.output).lock_owned().await;
-        tokio::task::spawn_blocking(move || write(output, &event)).await.map_err(io::Error::other)?
+        self.begin(event).await.map_err(io::Error::other)?
+    }
+
+    /// Has the event wait for whoever writes, or for a thread that begins to.
+    fn begin(&self, event: Event) -> oneshot::Receiver<io::Result<()>> {
+        let (run, told) = oneshot::channel();
+        let mut desk = look(&self.desk);
+        desk.waiting.push(Waiting { event, run });
+        if let Some(output) = desk.output.take() {
+            let turn = Turn { desk: Arc::clone(&self.desk), output: Some(output) };
+            drop(desk);
+            tokio::task::spawn_blocking(move || turn.write_all());
+        }
+        told
     }
 }
 
-fn write(mut output: OwnedMutexGuard<Output>, event: &Event) -> io::Result<()> {
+fn look(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whoever writes. If it panics, the output goes back to the desk all the same: what waits there is written by the next one's turn.
+struct Turn {
+    desk: Arc<Mutex<Desk>>,
+    output: Option<Output>,
+}
+
+impl Turn {
+    /// Writes what waits until nothing does.
+    fn write_all(mut self) {
+        while let Some((output, waiting)) = self.next() {
+            for Waiting { event, run } in waiting {
+                // Whoever has given up comes again.
+                if !run.is_closed() {
+                    let _ = run.send(write(output, &event));
+                }
+            }
+        }
+    }
+
+    /// Under one look: whoever finds the output gone is seen by the one who has it.
+    fn next(&mut self) -> Option<(&mut Output, Vec<Waiting>)> {
+        let mut desk = look(&self.desk);
+        if desk.waiting.is_empty() {
+            desk.output = self.output.take();
+        }
+        Some((self.output.as_mut()?, mem::take(&mut desk.waiting)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(output) = self.output.take() {
+            look(&self.desk).output = Some(output);
+        }
+    }
+}
+
+fn write(output: &mut Output, event: &Event) -> io::Result<()> {
     let mut line = json_line(event).map_err(io::Error::other)?;
     line.push('\n');
     output.line(&line)
@@ -172,7 +246,7 @@ mod tests {
         go_on.send(()).unwrap();
         done.recv().unwrap();
         let patient =
-            Printer { output: Arc::clone(&printer.output), patience: Duration::MAX, closed: watch::Sender::default() };
+            Printer { desk: Arc::clone(&printer.desk), patience: Duration::MAX, closed: watch::Sender::default() };
         go_on.send(()).unwrap();
         assert_eq!(Arc::new(patient).print(event("second")).await, Outcome::Done);
         assert_eq!(done.try_iter().count(), 1, "those that were given back wrote nothing");
@@ -202,9 +276,48 @@ mod tests {
         }
     }
 
+    /// Panics when it is first written to.
+    struct Panicking(bool);
+
+    impl Write for Panicking {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            assert!(mem::replace(&mut self.0, true), "it is a test of that");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_output_that_panics_is_written_to_again() {
+        let printer = Printer::new(Box::new(Panicking(false)), Duration::from_mins(1));
+        assert!(matches!(Arc::clone(&printer).print(event("a")).await, Outcome::Retry(_)));
+        assert_eq!(printer.print(event("a")).await, Outcome::Done);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_event_of_many_is_written_and_its_run_told() {
+        let disk = Disk::default();
+        disk.0.lock().unwrap().1 = usize::MAX;
+        let printer = Printer::new(Box::new(disk.clone()), Duration::from_mins(1));
+        let ids: Vec<_> = (0..1_000).map(|number| number.to_string()).collect();
+        let runs: Vec<_> = ids.iter().map(|id| tokio::spawn(Arc::clone(&printer).print(event(id)))).collect();
+        for run in runs {
+            assert_eq!(run.await.unwrap(), Outcome::Done);
+        }
+        let text = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        let mut expected: Vec<_> = ids.iter().map(|id| json_line(&event(id)).unwrap()).collect();
+        let mut lines: Vec<_> = text.lines().collect();
+        expected.sort_unstable();
+        lines.sort_unstable();
+        assert_eq!(lines, expected);
+    }
+
     /// Takes what there is room for; whoever shares the room may make more.
     #[derive(Clone, Default)]
-    struct Disk(Arc<std::sync::Mutex<(Vec<u8>, usize)>>);
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
