@@ -11,6 +11,7 @@
 
 use std::io::{self, Write};
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +23,14 @@ use crate::event::{Event, Outcome};
 /// How long an event rests that could not be printed because nobody reads any more. The service stops meanwhile.
 const REST: Duration = Duration::from_millis(500);
 
+/// How long an event is put off that could not be printed because the output's disk is full.
+const FULL: Duration = Duration::from_mins(1);
+
 /// Wait before an output is tried again that does not block and takes nothing now.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// With so few that wait, nobody looks whose runs have given up.
+const FEW: usize = 64;
 
 /// Where lines go.
 struct Output {
@@ -40,12 +47,15 @@ struct Waiting {
 
 struct Desk {
     waiting: Vec<Waiting>,
+    /// Once so many wait, those whose runs have given up are let go: a reader that pauses for long sees the same events given up again and
+    /// again.
+    crowded_at: usize,
     /// None while a thread writes.
     output: Option<Output>,
 }
 
 /// Writes events to an output. A line is flushed before its event is done; if it cannot be written the event is kept: it is retried,
-/// and where the reader pauses or has gone away it is given back without counting a failure.
+/// and where the reader pauses or has gone away, or the output's disk is full, that counts as no failure.
 pub(super) struct Printer {
     desk: Arc<Mutex<Desk>>,
     /// How long one event waits for the output. It must end before the handler's timeout, which would count as a failure.
@@ -58,7 +68,7 @@ impl Printer {
     pub(super) fn new(output: Box<dyn Write + Send>, handler_timeout: Duration) -> Arc<Self> {
         let output = Some(Output { to: output, is_torn: false });
         Arc::new(Self {
-            desk: Arc::new(Mutex::new(Desk { waiting: Vec::new(), output })),
+            desk: Arc::new(Mutex::new(Desk { waiting: Vec::new(), crowded_at: FEW, output })),
             patience: handler_timeout / 2,
             closed: watch::Sender::new(false),
         })
@@ -78,8 +88,12 @@ impl Printer {
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed.send_replace(true);
                 // Given back at once it would be claimed again at once, until the service has stopped.
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(REST.min(self.patience)).await;
                 Outcome::Release
+            }
+            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                tracing::warn!(%error, "an event cannot be printed yet");
+                Outcome::Snooze(FULL)
             }
             Ok(Err(error)) => Outcome::Retry(format!("cannot print the event: {error}")),
             Err(_) => Outcome::Release,
@@ -94,13 +108,22 @@ impl Printer {
     fn begin(&self, event: Event) -> oneshot::Receiver<io::Result<()>> {
         let (run, told) = oneshot::channel();
         let mut desk = look(&self.desk);
-        desk.waiting.push(Waiting { event, run });
+        desk.admit(Waiting { event, run });
         if let Some(output) = desk.output.take() {
-            let turn = Turn { desk: Arc::clone(&self.desk), output: Some(output) };
-            drop(desk);
-            tokio::task::spawn_blocking(move || turn.write_all());
+            let desk = Arc::clone(&self.desk);
+            tokio::task::spawn_blocking(move || write_all(&desk, output));
         }
         told
+    }
+}
+
+impl Desk {
+    fn admit(&mut self, newcomer: Waiting) {
+        if self.waiting.len() >= self.crowded_at {
+            self.waiting.retain(|waiting| !waiting.run.is_closed());
+            self.crowded_at = FEW.max(2 * self.waiting.len());
+        }
+        self.waiting.push(newcomer);
     }
 }
 
@@ -108,39 +131,24 @@ fn look(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
     desk.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whoever writes. If it panics, the output goes back to the desk all the same: what waits there is written by the next one's turn.
-struct Turn {
-    desk: Arc<Mutex<Desk>>,
-    output: Option<Output>,
-}
-
-impl Turn {
-    /// Writes what waits until nothing does.
-    fn write_all(mut self) {
-        while let Some((output, waiting)) = self.next() {
-            for Waiting { event, run } in waiting {
-                // Whoever has given up comes again.
-                if !run.is_closed() {
-                    let _ = run.send(write(output, &event));
-                }
+/// Writes what waits until nothing does, and puts the output back under the same look: whoever finds it gone is seen by the one who
+/// has it.
+fn write_all(desk: &Mutex<Desk>, mut output: Output) {
+    loop {
+        let waiting = {
+            let mut desk = look(desk);
+            if desk.waiting.is_empty() {
+                desk.output = Some(output);
+                return;
             }
-        }
-    }
-
-    /// Under one look: whoever finds the output gone is seen by the one who has it.
-    fn next(&mut self) -> Option<(&mut Output, Vec<Waiting>)> {
-        let mut desk = look(&self.desk);
-        if desk.waiting.is_empty() {
-            desk.output = self.output.take();
-        }
-        Some((self.output.as_mut()?, mem::take(&mut desk.waiting)))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if let Some(output) = self.output.take() {
-            look(&self.desk).output = Some(output);
+            mem::take(&mut desk.waiting)
+        };
+        for Waiting { event, run } in waiting {
+            // Whoever has given up comes again.
+            if !run.is_closed() {
+                let written = catch_unwind(AssertUnwindSafe(|| write(&mut output, &event)));
+                let _ = run.send(written.unwrap_or_else(|_| Err(io::Error::other("the output panicked"))));
+            }
         }
     }
 }
@@ -253,13 +261,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn while_the_reader_pauses_those_that_have_given_up_are_let_go() {
+        let ((_go_on, wait), (written, _done)) = (mpsc::channel(), mpsc::channel());
+        let paused = Paused { go_on: wait, written };
+        let printer = Printer::new(Box::new(paused), Duration::from_micros(2));
+        for _ in 0..10 * FEW {
+            assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release);
+        }
+        assert!(look(&printer.desk).waiting.len() <= FEW);
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_written_is_retried_unless_the_reader_has_gone() {
-        let full = |kind: io::ErrorKind| Box::new(Failing(kind));
-        let printer = Printer::new(full(io::ErrorKind::StorageFull), Duration::from_mins(1));
-        assert!(
-            matches!(printer.print(event("a")).await, Outcome::Retry(why) if why.starts_with("cannot print the event: "))
-        );
-        let printer = Printer::new(full(io::ErrorKind::BrokenPipe), Duration::from_mins(1));
+        let failing = |kind| Printer::new(Box::new(Failing(kind)), Duration::from_mins(1));
+        let outcome = failing(io::ErrorKind::PermissionDenied).print(event("a")).await;
+        assert!(matches!(outcome, Outcome::Retry(why) if why.starts_with("cannot print the event: ")));
+        assert_eq!(failing(io::ErrorKind::StorageFull).print(event("a")).await, Outcome::Snooze(FULL));
+        let printer = failing(io::ErrorKind::BrokenPipe);
         assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release);
         printer.closed().await;
     }
@@ -341,7 +359,7 @@ mod tests {
             disk.0.lock().unwrap().1 = room;
             let printer = Printer::new(Box::new(disk.clone()), Duration::from_mins(1));
             for _ in 0..2 {
-                assert!(matches!(Arc::clone(&printer).print(event("a")).await, Outcome::Retry(_)), "room for {room}");
+                assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Snooze(FULL), "room for {room}");
             }
             disk.0.lock().unwrap().1 = usize::MAX;
             for _ in 0..2 {
