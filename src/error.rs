@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 pub enum ErrorKind {
     /// A value is not acceptable; the message names it. Nothing changed.
     InvalidInput,
-    /// The event does not fit into a record. Nothing changed.
+    /// The event does not fit into a record, or there are too many pauses or readers' cursors. Nothing changed.
     TooLarge,
     /// The id is taken by an event with other data. Nothing changed.
     IdConflict,
     /// There is no such event, or no such store.
     NotFound,
-    /// The event's status, or the claim's token, does not allow this. Nothing changed.
+    /// The event's status, or the claim's token, does not allow this; or the store was opened read-only, has no workers, or is in no service.
+    /// Nothing changed.
     NotAllowed,
     /// The disk is full, or too many callers wait for it. Nothing changed; try again later.
     Full,
@@ -26,7 +27,7 @@ pub enum ErrorKind {
     Poisoned,
     /// The store failed before it could tell whether this reached the disk. Reopen it; giving the same id again is safe.
     OutcomeUnknown,
-    /// Bytes on the disk are not what was written. The place is in the message.
+    /// Bytes on the disk are not what was written. [`Error::path`], [`Error::offset`] and [`Error::seq`] name the place.
     Corrupt,
     /// The files were written by another version; the message names what is unknown.
     UnsupportedFormat,

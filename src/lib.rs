@@ -80,6 +80,6 @@ pub use store::{
 };
 
 /// The examples of the README.
-#[cfg(all(doctest, feature = "manager"))]
+#[cfg(all(doctest, feature = "manager", feature = "webhook"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -470,6 +470,9 @@ impl fmt::Debug for EventManager {
     }
 }
 
+/// What to do about damage in a store that is in service.
+const MEND: &str = "the next start will refuse it; put the segment back from an earlier backup, or stop and salvage";
+
 /// Whether a manager is well, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -494,8 +497,8 @@ impl Health {
                 stats.failed_events >= FAILED_MAX,
                 format!("{} events have failed for good: replay or cancel them", stats.failed_events),
             ),
-            (stats.damaged_events > 0, format!("the bytes of {} events are damaged", stats.damaged_events)),
-            (stats.damaged_places > 0, format!("{} segments are damaged: see to a backup", stats.damaged_places)),
+            (stats.damaged_events > 0, format!("the bytes of {} events are damaged: {MEND}", stats.damaged_events)),
+            (stats.damaged_places > 0, format!("{} places in the log are damaged: {MEND}", stats.damaged_places)),
             (
                 stuck > options.concurrency,
                 format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
@@ -548,7 +551,7 @@ mod tests {
             (Stats { pending_events: 200, ..well() }, stuck(0), "200 events are pending; fewer than 200 are normal"),
             (Stats { failed_events: 100, ..well() }, stuck(0), "100 events have failed for good"),
             (Stats { damaged_events: 1, ..well() }, stuck(0), "the bytes of 1 events are damaged"),
-            (Stats { damaged_places: 1, ..well() }, stuck(0), "1 segments are damaged"),
+            (Stats { damaged_places: 1, ..well() }, stuck(0), "1 places in the log are damaged: the next start"),
             (
                 Stats { poisoned: Some("a sync failed".to_owned()), ..well() },
                 stuck(0),

@@ -45,7 +45,7 @@ const MEANINGS: [(&str, &str); 29] = [
     ("held_events", "waiting for a handler of their type"),
     ("pauses", "in force: `ledgerline pauses` names them"),
     ("damaged_events", "found damaged while serving"),
-    ("damaged_places", "segments found damaged elsewhere"),
+    ("damaged_places", "places found damaged elsewhere"),
     ("segments", "files of the log"),
     ("log_bytes", "bytes of the log"),
     ("uptime_seconds", "since the store was opened"),

@@ -10,8 +10,8 @@ use crate::event::Timestamp;
 pub enum Outcome {
     /// It succeeded: the event is completed.
     Done,
-    /// It failed with this error, and a later run may succeed: the event is retried with exponential backoff until its retries are
-    /// spent, then it has failed for good.
+    /// It failed with this error, and a later run may succeed: the event is retried after the wait that its type's retry policy gives,
+    /// by default exponential backoff, until its retries are spent, then it has failed for good.
     Retry(String),
     /// It failed with this error, and no later run can succeed: the event has failed for good.
     Fail(String),

@@ -14,7 +14,7 @@ use crate::store::statistics::{AttemptStats, TypeStats};
 pub struct Receipt {
     /// What the event is known by. For a duplicate: the id of the event that was there before.
     pub id: String,
-    /// The number of the record that keeps it.
+    /// The number of the record that keeps it; 0 for a duplicate of an event that was forgotten, and of which only the id is remembered.
     pub seq: u64,
     /// Whether the event was there before, and nothing was appended.
     pub duplicate: Option<Duplicate>,
@@ -215,7 +215,7 @@ pub struct Stats {
     pub pauses: u64,
     /// Events whose bytes were found damaged while serving.
     pub damaged_events: u64,
-    /// Segments that were found damaged while serving, elsewhere than in the bytes of an event that is still kept: the next opening
+    /// Places in the log that were found damaged while serving, elsewhere than in the bytes of an event that is still kept: the next opening
     /// refuses them.
     pub damaged_places: u64,
     /// Segment files.

@@ -46,7 +46,7 @@ use crate::sync::Mutex;
 /// |---|---|
 /// | [`append`](Self::append), [`append_many`](Self::append_many), [`replay`](Self::replay), [`cancel`](Self::cancel) | durable: survives the loss of power |
 /// | [`claim`](Self::claim) | written: survives the death of the process |
-/// | [`settle`](Self::settle) | staged: durable within 10 ms; lost with the process before, the event runs again |
+/// | [`settle`](Self::settle) | staged: its sync begins within 10 ms; lost with the process before, the event runs again |
 /// | [`get`](Self::get), [`list`](Self::list), [`history`](Self::history) | what they show is durable |
 ///
 /// After a failed write or sync the store takes nothing more ([`ErrorKind::Poisoned`]) until it is opened anew; reading goes on.
@@ -328,7 +328,7 @@ impl Store {
         claims
     }
 
-    /// Says how the run of a claim ended. It is durable within 10 ms; [`Outcome::Cancel`] is so once this returns.
+    /// Says how the run of a claim ended. Its sync begins within 10 ms; [`Outcome::Cancel`] is durable once this returns.
     ///
     /// To be called even if the event was cancelled meanwhile: only then may it, and the next of its key, be claimed again.
     ///
@@ -371,8 +371,8 @@ impl Store {
 
     /// Keeps that one of several handlers of a claimed event has succeeded, by its name of 1 to 128 bytes, at most 64 of an event; the run
     /// goes on. Should it fail, or its process die, the next claim says so ([`Claim::is_handled_by`]), and that handler need not run
-    /// again. It is forgotten once the event is completed or cancelled; a replay of one that has failed leaves it as it is. Durable within
-    /// 10 ms; lost with the process before, the handler runs again. The same name again changes nothing.
+    /// again. It is forgotten once the event is completed or cancelled; a replay of one that has failed leaves it as it is. Its sync
+    /// begins within 10 ms; lost with the process before, the handler runs again. The same name again changes nothing.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`]: the name is out of bounds, or one more than 64. Otherwise as [`Store::settle`].

@@ -138,7 +138,7 @@ impl StoreOptions {
         self
     }
 
-    /// How often the whole log is read to find rot before anybody needs the bytes: 1 hour to 10 years, 7 days by default. It reads
+    /// How often all sealed segments are read to find rot before anybody needs the bytes: 1 hour to 10 years, 7 days by default. It reads
     /// 16 MiB a second at most; a process that ends sooner has read a part.
     #[must_use]
     pub fn scrub_interval(mut self, interval: Duration) -> Self {

@@ -10,7 +10,8 @@
 //! Promises: a store that is open for longer than the interval has every sealed segment read once in it, at 16 MiB/s at most. How
 //! far a pass came is not kept: the first one of a process begins after a random part of the interval, with a random segment, so
 //! that a process which is started again and again still comes to all of them, sooner or later. No lock is held while the disk is
-//! read. Taking goes on whatever is found; the next opening will refuse the damaged place, so a backup is needed until then.
+//! read. Taking goes on whatever is found, but the next opening will refuse the damaged place: until then the segment is to be put back
+//! from an earlier backup, or what verifies is salvaged.
 //!
 //! Deliberately absent: repair. There is one copy of the bytes.
 
@@ -176,7 +177,7 @@ impl Shared {
             let mut is_new = false;
             self.note(|notes, _| is_new = notes.damaged_places.insert((key, offset)));
             if is_new {
-                tracing::error!(%path, offset, what, "the log is damaged; put the segment back from a backup");
+                tracing::error!(%path, offset, what, "the log is damaged; put the segment back from an earlier backup");
             }
         }
         Ok(())
