@@ -8,6 +8,8 @@
 #![expect(clippy::print_stderr, reason = "a story that cannot be told is named")]
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "cli")]
+use std::process::Stdio;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,13 @@ impl Disk {
 
     fn store(&self) -> PathBuf {
         self.place.path().join("store")
+    }
+
+    /// Makes it larger than anything that these stories write.
+    #[cfg(feature = "cli")]
+    fn grow(&self) {
+        let grown = Command::new("mount").args(["-o", "remount,size=16m"]).arg(self.place.path()).status();
+        assert!(grown.unwrap().success(), "a disk that was mounted can be made larger");
     }
 
     /// Takes all the space that is left.
@@ -244,6 +253,51 @@ async fn a_run_that_ends_on_a_full_disk_is_settled_by_the_workers_later() {
     let run = manager.get("run").await.unwrap().unwrap();
     assert_eq!((run.status(), run.retry_count()), (Status::Failed, 1), "it ran once, and failed once");
     manager.shutdown().await.unwrap();
+}
+
+/// What `stats` counts in a store that is in service.
+#[cfg(feature = "cli")]
+fn counted(data: &Path, name: &str) -> Option<u64> {
+    let mut stats = Command::new(env!("CARGO_BIN_EXE_ledgerline"));
+    let answer = stats.env_clear().args(["stats", "--json", "--data"]).arg(data).output().unwrap();
+    serde_json::from_slice::<serde_json::Value>(&answer.stdout).ok()?.get(name)?.as_u64()
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn events_whose_lines_have_no_room_are_put_off_and_leave_one_fragment_behind_whole_lines() {
+    const EVENTS: usize = 300;
+    let Some(disk) = Disk::mount(SEGMENT_BYTES) else { return };
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path(), StoreOptions::default()).unwrap();
+    let short = "x".repeat(200);
+    store.append_many((0..EVENTS).map(|_| NewEvent::new("Issue", &short).unwrap())).unwrap();
+    store.close().unwrap();
+    let printed = disk.place.path().join("printed");
+    let mut service = Command::new(env!("CARGO_BIN_EXE_ledgerline"));
+    service.env_clear().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
+    let mut service = service.stdout(std::fs::File::create(&printed).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    loop {
+        let [done, waiting] =
+            ["completed_events", "waiting_events"].map(|name| counted(data.path(), name).unwrap_or(0));
+        if done > 0 && done + waiting == EVENTS as u64 {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{done} done, {waiting} wait");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(counted(data.path(), "events_failed"), Some(0), "a full disk is no failure of theirs");
+    let done = counted(data.path(), "completed_events").unwrap();
+    let full = std::fs::read_to_string(&printed).unwrap();
+    disk.grow();
+    let asked = Command::new("kill").arg(service.id().to_string()).status().unwrap();
+    assert!(asked.success() && service.wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(&printed).unwrap(), full, "nothing that had no room is written later");
+    let (lines, fragment) = full.rsplit_once('\n').unwrap();
+    let is_whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+    assert!(lines.lines().all(is_whole) && !is_whole(fragment));
+    assert_eq!(lines.lines().count() as u64, done);
 }
 
 /// Nothing here is left behind by stories that were told before.

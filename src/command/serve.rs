@@ -1,7 +1,7 @@
 //! `serve`: the receiver and its workers, until a signal.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fstat, open, stat};
-use rustix::io::pread;
+use rustix::io::{pread, write};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -117,7 +117,7 @@ async fn serve(config: Config) -> Result<Ended, Trouble> {
         }
     };
     let service = tokio::select! {
-        started = Service::start(config, Box::new(io::stdout())) => started?,
+        started = Service::start(config, Box::new(Unbuffered)) => started?,
         // Recovery may take its time; ending amid it is as safe as a crash.
         () = asked() => return Ok(Ended::Asked),
     };
@@ -146,6 +146,19 @@ async fn serve(config: Config) -> Result<Ended, Trouble> {
         .await;
     signals.abort();
     Ok(ended?)
+}
+
+/// Stdout without the language's buffer: that keeps what could not be written, and puts it before whatever comes next.
+struct Unbuffered;
+
+impl Write for Unbuffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(write(io::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Refuses a stdout that takes nothing, before anything is processed whose line would be lost. One that was closed from the start

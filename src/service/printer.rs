@@ -92,7 +92,7 @@ impl Printer {
                 Outcome::Release
             }
             Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-                tracing::warn!(%error, "an event cannot be printed yet");
+                tracing::warn!(%error, "an event cannot be printed: it is put off for a minute");
                 Outcome::Snooze(FULL)
             }
             Ok(Err(error)) => Outcome::Retry(format!("cannot print the event: {error}")),
