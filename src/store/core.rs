@@ -87,6 +87,8 @@ pub(crate) struct Core {
     written: u64,
     poison: Option<String>,
     closed: bool,
+    /// Whether nothing more is taken but the mark of the end.
+    ending: bool,
     /// Why no segment could be prepared, while that is so.
     full: Option<Error>,
     last_is_mark: bool,
@@ -152,6 +154,7 @@ impl Core {
             written: last_seq,
             poison: None,
             closed: false,
+            ending: false,
             full: None,
             last_is_mark: true,
             active_first_seq: last_seq + 1,
@@ -316,7 +319,7 @@ impl Core {
         appended
     }
 
-    /// Marks that all before is durable: when idle, and at the close.
+    /// Marks that all before is durable.
     pub(crate) fn mark(&mut self, mark: Mark, now: Moment) -> Result<u64, Refused> {
         self.append(&Entry::Mark(mark), Urgency::Transition, now)
     }
@@ -329,7 +332,21 @@ impl Core {
                 format!("the store takes nothing more, because {reason}; reopen it once the disk is sound"),
             ));
         }
-        if self.closed { Err(Error::new(ErrorKind::Closed, "the store was closed")) } else { Ok(()) }
+        let is_over = self.closed || self.ending;
+        if is_over { Err(Error::new(ErrorKind::Closed, "the store was closed")) } else { Ok(()) }
+    }
+
+    /// From here on nothing is taken but the mark of the end: whoever closes a store waits for what was taken before, and for no more.
+    pub(crate) fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Marks the end.
+    pub(crate) fn mark_end(&mut self, now: Moment) -> Result<u64, Refused> {
+        self.ending = false;
+        let marked = self.mark(Mark::Close, now);
+        self.ending = true;
+        marked
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -355,6 +372,10 @@ impl Core {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending
     }
 
     pub(crate) fn last_is_mark(&self) -> bool {

@@ -292,12 +292,17 @@ impl Store {
     /// [`ErrorKind::Full`], [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`], [`ErrorKind::NotAllowed`]
     /// (opened for reading only).
     pub fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
-        let claimed = self.shared().step(|core, now| core.claim(count, now))?;
-        if let Some(last) = claimed.last() {
+        loop {
+            let claimed = self.shared().step(|core, now| core.claim(count, now))?;
+            let Some(last) = claimed.last() else { return Ok(Vec::new()) };
             self.shared().wait_written(last.token.started)?;
             drop(self.shared().pass(CrashPoint::Started));
+            let claims = self.read_claims(claimed);
+            // Where none could be read, that is settled, and others may be claimable.
+            if !claims.is_empty() {
+                return Ok(claims);
+            }
         }
-        Ok(self.read_claims(claimed))
     }
 
     /// Reads the bodies of what was claimed. One that cannot be read is settled here: nobody else knows that it is claimed.
@@ -469,7 +474,8 @@ impl Store {
     }
 
     /// Closes the store in good order: all is made durable, the end is marked, unused space is given back, the lock is released.
-    /// Every later call on any handle answers [`ErrorKind::Closed`]. Closing again does nothing.
+    /// From its beginning on every call that changes anything answers [`ErrorKind::Closed`], on any handle; what reads shows the store as it
+    /// was closed. Closing again does nothing.
     ///
     /// # Errors
     /// [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]: the last steps may not be durable. The store is closed all the same.

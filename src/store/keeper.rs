@@ -165,7 +165,7 @@ impl Desk {
             self.sync_wanted = self.core.last_seq();
             return Duty::Lead;
         }
-        if self.core.last_is_mark() {
+        if self.core.last_is_mark() || self.core.is_ending() {
             return Duty::Rest(prepare);
         }
         match until(self.last_change + micros(IDLE)) {

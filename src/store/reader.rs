@@ -258,13 +258,18 @@ impl Reader {
             return Some(subject.clone());
         }
         let view = self.shared.desk().core.state.view(seq)?;
-        let event = self.shared.read_event(&view).ok();
+        let event = self.shared.read_event(&view);
+        // What cannot be read now may be another time; what is damaged stays so.
+        let is_final = event.as_ref().map_or_else(|error| error.kind() == ErrorKind::Corrupt, |_| true);
+        let event = event.ok();
         let subject = Subject {
             id: event.as_ref().map(|event| event.id().to_owned()),
             event_type: Some(view.event_type.as_ref().to_owned()),
             key: event.as_ref().and_then(|event| event.key()).map(str::to_owned),
         };
-        self.hold(seq, subject.clone());
+        if is_final {
+            self.hold(seq, subject.clone());
+        }
         Some(subject)
     }
 

@@ -58,21 +58,26 @@ impl Store {
 
     /// As [`Store::claim`], for callers that must not block.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
-        let claimed = loop {
+        loop {
             let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
-            // A claim ends some of those without a handler: it has found nothing only when none of them is left.
-            if !claimed.is_empty() || !self.shared().desk().core.ends_held() {
-                break claimed;
+            if let Some(last) = claimed.last() {
+                self.shared().written(last.token.started).await?;
+                drop(self.shared().pass(CrashPoint::Started));
+                let claims = self.read_claims(claimed);
+                // Where none could be read, that is settled, and others may be claimable.
+                if !claims.is_empty() {
+                    return Ok(claims);
+                }
+            } else if !self.shared().desk().core.ends_held() {
+                // A claim ends some of those without a handler: it has found nothing only when none of them is left.
+                break;
             }
-        };
-        if let Some(last) = claimed.last() {
-            self.shared().written(last.token.started).await?;
-            drop(self.shared().pass(CrashPoint::Started));
-        } else if self.shared().dir.is_in_memory() {
+        }
+        if self.shared().dir.is_in_memory() {
             // Whoever waits for quiet is not woken by a commit when there is none.
             self.shared().wake_workers();
         }
-        Ok(self.read_claims(claimed))
+        Ok(Vec::new())
     }
 
     /// As [`Store::settle`], for callers that must not block, and of several runs in one step: it never waits for the disk to sync. The
