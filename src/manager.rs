@@ -432,16 +432,26 @@ impl EventManager {
     /// a second those that do not, and releases their events; then closes the store.
     ///
     /// Once this returns, everything is durable, the directory is free for another process, and whatever did not complete will run
-    /// after the next start. Released runs count as no failure. Calling it again is fine: it waits for the same end. Dropping its
-    /// future does not revoke it. Not to be awaited within a handler, for which it would wait.
+    /// after the next start. Released runs count as no failure. Calling it again is fine: it waits for the same end. Once it was polled,
+    /// dropping its future does not revoke it. Not to be awaited within a handler, for which it would wait.
     ///
     /// # Errors
     /// What closing the store could not do ([`ErrorKind::Poisoned`], [`ErrorKind::Io`]). The workers have stopped even then.
     pub async fn shutdown(&self) -> Result<(), Error> {
-        if let Some(workers) = &self.inner.workers {
-            workers.stop().await;
+        let manager = self.clone();
+        let ended = tokio::spawn(async move {
+            if let Some(workers) = &manager.inner.workers {
+                workers.stop().await;
+            }
+            manager.call(Store::close).await
+        });
+        match ended.await {
+            Ok(closed) => closed,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::new(ErrorKind::Closed, "the runtime ended amid the shutdown")),
+            },
         }
-        self.call(Store::close).await
     }
 
     /// Ends the workers where they stand, as the death of the process would.

@@ -200,7 +200,7 @@ async fn a_blocking_handler_that_does_not_end_keeps_its_key_but_not_its_slot_and
         .max_retries(0)
         .handler_timeout(Duration::from_millis(20))
         .handler_grace(MILLISECOND)
-        .drain_timeout(Duration::ZERO)
+        .drain_timeout(Duration::from_mins(30))
         .on_blocking("Block", move |_: Event| {
             let _ = gate.lock().unwrap().recv();
         })

@@ -383,8 +383,9 @@ fn idle_workers_wake_for_whatever_becomes_claimable() {
         let (handler, mut told) = gated(&open_gate());
         let manager = bench.builder().on("T", handler).start().await.unwrap();
         for round in 0..20 {
-            // An arrival, a retry that falls due, a release.
-            for (data, runs) in [("x", 1), ("retry once", 2), ("release once", 2), ("fail", 1)] {
+            // An arrival, a retry that falls due, and now and then a release, which rests for a second.
+            let released = (round % 10 == 0).then_some(("release once", 2));
+            for (data, runs) in [("x", 1), ("retry once", 2), ("fail", 1)].into_iter().chain(released) {
                 let id = manager.emit("T", data).id(format!("{data} {round}")).await.unwrap();
                 assert!(ids(&mut told, runs).await.iter().all(|ran| *ran == id));
             }

@@ -161,6 +161,26 @@ async fn a_shutdown_claims_nothing_drains_calls_off_aborts_and_closes_the_log() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_gives_its_event_back_begins_again_a_second_later_unless_it_is_told_to_end() {
+    let dir = tempfile::tempdir().unwrap();
+    keep(dir.path(), &["Issue"]).await;
+    let (tell, mut told) = unbounded_channel();
+    let handler = move |_: Event| {
+        let _ = tell.send(Instant::now());
+        async { Outcome::Release }
+    };
+    let manager = builder(dir.path()).drain_timeout(Duration::ZERO).on("Issue", handler).start().await.unwrap();
+    let first = told.recv().await.unwrap();
+    let second = told.recv().await.unwrap();
+    assert!((second - first).as_secs() == 1, "{:?}", second - first);
+    let stopped = Instant::now();
+    manager.shutdown().await.unwrap();
+    assert_eq!(stopped.elapsed().as_secs(), 0);
+    let event = builder(dir.path()).open().await.unwrap().get("Issue").await.unwrap().unwrap();
+    assert_eq!((event.status(), event.retry_count()), (Status::Pending, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_of_idle_workers_takes_no_time() {
     let dir = tempfile::tempdir().unwrap();
     let manager = builder(dir.path()).on("Issue", |_: Event| async {}).start().await.unwrap();

@@ -24,6 +24,7 @@ pub enum Outcome {
     RetryAt(Timestamp),
     /// As [`Outcome::RetryAt`], for so long from now: at most 30 days, to which a longer time is cut; zero means at once.
     Snooze(Duration),
-    /// The run was given up without a verdict, as at shutdown: it counts as no failure, and the event may run again at once.
+    /// The run was given up without a verdict, as at shutdown: it counts as no failure, and the event may run again at once. Where a
+    /// handler returns it, that is after a second: to wait for longer, or for something, is what [`Outcome::Snooze`] is for.
     Release,
 }

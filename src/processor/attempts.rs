@@ -15,6 +15,9 @@ use crate::processor::outcome::{caught, panic_text};
 use crate::processor::team::{self, Team};
 use crate::queue::{Claim, Mishap, Queue, Settling};
 
+/// How long a run that gives its event back keeps its slot.
+const RELEASE_REST: Duration = Duration::from_secs(1);
+
 /// A run that is over, and what becomes of its event.
 pub(super) struct Ended {
     pub(super) claim: Claim,
@@ -211,10 +214,6 @@ impl Attempts {
         std::mem::take(&mut self.runs).iter().flatten().map(|attempt| judge(attempt, Ending::Aborted)).collect()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// How many have a slot.
     pub(super) fn slots_taken(&self) -> usize {
         self.len() - self.stuck
@@ -240,9 +239,21 @@ async fn to_its_end<F: Future<Output = Ending>>(running: impl FnOnce() -> F, con
             () = context.aborted() => Ending::Aborted,
         };
         context.quiet().await;
+        if matches!(ending, Ending::Returned(Outcome::Release)) {
+            rest(&context).await;
+        }
         ending
     });
     report.send(ending.await.unwrap_or_else(|payload| Ending::Panicked(panic_text(&*payload))));
+}
+
+/// A run that gives its event back would begin again at once, and again, and the log would keep each time: it keeps its slot for a moment,
+/// unless it is told to end, and no longer than it may take.
+async fn rest(context: &Context) {
+    tokio::select! {
+        () = tokio::time::sleep(RELEASE_REST.min(context.time_left() / 2)) => {}
+        () = context.cancelled() => {}
+    }
 }
 
 fn judge(attempt: &Attempt, ending: Ending) -> Ended {

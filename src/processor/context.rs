@@ -132,7 +132,9 @@ impl Context {
     }
 
     /// Resolves when the run was called off: its time is over, the manager shuts down, or a person cancelled the event. What the
-    /// handler returns afterwards makes no success of a run that has failed, but ending soon lets the event's key go on.
+    /// handler returns afterwards makes no success of a run that has failed, but ending soon lets the event's key go on. At a shutdown
+    /// the run has not failed, and a success is believed: whoever leaves work undone returns [`Outcome::Release`](crate::Outcome::Release)
+    /// or an error, and the event runs again after the next start.
     ///
     /// It also resolves when the run is over, for what the handler has left running.
     pub async fn cancelled(&self) {

@@ -121,6 +121,7 @@ impl Dispatcher {
         while !self.is_over() {
             self.round.let_go();
             self.begin_claim();
+            self.end_round_without_hope();
             self.set_alarm();
             match self.next().await {
                 Happening::Told(command) => self.obey(command),
@@ -145,7 +146,8 @@ impl Dispatcher {
         match self.phase {
             Phase::Running => false,
             Phase::Over => true,
-            _ => self.attempts.is_empty() && self.claiming.is_none() && self.unsettled.is_empty(),
+            // Runs that were given up have had their time.
+            _ => self.attempts.slots_taken() == 0 && self.claiming.is_none() && self.unsettled.is_empty(),
         }
     }
 
@@ -170,6 +172,20 @@ impl Dispatcher {
             let queue = self.queue.clone();
             let claims = Box::pin(async move { queue.claim(asked).await });
             self.claiming = Some(Claiming { asked, called_off: Vec::new(), claims });
+        }
+    }
+
+    /// A round that waits for nothing but room which nobody may ever make is told so.
+    fn end_round_without_hope(&mut self) {
+        if !self.round.is_under_way() || self.claiming.is_some() || self.attempts.slots_taken() > 0 {
+            return;
+        }
+        if !self.unsettled.is_empty() {
+            self.round
+                .fail(&Error::new(ErrorKind::Full, "runs have ended, but there is no room to say so: free space"));
+        } else if self.attempts.stuck() > self.options.concurrency {
+            let text = "handlers neither end nor stop when they are told to: nothing more is claimed";
+            self.round.fail(&Error::new(ErrorKind::NotAllowed, text));
         }
     }
 
@@ -329,7 +345,7 @@ impl Dispatcher {
         // Keys may go on, a retry has a due time that the lookout does not know, and a round may be over: whatever comes of it.
         self.lookout.notice();
         for run in &mut ended {
-            if run.delay.is_none() && matches!(run.outcome, Outcome::Retry(_)) {
+            if run.delay.is_none() && matches!(run.outcome, Outcome::Retry(_)) && !run.claim.is_last() {
                 run.delay = self.options.retry_delay(run.claim.event(), run.claim.attempt(), &self.origin);
             }
             run.tell();
