@@ -51,7 +51,7 @@ enum Verb {
 pub(crate) fn run() -> ExitCode {
     ledgerline::service::use_all_descriptors();
     let matches = Arguments::command().try_get_matches();
-    let json = matches.as_ref().is_ok_and(wants_json);
+    let json = matches.as_ref().map_or_else(|_| std::env::args_os().any(|argument| argument == "--json"), wants_json);
     let done = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments.verb.run(),
         Err(error) if is_help(&error) => return tell_help(&error),

@@ -21,6 +21,7 @@ mod compact;
 mod emit;
 mod health;
 mod list;
+mod log;
 mod output;
 mod pause;
 mod pauses;

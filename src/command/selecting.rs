@@ -1,5 +1,6 @@
 //! What `replay` and `cancel` have in common: which events, and how what became of them is told.
 
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -12,8 +13,8 @@ use super::store::StoreArguments;
 use super::trouble::Trouble;
 
 /// What `--help` says about the JSON.
-pub(super) const FIELDS: &str = "JSON, one event a line: id, refused (null, or why it was not done); where conditions select, a last line: \
-    selected (matched, done, refused, dry_run). An event must match every condition. Times are RFC 3339, such as \
+pub(super) const FIELDS: &str = "JSON, one event a line: id, refused (null, or why it was not done); where conditions beside --failed select, a last line: \
+    selected (matched, done, refused, dry_run); `cancel` always has one. An event must match every condition. Times are RFC 3339, such as \
     2026-11-23T09:51:00Z. If any event was refused the exit code is 2.";
 
 /// Which events: all that match every condition.
@@ -111,7 +112,7 @@ pub(super) fn perform(store: &StoreArguments, operation: &Operation, words: &Wor
         if let Some(Answer::One { refused: why, .. }) = &answer {
             *(if why.is_some() { &mut refused } else { &mut done }) += 1;
         }
-        match answer.filter(|_| !store.json) {
+        let _ = match answer.filter(|_| !store.json) {
             Some(Answer::One { id, refused: Some(why) }) => {
                 output.line(format_args!("refused {}: {}", printable(&id), printable(&why)))
             }
@@ -125,7 +126,9 @@ pub(super) fn perform(store: &StoreArguments, operation: &Operation, words: &Wor
                 output.line(format_args!("{done} of {matched} events {would}{}", words.participle))
             }
             None => output.line(line),
-        }
+        };
+        // Whatever becomes of what is told, what was asked for is done.
+        ControlFlow::Continue(())
     });
     if !store.json && performed.is_ok() && done + refused == 0 && !is_totalled {
         let _ = output.line(format_args!("nothing to {}", words.infinitive));

@@ -1,5 +1,6 @@
 //! `send`: posts deliveries as Linear would, to try a receiver.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -122,7 +123,12 @@ impl Send {
             request = request.header(name, value);
         }
         let mut response = request.send(sample.body()).map_err(|error| {
-            let hint = match error {
+            let hint = match &error {
+                ureq::Error::Io(cause)
+                    if matches!(cause.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
+                {
+                    "; it closed the connection (is the body longer than it takes?); is `ledgerline serve` running there?"
+                }
                 ureq::Error::Io(_) => "; is `ledgerline serve` running there?",
                 _ => "",
             };
@@ -170,7 +176,10 @@ impl Kept {
 fn refused(status: u16, answer: &str, secret: &SigningSecret, file: &Path) -> Trouble {
     let next = match status {
         400 => "its body is no delivery".to_owned(),
-        401 => format!("the receiver has another secret than {}, which this was signed with", secret.source()),
+        401 => format!(
+            "the receiver has another secret than {}, which this was signed with, or refuses deliveries whose time is off",
+            secret.source()
+        ),
         404 | 405 => "deliveries are taken elsewhere: see the address that `ledgerline serve` prints".to_owned(),
         413 => "it is longer than the receiver takes".to_owned(),
         503 => "try again later".to_owned(),

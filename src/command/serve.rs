@@ -9,17 +9,18 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fstat, open, stat};
-use rustix::io::{pread, write};
+use rustix::io::{Errno, pread, write};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::{ParseError, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::log::Log;
 use super::store::resolve;
 use super::trouble::Trouble;
 
 /// How long a write to stdout may still block once everything else has ended.
 const STDOUT_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the log may still take to be written then.
+const STDERR_GRACE: Duration = Duration::from_secs(1);
 
 /// Signals that follow the first one this soon are the same one: a shell and a supervisor may both tell a whole process group.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
@@ -89,15 +90,16 @@ impl Serve {
         let flags = self.settings.given.into_iter();
         let given = flags.fold(Given::new(), |given, (setting, value)| given.flag(setting, value));
         let config = resolve(None, self.config.as_ref(), given)?;
-        log(&config)?;
+        let log = Log::begin(&config)?;
         for name in config.unknown_variables() {
             tracing::warn!("{} in the environment is no setting, and is passed over", printable(name));
         }
         end_fragment();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let ended = runtime.block_on(serve(config));
+        let ended = runtime.block_on(serve(config, &log));
         // A reader that has stopped reading blocks a thread that writes to it, and no more than that.
         runtime.shutdown_timeout(STDOUT_GRACE);
+        log.settle(STDERR_GRACE);
         match ended? {
             Ended::OutputClosed => {
                 Err(Trouble::new("stdout was closed: the service has ended; events that were not printed are kept"))
@@ -107,7 +109,7 @@ impl Serve {
     }
 }
 
-async fn serve(config: Config) -> Result<Ended, Trouble> {
+async fn serve(config: Config, log: &Log) -> Result<Ended, Trouble> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut asked = async move || {
@@ -117,15 +119,18 @@ async fn serve(config: Config) -> Result<Ended, Trouble> {
         }
     };
     let service = tokio::select! {
-        started = Service::start(config, Box::new(Unbuffered)) => started?,
+        started = Service::start(config, Box::new(Unbuffered { is_terminal: io::stdout().is_terminal() })) => started?,
         // Recovery may take its time; ending amid it is as safe as a crash.
         () = asked() => return Ok(Ended::Asked),
     };
     let program = std::env::args_os().next().unwrap_or_else(|| "ledgerline".into());
+    // What starting had to say comes first.
+    log.settle(STDERR_GRACE);
     let banner = service.banner(&program.to_string_lossy());
     // Where stderr is gone there is nobody to tell, and the service runs all the same.
     let _ = io::stderr().lock().write_all(banner.as_bytes());
     let (ask, was_asked) = tokio::sync::oneshot::channel();
+    let last = log.clone();
     let signals = tokio::spawn(async move {
         asked().await;
         let _ = ask.send(());
@@ -137,6 +142,7 @@ async fn serve(config: Config) -> Result<Ended, Trouble> {
         let _ = tokio::time::timeout(SAME_SIGNAL, echoes).await;
         asked().await;
         tracing::warn!("asked twice: ending at once, as in a crash");
+        last.settle(STDERR_GRACE / 10);
         std::process::exit(130);
     });
     let ended = service
@@ -149,11 +155,17 @@ async fn serve(config: Config) -> Result<Ended, Trouble> {
 }
 
 /// Stdout without the language's buffer: that keeps what could not be written, and puts it before whatever comes next.
-struct Unbuffered;
+struct Unbuffered {
+    is_terminal: bool,
+}
 
 impl Write for Unbuffered {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(write(io::stdout(), bytes)?)
+        match write(io::stdout(), bytes) {
+            // So a terminal says that it has gone.
+            Err(Errno::IO) if self.is_terminal => Err(io::ErrorKind::BrokenPipe.into()),
+            written => Ok(written?),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -191,24 +203,4 @@ fn end_fragment() {
     if last != [b'\n'] {
         let _ = stdout.write_all(b"\n");
     }
-}
-
-/// Levels by module. What would be taken for the name of a module that nobody has is refused here.
-fn levels(filter: &str) -> Result<Targets, String> {
-    let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-    let is_plain =
-        |text: &str| !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || "_:-".contains(char));
-    match parts.iter().find(|part| !part.split('=').all(is_plain)) {
-        Some(part) => Err(format!("{part:?} is neither a level nor module=level")),
-        None => parts.join(",").parse().map_err(|error: ParseError| error.to_string()),
-    }
-}
-
-/// Logs go to stderr: stdout carries events and nothing else.
-fn log(config: &Config) -> Result<(), Trouble> {
-    let levels = levels(config.log())
-        .map_err(|why| Trouble::new(format!("the log filter {:?} is not one: {why}", config.log())))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    let subscriber = tracing_subscriber::registry().with(lines).with(levels);
-    subscriber.try_init().map_err(|error| Trouble::new(error.to_string()))
 }

@@ -48,7 +48,7 @@ impl Status {
             );
             return Err(Trouble::new(text));
         }
-        if self.id.is_some() && answer.event.is_none() && !self.store.json {
+        if self.id.is_some() && answer.event.is_none() {
             return Err(Trouble::new(format!(
                 "no event {:?} is known to have been there at {at}",
                 self.id.unwrap_or_default()

@@ -30,7 +30,8 @@ impl Trouble {
     /// What clap says, without its own beginning.
     pub(super) fn of_arguments(error: &clap::Error) -> Self {
         let text = error.to_string();
-        Self::new(text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+        let kind = Some(ErrorKind::InvalidInput);
+        Self { kind, ..Self::new(text.strip_prefix("error: ").unwrap_or(&text).trim_end()) }
     }
 
     /// `error` and its causes, after what was being done.

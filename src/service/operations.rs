@@ -143,6 +143,15 @@ impl Operation {
     /// Longest pause that [`Operation::Pause`] takes as a distance, in milliseconds: 100 years of 365 days.
     pub const PAUSE_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 
+    /// Refuses what no store would keep, before one is made for it.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let Self::Emit { event_type, data, id, key, priority, .. } = self else { return Ok(()) };
+        let mut event = NewEvent::from_json(event_type.clone(), data.clone())?.priority(*priority);
+        event = id.iter().fold(event, |event, id| event.id(id.clone()));
+        event = key.iter().fold(event, |event, key| event.key(key.clone()));
+        event.validate()
+    }
+
     pub(super) fn access(&self) -> Access {
         match self {
             Self::List { .. }

@@ -85,13 +85,13 @@ impl Printer {
     pub(super) async fn print(self: Arc<Self>, event: Event) -> Outcome {
         match tokio::time::timeout(self.patience, self.written(event)).await {
             Ok(Ok(())) => Outcome::Done,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Err(error)) if has_gone(error.kind()) => {
                 self.closed.send_replace(true);
                 // Given back at once it would be claimed again at once, until the service has stopped.
                 tokio::time::sleep(REST.min(self.patience)).await;
                 Outcome::Release
             }
-            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Ok(Err(error)) if is_full(error.kind()) => {
                 tracing::warn!(%error, "an event cannot be printed: it is put off for a minute");
                 Outcome::Snooze(FULL)
             }
@@ -151,6 +151,18 @@ fn write_all(desk: &Mutex<Desk>, mut output: Output) {
             }
         }
     }
+}
+
+/// Whether nobody reads any more, at the other end of a pipe or a connection.
+fn has_gone(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected};
+    matches!(error, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected)
+}
+
+/// Whether there may be room later.
+fn is_full(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error, FileTooLarge | QuotaExceeded | StorageFull)
 }
 
 fn write(output: &mut Output, event: &Event) -> io::Result<()> {

@@ -22,13 +22,14 @@ use crate::store::Store;
 /// Returns what is damaged, where the directory was read in spite of it: then the answer may lack something.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] if there is no store, or no such event; [`ErrorKind::Locked`] if a program without a control socket holds
+/// [`ErrorKind::InvalidInput`] if the operation could not be done anywhere; [`ErrorKind::NotFound`] if there is no store, or no such event; [`ErrorKind::Locked`] if a program without a control socket holds
 /// the store and the operation writes.
 pub fn perform(
     config: &Config,
     operation: &Operation,
     each: &mut dyn FnMut(String) -> ControlFlow<()>,
 ) -> Result<Vec<String>, Error> {
+    operation.check()?;
     let ask = |service: Client, each| service.perform(operation, each).map(|()| Vec::new());
     if let Some(service) = Client::connect(config.data())? {
         return ask(service, each);

@@ -9,7 +9,8 @@
 //! numbers, no version. Nothing of a body is looked at before its signature is proven, and what an unproven sender is told is one
 //! uniform answer. 200 is said once the event is durable, never earlier.
 
-use std::sync::Arc;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -46,6 +47,36 @@ pub(super) fn bodies() -> Semaphore {
     Semaphore::new(BODIES_BYTES_MAX)
 }
 
+/// What anybody can cause is told so often.
+const TOLD_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Refusals of what nobody has proven, which anybody can cause: the first is told, and from then on one an interval, with their number.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    since: Mutex<Since>,
+}
+
+#[derive(Debug, Default)]
+struct Since {
+    /// In running time; none before the first.
+    told_at: Option<Duration>,
+    /// How many were not told since.
+    untold: u64,
+}
+
+impl Refusals {
+    /// One more; how many were not told before it, if this one is to be told.
+    fn count(&self, now: Duration) -> Option<u64> {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        if since.told_at.is_some_and(|at| now < at + TOLD_INTERVAL) {
+            since.untold += 1;
+            return None;
+        }
+        since.told_at = Some(now);
+        Some(std::mem::take(&mut since.untold))
+    }
+}
+
 /// What it takes to judge and keep a delivery.
 pub(super) struct Receiver {
     pub(super) manager: EventManager,
@@ -57,6 +88,7 @@ pub(super) struct Receiver {
     pub(super) stale_tolerance: Duration,
     pub(super) stale: Stale,
     pub(super) clock: Clock,
+    pub(super) refusals: Refusals,
 }
 
 /// Everything that this listener serves. So few paths need no router.
@@ -130,6 +162,15 @@ impl Receiver {
         }
     }
 
+    /// Tells that what nobody has proven was refused, if it is time to.
+    fn tell_refusal(&self, why: &dyn Display) {
+        match self.refusals.count(self.clock.read().steady) {
+            Some(0) => tracing::warn!("a delivery was refused: {why}"),
+            Some(untold) => tracing::warn!(untold, "a delivery was refused, as were others that were not told: {why}"),
+            None => tracing::debug!("a delivery was refused: {why}"),
+        }
+    }
+
     /// Whether deliveries are taken. Recovery is over before anything is served.
     fn is_ready(&self) -> bool {
         self.manager.is_running() && self.manager.store().is_taking()
@@ -141,7 +182,7 @@ impl Receiver {
         let (body, _room) = match tokio::time::timeout(self.body_timeout, whole).await {
             Ok(Ok(whole)) => whole,
             Ok(Err(Incomplete::Crowded)) => {
-                tracing::warn!("a delivery was refused: those that are arriving take all the room for bodies");
+                self.tell_refusal(&"those that are arriving take all the room for bodies");
                 return closing(answer::busy());
             }
             Ok(Err(Incomplete::TooLong)) => return closing(answer::refused(ErrorKind::TooLarge)),
@@ -156,7 +197,7 @@ impl Receiver {
 
     async fn judge(&self, headers: &HeaderMap, body: Vec<u8>) -> Answer {
         if let Err(unproven) = webhook::verify(&self.secrets, &body, signature(headers)) {
-            tracing::warn!(body_bytes = body.len(), "a delivery was refused: {unproven}");
+            self.tell_refusal(&unproven);
             return answer::unauthorized();
         }
         let received_at = Timestamp::from(self.clock.read().wall);
@@ -236,6 +277,7 @@ mod tests {
             stale_tolerance: Duration::from_mins(1),
             stale: Stale::Kept,
             clock: Clock::system(),
+            refusals: Refusals::default(),
         }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -324,6 +366,14 @@ mod tests {
         assert_eq!(refused(&mut other).await.unwrap(), "HTTP/1.1 401");
         let whole = format!(r#"{{"type":"Issue","data":"{}"}}"#, "x".repeat(length - 30));
         assert!(answer(address, &signed(&whole)).await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn refusals_are_told_once_a_minute_with_the_number_of_the_others() {
+        let refusals = Refusals::default();
+        let told: Vec<_> =
+            [0, 1, 59, 60, 61, 200, 201].map(|second| refusals.count(Duration::from_secs(second))).into();
+        assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1), None]);
     }
 
     #[tokio::test]

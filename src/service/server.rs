@@ -165,6 +165,8 @@ async fn serve(stream: TcpStream, service: impl Answers, limits: Limits, mut clo
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
+        // Whoever has said all that he wants to say still waits for the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {

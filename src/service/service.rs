@@ -15,7 +15,7 @@ use super::descriptors::connections_max;
 use super::named_file::refused;
 use super::operations::Operations;
 use super::printer::Printer;
-use super::receiver::{self, Receiver};
+use super::receiver::{self, Receiver, Refusals};
 use super::secret::SigningSecret;
 use super::server::{self, Limits};
 use super::settings;
@@ -137,6 +137,7 @@ impl Service {
             stale_tolerance: self.config.stale_tolerance,
             stale: self.config.stale,
             clock: Clock::system(),
+            refusals: Refusals::default(),
         });
         let operations = Operations::of_manager(self.manager.clone());
         let (stop, _) = watch::channel(false);
@@ -162,9 +163,9 @@ impl Service {
                 () = self.printer.closed() => Ended::OutputClosed,
                 _ = failed => Ended::Asked,
             };
+            stop.send_replace(true);
             let running = self.manager.stats().processing_events;
             tracing::info!(running, "ending: requests may end within 10 s, and runs within 25 s after that");
-            stop.send_replace(true);
             ended
         };
         let (ended, received, ()) = tokio::join!(ended, received, controlled);
@@ -182,7 +183,9 @@ async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
     };
     bound.await.map_err(|source: std::io::Error| {
         // Most often the address is taken by the very service that has the directory, and then that is what helps.
-        if let Err(locked) = check_unlocked(&config.data) {
+        if let Err(locked) = check_unlocked(&config.data)
+            && locked.kind() == ErrorKind::Locked
+        {
             return locked;
         }
         let message = format!("cannot listen on {}: choose another address with --listen ADDR", config.listen);

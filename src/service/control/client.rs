@@ -95,7 +95,10 @@ impl<R: io::Read> Lines<R> {
                 }
                 Some(Reply::Done(_)) => return Ok(()),
                 Some(Reply::Error(failure)) => return Err(failure.into()),
-                None => return Err(self.failed("no complete answer from", io::ErrorKind::UnexpectedEof.into())),
+                None => {
+                    let what = "it has ended amid this, and what was answered holds: no complete answer from";
+                    return Err(self.failed(what, io::ErrorKind::UnexpectedEof.into()));
+                }
             }
         }
     }
@@ -104,7 +107,12 @@ impl<R: io::Read> Lines<R> {
     fn read<T: DeserializeOwned>(&mut self, bytes_max: u64) -> Result<Option<T>, Error> {
         let mut line = Vec::new();
         let read = (&mut self.stream).take(bytes_max).read_until(b'\n', &mut line);
-        read.map_err(|source| self.failed("no answer from", source))?;
+        read.map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                self.failed("nothing within 10 s, as if it were stuck, from", source)
+            }
+            _ => self.failed("no answer from", source),
+        })?;
         if line.is_empty() {
             return Ok(None);
         }
