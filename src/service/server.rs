@@ -18,7 +18,7 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::own_thread;
@@ -27,6 +27,9 @@ use crate::error::Error;
 /// What a connection buffers of a request's head. The bound is soft: a read may pass it, and about three times as much arrives before
 /// the answer is 431. Linear's heads have less than 1 KiB.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// How long a connection that waits for a place lets others close before the next of them is asked to.
+const CROWD_PAUSE: Duration = Duration::from_millis(100);
 
 /// Wait after a connection could not be accepted, for example because all file descriptors are in use.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -52,7 +55,7 @@ impl<S> Answers for S where
 /// Bounds of the connections.
 #[derive(Debug, Clone)]
 pub(super) struct Limits {
-    /// Served at once; further ones wait in the system's backlog.
+    /// Served at once; of further ones one waits for a place, the others in the system's backlog.
     pub(super) connections_max: usize,
     /// From the first moment, or the last answer, to the end of a request's head.
     pub(super) head_timeout: Duration,
@@ -89,18 +92,19 @@ pub(super) async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let crowd = Arc::new(Notify::new());
     let mut threads = JoinSet::new();
     let mut ways = Vec::new();
     for _ in 0..THREADS {
         let (way, arrivals) = mpsc::unbounded_channel();
-        let (service, limits) = (service.clone(), limits.clone());
-        threads.spawn(own_thread::run("ledgerline-receive", move || serve_all(arrivals, service, limits)));
+        let (service, limits, crowd) = (service.clone(), limits.clone(), Arc::clone(&crowd));
+        threads.spawn(own_thread::run("ledgerline-receive", move || serve_all(arrivals, service, limits, crowd)));
         ways.push(way);
     }
     let mut shutdown = pin!(shutdown);
     for way in ways.iter().cycle() {
         let arrival = tokio::select! {
-            arrival = accept(&listener, &slots) => arrival,
+            arrival = accept(&listener, &slots, &crowd) => arrival,
             ended = threads.join_next() => return ended.map_or(Ok(()), passed_on),
             () = &mut shutdown => break,
         };
@@ -123,13 +127,18 @@ fn passed_on(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
 }
 
 /// Serves what arrives. Once nothing more can, requests may end.
-async fn serve_all(mut arrivals: mpsc::UnboundedReceiver<Arrival>, service: impl Answers, limits: Limits) {
+async fn serve_all(
+    mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+    service: impl Answers,
+    limits: Limits,
+    crowd: Arc<Notify>,
+) {
     let (close, closing) = watch::channel(false);
     let mut connections = JoinSet::new();
     while let Some((stream, slot)) = arrivals.recv().await {
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                let served = serve(stream, service.clone(), limits.clone(), closing.clone());
+                let served = serve(stream, service.clone(), limits.clone(), closing.clone(), Arc::clone(&crowd));
                 connections.spawn(async move {
                     served.await;
                     drop(slot);
@@ -143,22 +152,35 @@ async fn serve_all(mut arrivals: mpsc::UnboundedReceiver<Arrival>, service: impl
     while connections.join_next().await.is_some() {}
 }
 
-/// The next connection and its place among those that are served at once.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Arrival {
-    // Nobody closes the semaphore, so there always is a place at last.
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
-    loop {
+/// The next connection and its place among those that are served at once. While it waits for one, those that were first are asked to close,
+/// one by one: most of them have nothing to say now.
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, crowd: &Notify) -> Arrival {
+    let stream = loop {
         match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => return (stream, slot),
+            Ok(stream) => break stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    };
+    let mut slot = Arc::clone(slots).try_acquire_owned().ok();
+    while slot.is_none() {
+        crowd.notify_one();
+        // Nobody closes the semaphore, so there always is a place at last.
+        let freed = tokio::time::timeout(CROWD_PAUSE, Arc::clone(slots).acquire_owned()).await;
+        slot = freed.ok().and_then(Result::ok);
     }
+    (stream, slot)
 }
 
-async fn serve(stream: TcpStream, service: impl Answers, limits: Limits, mut closing: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    service: impl Answers,
+    limits: Limits,
+    mut closing: watch::Receiver<bool>,
+    crowd: Arc<Notify>,
+) {
     // Answers are small and single: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -169,9 +191,15 @@ async fn serve(stream: TcpStream, service: impl Answers, limits: Limits, mut clo
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
+    let mut to_close = pin!(crowd.notified());
+    if to_close.as_mut().enable() {
+        // It was asked before this one was there: closed at once it would have said nothing yet.
+        to_close.set(crowd.notified());
+    }
     tokio::select! {
         ended = connection.as_mut() => return told(ended),
         () = tokio::time::sleep(limits.age_max) => {}
+        () = to_close => {}
         _ = closing.wait_for(|closing| *closing) => {}
     }
     connection.as_mut().graceful_shutdown();
@@ -249,6 +277,32 @@ mod tests {
         assert!(rest(idle).await.ends_with("hello"));
         let silent = asked(address, "").await;
         assert_eq!(rest(silent).await, "");
+    }
+
+    #[tokio::test]
+    async fn where_all_places_are_taken_a_connection_that_rests_makes_way() {
+        let (address, _end, _task) = server(Limits { connections_max: 1, ..limits() }).await;
+        let mut resting = asked(address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut start = [0; 12];
+        resting.read_exact(&mut start).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let other = asked(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        assert!(rest(other).await.ends_with("hello"));
+        assert!(began.elapsed() < limits().head_timeout / 2, "it did not wait for that");
+        assert!(rest(resting).await.ends_with("hello"), "its answer was whole");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_just_come_is_not_asked_to_close_before_it_could_say_something() {
+        for _ in 0..4 {
+            let (address, _end, _task) = server(Limits { connections_max: 1, ..limits() }).await;
+            let began = tokio::time::Instant::now();
+            let busy = asked(address, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            let waiting = asked(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+            assert_eq!(rest(busy).await, "");
+            assert!(began.elapsed() >= limits().grace, "it had its grace");
+            assert!(rest(waiting).await.ends_with("hello"));
+        }
     }
 
     #[tokio::test]
