@@ -385,6 +385,24 @@ fn only_serve_and_emit_create_a_store() {
 }
 
 #[test]
+fn without_a_service_nobody_writes_to_a_store_of_another_user() {
+    let (_temporary, directory) = directory();
+    done(&directory, &["emit", "Deploy", "1", "--data", "data"]);
+    let before = std::fs::read_dir(directory.join("data")).unwrap().count();
+    // Only root may give files away.
+    if std::os::unix::fs::chown(directory.join("data/LOCK"), Some(65_534), None).is_err() {
+        return;
+    }
+    for verb in [&["emit", "Deploy", "1"][..], &["replay", "--failed"], &["compact"]] {
+        let said = run(&directory, &[verb, &["--data", "data"]].concat());
+        assert_eq!(said.code, 2, "{verb:?}");
+        assert!(said.stderr.contains("belongs to user 65534"), "{verb:?}: {}", said.stderr);
+    }
+    assert_eq!(done(&directory, &["list", "--data", "data"]).lines().count(), 2);
+    assert_eq!(std::fs::read_dir(directory.join("data")).unwrap().count(), before, "nothing was written");
+}
+
+#[test]
 fn beside_a_program_without_a_socket_reading_works_and_writing_names_the_holder() {
     let (_temporary, directory) = directory();
     let store = Store::open(directory.join("ledgerline-data"), StoreOptions::default()).unwrap();

@@ -10,6 +10,9 @@ use super::store::StoreArguments;
 use super::trouble::Trouble;
 
 /// Forget finished events that are old enough, and free their space. The running service does it every hour
+///
+/// Beside a service that goes by the service's settings. Without one it goes by those that this command finds: give it the same --config
+/// and environment, or events are forgotten at another age than the service's.
 #[derive(Args)]
 #[command(after_help = FIELDS)]
 pub(super) struct Compact {

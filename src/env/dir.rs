@@ -24,6 +24,14 @@ enum Handle {
     Simulated(simulated::FolderHandle),
 }
 
+/// Whose the file at `path` is, and whose this process, where they differ.
+#[cfg(feature = "service")]
+pub(crate) fn foreign_owner(path: &Path) -> Option<(u32, u32)> {
+    let owner = std::fs::metadata(path).ok()?.uid();
+    let me = rustix::process::geteuid().as_raw();
+    (owner != me).then_some((owner, me))
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place that touches names of files")]
 impl Dir {
     /// Opens a directory that is there.

@@ -33,6 +33,8 @@ pub(crate) use chance::{process_id, random};
 pub(crate) use clock::Clock;
 #[cfg(feature = "torture")]
 pub(crate) use clock::thread_time;
+#[cfg(feature = "service")]
+pub(crate) use dir::foreign_owner;
 pub(crate) use dir::{Dir, Replacement};
 pub(crate) use error::Error;
 pub(crate) use file::File;

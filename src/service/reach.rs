@@ -14,7 +14,7 @@ use super::control::Client;
 use super::operations::{Access, Operation, Operations, not_running};
 use super::settings;
 use crate::error::{Error, ErrorKind};
-use crate::store::Store;
+use crate::store::{Store, check_owner};
 
 /// Does `operation` and gives its answer line by line, each a JSON document that is safe to print; `each` breaks when it wants no
 /// more. What was changed is durable when this returns. It blocks.
@@ -23,7 +23,8 @@ use crate::store::Store;
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] if the operation could not be done anywhere; [`ErrorKind::NotFound`] if there is no store, or no such event; [`ErrorKind::Locked`] if a program without a control socket holds
-/// the store and the operation writes.
+/// the store and the operation writes; [`ErrorKind::NotAllowed`] if no service runs, the operation writes, and the store belongs to another
+/// user.
 pub fn perform(
     config: &Config,
     operation: &Operation,
@@ -58,6 +59,9 @@ fn open(config: &Config, access: Access) -> Result<Store, Error> {
         let message =
             format!("no service runs, and {switch} is false, so nothing could be kept: start one, or unset it");
         return Err(Error::new(ErrorKind::NotAllowed, message));
+    }
+    if access != Access::Read {
+        check_owner(config.data())?;
     }
     let opened = match access {
         Access::Read => Store::open_read_only(config.data()),

@@ -116,7 +116,7 @@ pub use histogram::Latency;
 #[cfg(feature = "manager")]
 pub use machine::Unsynced;
 #[cfg(feature = "service")]
-pub(crate) use open::{check_unlocked, lock_without_store};
+pub(crate) use open::{check_owner, check_unlocked, lock_without_store};
 pub use options::{StoreOptions, Unhandled};
 pub use reader::{LogEntry, LogItem, Reader};
 pub use salvage::{Acceptance, LostEvent, LostRange, Salvage, UncertainEvent, salvage};

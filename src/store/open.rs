@@ -12,6 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "service")]
+use crate::env::foreign_owner;
 use crate::env::{Chance, Clock, Dir, File, Lock};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
@@ -139,6 +141,22 @@ fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
         Creation::Refused => Dir::open(path),
     };
     entered.map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
+}
+
+/// Refuses a store that another user's processes have locked so far: whatever opens it for writing begins a segment, and they could not
+/// open that.
+///
+/// # Errors
+/// [`ErrorKind::NotAllowed`], naming both.
+#[cfg(feature = "service")]
+pub(crate) fn check_owner(path: &Path) -> Result<(), Error> {
+    let Some((owner, me)) = foreign_owner(&path.join(LOCK)) else { return Ok(()) };
+    let path = path.display();
+    let text = format!(
+        "the store at {path} belongs to user {owner}, and this is user {me}: {owner} could not open what this would write; run it as that \
+         user, for example with `sudo -u '#{owner}'`"
+    );
+    Err(Error::new(ErrorKind::NotAllowed, text))
 }
 
 /// Refuses if another process holds the store at `path`; that there is no store is fine.
