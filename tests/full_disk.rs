@@ -265,7 +265,7 @@ fn counted(data: &Path, name: &str) -> Option<u64> {
 
 #[cfg(feature = "cli")]
 #[test]
-fn events_whose_lines_have_no_room_are_put_off_and_leave_one_fragment_behind_whole_lines() {
+fn events_whose_lines_have_no_room_wait_for_it_and_leave_one_fragment_among_whole_lines() {
     const EVENTS: usize = 300;
     let Some(disk) = Disk::mount(SEGMENT_BYTES) else { return };
     let data = tempfile::tempdir().unwrap();
@@ -278,26 +278,31 @@ fn events_whose_lines_have_no_room_are_put_off_and_leave_one_fragment_behind_who
     service.env_clear().args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
     let mut service = service.stdout(std::fs::File::create(&printed).unwrap()).stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
-    loop {
-        let [done, waiting] =
-            ["completed_events", "waiting_events"].map(|name| counted(data.path(), name).unwrap_or(0));
-        if done > 0 && done + waiting == EVENTS as u64 {
-            break;
+    let wait_for = |is_so: &dyn Fn(u64) -> bool| {
+        while !counted(data.path(), "completed_events").is_some_and(is_so) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it takes too long");
+            std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "{done} done, {waiting} wait");
+    };
+    wait_for(&|done| done > 0);
+    // Until nothing more fits.
+    let length = || std::fs::metadata(&printed).unwrap().len();
+    while length() < SEGMENT_BYTES {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{} bytes", length());
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(counted(data.path(), "events_failed"), Some(0), "a full disk is no failure of theirs");
-    let done = counted(data.path(), "completed_events").unwrap();
-    let full = std::fs::read_to_string(&printed).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
     disk.grow();
+    wait_for(&|done| done == EVENTS as u64);
+    assert_eq!(counted(data.path(), "events_failed"), Some(0), "a full disk is no failure of theirs");
     let asked = Command::new("kill").arg(service.id().to_string()).status().unwrap();
     assert!(asked.success() && service.wait().unwrap().success());
-    assert_eq!(std::fs::read_to_string(&printed).unwrap(), full, "nothing that had no room is written later");
-    let (lines, fragment) = full.rsplit_once('\n').unwrap();
-    let is_whole = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
-    assert!(lines.lines().all(is_whole) && !is_whole(fragment));
-    assert_eq!(lines.lines().count() as u64, done);
+    let text = std::fs::read_to_string(&printed).unwrap();
+    let id = |line: &str| Some(serde_json::from_str::<serde_json::Value>(line).ok()?.get("id")?.as_str()?.to_owned());
+    let ids: Vec<String> = text.lines().filter_map(id).collect();
+    let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (EVENTS, EVENTS), "each line stands there whole, and once");
+    assert_eq!(text.lines().count(), EVENTS + 1, "and the fragment of the one that had no room");
 }
 
 /// Nothing here is left behind by stories that were told before.

@@ -23,7 +23,7 @@ const ENDS: &str = "Exit codes: 0 done; 1 health, verify or salvage found that n
     --json as {error, message}: the kind of the error, such as not_found or locked, or null).";
 
 /// The exit code of everything that could not be done.
-const TROUBLE: u8 = 2;
+pub(super) const TROUBLE: u8 = 2;
 
 #[derive(Subcommand)]
 enum Verb {

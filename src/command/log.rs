@@ -24,6 +24,9 @@ use super::trouble::Trouble;
 /// So many lines wait for stderr.
 const LINES_MAX: usize = 4_096;
 
+/// How often it is looked whether the queue has room, by whoever waits for that.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Whose levels can be set: nothing else logs here.
 const MODULES: [&str; 3] = ["ledgerline", "hyper", "tokio"];
 
@@ -62,22 +65,39 @@ impl Log {
         Ok(Self { queue, left_out })
     }
 
+    /// Has something written that is no line of the log, behind what was logged before.
+    pub(super) fn tell(&self, text: String) {
+        self.take(text.into_bytes());
+    }
+
+    fn take(&self, line: Vec<u8>) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Item::Line(line)) {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Waits until all that was logged is written, but no longer than `wait`.
     pub(super) fn settle(&self, wait: Duration) {
         let (written, told) = channel();
-        if self.queue.try_send(Item::Written(written)).is_ok() {
-            // Whoever does not write in time keeps nobody.
-            let _ = told.recv_timeout(wait);
+        let mut item = Item::Written(written);
+        let mut waited = Duration::ZERO;
+        while let Err(TrySendError::Full(refused)) = self.queue.try_send(item) {
+            if waited >= wait {
+                return;
+            }
+            item = refused;
+            std::thread::sleep(PAUSE);
+            waited += PAUSE;
         }
+        // Whoever does not write in time keeps nobody.
+        let _ = told.recv_timeout(wait.saturating_sub(waited));
     }
 }
 
 impl Write for Log {
     /// Takes one line, as the subscriber gives it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(Item::Line(line.to_vec())) {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
-        }
+        self.take(line.to_vec());
         Ok(line.len())
     }
 

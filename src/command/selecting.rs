@@ -133,8 +133,9 @@ pub(super) fn perform(store: &StoreArguments, operation: &Operation, words: &Wor
     if !store.json && performed.is_ok() && done + refused == 0 && !is_totalled {
         let _ = output.line(format_args!("nothing to {}", words.infinitive));
     }
-    output.finish()?;
+    let told = output.finish();
     performed?;
+    told?;
     if refused > 0 {
         return Err(Trouble::new(format!("{refused} of {} events were not {}", done + refused, words.participle)));
     }

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, fcntl_getfl, fstat, open, stat};
 use rustix::io::{Errno, pread, write};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::arguments::TROUBLE;
 use super::log::Log;
 use super::store::resolve;
 use super::trouble::Trouble;
@@ -99,13 +100,20 @@ impl Serve {
         let ended = runtime.block_on(serve(config, &log));
         // A reader that has stopped reading blocks a thread that writes to it, and no more than that.
         runtime.shutdown_timeout(STDOUT_GRACE);
-        log.settle(STDERR_GRACE);
-        match ended? {
-            Ended::OutputClosed => {
-                Err(Trouble::new("stdout was closed: the service has ended; events that were not printed are kept"))
+        let trouble = match ended {
+            Ok(Ended::OutputClosed) => {
+                Some(Trouble::new("stdout was closed: the service has ended; events that were not printed are kept"))
             }
-            _ => Ok(ExitCode::SUCCESS),
-        }
+            Ok(_) => None,
+            Err(trouble) => Some(trouble),
+        };
+        // Behind what was logged, and waiting no longer for stderr than that.
+        let code = trouble.map_or(0, |trouble| {
+            log.tell(trouble.told(false));
+            TROUBLE
+        });
+        log.settle(STDERR_GRACE);
+        Ok(ExitCode::from(code))
     }
 }
 
@@ -124,11 +132,8 @@ async fn serve(config: Config, log: &Log) -> Result<Ended, Trouble> {
         () = asked() => return Ok(Ended::Asked),
     };
     let program = std::env::args_os().next().unwrap_or_else(|| "ledgerline".into());
-    // What starting had to say comes first.
-    log.settle(STDERR_GRACE);
     let banner = service.banner(&program.to_string_lossy());
-    // Where stderr is gone there is nobody to tell, and the service runs all the same.
-    let _ = io::stderr().lock().write_all(banner.as_bytes());
+    log.tell(banner);
     let (ask, was_asked) = tokio::sync::oneshot::channel();
     let last = log.clone();
     let signals = tokio::spawn(async move {

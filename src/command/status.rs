@@ -26,7 +26,7 @@ pub(super) struct Status {
 }
 
 const FIELDS: &str = "JSON: seq (the last record that was counted), retained_from, complete, events (a number for each status), event \
-    (null or {seq, status, retry_count, attempt, last_seq}), damage (places).";
+    (null, and the exit code 2, if none is known; else {seq, status, retry_count, attempt, last_seq}), damage (places).";
 
 impl Status {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {

@@ -53,18 +53,19 @@ impl Trouble {
 
     /// Prints it: as text, or as a document of JSON.
     pub(super) fn tell(&self, json: bool) {
-        let mut stderr = io::stderr().lock();
+        // Where stderr is gone there is nobody to tell.
+        let _ = io::stderr().lock().write_all(self.told(json).as_bytes());
+    }
+
+    /// What is printed.
+    pub(super) fn told(&self, json: bool) -> String {
         let told = Told { error: self.kind.map(ErrorKind::as_str), message: &self.text };
         if json && let Ok(line) = json_line(&told) {
-            let _ = writeln!(stderr, "{line}");
-            return;
+            return line + "\n";
         }
         // Lines of ours stay lines; within them nothing reaches the terminal as it came.
-        for (index, line) in self.text.lines().enumerate() {
-            let beginning = if index == 0 { "ledgerline: " } else { "" };
-            // Where stderr is gone there is nobody to tell.
-            let _ = writeln!(stderr, "{beginning}{}", printable(line));
-        }
+        let lines = self.text.lines().map(|line| printable(line) + "\n");
+        std::iter::once("ledgerline: ".to_owned()).chain(lines).collect()
     }
 }
 

@@ -42,6 +42,9 @@ pub(super) struct Dispatcher {
     round: Round,
     /// Runs that have ended, but whose end the engine had no room for.
     unsettled: Vec<Ended>,
+    /// Why one of them was refused last, and why one still was when it was tried again.
+    last_refusal: Option<Error>,
+    unsettled_again: Option<Error>,
     settle_again_at: Instant,
     report: Report,
     report_at: Instant,
@@ -109,6 +112,8 @@ impl Dispatcher {
             phase: Phase::Running,
             round: Round::default(),
             unsettled: Vec::new(),
+            last_refusal: None,
+            unsettled_again: None,
             settle_again_at: now,
             report,
             report_at: now + REPORT_INTERVAL,
@@ -180,9 +185,8 @@ impl Dispatcher {
         if !self.round.is_under_way() || self.claiming.is_some() || self.attempts.slots_taken() > 0 {
             return;
         }
-        if !self.unsettled.is_empty() {
-            self.round
-                .fail(&Error::new(ErrorKind::Full, "runs have ended, but there is no room to say so: free space"));
+        if let Some(error) = &self.unsettled_again {
+            self.round.fail(error);
         } else if self.attempts.stuck() > self.options.concurrency {
             let text = "handlers neither end nor stop when they are told to: nothing more is claimed";
             self.round.fail(&Error::new(ErrorKind::NotAllowed, text));
@@ -375,6 +379,7 @@ impl Dispatcher {
             Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Io) => {
                 tracing::warn!(event_id, event_type, attempt, ?error, "a run cannot be settled yet; it is tried again");
                 self.unsettled.push(ended);
+                self.last_refusal = Some(error);
             }
             Err(error) => {
                 tracing::error!(
@@ -391,7 +396,9 @@ impl Dispatcher {
     /// Tries again what the engine could not take: its room may be back.
     async fn settle_again(&mut self) {
         let unsettled = std::mem::take(&mut self.unsettled);
+        self.last_refusal = None;
         self.settle(unsettled).await;
+        self.unsettled_again = self.last_refusal.take();
         self.settle_again_at = Instant::now() + SETTLE_AGAIN;
     }
 }

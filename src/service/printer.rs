@@ -12,6 +12,7 @@
 use std::io::{self, Write};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ use crate::event::{Event, Outcome};
 /// How long an event rests that could not be printed because nobody reads any more. The service stops meanwhile.
 const REST: Duration = Duration::from_millis(500);
 
-/// How long an event is put off that could not be printed because the output's disk is full.
-const FULL: Duration = Duration::from_mins(1);
+/// Wait before an event is tried again that could not be printed because the output's disk is full.
+const FULL: Duration = Duration::from_secs(1);
 
 /// Wait before an output is tried again that does not block and takes nothing now.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -61,6 +62,8 @@ pub(super) struct Printer {
     /// How long one event waits for the output. It must end before the handler's timeout, which would count as a failure.
     patience: Duration,
     closed: watch::Sender<bool>,
+    /// Whether the output's disk had no room when it was last written to, which is told once.
+    is_full: AtomicBool,
 }
 
 impl Printer {
@@ -71,6 +74,7 @@ impl Printer {
             desk: Arc::new(Mutex::new(Desk { waiting: Vec::new(), crowded_at: FEW, output })),
             patience: handler_timeout / 2,
             closed: watch::Sender::new(false),
+            is_full: AtomicBool::new(false),
         })
     }
 
@@ -83,7 +87,7 @@ impl Printer {
 
     /// Prints one event.
     pub(super) async fn print(self: Arc<Self>, event: Event) -> Outcome {
-        match tokio::time::timeout(self.patience, self.written(event)).await {
+        match tokio::time::timeout(self.patience, self.written_once_there_is_room(event)).await {
             Ok(Ok(())) => Outcome::Done,
             Ok(Err(error)) if has_gone(error.kind()) => {
                 self.closed.send_replace(true);
@@ -91,12 +95,23 @@ impl Printer {
                 tokio::time::sleep(REST.min(self.patience)).await;
                 Outcome::Release
             }
-            Ok(Err(error)) if is_full(error.kind()) => {
-                tracing::warn!(%error, "an event cannot be printed: it is put off for a minute");
-                Outcome::Snooze(FULL)
-            }
             Ok(Err(error)) => Outcome::Retry(format!("cannot print the event: {error}")),
             Err(_) => Outcome::Release,
+        }
+    }
+
+    async fn written_once_there_is_room(&self, event: Event) -> io::Result<()> {
+        loop {
+            let written = self.written(event.clone()).await;
+            let full = written.as_ref().err().filter(|error| is_full(error.kind()));
+            let was_full = self.is_full.swap(full.is_some(), Ordering::Relaxed);
+            if let Some(error) = full.filter(|_| !was_full) {
+                tracing::warn!(%error, "events cannot be printed: they wait until there is room");
+            }
+            if full.is_none() {
+                return written;
+            }
+            tokio::time::sleep(FULL).await;
         }
     }
 
@@ -265,8 +280,12 @@ mod tests {
         }
         go_on.send(()).unwrap();
         done.recv().unwrap();
-        let patient =
-            Printer { desk: Arc::clone(&printer.desk), patience: Duration::MAX, closed: watch::Sender::default() };
+        let patient = Printer {
+            desk: Arc::clone(&printer.desk),
+            patience: Duration::MAX,
+            closed: watch::Sender::default(),
+            is_full: AtomicBool::default(),
+        };
         go_on.send(()).unwrap();
         assert_eq!(Arc::new(patient).print(event("second")).await, Outcome::Done);
         assert_eq!(done.try_iter().count(), 1, "those that were given back wrote nothing");
@@ -283,12 +302,12 @@ mod tests {
         assert!(look(&printer.desk).waiting.len() <= FEW);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_cannot_be_written_is_retried_unless_the_reader_has_gone() {
         let failing = |kind| Printer::new(Box::new(Failing(kind)), Duration::from_mins(1));
         let outcome = failing(io::ErrorKind::PermissionDenied).print(event("a")).await;
         assert!(matches!(outcome, Outcome::Retry(why) if why.starts_with("cannot print the event: ")));
-        assert_eq!(failing(io::ErrorKind::StorageFull).print(event("a")).await, Outcome::Snooze(FULL));
+        assert_eq!(failing(io::ErrorKind::StorageFull).print(event("a")).await, Outcome::Release);
         let printer = failing(io::ErrorKind::BrokenPipe);
         assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release);
         printer.closed().await;
@@ -362,16 +381,16 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn after_the_fragment_of_a_line_the_next_one_stands_for_itself() {
         let whole = json_line(&event("a")).unwrap();
         // However much of the line had room before the disk was full, its end among it.
         for room in 1..=whole.len() {
             let disk = Disk::default();
             disk.0.lock().unwrap().1 = room;
-            let printer = Printer::new(Box::new(disk.clone()), Duration::from_mins(1));
+            let printer = Printer::new(Box::new(disk.clone()), FULL);
             for _ in 0..2 {
-                assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Snooze(FULL), "room for {room}");
+                assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release, "room for {room}");
             }
             disk.0.lock().unwrap().1 = usize::MAX;
             for _ in 0..2 {

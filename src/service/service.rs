@@ -23,7 +23,7 @@ use crate::env::{Clock, Dir, Lock};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::manager::EventManager;
-use crate::store::{Store, check_unlocked, lock_without_store};
+use crate::store::{Store, check_owner, check_unlocked, lock_without_store};
 
 /// A service that has recovered its store and is about to take deliveries.
 pub struct Service {
@@ -63,6 +63,9 @@ impl Service {
             SigningSecret::generated_before(&config.data)?;
         }
         Socket::check(&config.data)?;
+        if !config.in_memory {
+            check_owner(&config.data)?;
+        }
         config.connections_max = connections_max(config.connections_max);
         let bound = bind(&config).await?;
         let lock = if config.in_memory { Some(lock_without_store(&config.data)?) } else { None };

@@ -147,10 +147,12 @@ fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
 /// open that.
 ///
 /// # Errors
-/// [`ErrorKind::NotAllowed`], naming both.
+/// [`ErrorKind::Locked`] if one of them runs; else [`ErrorKind::NotAllowed`], naming both users.
 #[cfg(feature = "service")]
 pub(crate) fn check_owner(path: &Path) -> Result<(), Error> {
     let Some((owner, me)) = foreign_owner(&path.join(LOCK)) else { return Ok(()) };
+    // Where one of them runs, that is what matters.
+    check_unlocked(path).or_else(|error| if error.kind() == ErrorKind::Locked { Err(error) } else { Ok(()) })?;
     let path = path.display();
     let text = format!(
         "the store at {path} belongs to user {owner}, and this is user {me}: {owner} could not open what this would write; run it as that \

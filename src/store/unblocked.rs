@@ -20,6 +20,9 @@ pub(crate) struct Settling<'a> {
     pub(crate) delay: Option<Duration>,
 }
 
+/// So many claims in a row may find nothing that can be read, before whoever claims looks at what else there is to do.
+const UNREADABLE_MAX: u32 = 64;
+
 impl Settling<'_> {
     /// An error is the answer to this one alone; a refusal is for the disk to end.
     fn settle(&self, core: &mut Core, now: Moment) -> Result<Result<(), Error>, Refused> {
@@ -58,7 +61,8 @@ impl Store {
 
     /// As [`Store::claim`], for callers that must not block.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
-        loop {
+        let mut unreadable = 0;
+        while unreadable < UNREADABLE_MAX {
             let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
             if let Some(last) = claimed.last() {
                 self.shared().written(last.token.started).await?;
@@ -68,6 +72,7 @@ impl Store {
                 if !claims.is_empty() {
                     return Ok(claims);
                 }
+                unreadable += 1;
             } else if !self.shared().desk().core.ends_held() {
                 // A claim ends some of those without a handler: it has found nothing only when none of them is left.
                 break;
