@@ -304,7 +304,7 @@ mod tests {
         let mut late = asked(address, "").await;
         // It takes the place of one of them, whose time has come.
         let other = asked(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-        tokio::time::sleep(AGE_MIN / 2).await;
+        tokio::time::sleep(AGE_MIN / 5).await;
         late.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
         assert!(rest(late).await.ends_with("hello"));
         assert!(rest(other).await.ends_with("hello"));
