@@ -161,6 +161,27 @@ fn hang(_: Event) {
 }
 
 #[tokio::test]
+async fn a_round_that_hung_handlers_leave_no_room_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = builder(dir.path())
+        .concurrency(1)
+        .max_retries(0)
+        .handler_timeout(Duration::from_millis(10))
+        .handler_grace(Duration::from_millis(1))
+        .on_blocking("Issue", hang)
+        .start()
+        .await
+        .unwrap();
+    for number in 0..3 {
+        manager.emit("Issue", number).await.unwrap();
+    }
+    let error = within(manager.process_pending()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotAllowed, "{error}");
+    assert_eq!(manager.stats().pending_events, 1, "two have lost their slots, and the third waits");
+    within(manager.shutdown()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_round_ends_every_event_without_a_handler_as_it_was_told() {
     let dir = tempfile::tempdir().unwrap();
     let manager =

@@ -42,8 +42,7 @@ pub(super) struct Dispatcher {
     round: Round,
     /// Runs that have ended, but whose end the engine had no room for.
     unsettled: Vec<Ended>,
-    /// Why one of them was refused last, and why one still was when it was tried again.
-    last_refusal: Option<Error>,
+    /// Why one of them still was refused when it was tried again.
     unsettled_again: Option<Error>,
     settle_again_at: Instant,
     report: Report,
@@ -112,7 +111,6 @@ impl Dispatcher {
             phase: Phase::Running,
             round: Round::default(),
             unsettled: Vec::new(),
-            last_refusal: None,
             unsettled_again: None,
             settle_again_at: now,
             report,
@@ -345,7 +343,8 @@ impl Dispatcher {
         self.settle(ended).await;
     }
 
-    async fn settle(&mut self, mut ended: Vec<Ended>) {
+    /// Settles them; returns why the last one that waits for room was refused, if any was.
+    async fn settle(&mut self, mut ended: Vec<Ended>) -> Option<Error> {
         // Keys may go on, a retry has a due time that the lookout does not know, and a round may be over: whatever comes of it.
         self.lookout.notice();
         for run in &mut ended {
@@ -358,12 +357,12 @@ impl Dispatcher {
             let runs: Vec<_> = ended.iter().map(Ended::settling).collect();
             self.queue.settle(&runs).await
         };
-        for (run, settled) in ended.into_iter().zip(settled) {
-            self.note_settled(run, settled);
-        }
+        let refusals = ended.into_iter().zip(settled).filter_map(|(run, settled)| self.note_settled(run, settled));
+        refusals.last()
     }
 
-    fn note_settled(&mut self, ended: Ended, settled: Result<(), Error>) {
+    /// Why it is tried again, if it is.
+    fn note_settled(&mut self, ended: Ended, settled: Result<(), Error>) -> Option<Error> {
         let Ended { claim, outcome, mishap, .. } = &ended;
         let (event_id, event_type, attempt) = (claim.event().id(), claim.event().event_type(), claim.attempt());
         match settled {
@@ -379,7 +378,7 @@ impl Dispatcher {
             Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Io) => {
                 tracing::warn!(event_id, event_type, attempt, ?error, "a run cannot be settled yet; it is tried again");
                 self.unsettled.push(ended);
-                self.last_refusal = Some(error);
+                return Some(error);
             }
             Err(error) => {
                 tracing::error!(
@@ -391,14 +390,13 @@ impl Dispatcher {
                 );
             }
         }
+        None
     }
 
     /// Tries again what the engine could not take: its room may be back.
     async fn settle_again(&mut self) {
         let unsettled = std::mem::take(&mut self.unsettled);
-        self.last_refusal = None;
-        self.settle(unsettled).await;
-        self.unsettled_again = self.last_refusal.take();
+        self.unsettled_again = self.settle(unsettled).await;
         self.settle_again_at = Instant::now() + SETTLE_AGAIN;
     }
 }

@@ -145,11 +145,8 @@ impl Operation {
 
     /// Refuses what no store would keep, before one is made for it.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let Self::Emit { event_type, data, id, key, priority, .. } = self else { return Ok(()) };
-        let mut event = NewEvent::from_json(event_type.clone(), data.clone())?.priority(*priority);
-        event = id.iter().fold(event, |event, id| event.id(id.clone()));
-        event = key.iter().fold(event, |event, key| event.key(key.clone()));
-        event.validate()
+        let Self::Emit { event_type, data, id, key, not_before, priority } = self else { return Ok(()) };
+        event(event_type.clone(), data.clone(), id.clone(), key.clone(), *not_before, *priority)?.validate()
     }
 
     pub(super) fn access(&self) -> Access {
@@ -289,11 +286,7 @@ impl Operations {
             Operation::Pauses {} => each(&self.store.pauses(), line),
             Operation::Compact {} => one(&self.store.compact()?, line),
             Operation::Emit { event_type, data, id, key, not_before, priority } => {
-                let mut event = NewEvent::from_json(event_type, data)?.priority(priority);
-                event = id.into_iter().fold(event, NewEvent::id);
-                event = key.into_iter().fold(event, NewEvent::key);
-                event = not_before.into_iter().fold(event, NewEvent::not_before);
-                self.emit(event, line)
+                self.emit(event(event_type, data, id, key, not_before, priority)?, line)
             }
             Operation::Process {} => self.process(line),
         }
@@ -364,6 +357,21 @@ impl Operations {
         let receipt = self.store.append(event)?;
         one(&Emitted { id: &receipt.id, duplicate: receipt.duplicate.is_some(), seq: receipt.seq }, line)
     }
+}
+
+/// What [`Operation::Emit`] is to keep.
+fn event(
+    event_type: String,
+    data: String,
+    id: Option<String>,
+    key: Option<String>,
+    not_before: Option<Timestamp>,
+    priority: u8,
+) -> Result<NewEvent, Error> {
+    let mut event = NewEvent::from_json(event_type, data)?.priority(priority);
+    event = id.into_iter().fold(event, NewEvent::id);
+    event = key.into_iter().fold(event, NewEvent::key);
+    Ok(not_before.into_iter().fold(event, NewEvent::not_before))
 }
 
 /// When a pause is to end.

@@ -21,9 +21,6 @@ use tokio::sync::{oneshot, watch};
 use super::printable::json_line;
 use crate::event::{Event, Outcome};
 
-/// How long an event rests that could not be printed because nobody reads any more. The service stops meanwhile.
-const REST: Duration = Duration::from_millis(500);
-
 /// Wait before an event is tried again that could not be printed because the output's disk is full.
 const FULL: Duration = Duration::from_secs(1);
 
@@ -91,8 +88,6 @@ impl Printer {
             Ok(Ok(())) => Outcome::Done,
             Ok(Err(error)) if has_gone(error.kind()) => {
                 self.closed.send_replace(true);
-                // Given back at once it would be claimed again at once, until the service has stopped.
-                tokio::time::sleep(REST.min(self.patience)).await;
                 Outcome::Release
             }
             Ok(Err(error)) => Outcome::Retry(format!("cannot print the event: {error}")),

@@ -186,9 +186,7 @@ async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
     };
     bound.await.map_err(|source: std::io::Error| {
         // Most often the address is taken by the very service that has the directory, and then that is what helps.
-        if let Err(locked) = check_unlocked(&config.data)
-            && locked.kind() == ErrorKind::Locked
-        {
+        if let Err(locked) = check_unlocked(&config.data) {
             return locked;
         }
         let message = format!("cannot listen on {}: choose another address with --listen ADDR", config.listen);

@@ -152,7 +152,7 @@ fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
 pub(crate) fn check_owner(path: &Path) -> Result<(), Error> {
     let Some((owner, me)) = foreign_owner(&path.join(LOCK)) else { return Ok(()) };
     // Where one of them runs, that is what matters.
-    check_unlocked(path).or_else(|error| if error.kind() == ErrorKind::Locked { Err(error) } else { Ok(()) })?;
+    check_unlocked(path)?;
     let path = path.display();
     let text = format!(
         "the store at {path} belongs to user {owner}, and this is user {me}: {owner} could not open what this would write; run it as that \
@@ -161,18 +161,16 @@ pub(crate) fn check_owner(path: &Path) -> Result<(), Error> {
     Err(Error::new(ErrorKind::NotAllowed, text))
 }
 
-/// Refuses if another process holds the store at `path`; that there is no store is fine.
+/// Refuses if another process holds the store at `path`. That there is no store is fine, and so is what only an opening would tell.
 #[cfg(feature = "service")]
 pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
     let Ok(dir) = Dir::open(path) else { return Ok(()) };
-    let file = match dir.open_file(LOCK, false) {
-        Err(error) if error.is_not_found() => return Ok(()),
-        opened => opened.map_err(of_env)?,
-    };
-    if !file.try_lock().map_err(of_env)? {
-        return Err(locked(&dir, &file));
+    let Ok(file) = dir.open_file(LOCK, false) else { return Ok(()) };
+    match file.try_lock() {
+        Ok(true) => drop(Lock::held(file)),
+        Ok(false) => return Err(locked(&dir, &file)),
+        Err(_) => {}
     }
-    drop(Lock::held(file));
     Ok(())
 }
 
