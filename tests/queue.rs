@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ledgerline::testing::MemoryDisk;
-use ledgerline::{Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, Timestamp, Waiting};
+use ledgerline::{
+    Context, Duplicate, ErrorKind, Event, EventManager, EventManagerBuilder, Filter, NewEvent, Outcome, Status,
+    Timestamp, Waiting,
+};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -108,6 +111,32 @@ async fn ids(told: &mut UnboundedReceiver<Began>, count: usize) -> Vec<String> {
         ids.push(told.recv().await.unwrap().event.id().to_owned());
     }
     ids
+}
+
+#[test]
+fn a_batch_is_kept_whole_or_not_at_all_and_what_is_there_already_once() {
+    check(async |bench: Bench| {
+        let event = |id: &str| NewEvent::new("T", &"x").unwrap().id(id);
+        // As many wait for a place as there are.
+        let manager = bench.builder().queue_size(2).max_retries(7).open().await.unwrap();
+        let receipts = manager.emit_many(["a", "b", "c"].map(event)).await.unwrap();
+        assert!(receipts.is_sorted_by_key(|receipt| receipt.seq), "{receipts:?}");
+        let receipts = manager.emit_many(["d", "b"].map(event)).await.unwrap();
+        let told = receipts.into_iter().map(|receipt| (receipt.id, receipt.duplicate));
+        assert!(told.eq([("d".to_owned(), None), ("b".to_owned(), Some(Duplicate::SameId))]));
+        for bad in ["", "e", "x".repeat(257).as_str()] {
+            let refused = manager.emit_many(["e", bad].map(event)).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+        }
+        assert!(manager.emit_many([]).await.unwrap().is_empty());
+        manager.shutdown().await.unwrap();
+        assert_eq!(manager.emit_many([event("e")]).await.unwrap_err().kind(), ErrorKind::Closed);
+        let manager = bench.builder().open().await.unwrap();
+        let events = manager.list(Filter::all()).await.unwrap();
+        assert!(events.iter().map(Event::id).eq(["a", "b", "c", "d"]));
+        assert!(events.iter().all(|event| event.max_retries() == 7));
+        manager.shutdown().await.unwrap();
+    });
 }
 
 #[test]

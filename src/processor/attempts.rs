@@ -13,7 +13,7 @@ use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
 use crate::processor::ends::{Ends, Report, RunKey};
 use crate::processor::outcome::{caught, panic_text};
 use crate::processor::team::{self, Team};
-use crate::queue::{Claim, Mishap, Queue, Settling};
+use crate::queue::{Claim, Intake, Mishap, Settling};
 
 /// How long a run that gives its event back keeps its slot.
 const RELEASE_REST: Duration = Duration::from_secs(1);
@@ -64,13 +64,13 @@ pub(super) struct Attempts {
     timers: BTreeMap<(Instant, u64), RunKey>,
     stuck: usize,
     grace: Duration,
-    queue: Queue,
+    intake: Intake,
     origin: Arc<str>,
 }
 
 impl Attempts {
-    /// None yet. Each may take `grace` to end once it was told; `origin` names the store of `queue`.
-    pub(super) fn new(grace: Duration, queue: Queue, origin: Arc<str>) -> Self {
+    /// None yet. Each may take `grace` to end once it was told; `origin` names the store that `intake` leads to.
+    pub(super) fn new(grace: Duration, intake: Intake, origin: Arc<str>) -> Self {
         Self {
             runs: Vec::new(),
             free: Vec::new(),
@@ -80,7 +80,7 @@ impl Attempts {
             timers: BTreeMap::new(),
             stuck: 0,
             grace,
-            queue,
+            intake,
             origin,
         }
     }
@@ -88,14 +88,14 @@ impl Attempts {
     /// Begins a run, `now`, that may take `timeout`.
     pub(super) fn begin(&mut self, claim: Claim, team: Team, timeout: Duration, now: Instant) {
         let event = claim.event();
-        let context = Context::new(&claim, &self.queue, &self.origin, now, timeout);
+        let context = Context::new(&claim, &self.intake, &self.origin, now, timeout);
         let span = tracing::info_span!(
             "run",
             event_id = event.id(),
             event_type = event.event_type(),
             attempt = claim.attempt()
         );
-        let (claimed, called_off, queue) = (claim.clone(), context.clone(), self.queue.clone());
+        let (claimed, called_off, queue) = (claim.clone(), context.clone(), self.intake.queue().clone());
         let running = move || team::run(team, claimed, called_off, queue);
         self.begun += 1;
         let at = self.free.pop().unwrap_or(self.runs.len());
@@ -168,7 +168,7 @@ impl Attempts {
                 attempt.standing = Standing::Stuck;
                 attempt.context.abort();
                 self.stuck += 1;
-                self.queue.lose_slot(&attempt.claim);
+                self.intake.queue().lose_slot(&attempt.claim);
             } else {
                 tracing::warn!(event_id, timeout = ?attempt.timeout, "a handler has exceeded its time and is told to end");
                 attempt.standing = Standing::Overdue;
@@ -268,6 +268,7 @@ mod tests {
     use crate::event::NewEvent;
     use crate::processor::layer::HandlerService;
     use crate::processor::team::Named;
+    use crate::queue::Queue;
     use crate::store::{Store, StoreOptions};
 
     #[tokio::test(start_paused = true)]
@@ -275,7 +276,8 @@ mod tests {
         let store = Store::in_memory(StoreOptions::default()).unwrap();
         store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
         store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
-        let mut attempts = Attempts::new(Duration::ZERO, Queue::embedded(store.clone()), "store".into());
+        let intake = Intake::new(Queue::embedded(store.clone()), 1, Arc::new(|_| None));
+        let mut attempts = Attempts::new(Duration::ZERO, intake, "store".into());
         let ends = HandlerService::innermost(|_, _| Box::pin(std::future::ready(Outcome::Done)));
         let hangs = HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
         let second = Duration::from_secs(1);

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::event::{Event, Scope, Timestamp};
-use crate::queue::{Claim, Queue};
+use crate::event::{Event, NewEvent, Scope, Timestamp};
+use crate::queue::{Claim, Emit, Intake};
 
 /// What a handler knows about its run beside the event: which one it is, how long it may take, and whether it was called off.
 /// Cheap to clone.
@@ -21,7 +22,7 @@ pub struct Context {
 
 struct Shared {
     event: Event,
-    queue: Queue,
+    intake: Intake,
     attempt: u32,
     retry_count: u32,
     is_last: bool,
@@ -53,12 +54,13 @@ impl Drop for Linger {
 }
 
 impl Context {
-    /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store of `queue`.
-    pub(super) fn new(claim: &Claim, queue: &Queue, origin: &Arc<str>, now: Instant, timeout: Duration) -> Self {
+    /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store that
+    /// `intake` leads to.
+    pub(super) fn new(claim: &Claim, intake: &Intake, origin: &Arc<str>, now: Instant, timeout: Duration) -> Self {
         let event = claim.event();
         let run = Shared {
             event: event.clone(),
-            queue: queue.clone(),
+            intake: intake.clone(),
             attempt: claim.attempt(),
             retry_count: event.retry_count(),
             is_last: claim.is_last(),
@@ -102,6 +104,22 @@ impl Context {
         self.run.deadline.saturating_add(self.run.begun.elapsed()).saturating_sub(self.run.timeout)
     }
 
+    /// Emits an event, as [`EventManager::emit`](crate::EventManager::emit) does: for what follows from this one. It is kept whatever
+    /// becomes of this run, and a further run emits it again: where there is to be one, name it after the event that it follows from.
+    ///
+    /// ```
+    /// use ledgerline::{Context, Event};
+    ///
+    /// async fn on_issue(event: Event, context: Context) -> Result<(), ledgerline::Error> {
+    ///     let id = format!("notify-{}", context.idempotency_key());
+    ///     context.emit("Notification", serde_json::json!({"about": event.id()})).id(id).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn emit(&self, event_type: impl Into<String>, data: impl Serialize) -> Emit {
+        Emit::new(self.run.intake.clone(), NewEvent::new(event_type, &data))
+    }
+
     /// Has no event of this one's type begin to run before `until`, as where a service says when it takes requests again
     /// ([`RateLimit`](crate::RateLimit) reads its headers). What runs already goes on; end this run with
     /// [`Outcome::RetryAt`](crate::Outcome::RetryAt), which spends no retry. Durable once this returns. A pause of the type that ends
@@ -112,7 +130,7 @@ impl Context {
     /// As [`Store::pause`](crate::Store::pause).
     pub async fn pause_type(&self, until: Timestamp, reason: &str) -> Result<(), Error> {
         let scope = Scope::Type(self.run.event.event_type().to_owned());
-        self.run.queue.pause(scope, until, reason).await
+        self.run.intake.queue().pause(scope, until, reason).await
     }
 
     /// As [`Context::pause_type`], for the events of this one's key.
@@ -123,7 +141,7 @@ impl Context {
         let key = self.run.event.key().ok_or_else(|| {
             Error::invalid(format!("the event {:?} has no key that could be paused", self.run.event.id()))
         })?;
-        self.run.queue.pause(Scope::Key(key.to_owned()), until, reason).await
+        self.run.intake.queue().pause(Scope::Key(key.to_owned()), until, reason).await
     }
 
     /// How long until the run will count as failed; zero once it does.

@@ -16,7 +16,7 @@ use crate::processor::lookout::Lookout;
 use crate::processor::round::Round;
 use crate::processor::workers::{Command, Gauges, Report};
 use crate::processor::{Handlers, Options};
-use crate::queue::{Claim, Queue};
+use crate::queue::{Claim, Intake, Queue};
 
 /// How long runs that were called off at the end may take to end, and their aborted tasks after that.
 const LEAVE_GRACE: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ enum Happening {
 
 impl Dispatcher {
     pub(super) fn new(
-        queue: Queue,
+        intake: Intake,
         handlers: Arc<Handlers>,
         gauges: Arc<Gauges>,
         commands: mpsc::Receiver<Command>,
@@ -94,8 +94,9 @@ impl Dispatcher {
     ) -> Self {
         let now = Instant::now();
         let options = handlers.options().clone();
+        let queue = intake.queue().clone();
         let origin: Arc<str> = queue.id().into();
-        let attempts = Attempts::new(options.handler_grace, queue.clone(), Arc::clone(&origin));
+        let attempts = Attempts::new(options.handler_grace, intake, Arc::clone(&origin));
         let lookout = Lookout::new(now, options.processing_interval);
         let alarm = Box::pin(tokio::time::sleep_until(lookout.at()));
         Self {
@@ -446,8 +447,8 @@ mod tests {
         let given = vec![Given { name: None, event_type: "Issue".to_owned(), handler }];
         let handlers = Arc::new(Handlers::new(given, Layers::default(), Options::default()).unwrap());
         let (_told, commands) = mpsc::channel(1);
-        let queue = Queue::embedded(store.clone());
-        let mut dispatcher = Dispatcher::new(queue, handlers, Arc::default(), commands, Box::new(|_| ()));
+        let intake = Intake::new(Queue::embedded(store.clone()), 1, Arc::new(|_| None));
+        let mut dispatcher = Dispatcher::new(intake, handlers, Arc::default(), commands, Box::new(|_| ()));
         dispatcher.begin_claim();
         let claims = store.claim(2);
         store.cancel("called off", "a mistake").unwrap();

@@ -11,7 +11,7 @@ use crate::processor::Handlers;
 use crate::processor::dispatcher::Dispatcher;
 use crate::processor::handlers::Given;
 use crate::processor::round::{Processed, Reply};
-use crate::queue::Queue;
+use crate::queue::{Intake, Queue};
 
 /// Commands that may wait: each is obeyed at once, and whoever gives more waits.
 const COMMANDS_MAX: usize = 16;
@@ -77,14 +77,15 @@ pub(crate) struct Workers {
 impl Workers {
     /// Starts them on the present tokio runtime. Events of types without a handler are held from here on.
     /// `report` is told every few seconds, until they are stopped, what is left of runs.
-    pub(crate) fn start(queue: Queue, handlers: Handlers, report: Report) -> Self {
+    pub(crate) fn start(intake: Intake, handlers: Handlers, report: Report) -> Self {
+        let queue = intake.queue().clone();
         queue.set_handled(handlers.handled());
         queue.set_limits(handlers.options().limits());
         let handlers = Arc::new(handlers);
         let gauges = Arc::new(Gauges::default());
         gauges.set_running(true);
         let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(queue.clone(), Arc::clone(&handlers), Arc::clone(&gauges), obeyed, report);
+        let dispatcher = Dispatcher::new(intake, Arc::clone(&handlers), Arc::clone(&gauges), obeyed, report);
         let dispatcher = Mutex::new(Some(tokio::spawn(dispatcher.run())));
         Self { queue, handlers, gauges, commands, dispatcher }
     }

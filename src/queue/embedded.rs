@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::event::{NewEvent, Scope, Timestamp};
+use crate::queue::blocking;
 use crate::store::{Claim, Handled, Mishap, Receipt, Settling, Store};
 
 #[derive(Clone)]
@@ -26,6 +27,12 @@ impl Embedded {
 
     pub(crate) async fn append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
         self.store.append_async(event).await
+    }
+
+    /// On a thread of its own: a batch may take milliseconds to be written down.
+    pub(crate) async fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
+        let store = self.store.clone();
+        blocking(move || store.append_many(&events)).await
     }
 
     pub(crate) async fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {

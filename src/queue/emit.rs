@@ -24,15 +24,19 @@ pub(crate) type Retries = Arc<dyn Fn(&str) -> Option<u32> + Send + Sync>;
 /// The way into a queue. Cheap to clone; clones share the places.
 #[derive(Clone)]
 pub(crate) struct Intake {
+    way: Arc<Way>,
+}
+
+struct Way {
     queue: Queue,
-    places: Arc<Semaphore>,
+    places: Semaphore,
     places_max: usize,
-    bytes: Arc<Semaphore>,
+    bytes: Semaphore,
     bytes_max: usize,
     retries: Retries,
 }
 
-/// What an event takes up while it waits for the engine.
+/// What events take up while they wait for the engine.
 struct Place<'a> {
     _place: SemaphorePermit<'a>,
     _bytes: SemaphorePermit<'a>,
@@ -49,32 +53,63 @@ impl Intake {
 
     /// `places_max` events, of 64 MiB of data together, may wait for the engine at once.
     pub(crate) fn new(queue: Queue, places_max: usize, retries: Retries) -> Self {
-        let (places, bytes) = (Arc::new(Semaphore::new(places_max)), Arc::new(Semaphore::new(BYTES_MAX)));
-        Self { queue, places, places_max, bytes, bytes_max: BYTES_MAX, retries }
+        Self::bounded(queue, places_max, BYTES_MAX, retries)
+    }
+
+    fn bounded(queue: Queue, places_max: usize, bytes_max: usize, retries: Retries) -> Self {
+        let (places, bytes) = (Semaphore::new(places_max), Semaphore::new(bytes_max));
+        Self { way: Arc::new(Way { queue, places, places_max, bytes, bytes_max, retries }) }
+    }
+
+    /// Where it leads to.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.way.queue
     }
 
     /// Keeps an event, waiting for a place first: durable once this returns. It comes in a box because each future on its way moves it.
     pub(crate) async fn append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
-        let place = self.places.acquire().await.map_err(|_| self.full())?;
-        let bytes = self.bytes.acquire_many(self.share(&event)).await.map_err(|_| self.full())?;
-        self.keep(event, Place { _place: place, _bytes: bytes }).await
+        let _place = self.way.place(1, event.body.len()).await?;
+        self.way.keep(event).await
     }
 
     /// As [`Intake::append`], but with `Full` at once while all places are taken.
     pub(crate) async fn try_append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
-        let place = self.places.try_acquire().map_err(|_| self.full())?;
-        let bytes = self.bytes.try_acquire_many(self.share(&event)).map_err(|_| self.full_of_bytes())?;
-        self.keep(event, Place { _place: place, _bytes: bytes }).await
+        let _place = self.way.try_place(event.body.len())?;
+        self.way.keep(event).await
     }
 
-    async fn keep(&self, mut event: Box<NewEvent>, _place: Place<'_>) -> Result<Receipt, Error> {
-        event.max_retries = event.max_retries.or_else(|| (self.retries)(&event.event_type));
+    /// Keeps all of these events, or none, waiting for places first: durable once this returns. More than there are places for take all
+    /// of them.
+    pub(crate) async fn append_many(&self, mut events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
+        let _place = self.way.place(events.len(), events.iter().map(|event| event.body.len()).sum()).await?;
+        for event in &mut events {
+            self.way.complete(event);
+        }
+        self.way.queue.append_many(events).await
+    }
+}
+
+impl Way {
+    async fn place(&self, count: usize, bytes: usize) -> Result<Place<'_>, Error> {
+        let place = self.places.acquire_many(share(count, self.places_max)).await.map_err(|_| self.full())?;
+        let bytes = self.bytes.acquire_many(share(bytes, self.bytes_max)).await.map_err(|_| self.full())?;
+        Ok(Place { _place: place, _bytes: bytes })
+    }
+
+    fn try_place(&self, bytes: usize) -> Result<Place<'_>, Error> {
+        let place = self.places.try_acquire().map_err(|_| self.full())?;
+        let bytes = self.bytes.try_acquire_many(share(bytes, self.bytes_max)).map_err(|_| self.full_of_bytes())?;
+        Ok(Place { _place: place, _bytes: bytes })
+    }
+
+    async fn keep(&self, mut event: Box<NewEvent>) -> Result<Receipt, Error> {
+        self.complete(&mut event);
         self.queue.append(event).await
     }
 
-    /// The bytes that an event counts for: one that is longer than all of them, and will be refused, counts for all.
-    fn share(&self, event: &NewEvent) -> u32 {
-        u32::try_from(event.body.len().min(self.bytes_max)).unwrap_or(u32::MAX)
+    /// Says of an event what its type says and it does not.
+    fn complete(&self, event: &mut NewEvent) {
+        event.max_retries = event.max_retries.or_else(|| (self.retries)(&event.event_type));
     }
 
     fn full(&self) -> Error {
@@ -91,6 +126,11 @@ impl Intake {
             ),
         )
     }
+}
+
+/// What is asked for of a semaphore that has `all`: whatever needs more, and may be refused for that later, has all.
+fn share(wanted: usize, all: usize) -> u32 {
+    u32::try_from(wanted.min(all)).unwrap_or(u32::MAX)
 }
 
 /// An event on its way into the store: say what else is known about it, then await it.
@@ -194,10 +234,9 @@ mod tests {
     async fn no_more_bytes_wait_for_the_disk_than_there_is_room_for() {
         let dir = tempfile::tempdir().unwrap();
         let queue = Queue::embedded(Store::open(dir.path(), StoreOptions::default()).unwrap());
-        let mut intake = Intake::new(queue, 10, Arc::new(|_| None));
-        (intake.bytes, intake.bytes_max) = (Arc::new(Semaphore::new(100)), 100);
+        let intake = Intake::bounded(queue, 10, 100, Arc::new(|_| None));
         let event = |bytes: usize| Box::new(NewEvent::new("Issue", &"x".repeat(bytes - 2)).unwrap());
-        let waiting = Arc::clone(&intake.bytes).try_acquire_many_owned(60).unwrap();
+        let waiting = intake.way.try_place(60).unwrap();
         intake.try_append(event(40)).await.unwrap();
         let error = intake.try_append(event(41)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Full);
@@ -208,6 +247,8 @@ mod tests {
         append.await.unwrap();
         // Alone, even the longest has room.
         intake.append(event(1_000)).await.unwrap();
-        assert_eq!(intake.bytes.available_permits(), 100);
+        let event = |bytes: usize| *event(bytes);
+        assert_eq!(intake.append_many((0..20).map(|_| event(9)).collect()).await.unwrap().len(), 20);
+        assert_eq!((intake.way.places.available_permits(), intake.way.bytes.available_permits()), (10, 100));
     }
 }

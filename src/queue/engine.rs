@@ -34,6 +34,13 @@ impl Queue {
         }
     }
 
+    /// Keeps several events, all or none: durable once this returns. Dropped after its first poll, it leaves unknown whether they were.
+    pub(crate) async fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
+        match self {
+            Self::Embedded(engine) => engine.append_many(events).await,
+        }
+    }
+
     /// At most `count` events to be run now; possibly none. Not to be dropped before its end.
     pub(crate) async fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
         match self {

@@ -8,7 +8,7 @@
 //!
 //! | step | is over when | if the process dies right after it |
 //! |---|---|---|
-//! | append | the event is durable | it is there, once |
+//! | append | the event, or each of a batch, is durable | it is there, once; of a batch all are, or none |
 //! | claim | the start of each run is with the operating system (R16) | the run was counted, and the event runs again |
 //! | settle | the engine acts by it; durable a little later | it is as if settled, or the event runs again |
 //!
@@ -50,10 +50,12 @@
 //! Engines are a closed set ([`Queue`]): whoever embeds ledgerline chooses one, and implements nothing. `tests/queue.rs` holds each to
 //! this page. Deliberately absent: handlers, attempts, timeouts. Read next: [`Queue`], then [`Emit`] for the way in.
 
+mod blocking;
 mod embedded;
 mod emit;
 mod engine;
 
+pub(crate) use blocking::blocking;
 pub use emit::Emit;
 pub(crate) use emit::Intake;
 pub(crate) use engine::Queue;

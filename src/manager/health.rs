@@ -1,0 +1,94 @@
+//! Whether a manager is well.
+
+use serde::Serialize;
+
+use crate::processor::{Backlog, Options};
+use crate::store::Stats;
+
+/// So many events may wait for each one of a batch.
+const BATCHES_PENDING_MAX: u64 = 10;
+/// So many events that have failed for good are too many.
+const FAILED_MAX: u64 = 100;
+
+/// What to do about damage in a store that is in service.
+const MEND: &str = "the next start will refuse it; put the segment back from an earlier backup, or stop and salvage";
+
+/// Whether a manager is well, and if not, why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether there is no reason to worry.
+    pub healthy: bool,
+    /// What is wrong, for an operator; empty if nothing is.
+    pub reasons: Vec<String>,
+}
+
+impl Health {
+    /// Judges a manager whose workers run with `options`, and have this left of runs.
+    pub(crate) fn judge(stats: &Stats, backlog: Backlog, options: &Options) -> Self {
+        let Backlog { stuck, unsettled } = backlog;
+        let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
+        // Whoever waits for his time is not late.
+        let pending = stats.pending_events.saturating_sub(stats.waiting_events);
+        let judged = [
+            (!stats.is_running, "no workers run".to_owned()),
+            (pending >= pending_max, format!("{pending} events are pending; fewer than {pending_max} are normal")),
+            (
+                stats.failed_events >= FAILED_MAX,
+                format!("{} events have failed for good: replay or cancel them", stats.failed_events),
+            ),
+            (stats.damaged_events > 0, format!("the bytes of {} events are damaged: {MEND}", stats.damaged_events)),
+            (stats.damaged_places > 0, format!("{} places in the log are damaged: {MEND}", stats.damaged_places)),
+            (
+                stuck > options.concurrency,
+                format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
+            ),
+            (unsettled > 0, format!("{unsettled} runs have ended, but there is no room to say so: free space")),
+        ];
+        let poisoned =
+            stats.poisoned.iter().map(|why| format!("the store takes nothing more until it is reopened: {why}"));
+        let full = stats.full.iter().map(|why| format!("new events are refused, or soon will be: {why}"));
+        let reasons: Vec<String> =
+            judged.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why).chain(poisoned).chain(full).collect();
+        Self { healthy: reasons.is_empty(), reasons }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bound_is_a_reason_of_its_own() {
+        let options = Options { batch_size: 20, concurrency: 2, ..Options::default() };
+        let well =
+            Stats { is_running: true, pending_events: 199, failed_events: 99, held_events: 5_000, ..Stats::default() };
+        let stuck = |stuck| Backlog { stuck, unsettled: 0 };
+        assert_eq!(Health::judge(&well, stuck(2), &options), Health { healthy: true, reasons: vec![] });
+        let well = || well.clone();
+        for (stats, backlog, says) in [
+            (Stats { is_running: false, ..well() }, stuck(0), "no workers run"),
+            (Stats { pending_events: 200, ..well() }, stuck(0), "200 events are pending; fewer than 200 are normal"),
+            (Stats { failed_events: 100, ..well() }, stuck(0), "100 events have failed for good"),
+            (Stats { damaged_events: 1, ..well() }, stuck(0), "the bytes of 1 events are damaged"),
+            (Stats { damaged_places: 1, ..well() }, stuck(0), "1 places in the log are damaged: the next start"),
+            (
+                Stats { poisoned: Some("a sync failed".to_owned()), ..well() },
+                stuck(0),
+                "until it is reopened: a sync failed",
+            ),
+            (
+                Stats { full: Some("no space left".to_owned()), ..well() },
+                stuck(0),
+                "new events are refused, or soon will be: no space left",
+            ),
+            (well(), stuck(3), "3 handlers neither end nor stop"),
+            (well(), Backlog { stuck: 0, unsettled: 1 }, "1 runs have ended, but there is no room"),
+        ] {
+            let health = Health::judge(&stats, backlog, &options);
+            assert!(!health.healthy);
+            assert_eq!(health.reasons.len(), 1);
+            assert!(health.reasons[0].contains(says), "{:?}", health.reasons);
+        }
+    }
+}
