@@ -4,8 +4,13 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 /// What kind of thing went wrong; what to do about it follows from this alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// As text and in JSON it is its name in snake case: [`ErrorKind::as_str`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A value is not acceptable; the message names it. Nothing changed.
@@ -75,6 +80,12 @@ impl ErrorKind {
             ErrorKind::Io,
         ];
         ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

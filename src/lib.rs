@@ -59,8 +59,8 @@ pub mod webhook;
 
 pub use error::{Error, ErrorKind};
 pub use event::{
-    Event, NewEvent, Outcome, ParseStatusError, ParseTimestampError, Pause, RateLimit, Scope, Status, Timestamp,
-    Waiting,
+    Event, NewEvent, Outcome, ParseStatusError, ParseTimestampError, Pause, Permanent, RateLimit, Scope, Status,
+    Timestamp, Waiting,
 };
 #[cfg(feature = "manager")]
 pub use manager::{EventManager, EventManagerBuilder, Health, SubscribeFrom, Subscription};

@@ -54,8 +54,14 @@ pub use subscription::{SubscribeFrom, Subscription};
 /// ```
 ///
 /// Shut it down with [`EventManager::shutdown`]. When every clone is dropped without it, the workers stop by themselves, what they
-/// ran is aborted and runs again after the next start; no event is lost.
+/// ran is aborted and runs again after the next start; no event is lost. The store is closed, and its lock free, some time after, once
+/// nothing uses it any more: a [`Context`](crate::Context) that was kept does.
+///
+/// Its async calls belong on a tokio runtime with timers enabled, and panic elsewhere. Once polled they go on though they are dropped,
+/// unless they say otherwise: what they were to change may change. None waits for a sync on a thread of the runtime; what reads the log
+/// does so on blocking threads, but for the data of events that are claimed, and the id of the event whose body a duplicate has.
 #[derive(Clone)]
+#[must_use = "the workers stop when the last clone of a manager is dropped"]
 pub struct EventManager {
     inner: Arc<Inner>,
 }
@@ -327,7 +333,7 @@ impl EventManager {
     /// The event of this id as it stands, or `None` if there is none (any more).
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if its bytes are damaged, [`ErrorKind::Io`] if they cannot be read.
+    /// As [`Store::get`].
     pub async fn get(&self, id: impl Into<String>) -> Result<Option<Event>, Error> {
         let id = id.into();
         self.call(move |store| store.get(&id)).await
@@ -336,24 +342,25 @@ impl EventManager {
     /// Everything that happened to the event of this id, oldest first; empty if there is none.
     ///
     /// # Errors
-    /// As [`EventManager::get`].
+    /// As [`Store::history`].
     pub async fn history(&self, id: impl Into<String>) -> Result<Vec<HistoryEntry>, Error> {
         let id = id.into();
         self.call(move |store| store.history(&id)).await
     }
 
-    /// The events that match, oldest first.
+    /// The events that match, oldest first, each with its data: set a limit where there may be many.
     ///
     /// # Errors
-    /// As [`EventManager::get`].
+    /// As [`Store::list`].
     pub async fn list(&self, filter: Filter) -> Result<Vec<Event>, Error> {
         self.call(move |store| store.list(&filter)).await
     }
 
-    /// The events that have failed for good and wait for a person, oldest first.
+    /// The events that have failed for good and wait for a person, oldest first, each with its data: where there may be many, list them
+    /// in pages ([`Filter`]).
     ///
     /// # Errors
-    /// As [`EventManager::get`].
+    /// As [`Store::list`].
     pub async fn failed_events(&self) -> Result<Vec<Event>, Error> {
         self.list(Filter::all().status(Status::Failed)).await
     }
@@ -384,7 +391,7 @@ impl EventManager {
     /// off and not told the handler, which then goes on for as long as its time allows.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is no such event, [`ErrorKind::NotAllowed`] if it is completed or cancelled already.
+    /// As [`Store::cancel`].
     pub async fn cancel(&self, id: impl Into<String>, reason: impl Into<String>) -> Result<(), Error> {
         let (id, reason) = (id.into(), reason.into());
         let cancelled = id.clone();
@@ -397,7 +404,7 @@ impl EventManager {
     /// [`Store::compact`](crate::Store::compact). This also happens by itself every hour.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`], [`ErrorKind::Poisoned`] or [`ErrorKind::Io`]; no live event is lost by any of them.
+    /// As [`Store::compact`]; no live event is lost by any of them.
     pub async fn compact(&self) -> Result<CompactionReport, Error> {
         self.call(Store::compact).await
     }
@@ -434,7 +441,8 @@ impl EventManager {
         self.inner.store.recovery()
     }
 
-    /// The store beneath. Its blocking calls must not run on a thread of the runtime, and closing it stops the workers.
+    /// The store beneath. Its blocking calls must not run on a thread of the runtime, and closing it stops the workers. What is appended
+    /// there knows nothing of [`TypeOptions`](crate::TypeOptions) and of what may wait at once.
     pub fn store(&self) -> Store {
         self.inner.store.clone()
     }
@@ -447,7 +455,7 @@ impl EventManager {
     /// dropping its future does not revoke it. Not to be awaited within a handler, for which it would wait.
     ///
     /// # Errors
-    /// What closing the store could not do ([`ErrorKind::Poisoned`], [`ErrorKind::Io`]). The workers have stopped even then.
+    /// What closing the store could not do ([`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]), each time. The workers have stopped even then.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let manager = self.clone();
         let ended = tokio::spawn(async move {

@@ -277,6 +277,7 @@ fn every_command_answers(directory: &Path, status: &str) {
         "timestamp",
         "status",
         "retry_count",
+        "seq",
         "last_attempt",
         "error_message",
         "max_retries",
@@ -538,7 +539,7 @@ fn help_names_every_setting_and_every_field() {
     for (verb, names) in [
         (
             "list",
-            "id, event_type, action, source, key, data, timestamp, status, retry_count, last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), waiting",
+            "id, seq (number of the record that keeps it), event_type, action, source, key, data, timestamp, status, retry_count, last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), waiting",
         ),
         ("show", "seq"),
         ("health", "healthy, reasons"),

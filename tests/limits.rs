@@ -1,6 +1,7 @@
 //! What holds events back beyond themselves: limits of their type, pauses that handlers ask for, and what other handlers have done.
 #![cfg(feature = "manager")]
 
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,6 +87,39 @@ async fn a_handler_pauses_its_type_durably_and_spends_no_retry() {
     assert_eq!(bench.drain().await.unwrap().completed, 0);
     bench.advance(Duration::from_mins(1));
     assert_eq!(bench.drain().await.unwrap().completed, 2);
+}
+
+#[tokio::test]
+async fn what_follows_from_an_event_is_emitted_by_its_handler_once_though_it_runs_twice() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let on_issue = async |event: Event, context: Context| {
+        let id = format!("notify-{}", context.idempotency_key());
+        let emit = context.emit("Notify", event.id()).id(id).delay(Duration::from_mins(1));
+        emit.await?;
+        if context.attempt() == 1 {
+            Err("the answer was lost".into())
+        } else {
+            Ok::<_, Box<dyn Error + Send + Sync>>(())
+        }
+    };
+    let configure = move |builder: EventManagerBuilder| {
+        let told = Arc::clone(&told);
+        let builder = builder.type_options("Notify", TypeOptions::new().max_retries(7));
+        builder.on("Issue", on_issue).on("Notify", move |event: Event, context: Context| {
+            told.lock().unwrap().push((event, context.now()));
+            async {}
+        })
+    };
+    let mut bench = Bench::start(configure).await.unwrap();
+    let began = bench.now();
+    bench.manager().emit("Issue", 1).id("one").await.unwrap();
+    assert_eq!(bench.drain().await.unwrap().retried, 1);
+    assert_eq!(bench.drain_for(Duration::from_mins(5)).await.unwrap().completed, 2);
+    let seen = seen.lock().unwrap();
+    let [(event, now)] = &seen[..] else { panic!("once: {seen:?}") };
+    assert_eq!((event.data(), event.max_retries()), ("\"one\"", 7));
+    assert!((60..66).contains(&now.saturating_since(began).as_secs()), "{began} {now}");
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ async fn what_was_said_about_an_event_reaches_its_handler() {
     assert_eq!((id.as_str(), event.id(), event.key()), ("one", "one", Some("k")));
     assert_eq!((event.action(), event.source(), event.max_retries()), (Some("create"), "test", 7));
     assert_eq!(event.headers(), [("x-request".to_owned(), "5".to_owned())]);
+    assert_eq!((event.header("X-Request"), event.header("request")), (Some("5"), None));
     assert_eq!(event.pointer("/title"), Some(json!("New")));
     manager.shutdown().await.unwrap();
 }

@@ -176,6 +176,7 @@ fn what_cannot_be_paused_or_kept_as_a_cursor_is_refused_by_name() {
     for (refused, says) in [
         (store.pause(of_type(""), None, ""), "the type to pause is empty"),
         (store.pause(of_key(&long), None, ""), "the key to pause has 300 bytes; at most 256"),
+        (store.pause(of_type("*"), None, ""), "\"*\" is the name of none"),
         (
             store.pause(of_key("k"), Some(Timestamp::from_unix_micros(7)), ""),
             "would be over at 1970-01-01T00:00:00.000007Z",

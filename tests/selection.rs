@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use ledgerline::{ErrorKind, Filter, NewEvent, Outcome, Refusal, Selection, Status, Store, StoreOptions, Timestamp};
+use ledgerline::{
+    ErrorKind, Event, Filter, NewEvent, Outcome, Refusal, Selection, Status, Store, StoreOptions, Timestamp,
+};
 
 fn open(dir: &Path) -> Store {
     Store::open(dir, StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_hours(1))).unwrap()
@@ -42,6 +44,47 @@ fn one_of_each(store: &Store) {
 fn statuses(store: &Store) -> BTreeMap<String, Status> {
     let events = store.list(&Filter::all()).unwrap();
     events.iter().map(|event| (event.id().to_owned(), event.status())).collect()
+}
+
+#[test]
+fn a_list_is_narrowed_as_a_selection_is_and_goes_on_behind_its_last_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    one_of_each(&store);
+    let listed = |filter: Filter| {
+        let events = store.list(&filter).unwrap();
+        events.iter().map(|event| event.id().to_owned()).collect::<Vec<_>>()
+    };
+    let events = store.list(&Filter::all()).unwrap();
+    let third = events[2].timestamp();
+    let all: Vec<&str> = events.iter().map(Event::id).collect();
+    assert_eq!(all, ["completed", "failed", "retrying", "cancelled", "processing", "pending"]);
+    for (filter, expected) in [
+        (Filter::all().after(0), &all[..]),
+        (Filter::all().after(events[3].seq()), &all[4..]),
+        (Filter::all().after(events[5].seq()), &[]),
+        (Filter::all().after(u64::MAX), &[]),
+        (Filter::all().key("failed"), &["failed"]),
+        (Filter::all().key("another"), &[]),
+        (Filter::all().since(third), &all[2..]),
+        (Filter::all().until(third), &all[..2]),
+        (Filter::all().event_type("Comment").after(events[2].seq()).limit(1), &["cancelled"]),
+        (Filter::all().limit(0), &[]),
+    ] {
+        assert_eq!(listed(filter.clone()), expected, "{filter:?}");
+    }
+    for width in 1..=7 {
+        let (mut pages, mut page) = (Vec::new(), Filter::all().limit(width));
+        loop {
+            let events = store.list(&page).unwrap();
+            let Some(last) = events.last() else { break };
+            page = page.after(last.seq());
+            pages.extend(events.into_iter().map(|event| event.id().to_owned()));
+        }
+        assert_eq!(pages, all, "pages of {width}");
+    }
+    let error = store.list(&Filter::all().key("")).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().contains("key is empty")), (ErrorKind::InvalidInput, true), "{error}");
 }
 
 fn ids(refusals: &[Refusal]) -> Vec<&str> {
@@ -137,7 +180,7 @@ fn thousands_are_selected_across_pages_and_steps_each_once() {
     let limited = store.list(&Filter::all().event_type("A").limit(700)).unwrap();
     assert_eq!(limited.len(), 700);
     assert!(limited.iter().all(|event| event.event_type() == "A"));
-    assert!(limited.is_sorted_by_key(ledgerline::Event::seq), "oldest first");
+    assert!(limited.is_sorted_by_key(Event::seq), "oldest first");
     let cancelled = store.cancel_all(Selection::all().event_type("A"), "").unwrap();
     assert_eq!((cancelled.matched, cancelled.done, cancelled.refused), (1_000, 1_000, 0));
     assert_eq!(store.stats().cancelled_events, 1_000);

@@ -58,6 +58,7 @@ fn an_event_has_exactly_the_documented_json_fields() {
     let names: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let documented = [
         "id",
+        "seq",
         "event_type",
         "action",
         "source",

@@ -276,6 +276,17 @@ async fn an_acknowledged_event_survives_a_death_in_the_midst_of_any_call() {
 }
 
 #[tokio::test]
+async fn what_a_shutdown_could_not_do_is_told_each_time() {
+    let bench = Bench::start(|builder| builder).await.unwrap();
+    let manager = bench.manager().clone();
+    manager.emit("T", 1).await.unwrap();
+    bench.crash_after(0);
+    let first = manager.shutdown().await.unwrap_err();
+    let second = manager.shutdown().await.unwrap_err();
+    assert_eq!((first.kind(), first.to_string()), (second.kind(), second.to_string()));
+}
+
+#[tokio::test]
 async fn a_run_whose_end_was_not_durable_runs_again_and_one_whose_end_was_does_not() {
     for (point, runs) in [(CrashPoint::Started, 1), (CrashPoint::Settling, 2), (CrashPoint::SettleStaged, 2)] {
         let ran = Arc::new(AtomicUsize::new(0));

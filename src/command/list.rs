@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ledgerline::service::{Operation, printable};
-use ledgerline::{Status, Waiting};
+use ledgerline::{Status, Timestamp, Waiting};
 use serde::Deserialize;
 
 use super::output::Table;
@@ -23,6 +23,18 @@ pub(super) struct List {
     /// Only events of this type
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
+    /// Only events of this key
+    #[arg(long)]
+    key: Option<String>,
+    /// Only events that were received at this time or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only events that were received before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Only events whose seq is greater: those behind a list that ended with it
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
     /// At most so many, up to 100,000
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     limit: usize,
@@ -30,7 +42,7 @@ pub(super) struct List {
     store: StoreArguments,
 }
 
-const FIELDS: &str = "JSON, one event a line: id, event_type, action, source, key, data, timestamp, status, retry_count, \
+const FIELDS: &str = "JSON, one event a line: id, seq (number of the record that keeps it), event_type, action, source, key, data, timestamp, status, retry_count, \
     last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), \
     waiting (null, or why a pending or retrying event does not run now: {why}, one of handler, time {until}, pause {scope, until}, key {id, seq}, run {seq}, alone, limit {runs}, turn). Times are RFC 3339 in \
     UTC; what an event lacks is null.";
@@ -56,11 +68,17 @@ impl List {
         }
         // One more than is shown tells whether there are more.
         let limit = self.limit + 1;
-        let operation = Operation::List { status: self.status, event_type: self.event_type.clone(), limit };
+        let Self { status, since, until, after, .. } = self;
+        let (event_type, key) = (self.event_type.clone(), self.key.clone());
+        let operation = Operation::List { status, event_type, key, since, until, after, limit };
         let count = if self.store.json { self.documents(&operation)? } else { self.table(&operation)? };
         if count > self.limit {
             // Told beside the list, not in it.
-            let _ = writeln!(std::io::stderr(), "ledgerline: {} listed; --limit NUMBER lists more", events(self.limit));
+            let _ = writeln!(
+                std::io::stderr(),
+                "ledgerline: {} listed; --limit NUMBER lists more, and --after SEQ what comes behind",
+                events(self.limit)
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -80,16 +98,18 @@ impl List {
         let mut table = Table::new(&["STATUS", "RECEIVED", "RETRIES", "TYPE", "ACTION", "ID", "WAITS", "ERROR"]);
         let mut count = 0;
         let mut output = super::output::Output::new();
-        self.store.print(operation, |row: Row, _| {
+        let performed = self.store.print(operation, |row: Row, _| {
             count += 1;
             if count <= self.limit {
                 table.row(row.cells());
             }
-        })?;
+        });
+        // What came before a trouble holds.
         if count > 0 {
             table.print(&mut output);
         }
-        output.finish().map(|()| count)
+        output.finish()?;
+        performed.map(|()| count)
     }
 }
 

@@ -37,11 +37,12 @@ impl Pauses {
         self.store.print(&Operation::Pauses {}, |Row { scope, until, since, reason }, _| {
             is_empty = false;
             let (what, name) = match &scope {
-                Scope::Type(name) => ("type", name),
-                Scope::Key(name) => ("key", name),
+                Scope::Type(name) => ("type", name.clone()),
+                Scope::Key(name) => ("key", name.clone()),
+                other => ("other", other.to_string()),
             };
             let until = until.map_or_else(|| "it is resumed".to_owned(), |until| until.to_string());
-            table.row([what.to_owned(), printable(name), since.to_string(), until, printable(&reason)]);
+            table.row([what.to_owned(), printable(&name), since.to_string(), until, printable(&reason)]);
         })?;
         let mut output = Output::new();
         if !is_empty {

@@ -30,13 +30,14 @@ const NOTES: &str = "The first four count over the store's whole life, across re
     pending, processing, retrying, completed, failed, cancelled, held, oldest_waiting_seconds, attempts, handling, end_to_end.";
 
 /// What the numbers are, in the order in which they are printed.
-const MEANINGS: [(&str, &str); 29] = [
+const MEANINGS: [(&str, &str); 30] = [
     ("events_processed", "events completed, ever"),
     ("events_failed", "attempts that failed, ever"),
     ("events_retried", "retries scheduled, ever"),
     ("batch_operations", "claims that were not empty, ever"),
     ("pending_events", "waiting to run, now or after a delay"),
     ("waiting_events", "of those, waiting for a time: of their own, or for a retry"),
+    ("paused_events", "of the pending ones, those that would run but for a pause"),
     ("processing_events", "being run"),
     ("retrying_events", "pending ones that wait for a retry"),
     ("completed_events", "completed and still kept"),

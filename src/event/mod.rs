@@ -31,7 +31,7 @@ mod timestamp;
 mod waiting;
 
 pub use new_event::NewEvent;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, Permanent};
 pub use pause::{Pause, Scope};
 pub use rate_limit::RateLimit;
 pub use status::{ParseStatusError, Status};
@@ -40,5 +40,7 @@ pub use timestamp::{ParseTimestampError, Timestamp};
 pub use waiting::Waiting;
 
 pub(crate) use new_event::limits;
+#[cfg(feature = "manager")]
+pub(crate) use outcome::bounded;
 pub(crate) use place::{Moment, Place};
 pub(crate) use stored::EventParts;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -56,7 +57,7 @@ pub struct NewEvent {
     pub(crate) source: Cow<'static, str>,
     pub(crate) key: Option<String>,
     pub(crate) received_at: Option<Timestamp>,
-    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) not_before: Option<Start>,
     pub(crate) priority: u8,
     pub(crate) max_retries: Option<u32>,
     pub(crate) headers: Vec<(String, String)>,
@@ -65,6 +66,14 @@ pub struct NewEvent {
     pub(crate) same_body_is_duplicate: bool,
     pub(crate) rename_on_conflict: bool,
     pub(crate) stale: bool,
+}
+
+/// When an event may begin to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Start {
+    At(Timestamp),
+    /// So long after its reception.
+    After(Duration),
 }
 
 impl NewEvent {
@@ -145,7 +154,14 @@ impl NewEvent {
     /// However the clock is set meanwhile, the event waits no longer than this time was away when it was received.
     #[must_use]
     pub fn not_before(mut self, time: Timestamp) -> Self {
-        self.not_before = Some(time);
+        self.not_before = Some(Start::At(time));
+        self
+    }
+
+    /// The same as a wait, which begins when the event is kept. The last that was said of the two holds.
+    #[must_use]
+    pub fn delay(mut self, wait: Duration) -> Self {
+        self.not_before = Some(Start::After(wait));
         self
     }
 
@@ -171,6 +187,14 @@ impl NewEvent {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// Not to be run earlier, if it is kept `now`.
+    pub(crate) fn starts_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.not_before.map(|start| match start {
+            Start::At(time) => time,
+            Start::After(wait) => now.saturating_add(wait),
+        })
     }
 
     /// The hash by which duplicates of this body are known: SHA-256 of the data unless the sender knows better.

@@ -1,8 +1,13 @@
 //! How a run ended.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::time::Duration;
 
-use crate::event::Timestamp;
+use crate::event::{Timestamp, limits};
+
+/// Most causes of an error that are told; a chain may be endless.
+const CAUSES_MAX: usize = 64;
 
 /// How a run of a handler ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,4 +32,90 @@ pub enum Outcome {
     /// The run was given up without a verdict, as at shutdown: it counts as no failure, and the event may run again at once. Where a
     /// handler returns it, that is after a second: to wait for longer, or for something, is what [`Outcome::Snooze`] is for.
     Release,
+}
+
+impl Outcome {
+    /// [`Outcome::Retry`], with the error's text and its causes', joined by `: `, of which 4 KiB are kept.
+    #[must_use]
+    pub fn retry(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Retry(told(&*error.into()))
+    }
+
+    /// [`Outcome::Fail`], with the same text.
+    #[must_use]
+    pub fn fail(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Fail(told(&*error.into()))
+    }
+}
+
+/// An error that no further run can mend. A handler that returns it, or an error that it is the cause of, has failed for good
+/// ([`Outcome::Fail`]), where any other error is retried. It is told as the error in it.
+///
+/// ```
+/// use ledgerline::{Event, Permanent};
+///
+/// async fn on_issue(event: Event) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     let number: u64 = event.json().map_err(Permanent::new)?;
+///     let _sent = send(number).await?; // what fails here is tried again
+///     Ok(())
+/// }
+/// # async fn send(_: u64) -> Result<(), std::io::Error> { Ok(()) }
+/// ```
+pub struct Permanent(Box<dyn StdError + Send + Sync>);
+
+impl Permanent {
+    /// Says of an error that it will not go away.
+    pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(error.into())
+    }
+
+    /// How a run has ended that has failed with this error.
+    #[cfg(feature = "manager")]
+    pub(crate) fn judge(error: Box<dyn StdError + Send + Sync>) -> Outcome {
+        let error: &(dyn StdError + 'static) = &*error;
+        let is_permanent = chain(error).any(<dyn StdError>::is::<Self>);
+        if is_permanent { Outcome::Fail(told(error)) } else { Outcome::Retry(told(error)) }
+    }
+}
+
+impl fmt::Display for Permanent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Permanent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Permanent").field(&self.0).finish()
+    }
+}
+
+impl StdError for Permanent {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+/// An error and its causes.
+fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |cause: &&'e (dyn StdError + 'static)| (*cause).source()).take(CAUSES_MAX + 1)
+}
+
+/// An error's text and its causes', joined by `: `.
+pub(crate) fn told(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in chain(error).skip(1) {
+        if text.len() >= limits::MESSAGE_BYTES_MAX {
+            break;
+        }
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+    }
+    bounded(text)
+}
+
+/// The text, cut to what an entry keeps of it.
+pub(crate) fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::MESSAGE_BYTES_MAX));
+    text
 }

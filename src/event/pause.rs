@@ -11,6 +11,7 @@ use crate::event::{Timestamp, limits};
 /// Events that can be paused together. As JSON `{"type": …}` or `{"key": …}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Scope {
     /// All events of this type: 1 to 128 bytes.
     Type(String),
@@ -45,6 +46,11 @@ impl Scope {
         if name.len() > max {
             let len = name.len();
             return Err(Error::invalid(format!("the {what} to pause has {len} bytes; at most {max} are allowed")));
+        }
+        if *self == Self::Type("*".to_owned()) {
+            return Err(Error::invalid(
+                "a pause is of one type, and \"*\" is the name of none: pause each that is to rest",
+            ));
         }
         Ok(())
     }

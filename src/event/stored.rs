@@ -12,7 +12,7 @@ use crate::event::{Status, Timestamp, Waiting};
 
 /// An event that is kept, with where it stood when it was read. Cheap to clone; it does not change when the store does.
 ///
-/// As JSON it has exactly the fields `id`, `event_type`, `action`, `source`, `key`, `data`, `timestamp`, `status`, `retry_count`,
+/// As JSON it has exactly the fields `id`, `seq`, `event_type`, `action`, `source`, `key`, `data`, `timestamp`, `status`, `retry_count`,
 /// `last_attempt`, `error_message`, `max_retries`, `priority`, `not_before`, `stale` and `waiting`.
 #[derive(Clone)]
 pub struct Event {
@@ -77,6 +77,12 @@ impl Event {
     /// The key whose events run one at a time, in order.
     pub fn key(&self) -> Option<&str> {
         self.parts.key.as_deref()
+    }
+
+    /// The value of the first kept header of this name, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.parts.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
     }
 
     /// The kept headers, in the order in which they came; names of a webhook's are in lower case.
@@ -176,8 +182,9 @@ impl fmt::Debug for Event {
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let parts = &*self.parts;
-        let mut event = serializer.serialize_struct("Event", 16)?;
+        let mut event = serializer.serialize_struct("Event", 17)?;
         event.serialize_field("id", &parts.id)?;
+        event.serialize_field("seq", &parts.seq)?;
         event.serialize_field("event_type", &parts.event_type)?;
         event.serialize_field("action", &parts.action)?;
         event.serialize_field("source", &parts.source)?;

@@ -28,8 +28,8 @@ impl Health {
     pub(crate) fn judge(stats: &Stats, backlog: Backlog, options: &Options) -> Self {
         let Backlog { stuck, unsettled } = backlog;
         let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
-        // Whoever waits for his time is not late.
-        let pending = stats.pending_events.saturating_sub(stats.waiting_events);
+        // Whoever waits for his time, or for the end of a pause, is not late.
+        let pending = stats.pending_events.saturating_sub(stats.waiting_events + stats.paused_events);
         let judged = [
             (!stats.is_running, "no workers run".to_owned()),
             (pending >= pending_max, format!("{pending} events are pending; fewer than {pending_max} are normal")),
@@ -63,8 +63,11 @@ mod tests {
         let options = Options { batch_size: 20, concurrency: 2, ..Options::default() };
         let well =
             Stats { is_running: true, pending_events: 199, failed_events: 99, held_events: 5_000, ..Stats::default() };
+        let resting = Stats { pending_events: 300, waiting_events: 51, paused_events: 50, ..well.clone() };
         let stuck = |stuck| Backlog { stuck, unsettled: 0 };
-        assert_eq!(Health::judge(&well, stuck(2), &options), Health { healthy: true, reasons: vec![] });
+        for stats in [&well, &resting] {
+            assert_eq!(Health::judge(stats, stuck(2), &options), Health { healthy: true, reasons: vec![] });
+        }
         let well = || well.clone();
         for (stats, backlog, says) in [
             (Stats { is_running: false, ..well() }, stuck(0), "no workers run"),

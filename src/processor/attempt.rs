@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::event::Outcome;
+use crate::event::{Outcome, bounded};
 use crate::processor::Context;
-use crate::processor::outcome::bounded;
 use crate::queue::{Claim, Mishap};
 
 /// A run that has begun and whose task has not ended.

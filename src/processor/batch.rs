@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::error::Error;
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Permanent};
 use crate::processor::context::Linger;
 use crate::processor::handler::{AnyHandler, Kind, RunningBatch};
 use crate::processor::layer::HandlerService;
-use crate::processor::outcome::{caught, panic_said, told};
+use crate::processor::outcome::{caught, panic_said};
 use crate::processor::{Context, IntoOutcome};
 
 /// How events are gathered for a handler of batches. Bounds are checked when the manager starts.
@@ -39,7 +39,7 @@ impl BatchOptions {
         Self::default()
     }
 
-    /// Most events of one call: 1 to the builder's `concurrency` (each of them takes a slot), 10 by default.
+    /// Most events of one call: 1 to the builder's `concurrency`, or the type's if that is less (each of them takes a slot), 10 by default.
     pub fn size(mut self, events: usize) -> Self {
         self.size = events;
         self
@@ -56,7 +56,7 @@ impl BatchOptions {
         let Self { size, linger } = *self;
         if !(1..=concurrency).contains(&size) {
             return Err(Error::invalid(format!(
-                "the batch size of type {event_type:?} is {size}; it must be from 1 to the concurrency, {concurrency}"
+                "the batch size of type {event_type:?} is {size}; it must be from 1 to the concurrency, {concurrency}: each event takes a slot"
             )));
         }
         if linger > Duration::from_mins(1) || linger >= timeout {
@@ -121,7 +121,10 @@ impl<T: IntoOutcomes, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcomes for
     fn into_outcomes(self, count: usize) -> Result<Vec<Outcome>, String> {
         match self {
             Ok(value) => value.into_outcomes(count),
-            Err(error) => Err(told(&*error.into())),
+            Err(error) => match Permanent::judge(error.into()) {
+                Outcome::Retry(error) => Err(error),
+                outcome => Ok(vec![outcome; count]),
+            },
         }
     }
 }
@@ -345,6 +348,7 @@ mod tests {
             (vec![Outcome::Done].into_outcomes(2), wrong(1)),
             (vec![Outcome::Done; 3].into_outcomes(2), wrong(3)),
             (Err::<Vec<()>, _>("e").into_outcomes(2), Err("e".to_owned())),
+            (Err::<(), _>(Permanent::new("e")).into_outcomes(2), Ok(vec![Outcome::Fail("e".to_owned()); 2])),
         ] {
             assert_eq!(outcomes, expected);
         }

@@ -99,8 +99,10 @@ impl Context {
         self.run.deadline
     }
 
-    /// What time it is now, by the clock that dated the run's beginning and by the time that has passed since.
-    pub(super) fn now(&self) -> Timestamp {
+    /// What time it is now, by the clock that dated the run's beginning and by the time that has passed since: for whatever asks for the
+    /// present time, as [`RateLimit`](crate::RateLimit) does, so that a handler does the same under a test's clock
+    /// ([`testing`](crate::testing)).
+    pub fn now(&self) -> Timestamp {
         self.run.deadline.saturating_add(self.run.begun.elapsed()).saturating_sub(self.run.timeout)
     }
 

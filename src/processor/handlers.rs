@@ -61,7 +61,7 @@ impl Handlers {
         let Given { name, event_type, handler } = given;
         check_type(&event_type, "a handler")?;
         if let Kind::Batch(batch, _) = &handler.kind {
-            batch.validate(&event_type, self.options.concurrency, self.options.timeout(&event_type))?;
+            batch.validate(&event_type, self.options.slots(&event_type), self.options.timeout(&event_type))?;
         }
         let mut known = self.lock();
         if known.closed {

@@ -15,10 +15,10 @@ use std::task;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Permanent};
 use crate::processor::attempt::Ending;
 use crate::processor::handler::Running;
-use crate::processor::outcome::{caught, panic_text, told};
+use crate::processor::outcome::{caught, panic_text};
 use crate::processor::{Context, IntoOutcome};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -131,7 +131,7 @@ impl HandlerService {
         });
         match response.await {
             Ok(Ok(outcome)) => Ending::Returned(outcome),
-            Ok(Err(error)) => Ending::Returned(Outcome::Retry(told(&*error))),
+            Ok(Err(error)) => Ending::Returned(Permanent::judge(error)),
             Err(payload) => Ending::Panicked(panic_text(&*payload)),
         }
     }

@@ -65,6 +65,12 @@ impl Options {
         self.per_type.limits()
     }
 
+    /// How many runs of this type there can be at once.
+    pub(super) fn slots(&self, event_type: &str) -> usize {
+        let own = self.per_type.concurrency(event_type).and_then(|runs| usize::try_from(runs).ok());
+        own.unwrap_or(usize::MAX).min(self.concurrency)
+    }
+
     /// How long a run of this type may take.
     pub(super) fn timeout(&self, event_type: &str) -> Duration {
         self.per_type.timeout(event_type).unwrap_or(self.handler_timeout)

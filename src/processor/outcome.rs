@@ -7,10 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::event::{Outcome, limits};
-
-/// Most causes of an error that are told; a chain may be endless.
-const CAUSES_MAX: usize = 64;
+use crate::event::{Outcome, Permanent, bounded};
 
 /// What a handler may return.
 ///
@@ -19,6 +16,7 @@ const CAUSES_MAX: usize = 64;
 /// | `()`, `Ok(())` | [`Outcome::Done`] |
 /// | an [`Outcome`], or `Ok` of one | itself |
 /// | `Err(error)` | [`Outcome::Retry`], with the error's text and its causes', joined by `: ` |
+/// | `Err` of a [`Permanent`] error, or of one that it caused | [`Outcome::Fail`], with the same text |
 ///
 /// The error may be anything that the `?` operator turns into a `Box<dyn Error + Send + Sync>`: an error type, a boxed error, text.
 /// Of its text 4 KiB are kept.
@@ -43,23 +41,9 @@ impl<T: IntoOutcome, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcome for R
     fn into_outcome(self) -> Outcome {
         match self {
             Ok(value) => value.into_outcome(),
-            Err(error) => Outcome::Retry(told(&*error.into())),
+            Err(error) => Permanent::judge(error.into()),
         }
     }
-}
-
-/// An error's text and its causes', joined by `: `.
-pub(super) fn told(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let causes = std::iter::successors(error.source(), |cause: &&(dyn StdError + 'static)| (*cause).source());
-    for cause in causes.take(CAUSES_MAX) {
-        if text.len() >= limits::MESSAGE_BYTES_MAX {
-            break;
-        }
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-    }
-    bounded(text)
 }
 
 /// Awaits the future that `make` gives, or the panic that it ends with. It is made where it stays: one that is handed over takes its space
@@ -83,15 +67,10 @@ pub(super) fn panic_text(payload: &(dyn Any + Send)) -> String {
     bounded(panic_said(payload).map_or_else(|| "panicked".to_owned(), |said| format!("panicked: {said}")))
 }
 
-/// The text, cut to what an entry keeps of it.
-pub(super) fn bounded(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(limits::MESSAGE_BYTES_MAX));
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::limits;
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
@@ -99,6 +78,14 @@ mod tests {
         text: &'static str,
         source: Option<Box<Layer>>,
     }
+
+    fn boxed_layers() -> Layer {
+        Layer { text: "a", source: Some(Layer { text: "b", source: None }.into()) }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("wrapped")]
+    struct Wrapped(#[source] Permanent);
 
     #[test]
     fn whatever_a_handler_returns_is_an_outcome() {
@@ -116,6 +103,9 @@ mod tests {
             (Ok::<_, std::io::Error>(()).into_outcome(), Outcome::Done),
             (Ok::<_, String>(Outcome::Fail("no".into())).into_outcome(), Outcome::Fail("no".into())),
             (Err::<(), _>("text").into_outcome(), Outcome::Retry("text".into())),
+            (Err::<(), _>(Permanent::new("gone")).into_outcome(), Outcome::Fail("gone".into())),
+            (Err::<(), _>(Permanent::new(boxed_layers())).into_outcome(), Outcome::Fail("a: b".into())),
+            (Err::<(), _>(Wrapped(Permanent::new("gone"))).into_outcome(), Outcome::Fail("wrapped: gone".into())),
             (Err::<(), _>(boxed).into_outcome(), Outcome::Retry("boxed".into())),
             (Err::<(), _>(layers).into_outcome(), Outcome::Retry("cannot post: connection lost: reset".into())),
         ] {

@@ -106,6 +106,11 @@ impl PerType {
         self.of(event_type, |options| options.max_retries.as_ref()).copied()
     }
 
+    /// How many runs of this type there may be at once, if that is bounded.
+    pub(super) fn concurrency(&self, event_type: &str) -> Option<u32> {
+        self.by_type.get(event_type)?.concurrency
+    }
+
     /// The types that may have only so many runs at once.
     pub(super) fn limits(&self) -> BTreeMap<String, u32> {
         let limit = |(event_type, options): (&String, &TypeOptions)| Some((event_type.clone(), options.concurrency?));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -169,6 +170,11 @@ impl Emit {
     /// Not to be run earlier, and holding up no other event of its key until then. Default: none.
     pub fn not_before(self, time: Timestamp) -> Self {
         self.with(|event| event.not_before(time))
+    }
+
+    /// The same as a wait, which begins when the event is kept. The last that was said of the two holds.
+    pub fn delay(self, wait: Duration) -> Self {
+        self.with(|event| event.delay(wait))
     }
 
     /// Whether it runs before others that may run now: 0 (first, the default) to 9 (last). See [`NewEvent::priority`].

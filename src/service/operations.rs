@@ -24,16 +24,28 @@ const NOT_RUNNING: &str = "not running: no service answers for this directory";
 #[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Operation {
-    /// The events that match, oldest first: one event a line.
+    /// The events that match, oldest first: one event a line. Where damaged ones had to be left out the answer ends with an error.
     List {
         /// Only those that stand here.
         status: Option<Status>,
         /// Only those of this type.
         event_type: Option<String>,
+        /// Only those of this key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Only those that were received at this time or later.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+        /// Only those that were received before this time.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// Only those whose `seq` is greater.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
         /// At most so many: up to [`Operation::LIST_MAX`].
         limit: usize,
     },
-    /// One event, with `seq`, `headers` and its whole `history`: one line.
+    /// One event, with `headers` and its whole `history`: one line.
     Show {
         /// The event.
         id: String,
@@ -42,7 +54,7 @@ pub enum Operation {
     Stats {},
     /// Whether all is well (`healthy`), and if not, why (`reasons`): one line.
     Health {},
-    /// Runs these events anew: one line each, with `id` and `refused` (null, or why not).
+    /// Runs these events anew: one line each, with `id`, `refused` (null, or why not) and `kind` (of the refusal).
     Replay {
         /// The events.
         ids: Vec<String>,
@@ -136,8 +148,7 @@ pub(super) enum Access {
 pub(super) type Line<'a> = dyn FnMut(String) -> ControlFlow<()> + 'a;
 
 impl Operation {
-    /// Most events that one [`Operation::List`] may ask for: a list is held in memory. One of them tells whoever shows the others that there
-    /// are more.
+    /// Most events that one [`Operation::List`] may ask for. One of them tells whoever shows the others that there are more.
     pub const LIST_MAX: usize = 100_001;
 
     /// Longest pause that [`Operation::Pause`] takes as a distance, in milliseconds: 100 years of 365 days.
@@ -183,7 +194,6 @@ pub(super) struct Operations {
 struct Shown<'a> {
     #[serde(flatten)]
     event: &'a Event,
-    seq: u64,
     headers: Vec<Header<'a>>,
     history: Vec<HistoryEntry>,
 }
@@ -260,7 +270,12 @@ impl Operations {
     /// Does `operation` and gives its answer line by line. What it changed is durable when this returns. It blocks.
     pub(super) fn perform(&self, operation: Operation, line: &mut Line<'_>) -> Result<(), Error> {
         match operation {
-            Operation::List { status, event_type, limit } => self.list(status, event_type, limit, line),
+            Operation::List { status, event_type, key, since, until, after, limit } => {
+                let mut filter = Filter::all().limit(limit);
+                (filter.status, filter.event_type, filter.key) = (status, event_type, key);
+                (filter.since, filter.until, filter.after) = (since, until, after);
+                self.list(&filter, line)
+            }
             Operation::Show { id } => self.show(&id, line),
             Operation::Stats {} => {
                 let stats = self.manager.as_ref().map_or_else(|| self.store.stats(), EventManager::stats);
@@ -323,25 +338,28 @@ impl Operations {
         one(&tokio::runtime::Handle::current().block_on(manager.process_pending())?, line)
     }
 
-    fn list(
-        &self,
-        status: Option<Status>,
-        event_type: Option<String>,
-        limit: usize,
-        line: &mut Line<'_>,
-    ) -> Result<(), Error> {
-        if limit > Operation::LIST_MAX {
+    fn list(&self, filter: &Filter, line: &mut Line<'_>) -> Result<(), Error> {
+        if let Some(limit) = filter.limit.filter(|limit| *limit > Operation::LIST_MAX) {
             return Err(Error::invalid(format!("limit is {limit}; a list has at most {} events", Operation::LIST_MAX)));
         }
-        let mut filter = Filter::all().limit(limit);
-        filter.status = status;
-        filter.event_type = event_type;
-        for event in self.store.list(&filter)? {
-            if line(json_line(&event)?).is_break() {
-                break;
+        let mut failure = None;
+        // One at a time: a list may be longer than memory, and whoever reads it slow.
+        let damaged = self.store.list_each(filter, |event| match json_line(&event) {
+            Ok(document) => line(document),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
             }
+        })?;
+        match failure {
+            Some(error) => Err(error),
+            None if damaged > 0 => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{damaged} events are damaged and were left out; `ledgerline verify` names the places"),
+            )
+            .at_path(self.store.path())),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn show(&self, id: &str, line: &mut Line<'_>) -> Result<(), Error> {
@@ -350,7 +368,7 @@ impl Operations {
         })?;
         let headers = event.headers().iter().map(|(name, value)| Header { name, value }).collect();
         let history = self.store.history(id)?;
-        one(&Shown { event: &event, seq: event.seq(), headers, history }, line)
+        one(&Shown { event: &event, headers, history }, line)
     }
 
     fn emit(&self, event: NewEvent, line: &mut Line<'_>) -> Result<(), Error> {
@@ -415,7 +433,15 @@ mod tests {
     #[test]
     fn a_request_is_one_line_of_json_and_comes_back() {
         for operation in [
-            Operation::List { status: Some(Status::Failed), event_type: None, limit: 5 },
+            Operation::List {
+                status: Some(Status::Failed),
+                event_type: None,
+                key: Some("k".into()),
+                since: None,
+                until: Some(Timestamp::from_unix_micros(1)),
+                after: Some(7),
+                limit: 5,
+            },
             Operation::Stats {},
             Operation::Pauses {},
             Operation::Pause {
@@ -444,12 +470,16 @@ mod tests {
             r#"{"operation":"pause","scope":{"id":"a"},"reason":""}"#,
             r#"{"operation":"drop"}"#,
             r#"{"operation":"stats","x":1}"#,
+            r#"{"operation":"list","before":1}"#,
             r#"{"id":"x"}"#,
             "[]",
         ] {
             assert!(serde_json::from_str::<Operation>(foreign).is_err(), "{foreign}");
         }
+        let earlier = r#"{"operation":"list","status":null,"event_type":null,"limit":5}"#;
+        assert!(serde_json::from_str::<Operation>(earlier).is_ok(), "a command of an earlier version");
     }
+
     #[test]
     fn a_pause_ends_at_a_time_or_after_one_but_not_both() {
         let time = Timestamp::from_unix_micros(1);

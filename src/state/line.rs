@@ -19,6 +19,13 @@ impl Line {
         Self::Few(vec![(rank, at)])
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Few(few) => few.len(),
+            Self::Many(order) => order.len(),
+        }
+    }
+
     /// The least.
     pub(crate) fn first(&self) -> Option<(u64, u32)> {
         match self {

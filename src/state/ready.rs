@@ -205,6 +205,12 @@ impl Ready {
         self.kind(kind).paused
     }
 
+    /// How many of a type are ready.
+    pub(crate) fn len_of(&self, kind: u32) -> usize {
+        let lines = self.kind(kind).priorities().filter_map(|priority| self.rows.get(&line_of(kind, priority)));
+        lines.map(|row| row.line.len()).sum()
+    }
+
     /// How many of this type may run at once, if so many run.
     pub(crate) fn limit_reached(&self, kind: u32) -> Option<u32> {
         let Kind { in_flight, limit, .. } = *self.kind(kind);

@@ -2,14 +2,16 @@
 
 use serde::Serialize;
 
+use crate::error::ErrorKind;
 use crate::event::entry::Token;
 use crate::event::{Event, Status, Timestamp};
 use crate::state::IdHasher;
 use crate::store::histogram::Latency;
+use crate::store::selection::Selection;
 use crate::store::statistics::{AttemptStats, TypeStats};
 
 /// The answer to an append: the event is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Receipt {
     /// What the event is known by. For a duplicate: the id of the event that was there before.
@@ -23,6 +25,7 @@ pub struct Receipt {
 /// Why an append was a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Duplicate {
     /// The same id, with the same data.
     SameId,
@@ -66,6 +69,23 @@ impl Claim {
 }
 
 /// Which events to list: all that match every condition, oldest first.
+///
+/// To list many in pages, go on after the last one:
+///
+/// ```
+/// # fn main() -> Result<(), ledgerline::Error> {
+/// # let store = ledgerline::Store::in_memory(ledgerline::StoreOptions::default())?;
+/// use ledgerline::{Filter, Status};
+///
+/// let mut page = Filter::all().status(Status::Failed).limit(100);
+/// loop {
+///     let events = store.list(&page)?;
+///     let Some(last) = events.last() else { break };
+///     page = page.after(last.seq());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Filter {
@@ -73,6 +93,14 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Only events of this type.
     pub event_type: Option<String>,
+    /// Only events of this key.
+    pub key: Option<String>,
+    /// Only events that were received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only events that were received before this time.
+    pub until: Option<Timestamp>,
+    /// Only events whose [`seq`](Event::seq) is greater.
+    pub after: Option<u64>,
     /// At most so many.
     pub limit: Option<usize>,
 }
@@ -90,10 +118,38 @@ impl Filter {
         self
     }
 
-    /// Only events of this type.
+    /// Only events of this type: 1 to 128 bytes.
     #[must_use]
     pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
         self.event_type = Some(event_type.into());
+        self
+    }
+
+    /// Only events of this key: 1 to 256 bytes.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Only events that were received at `time` or later.
+    #[must_use]
+    pub fn since(mut self, time: Timestamp) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    /// Only events that were received before `time`.
+    #[must_use]
+    pub fn until(mut self, time: Timestamp) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// Only events whose [`seq`](Event::seq) is greater: those behind the last one of a page.
+    #[must_use]
+    pub fn after(mut self, seq: u64) -> Self {
+        self.after = Some(seq);
         self
     }
 
@@ -102,6 +158,17 @@ impl Filter {
     pub fn limit(mut self, count: usize) -> Self {
         self.limit = Some(count);
         self
+    }
+
+    /// The same conditions on what an event is, without those on which of them are shown.
+    pub(super) fn selection(&self) -> Selection {
+        let Self { status, event_type, key, since, until, .. } = self;
+        let mut selection = Selection::all();
+        selection = status.iter().fold(selection, |selection, status| selection.status(*status));
+        selection = event_type.iter().fold(selection, Selection::event_type);
+        selection = key.iter().fold(selection, Selection::key);
+        selection = since.iter().fold(selection, |selection, time| selection.since(*time));
+        until.iter().fold(selection, |selection, time| selection.until(*time))
     }
 }
 
@@ -135,6 +202,8 @@ pub struct Replay {
     pub id: String,
     /// Why it was not replayed; none if it was.
     pub refused: Option<String>,
+    /// Of which kind that is: [`ErrorKind::NotFound`] or [`ErrorKind::NotAllowed`].
+    pub kind: Option<ErrorKind>,
 }
 
 /// What a compaction did.
@@ -199,6 +268,8 @@ pub struct Stats {
     pub pending_events: u64,
     /// Of the pending events, those that wait for a time: of their own, or for a retry.
     pub waiting_events: u64,
+    /// Of the pending events, those that would run but for a pause; of a key whose events run one at a time the first one.
+    pub paused_events: u64,
     /// Events that are being run.
     pub processing_events: u64,
     /// Events that wait for a retry; `pending_events` counts them too.

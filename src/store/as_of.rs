@@ -22,6 +22,7 @@ use crate::store::replay::at_of;
 
 /// A point in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Point {
     /// After the record with this number.
     Seq(u64),

@@ -62,8 +62,15 @@ struct Inner {
     recovery: Recovery,
     /// For the records of batches.
     spare: Spare,
-    /// None once the store is closed.
-    threads: Mutex<Option<Vec<JoinHandle<()>>>>,
+    life: Mutex<Life>,
+}
+
+/// Whether a handle's store is open.
+enum Life {
+    /// With these threads.
+    Open(Vec<JoinHandle<()>>),
+    /// It was closed, or nothing happens in it by itself. What closing could not do is told whoever closes it again, too.
+    Over(Option<(ErrorKind, String)>),
 }
 
 impl Store {
@@ -115,7 +122,7 @@ impl Store {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(life);
         let thread = thread
             .map_err(|cause| Error::new(ErrorKind::Io, format!("cannot start the thread {name}")).caused_by(cause))?;
-        if let Some(threads) = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Life::Open(threads) = &mut *self.inner.life.lock().unwrap_or_else(PoisonError::into_inner) {
             threads.push(thread);
         }
         Ok(())
@@ -124,7 +131,8 @@ impl Store {
     /// A handle of an open store. Without `threads` nothing happens but what is called for, and whoever drops it leaves the store as
     /// a dead process would.
     pub(super) fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, threads: Option<Vec<JoinHandle<()>>>) -> Self {
-        Self { inner: Arc::new(Inner { shared, ids, recovery, spare: Spare::default(), threads: Mutex::new(threads) }) }
+        let life = Mutex::new(threads.map_or(Life::Over(None), Life::Open));
+        Self { inner: Arc::new(Inner { shared, ids, recovery, spare: Spare::default(), life }) }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -274,17 +282,29 @@ impl Store {
         Bookmarks::new(Arc::clone(&self.inner.shared))
     }
 
-    /// The events that match `filter`, oldest first. Their data is read from the log: set a limit where there may be many.
+    /// The events that match `filter`, oldest first; those whose bytes turn out to be damaged are left out, and [`Stats::damaged_events`]
+    /// counts them. Their data is read from the log: set a limit where there may be many.
     ///
     /// # Errors
-    /// As [`Store::get`].
+    /// As [`Store::get`]; also [`ErrorKind::InvalidInput`] names a condition that no event can match.
     pub fn list(&self, filter: &Filter) -> Result<Vec<Event>, Error> {
         self.shared().list(filter)
     }
 
+    /// Shows one after another, until `each` wants no more; returns how many were left out because their bytes are damaged.
+    #[cfg(feature = "service")]
+    pub(crate) fn list_each(
+        &self,
+        filter: &Filter,
+        each: impl FnMut(Event) -> std::ops::ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        self.shared().list_each(filter, each)
+    }
+
     /// Claims up to `count` events to be run: the most urgent first ([`NewEvent::priority`]), among equals types in turn, and of a type the
-    /// oldest first; of one key at most one at a time, and none that is paused ([`Store::pause`]). Each must be settled; if this process
-    /// dies first, the next one to open the store runs it again.
+    /// oldest first; of one key at most one at a time, and none that is paused ([`Store::pause`]). Each must be settled: what becomes of the run is for
+    /// whoever has the [`Claim`] to say, also after a panic ([`Outcome::Release`]), and until then the event and its key stay taken. If
+    /// this process dies first, the next one to open the store runs it again.
     ///
     /// An event whose bytes turn out to be damaged is not handed out: it has failed for good, and [`Stats::damaged_events`] counts it.
     ///
@@ -475,7 +495,7 @@ impl Store {
 
     /// Closes the store in good order: all is made durable, the end is marked, unused space is given back, the lock is released.
     /// From its beginning on every call that changes anything answers [`ErrorKind::Closed`], on any handle; what reads shows the store as it
-    /// was closed. Closing again does nothing.
+    /// was closed. Closing again does nothing, and tells again what the first time could not do.
     ///
     /// # Errors
     /// [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]: the last steps may not be durable. The store is closed all the same.
@@ -528,20 +548,29 @@ fn retain(shared: &Shared) {
 
 impl Inner {
     fn close(&self) -> Result<(), Error> {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(threads) = threads.take() else { return Ok(()) };
+        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = match &mut *life {
+            Life::Open(threads) => std::mem::take(threads),
+            Life::Over(None) => return Ok(()),
+            Life::Over(Some((kind, text))) => return Err(Error::new(*kind, text.clone())),
+        };
         let closed = self.shared.close_log();
         self.shared.stop();
         for thread in threads {
             drop(thread.join());
         }
-        closed.and(self.shared.release())
+        let closed = closed.and(self.shared.release());
+        *life = Life::Over(closed.as_ref().err().map(|error| (error.kind(), error.to_string())));
+        closed
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Err(error) = self.close() {
+        let is_open = matches!(*self.life.lock().unwrap_or_else(PoisonError::into_inner), Life::Open(_));
+        if let Err(error) = self.close()
+            && is_open
+        {
             tracing::error!(%error, "the store was not closed in good order; the next opening recovers it");
         }
     }

@@ -55,7 +55,7 @@ pub(crate) struct Acted {
     /// None: no event has the id.
     seq: Option<u64>,
     id: Option<String>,
-    refused: Option<String>,
+    refused: Option<(ErrorKind, String)>,
     /// Whether a handler ran it and is to be told.
     #[cfg_attr(
         not(feature = "manager"),
@@ -85,7 +85,7 @@ impl Pass {
     pub(crate) fn begin(store: &Store, selection: Selection, act: Act) -> Result<Self, Error> {
         selection.validate()?;
         let shared = store.shared();
-        let key_hash = selection.key_text().map(|key| shared.hasher.key(key).max(1));
+        let key_hash = selection.key_hash(shared.hasher);
         let mut selection = selection;
         let ids = selection.ids.take();
         let last_seq = {
@@ -135,7 +135,7 @@ impl Pass {
         self.rest = self.selection.rest(done);
         let mut report = std::mem::take(&mut self.report);
         for one in &acted {
-            report.count(one.refused.as_deref(), || self.name(one));
+            report.count(one.refused.as_ref(), || self.name(one));
         }
         self.report = report;
         Ok(if acted.is_empty() { None } else { Some(acted) })
@@ -166,7 +166,8 @@ impl Pass {
 
     /// What is told of one event.
     pub(crate) fn answer(&self, acted: &Acted) -> Replay {
-        Replay { id: self.name(acted), refused: acted.refused.clone() }
+        let (kind, refused) = acted.refused.clone().unzip();
+        Replay { id: self.name(acted), refused, kind }
     }
 
     /// The id of an event whose handler runs although the event was called off.
@@ -211,14 +212,21 @@ impl Pass {
 
     /// Does it to one event, if it matches: what came of it, and the seq that says so.
     fn act_on(&self, seq: Option<u64>, id: Option<String>) -> Result<Option<(Acted, Option<u64>)>, Error> {
-        let refused = |reason: String, id| Acted { seq, id, refused: Some(reason), is_called_off: false };
+        let refused = |kind, reason: &str, id| {
+            let refused = Some((kind, reason.to_owned()));
+            Acted { seq, id, refused, is_called_off: false }
+        };
         let turn = seq.map_or(Ok(Turn::Gone), |seq| self.turn(seq));
         Ok(Some(match turn {
             Ok(Turn::Done { appended, is_called_off }) => (Acted { seq, id, refused: None, is_called_off }, appended),
             Ok(Turn::Passed | Turn::Gone) if id.is_none() => return Ok(None),
-            Ok(Turn::Passed) => (refused("it does not match the rest of the selection".to_owned(), id), None),
-            Ok(Turn::Gone) => (refused("there is no such event".to_owned(), id), None),
-            Err(error) if error.kind() == ErrorKind::NotAllowed => (refused(error.to_string(), id), None),
+            Ok(Turn::Passed) => {
+                (refused(ErrorKind::NotAllowed, "it does not match the rest of the selection", id), None)
+            }
+            Ok(Turn::Gone) => (refused(ErrorKind::NotFound, "there is no such event", id), None),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => {
+                (refused(error.kind(), &error.to_string(), id), None)
+            }
             Err(error) => return Err(error),
         }))
     }

@@ -1,6 +1,7 @@
 //! Reading events back: the record of the reception, joined with what the state says of it.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -135,10 +136,27 @@ impl Shared {
         Waiting::Key { id, seq }
     }
 
-    /// Every event that matches `filter`, oldest first, once all that is shown is durable. Each is as it stood when its page was looked
-    /// at; the lock is held for a page at a time.
+    /// Every event that matches `filter`: see [`Shared::list_each`].
     pub(crate) fn list(&self, filter: &Filter) -> Result<Vec<Event>, Error> {
-        let (now, limit) = (self.now(), filter.limit.unwrap_or(usize::MAX));
+        let mut events = Vec::new();
+        self.list_each(filter, |event| {
+            events.push(event);
+            ControlFlow::Continue(())
+        })?;
+        Ok(events)
+    }
+
+    /// Shows every event that matches `filter`, oldest first, once it is durable, until `each` wants no more. Each is as it stood when its
+    /// page was looked at; the lock is held for a page at a time. Returns how many were left out because their bytes are damaged.
+    pub(crate) fn list_each(
+        &self,
+        filter: &Filter,
+        mut each: impl FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<u64, Error> {
+        let selection = filter.selection();
+        selection.validate()?;
+        let key_hash = selection.key_hash(self.hasher);
+        let (now, mut left) = (self.now(), filter.limit.unwrap_or(usize::MAX));
         let (to, shown) = {
             let desk = self.desk();
             // After poison, what is above `durable` is unknown and is not shown.
@@ -147,13 +165,14 @@ impl Shared {
                 if desk.core.poison().is_some() && !mutant!("unknown-listed") { desk.core.durable() } else { u64::MAX },
             )
         };
-        let (mut events, mut from, mut ids) = (Vec::new(), Some(1), BTreeMap::new());
-        while let Some(next) = from.filter(|_| events.len() < limit) {
+        let (mut damaged, mut ids) = (0, BTreeMap::new());
+        let mut from = filter.after.unwrap_or(0).checked_add(1);
+        while let Some(next) = from.filter(|_| left > 0) {
             let wanted = |state: &State, view: View| {
-                let is_wanted = matches(filter, &view) && view.last_seq <= shown;
+                let is_wanted = selection.matches(&view, key_hash) && view.last_seq <= shown;
                 is_wanted.then(|| (state.why_waiting(view.seq, now), view))
             };
-            let (views, after) = self.page((next, to), filter.status, limit - events.len(), wanted);
+            let (views, after) = self.page((next, to), filter.status, left, wanted);
             if let Some(last_seq) = views.iter().map(|(_, view)| view.last_seq).max()
                 && !mutant!("list-shows-what-is-not-durable")
                 && !mutant!("unknown-listed")
@@ -164,13 +183,19 @@ impl Shared {
                 let waiting = waiting.map(|waiting| self.named(waiting, &mut ids));
                 match self.read_waiting(&view, waiting) {
                     // One damaged event hides no other: it was noted, and is left out; so is one that was forgotten meanwhile.
-                    Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => {}
-                    read => events.push(read?),
+                    Err(error) if error.kind() == ErrorKind::Corrupt => damaged += 1,
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    read => {
+                        left -= 1;
+                        if each(read?).is_break() {
+                            return Ok(damaged);
+                        }
+                    }
                 }
             }
             from = after;
         }
-        Ok(events)
+        Ok(damaged)
     }
 
     /// The receptions of all events that stand at `status`.
@@ -221,11 +246,6 @@ impl Shared {
         let segment = self.segment(place.segment);
         segment.map_or_else(|| self.dir.path().to_owned(), |segment| segment.file.path().to_owned())
     }
-}
-
-fn matches(filter: &Filter, view: &View) -> bool {
-    filter.status.is_none_or(|status| status == view.status)
-        && filter.event_type.as_deref().is_none_or(|event_type| event_type == &*view.event_type)
 }
 
 fn no_reception(seq: u64) -> Error {

@@ -111,7 +111,7 @@ impl<'e> Incoming<'e> {
             body: body_hash.as_ref().map(hash_of_body),
             key: event.key.as_deref().map(|key| hasher.key(key)),
             received_at: event.received_at.unwrap_or(now.wall).unix_micros(),
-            not_before: event.not_before.map(Timestamp::unix_micros),
+            not_before: event.starts_at(now.wall).map(Timestamp::unix_micros),
             priority: event.priority,
             max_retries: event.max_retries.unwrap_or(max_retries),
             flags,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Status, Timestamp, limits};
-use crate::state::View;
+use crate::state::{IdHasher, View};
 
 /// Most refusals that a report names; further ones are only counted.
 const REFUSALS_MAX: usize = 10_000;
@@ -126,8 +126,9 @@ impl Selection {
     }
 
     /// What the event's key must hash to, if that matters.
-    pub(super) fn key_text(&self) -> Option<&str> {
-        self.key.as_deref()
+    pub(super) fn key_hash(&self, hasher: IdHasher) -> Option<u64> {
+        // As a slot keeps it, where 0 means none.
+        self.key.as_deref().map(|key| hasher.key(key).max(1))
     }
 
     pub(super) fn matches(&self, view: &View, key_hash: Option<u64>) -> bool {
@@ -211,19 +212,21 @@ pub struct Refusal {
     pub id: String,
     /// Why not.
     pub reason: String,
+    /// Of which kind that is: [`ErrorKind::NotFound`] or [`ErrorKind::NotAllowed`].
+    pub kind: ErrorKind,
 }
 
 impl Selected {
     /// Counts one event that matched, of which `id` is asked only where it is told.
-    pub(super) fn count(&mut self, refused: Option<&str>, id: impl FnOnce() -> String) {
+    pub(super) fn count(&mut self, refused: Option<&(ErrorKind, String)>, id: impl FnOnce() -> String) {
         self.matched += 1;
-        let Some(reason) = refused else {
+        let Some((kind, reason)) = refused else {
             self.done += 1;
             return;
         };
         self.refused += 1;
         if self.refusals.len() < REFUSALS_MAX {
-            self.refusals.push(Refusal { id: id(), reason: reason.to_owned() });
+            self.refusals.push(Refusal { id: id(), reason: reason.clone(), kind: *kind });
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// Something odd about a delivery that is kept all the same. As text it is for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Note {
     /// `Linear-Delivery` is no id, so the body names the event.
     NamedByBody,

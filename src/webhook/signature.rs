@@ -32,6 +32,7 @@ pub struct SecretRefused {
 
 /// Why a body is not proven. It is for the log alone: whoever sent it gets one uniform answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unproven {
     /// There is no signature.
     #[error("there is no signature")]
