@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use ledgerline::{Duplicate, ErrorKind, Event, Filter, NewEvent, Outcome, Status, Store, StoreOptions};
+use ledgerline::{
+    Duplicate, ErrorKind, Event, Filter, NewEvent, Outcome, Scope, Selection, Status, Store, StoreOptions,
+};
 
 fn small() -> StoreOptions {
     StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_millis(1))
@@ -230,6 +232,43 @@ fn one_process_writes_and_others_read_beside_it() {
     assert_eq!(reader.append(event("b")).unwrap_err().kind(), ErrorKind::NotAllowed);
     store.append(event("b")).unwrap();
     assert_eq!(ids(&reader.list(&Filter::all()).unwrap()), ["a"], "a reader shows one moment");
+}
+
+#[test]
+fn a_reader_changes_nothing_of_the_directory_that_another_process_writes() {
+    // R12.
+    let dir = tempfile::tempdir().unwrap();
+    // Each start leaves a segment that is small, or dead: there is enough to compact.
+    for _ in 0..6 {
+        let store = open(dir.path());
+        store.append(event(&store.epoch().to_string())).unwrap();
+        store.close().unwrap();
+    }
+    let files = || {
+        let entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let contents = entries.map(|path| (path.clone(), std::fs::read(path).unwrap()));
+        contents.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = files();
+    let reader = Store::open_read_only(dir.path()).unwrap();
+    let refused = [
+        reader.append(event("b")).map(drop),
+        reader.append_many([event("b")]).map(drop),
+        reader.replay_all(Selection::all()).map(drop),
+        reader.cancel_all(Selection::all(), "").map(drop),
+        reader.cancel("1", ""),
+        reader.claim(1).map(drop),
+        reader.pause(Scope::Type("T".to_owned()), None, ""),
+        reader.save_cursor("c", 1),
+        reader.compact().map(drop),
+    ];
+    let kinds = refused.map(|refused| refused.unwrap_err().kind());
+    assert_eq!(kinds, [ErrorKind::NotAllowed; 9]);
+    reader.close().unwrap();
+    drop(reader);
+    assert!(files() == before, "no file has changed");
+    let store = open(dir.path());
+    assert!(store.compact().unwrap().segments_rewritten > 0, "whoever holds the lock finds something to do");
 }
 
 #[test]

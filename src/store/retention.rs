@@ -44,7 +44,7 @@ impl Shared {
     /// Applies retention now, and frees the space that this allows.
     pub(crate) fn compact(&self) -> Result<CompactionReport, Error> {
         let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.desk().core.check_open()?;
+        self.desk().core.check_writable()?;
         let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
         // Where there is no room to say what is forgotten, what was forgotten before still gives some back.
         let full = match self.retire(&mut report) {
@@ -225,7 +225,7 @@ impl Shared {
 
     /// Replaces the manifest in the directory.
     pub(super) fn put_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
-        self.desk().core.check_open()?;
+        self.desk().core.check_writable()?;
         self.pass(CrashPoint::CompactionCopied).map_err(of_env)?;
         manifest.write_aside(&self.dir).map_err(of_log)?.put().map_err(|error| {
             // Which manifest is in force is unknown now, so nothing may be built on either (R2).
