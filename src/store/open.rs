@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::cut::{cut_tail, end_file};
 use crate::log::fill::Fill;
-use crate::log::format::SegmentHeader;
+use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::{MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
 use crate::log::survey::{SegmentFile, Survey, count_written};
@@ -79,6 +79,7 @@ pub(crate) fn open_in(
     let (survey, created) = survey_or_create(&dir, creation, &mut chance, &mut salts)?;
     let manifest = survey.manifest.clone().ok_or_else(|| no_store(dir.path()))?;
     settle_cache(&survey.files)?;
+    // Anew: what the cache alone held is gone.
     let written = count_written(&survey.files).map_err(of_log)?;
     let now = moment(&clock);
     let began = clock.steady();
@@ -277,9 +278,11 @@ fn check_not_emptied(dir: &Dir, survey: &Survey) -> Result<(), Error> {
 }
 
 /// Before the last segments are believed: what the system may still hold of them goes to the disk, and what it holds in its cache
-/// goes away, because after a failed sync the cache serves bytes that are lost (R3).
+/// goes away, because after a failed sync the cache serves bytes that are lost (R3). That is the last one written to, however many were
+/// prepared behind it, and the one before.
 fn settle_cache(files: &[SegmentFile]) -> Result<(), Error> {
-    for file in files.iter().rev().take(2) {
+    let written = count_written(files).map_err(of_log)?;
+    for file in files.iter().skip(written.saturating_sub(2)) {
         if !mutant!("tail-believed-unsynced") {
             file.file.sync_all().map_err(of_env)?;
         }
@@ -350,12 +353,16 @@ fn cut_torn(dir: &Dir, store_id: &[u8; 16], cut: &[(&SegmentFile, Ending)]) -> R
 }
 
 /// Removes what holds no record: prepared segments, dropped ones, temporary files. The one that bears the `next` ordinal stays until
-/// it is replaced.
+/// it is replaced, but not the space that it was given: what replaces it needs as much, and there may be no more.
 fn clear(dir: &Dir, survey: &Survey, kept: &Kept, next: Name) -> Result<(), Error> {
     let empty = survey.files.iter().filter(|file| !kept.contains_key(&file.name) && file.name != next);
     let names: Vec<String> = survey.debris.iter().cloned().chain(empty.map(|file| file.name.to_string())).collect();
     for name in &names {
         dir.remove(name).map_err(of_env)?;
+    }
+    let prepared = survey.files.iter().find(|file| file.name == next && !kept.contains_key(&file.name));
+    if let Some(file) = prepared.filter(|file| file.bytes > SEGMENT_HEADER_BYTES) {
+        file.file.truncate(SEGMENT_HEADER_BYTES).map_err(of_env)?;
     }
     if names.is_empty() { Ok(()) } else { dir.sync().map_err(of_env) }
 }

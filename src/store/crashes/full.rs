@@ -113,6 +113,24 @@ fn what_was_forgotten_gives_room_though_there_is_none_to_forget_more() {
     assert!(report.bytes_freed > SEGMENT_BYTES, "{report:?}");
 }
 
+/// The space that a process has prepared is there for the next one, also if it dies: nothing else on the disk need give way.
+#[test]
+fn a_store_opens_after_a_crash_in_the_space_that_it_had() {
+    for events in [1, 6, 9] {
+        let disk = Disk::new();
+        let (store, clock) = open(&disk, first_day(), 1, 0).unwrap();
+        for number in 0..events {
+            append(&store, number).unwrap();
+        }
+        wait(&store, &clock);
+        disk.set_capacity(Some(disk.used()));
+        let left = disk.after_crash(&mut Choices::everything());
+        left.set_capacity(Some(disk.used() + SEGMENT_BYTES / 4));
+        let (next, _clock) = open(&left, first_day(), 2, 1).unwrap_or_else(|error| panic!("{events} events: {error}"));
+        assert_eq!(next.list(&Filter::all()).unwrap().len(), events);
+    }
+}
+
 #[test]
 fn a_full_disk_closes_in_good_order_and_opens_as_soon_as_there_is_room() {
     let (disk, store, _clock, kept) = filled();

@@ -5,6 +5,8 @@ use super::opening::{first_day, open_with, options};
 use super::world::Op;
 use crate::env::simulated::{Choices, Disk};
 use crate::event::NewEvent;
+use crate::log::format::SegmentHeader;
+use crate::log::segment::Segment;
 use crate::store::answers::Filter;
 
 /// What is cheap enough for every run of the tests.
@@ -58,6 +60,30 @@ fn what_a_dead_process_wrote_past_what_was_filled_is_durable_before_the_next_goe
     }
     assert_eq!(store.claim(1).unwrap().len(), 1);
     let disk = disk.copy();
+    let (next, _clock) = open_with(options(), &disk, first_day(), 2, 0).unwrap();
+    assert_eq!(next.recovery().events_released, 1);
+    let disk = disk.after_crash(&mut Choices::nothing());
+    let (last, _clock) = open_with(options(), &disk, first_day(), 3, 1).unwrap();
+    assert_eq!(last.list(&Filter::all()).unwrap().len(), 10);
+}
+
+/// The same where further segments were prepared meanwhile, as they are while a slow disk syncs and much has been staged: the last one
+/// that was written to is not among the last two files.
+#[test]
+fn what_a_dead_process_wrote_is_durable_before_the_next_goes_on_whatever_was_prepared_behind_it() {
+    let disk = Disk::new();
+    disk.let_files_grow();
+    let options = || options().segment_bytes(1024 * 1024);
+    let (store, _clock) = open_with(options(), &disk, first_day(), 1, 0).unwrap();
+    for number in 0..10 {
+        store.append(NewEvent::new("Issue", &"x".repeat(30_000)).unwrap().id(format!("e{number}"))).unwrap();
+    }
+    assert_eq!(store.claim(1).unwrap().len(), 1);
+    let (store_id, disk) = (store.shared().desk().core.manifest.store_id, disk.copy());
+    for ordinal in [2, 3] {
+        let header = SegmentHeader { store_id, ordinal, generation: 0, salt: ordinal };
+        drop(Segment::create(&disk.root(), header, 0).unwrap());
+    }
     let (next, _clock) = open_with(options(), &disk, first_day(), 2, 0).unwrap();
     assert_eq!(next.recovery().events_released, 1);
     let disk = disk.after_crash(&mut Choices::nothing());
