@@ -31,15 +31,15 @@ impl Map {
         }
     }
 
-    /// Has the system map the pages of a part now, all at once, which is cheaper than one after another as they are read. A part that
-    /// cannot be read says so when it is read.
-    pub(crate) fn populate(&self, part: Range<usize>) {
+    /// Has the system map the pages of a part now, all at once, which is cheaper than one after another as they are read; and says
+    /// whether they can be read: to touch a page that the disk does not give back ends the process.
+    pub(crate) fn populate(&self, part: Range<usize>) -> std::io::Result<()> {
         match self {
             #[cfg(target_os = "linux")]
-            Self::System(bytes) => drop(bytes.advise_range(memmap2::Advice::PopulateRead, part.start, part.len())),
+            Self::System(bytes) => bytes.advise_range(memmap2::Advice::PopulateRead, part.start, part.len()),
             #[cfg(not(target_os = "linux"))]
-            Self::System(_) => {}
-            Self::Simulated(_) => {}
+            Self::System(_) => Err(std::io::ErrorKind::Unsupported.into()),
+            Self::Simulated(_) => Ok(()),
         }
     }
 

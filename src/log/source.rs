@@ -22,7 +22,7 @@ const PIECE_BYTES: u64 = 4096;
 /// The bytes of one segment.
 pub(crate) enum Source<'a> {
     /// A sealed segment, mapped under the directory's lock; the system has mapped its pages up to `populated`.
-    Mapped { map: Map, populated: usize },
+    Mapped { file: &'a File, map: Map, populated: usize },
     /// Any segment, through a window that moves forward.
     Windowed {
         file: &'a File,
@@ -60,24 +60,28 @@ impl<'a> Source<'a> {
         Self::Windowed { file, start: 0, window: Vec::new(), ahead: WINDOW_BYTES, pace: None, holes }
     }
 
-    pub(crate) fn mapped(file: &File) -> Result<Self, Error> {
-        Map::sealed(file).map(|map| Self::Mapped { map, populated: 0 })
+    /// As memory, for as long as all of it can be read: from a bad place on through a window, which says so.
+    pub(crate) fn mapped(file: &'a File) -> Result<Self, Error> {
+        Map::sealed(file).map(|map| Self::Mapped { file, map, populated: 0 })
     }
 
     /// The bytes from `offset`: `length` of them, or fewer where the file ends.
     ///
     /// The caller bounds `length`; the window never holds more than that and one megabyte.
     pub(crate) fn view(&mut self, offset: u64, length: usize) -> Result<&[u8], Error> {
-        match self {
-            Self::Mapped { map, populated } => {
-                let end = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(length).min(map.bytes().len());
-                if end > *populated {
-                    let until = end.saturating_add(POPULATED_BYTES).min(map.bytes().len());
-                    map.populate(*populated..until);
-                    *populated = until;
+        if let Self::Mapped { file, map, populated } = self {
+            let end = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(length).min(map.bytes().len());
+            if end > *populated {
+                let until = end.saturating_add(POPULATED_BYTES).min(map.bytes().len());
+                match map.populate(*populated..until) {
+                    Ok(()) => *populated = until,
+                    // Or a system that cannot say.
+                    Err(_) => *self = Self::windowed(file),
                 }
-                Ok(slice(map.bytes(), offset, length))
             }
+        }
+        match self {
+            Self::Mapped { map, .. } => Ok(slice(map.bytes(), offset, length)),
             #[cfg(any(test, fuzzing))]
             Self::Memory(bytes) => Ok(slice(bytes, offset, length)),
             Self::Windowed { file, start, window, ahead, pace, holes } => {
@@ -144,6 +148,19 @@ fn slice(bytes: &[u8], offset: u64, length: usize) -> &[u8] {
 mod tests {
     use super::*;
     use crate::env::Dir;
+
+    #[test]
+    fn a_mapped_page_that_cannot_be_read_is_an_answer_and_no_signal() {
+        // As a bad sector is: the file has no such page any more, and to touch it would end the process.
+        let place = tempfile::tempdir().unwrap();
+        let file = Dir::open(place.path()).unwrap().create_file("a").unwrap();
+        file.write_all_at(&vec![7; 3 * WINDOW_BYTES], 0).unwrap();
+        let mut source = Source::mapped(&file).unwrap();
+        assert_eq!(source.view(5, 3).unwrap(), [7; 3]);
+        file.truncate(WINDOW_BYTES as u64 + 10).unwrap();
+        assert_eq!(source.view(2 * WINDOW_BYTES as u64, 10).unwrap(), [0; 0]);
+        assert_eq!(source.view(WINDOW_BYTES as u64, 20).unwrap(), [7; 10]);
+    }
 
     #[cfg(target_os = "linux")]
     #[test]
