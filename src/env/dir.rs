@@ -34,14 +34,30 @@ pub(crate) fn foreign_owner(path: &Path) -> Option<(u32, u32)> {
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that touches names of files")]
 impl Dir {
-    /// Opens a directory that is there.
+    /// Opens a directory that is there. Wherever the process goes from here on, it stays this one.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let error = |source| Error::new("open directory", path, source);
         let handle = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags(flags(rustix::fs::OFlags::DIRECTORY))
             .open(path)
-            .map_err(|source| Error::new("open directory", path, source))?;
-        Ok(Self { path: path.to_owned(), handle: Handle::System(handle), in_memory: false, failed: Mutex::new(false) })
+            .map_err(error)?;
+        let path = std::path::absolute(path).map_err(error)?;
+        Ok(Self { path, handle: Handle::System(handle), in_memory: false, failed: Mutex::new(false) })
+    }
+
+    /// Refuses unless its path still leads to the directory that was opened: names are changed by path and made durable by handle, and
+    /// where they differ, both would go wrong: this directory's names, and another's, whose lock is somebody else's.
+    pub(in crate::env) fn check_place(&self) -> std::io::Result<()> {
+        let Handle::System(handle) = &self.handle else { return Ok(()) };
+        let opened = handle.metadata()?;
+        match std::fs::metadata(&self.path) {
+            Ok(named) if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) => Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => {
+                Err(std::io::Error::other("its directory has been moved or replaced since it was opened: put it back"))
+            }
+        }
     }
 
     /// A directory of a simulated disk, known by `path`.
@@ -238,6 +254,7 @@ impl Dir {
         let create = create != Create::Never;
         let links = if mutant!("links-followed") { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::NOFOLLOW };
         let opened = match &self.handle {
+            Handle::System(_) if create && let Err(error) = self.check_place() => Err(error),
             Handle::System(_) => std::fs::OpenOptions::new()
                 .read(true)
                 .write(writable)
@@ -290,7 +307,7 @@ impl Dir {
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let path = self.path.join(from);
         let renamed = match &self.handle {
-            Handle::System(_) => std::fs::rename(&path, self.path.join(to)),
+            Handle::System(_) => self.check_place().and_then(|()| std::fs::rename(&path, self.path.join(to))),
             Handle::Simulated(handle) => handle.rename(from, to),
         };
         renamed.map_err(|source| Error::new("rename", &path, source))
@@ -300,7 +317,7 @@ impl Dir {
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.path.join(name);
         let removed = match &self.handle {
-            Handle::System(_) => std::fs::remove_file(&path),
+            Handle::System(_) => self.check_place().and_then(|()| std::fs::remove_file(&path)),
             Handle::Simulated(handle) => handle.remove(name),
         };
         match removed {
@@ -416,6 +433,38 @@ mod tests {
         replacement.put().unwrap();
         assert_eq!(dir.read("a", 100).unwrap().as_deref(), Some(&b"new"[..]));
         assert_eq!(dir.names().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_keeps_its_names_and_changes_nobody_elses() {
+        // R4, R5, R12.
+        let place = tempfile::tempdir().unwrap();
+        let (here, there) = (place.path().join("here"), place.path().join("there"));
+        let dir = Dir::create(&here).unwrap();
+        drop(dir.create_file("a").unwrap());
+        std::fs::rename(&here, &there).unwrap();
+        assert!(dir.remove("c").is_err(), "no directory is where it was");
+        let other = Dir::create(&here).unwrap();
+        drop(other.create_file("a").unwrap());
+        let refused = [
+            dir.create_file("b").map(drop),
+            dir.open_or_create_file("b").map(drop),
+            dir.rename("a", "b"),
+            dir.remove("a"),
+            dir.link("a", &Dir::create(&place.path().join("third")).unwrap()),
+        ];
+        for refused in refused {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("has been moved or replaced since it was opened"), "{error}");
+        }
+        assert_eq!(
+            (other.names().unwrap(), Dir::open(&there).unwrap().names().unwrap()),
+            (vec!["a".into()], vec!["a".into()])
+        );
+        drop(other);
+        std::fs::remove_dir_all(&here).unwrap();
+        std::fs::rename(&there, &here).unwrap();
+        dir.rename("a", "b").unwrap();
     }
 
     #[test]

@@ -10,7 +10,8 @@ impl Dir {
         let linked = if self.is_in_memory() || to.is_in_memory() {
             Err(std::io::ErrorKind::Unsupported.into())
         } else {
-            std::fs::hard_link(&path, to.path().join(name))
+            let placed = self.check_place().and_then(|()| to.check_place());
+            placed.and_then(|()| std::fs::hard_link(&path, to.path().join(name)))
         };
         linked.map_err(|source: std::io::Error| Error::new("link", &path, source))
     }
