@@ -148,9 +148,13 @@ impl File {
             return Ok(());
         }
         let done = match &self.handle {
-            Handle::System(file) => match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
-                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-                Err(source) => Err(source.into()),
+            Handle::System(file) => loop {
+                match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, len) {
+                    Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => break Ok(()),
+                    // Some file systems give up for any signal.
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(source) => break Err(source.into()),
+                }
             },
             Handle::Simulated(file) => file.reserve(len),
         };
