@@ -189,8 +189,8 @@ fn replay_and_cancel_select_by_conditions_and_rehearse() {
     assert_eq!(code, 2, "an id that no event has");
     assert_eq!(
         stdout,
-        "{\"id\":\"d\",\"refused\":null}\n{\"id\":\"b\",\"refused\":null}\n\
-         {\"id\":\"nobody\",\"refused\":\"there is no such event\"}\n\
+        "{\"id\":\"d\",\"refused\":null,\"kind\":null}\n{\"id\":\"b\",\"refused\":null,\"kind\":null}\n\
+         {\"id\":\"nobody\",\"refused\":\"there is no such event\",\"kind\":\"not_found\"}\n\
          {\"selected\":{\"matched\":3,\"done\":2,\"refused\":1,\"dry_run\":false}}\n"
     );
     assert!(run(dir.path(), &["show", "d", "--data", "store"]).1.contains("not wanted"));

@@ -11,7 +11,10 @@ use crate::mutants::mutant;
 /// One directory. A name that was created, replaced or removed is durable only after [`Dir::sync`].
 #[derive(Debug)]
 pub(crate) struct Dir {
+    /// As whoever opened it named it, for messages.
     path: PathBuf,
+    /// The same from the root, wherever the process is by now.
+    place: PathBuf,
     handle: Handle,
     in_memory: bool,
     /// Whether a sync has failed. Locked while one is under way: by the standard library, because a simulated one never yields.
@@ -42,8 +45,9 @@ impl Dir {
             .custom_flags(flags(rustix::fs::OFlags::DIRECTORY))
             .open(path)
             .map_err(error)?;
-        let path = std::path::absolute(path).map_err(error)?;
-        Ok(Self { path, handle: Handle::System(handle), in_memory: false, failed: Mutex::new(false) })
+        let place = std::path::absolute(path).map_err(error)?;
+        let path = path.to_owned();
+        Ok(Self { path, place, handle: Handle::System(handle), in_memory: false, failed: Mutex::new(false) })
     }
 
     /// Refuses unless its path still leads to the directory that was opened: names are changed by path and made durable by handle, and
@@ -51,7 +55,7 @@ impl Dir {
     pub(in crate::env) fn check_place(&self) -> std::io::Result<()> {
         let Handle::System(handle) = &self.handle else { return Ok(()) };
         let opened = handle.metadata()?;
-        match std::fs::metadata(&self.path) {
+        match std::fs::metadata(&self.place) {
             Ok(named) if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) => Ok(()),
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => {
@@ -62,7 +66,8 @@ impl Dir {
 
     /// A directory of a simulated disk, known by `path`.
     pub(in crate::env) fn simulated(path: &Path, handle: simulated::FolderHandle) -> Self {
-        Self { path: path.to_owned(), handle: Handle::Simulated(handle), in_memory: true, failed: Mutex::new(false) }
+        let (path, place) = (path.to_owned(), path.to_owned());
+        Self { path, place, handle: Handle::Simulated(handle), in_memory: true, failed: Mutex::new(false) }
     }
 
     /// Has a simulated disk pass for a machine's, for tests of those who wait for such a one.
@@ -139,7 +144,7 @@ impl Dir {
     /// Removes the directory, which must be empty.
     pub(crate) fn remove_itself(&self) -> Result<(), Error> {
         let removed = match &self.handle {
-            Handle::System(_) => std::fs::remove_dir(&self.path),
+            Handle::System(_) => std::fs::remove_dir(&self.place),
             Handle::Simulated(_) => Err(std::io::ErrorKind::Unsupported.into()),
         };
         removed.map_err(|source| Error::new("remove directory", &self.path, source))
@@ -147,6 +152,11 @@ impl Dir {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the system finds what has this name in it.
+    pub(in crate::env) fn place_of(&self, name: &str) -> PathBuf {
+        self.place.join(name)
     }
 
     /// Whether it is on a disk in memory, which ends with the process: waiting for such a disk costs nothing, and the system knows no
@@ -170,7 +180,7 @@ impl Dir {
     pub(crate) fn create_dir(&self, name: &str) -> Result<Self, Error> {
         let path = self.path.join(name);
         match &self.handle {
-            Handle::System(_) => Self::create(&path),
+            Handle::System(_) => Self::create(&self.place_of(name)).map(|dir| Self { path, ..dir }),
             Handle::Simulated(handle) => {
                 let made = handle.make_dir(name).map_err(|source| Error::new("create directory", &path, source));
                 let (made, new) = made?;
@@ -186,7 +196,7 @@ impl Dir {
     pub(crate) fn open_dir(&self, name: &str) -> Result<Self, Error> {
         let path = self.path.join(name);
         match &self.handle {
-            Handle::System(_) => Self::open(&path),
+            Handle::System(_) => Self::open(&self.place_of(name)).map(|dir| Self { path, ..dir }),
             Handle::Simulated(handle) => match handle.open_dir(name) {
                 Ok(opened) => Ok(Self::simulated(&path, opened)),
                 Err(source) => Err(Error::new("open directory", &path, source)),
@@ -216,7 +226,7 @@ impl Dir {
             return handle.names().map_err(error);
         }
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path).map_err(error)? {
+        for entry in std::fs::read_dir(&self.place).map_err(error)? {
             if let Ok(name) = entry.map_err(error)?.file_name().into_string() {
                 names.push(name);
             }
@@ -227,7 +237,7 @@ impl Dir {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         match &self.handle {
-            Handle::System(_) => std::fs::symlink_metadata(self.path.join(name)).is_ok(),
+            Handle::System(_) => std::fs::symlink_metadata(self.place_of(name)).is_ok(),
             Handle::Simulated(handle) => handle.has(name),
         }
     }
@@ -264,7 +274,7 @@ impl Dir {
                 .mode(if mutant!("files-for-everybody") { 0o644 } else { 0o600 })
                 // Opening a pipe that nobody writes to would wait for ever. Of regular files it changes nothing.
                 .custom_flags(flags(links | rustix::fs::OFlags::NONBLOCK))
-                .open(&path)
+                .open(self.place_of(name))
                 .and_then(|file| if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
                 .map(|file| File::new(path.clone(), file)),
             Handle::Simulated(handle) => {
@@ -307,7 +317,9 @@ impl Dir {
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let path = self.path.join(from);
         let renamed = match &self.handle {
-            Handle::System(_) => self.check_place().and_then(|()| std::fs::rename(&path, self.path.join(to))),
+            Handle::System(_) => {
+                self.check_place().and_then(|()| std::fs::rename(self.place_of(from), self.place_of(to)))
+            }
             Handle::Simulated(handle) => handle.rename(from, to),
         };
         renamed.map_err(|source| Error::new("rename", &path, source))
@@ -317,7 +329,7 @@ impl Dir {
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.path.join(name);
         let removed = match &self.handle {
-            Handle::System(_) => self.check_place().and_then(|()| std::fs::remove_file(&path)),
+            Handle::System(_) => self.check_place().and_then(|()| std::fs::remove_file(self.place_of(name))),
             Handle::Simulated(handle) => handle.remove(name),
         };
         match removed {

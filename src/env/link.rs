@@ -11,7 +11,7 @@ impl Dir {
             Err(std::io::ErrorKind::Unsupported.into())
         } else {
             let placed = self.check_place().and_then(|()| to.check_place());
-            placed.and_then(|()| std::fs::hard_link(&path, to.path().join(name)))
+            placed.and_then(|()| std::fs::hard_link(self.place_of(name), to.place_of(name)))
         };
         linked.map_err(|source: std::io::Error| Error::new("link", &path, source))
     }

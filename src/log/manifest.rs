@@ -348,6 +348,16 @@ impl Manifest {
         })
     }
 
+    /// As [`Manifest::read`], from the disk and not from what the system still holds of it.
+    pub(crate) fn read_from_disk(dir: &Dir) -> Result<Option<Self>, Error> {
+        match dir.open_file(MANIFEST, false) {
+            Ok(file) => file.drop_cache()?,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        Self::read(dir)
+    }
+
     /// Writes what is to replace the directory's manifest. Nothing is replaced before [`Replacement::put`](crate::env::Replacement::put).
     pub(crate) fn write_aside<'d>(&self, dir: &'d Dir) -> Result<Replacement<'d>, Error> {
         Ok(dir.write_aside(MANIFEST, &self.encode())?)

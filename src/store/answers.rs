@@ -284,7 +284,7 @@ pub struct Stats {
     pub held_events: u64,
     /// Pauses in force, by which events of a type or a key do not run: [`Store::pauses`](crate::Store::pauses) names them.
     pub pauses: u64,
-    /// Events whose bytes were found damaged while serving.
+    /// Events whose bytes were found damaged while serving, or could not be read.
     pub damaged_events: u64,
     /// Places in the log that were found damaged while serving, elsewhere than in the bytes of an event that is still kept: the next opening
     /// refuses them.

@@ -306,7 +306,8 @@ impl Store {
     /// whoever has the [`Claim`] to say, also after a panic ([`Outcome::Release`]), and until then the event and its key stay taken. If
     /// this process dies first, the next one to open the store runs it again.
     ///
-    /// An event whose bytes turn out to be damaged is not handed out: it has failed for good, and [`Stats::damaged_events`] counts it.
+    /// An event whose bytes turn out to be damaged is not handed out: it has failed for good. One that the disk does not give back is retried.
+    /// [`Stats::damaged_events`] counts both.
     ///
     /// # Errors
     /// [`ErrorKind::Full`], [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`], [`ErrorKind::NotAllowed`]

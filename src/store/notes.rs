@@ -10,6 +10,9 @@ pub(crate) const CLOCK_GAP: Duration = Duration::from_hours(24);
 /// For so much running time retention rests then.
 pub(crate) const RETENTION_REST: Duration = Duration::from_hours(1);
 
+/// The manifest, among places in segments: none has this key.
+pub(crate) const MANIFEST_PLACE: (u32, u64) = (0, 0);
+
 /// What statistics tell beside the state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
@@ -18,7 +21,7 @@ pub(crate) struct Notes {
     pub(crate) last_scrub: Option<Timestamp>,
     /// Receptions that were found damaged.
     pub(crate) damaged: BTreeSet<u64>,
-    /// Segments, by key, that were found damaged elsewhere, and where.
+    /// Segments, by key, that were found damaged elsewhere, and where; or the manifest.
     pub(crate) damaged_places: BTreeSet<(u32, u64)>,
     /// Retention rests until this much running time has passed, in microseconds.
     pub(crate) retention_rests_until: u64,

@@ -24,7 +24,7 @@ use crate::store::replay::at_of;
 impl Shared {
     /// The event that `view` stands for.
     ///
-    /// One that is damaged is noted, so that health says so (R11).
+    /// One that is damaged, or that the disk does not give back, is noted, so that health says so (R11).
     pub(crate) fn read_event(&self, view: &View) -> Result<Event, Error> {
         self.read_waiting(view, None)
     }
@@ -33,7 +33,7 @@ impl Shared {
     fn read_waiting(&self, view: &View, waiting: Option<Waiting>) -> Result<Event, Error> {
         let read = self.read_reception(view, waiting);
         if let Err(error) = &read
-            && error.kind() == ErrorKind::Corrupt
+            && is_damage(error)
         {
             let path = self.path_of(view.place);
             tracing::error!(%error, seq = view.seq, path = %path.display(), "an event is damaged");
@@ -126,7 +126,11 @@ impl Shared {
     pub(crate) fn get(&self, id: &str) -> Result<Option<Event>, Error> {
         let Some((view, waiting)) = self.standing_of(id)? else { return Ok(None) };
         let waiting = waiting.map(|waiting| self.named(waiting, &mut BTreeMap::new()));
-        self.read_waiting(&view, waiting).map(Some)
+        match self.read_waiting(&view, waiting) {
+            // It was forgotten since it was found.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     /// With the id of the event that it waits for, if it waits for one; `ids` are those that were read.
@@ -183,7 +187,7 @@ impl Shared {
                 let waiting = waiting.map(|waiting| self.named(waiting, &mut ids));
                 match self.read_waiting(&view, waiting) {
                     // One damaged event hides no other: it was noted, and is left out; so is one that was forgotten meanwhile.
-                    Err(error) if error.kind() == ErrorKind::Corrupt => damaged += 1,
+                    Err(error) if is_damage(&error) => damaged += 1,
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     read => {
                         left -= 1;
@@ -214,19 +218,26 @@ impl Shared {
 
     pub(super) fn history_of(&self, mut view: View) -> Result<Vec<HistoryEntry>, Error> {
         let segments = loop {
-            let segments: Vec<Arc<Segment>> = {
+            // Before the files are looked at: what is begun after it holds nothing that was durable by now.
+            let (last, end) = self.desk().core.end_of_log();
+            let segments: Vec<(u32, Arc<Segment>)> = {
                 let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
-                files.range(view.place.segment..).map(|(_, segment)| Arc::clone(segment)).collect()
+                files.range(view.place.segment..=last).map(|(key, segment)| (*key, Arc::clone(segment))).collect()
             };
             // If compaction has moved the event since it was looked up, those may not be the segments that hold its steps.
             match self.desk().core.state.view(view.seq) {
+                None => return Ok(Vec::new()),
                 Some(now) if now.place != view.place => view.place = now.place,
-                _ => break segments,
+                Some(_) => {
+                    break segments.into_iter().map(move |(key, segment)| (segment, (key == last).then_some(end)));
+                }
             }
         };
         let mut steps = Steps { view: &view, epoch: 0, last_seq: 0, found: Vec::new() };
-        for segment in segments {
+        for (segment, end) in segments {
             let bytes = segment.file.len().map_err(of_env)?;
+            // Behind that are zeros.
+            let bytes = end.map_or(bytes, |end| end.min(bytes));
             let mut source = Source::windowed(&segment.file);
             scan(&mut source, bytes, &segment.header, Seqs::Any, &mut steps).map_err(|stopped| match stopped {
                 Stopped::Unreadable(error) => of_env(error),
@@ -246,6 +257,11 @@ impl Shared {
         let segment = self.segment(place.segment);
         segment.map_or_else(|| self.dir.path().to_owned(), |segment| segment.file.path().to_owned())
     }
+}
+
+/// Whether the bytes are not there as they were written: what the disk does not give back is as good as gone.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
 }
 
 fn no_reception(seq: u64) -> Error {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread::Scope;
 
 use crate::error::{Error, ErrorKind};
@@ -290,13 +291,21 @@ impl Applying<'_, '_> {
             Help::Whole(scan) => return Ok(scan),
             Help::Until(offset) => self.from = offset,
         }
-        let mut source = match self.replay.rigour {
-            Rigour::Strict => source_under_lock(&file.file, role)?,
-            Rigour::Lenient => Source::windowed(&file.file),
-        };
         // Beside a writer, the file may have grown since it was opened.
         let bytes = file.file.len()?;
-        scan(&mut source, bytes, header, seqs, self)
+        if self.replay.rigour == Rigour::Strict {
+            return scan(&mut source_under_lock(&file.file, role)?, bytes, header, seqs, self);
+        }
+        // What the disk does not give back counts as zeros, and hides nothing that stands before it.
+        let holes = Mutex::new(Vec::new());
+        let mut source = Source::around_holes(&file.file, |from, _, error| {
+            let error = failure::of_env(error).at_offset(from);
+            holes.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
+        });
+        let scanned = scan(&mut source, bytes, header, seqs, self);
+        drop(source);
+        self.replay.damage.extend(holes.into_inner().unwrap_or_else(PoisonError::into_inner));
+        scanned
     }
 
     /// Applies records that were verified, and taken apart, already.

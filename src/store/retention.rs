@@ -26,6 +26,7 @@ use crate::store::core::{Core, Refused, Urgency};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
+use crate::store::notes::MANIFEST_PLACE;
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
 const EVENTS_PER_STEP: usize = 256;
@@ -234,6 +235,7 @@ impl Shared {
             }
             of_env(error)
         })?;
+        self.note(|notes, _| _ = notes.damaged_places.remove(&MANIFEST_PLACE));
         self.pass(CrashPoint::CompactionInForce).map_err(of_env)
     }
 

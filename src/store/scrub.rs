@@ -7,7 +7,7 @@
 //!                                                                 anything else: counted, told once
 //! ```
 //!
-//! Promises: a store that is open for longer than the interval has every sealed segment read once in it, at 16 MiB/s at most. How
+//! Promises: a store that is open for longer than the interval has the manifest and every sealed segment read once in it, at 16 MiB/s at most. How
 //! far a pass came is not kept: the first one of a process begins after a random part of the interval, with a random segment, so
 //! that a process which is started again and again still comes to all of them, sooner or later. No lock is held while the disk is
 //! read. Taking goes on whatever is found, but the next opening will refuse the damaged place: until then the segment is to be put back
@@ -21,13 +21,14 @@ use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
-use crate::log::manifest::Extent;
+use crate::log::manifest::{Extent, MANIFEST, Manifest};
 use crate::log::scan::{Finding, Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Segment;
 use crate::log::source::{Source, WINDOW_BYTES};
 use crate::state::View;
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
+use crate::store::notes::MANIFEST_PLACE;
 
 /// Bytes that are read in a second, at most.
 const BYTES_PER_SECOND: u64 = 16 * 1024 * 1024;
@@ -73,8 +74,32 @@ impl Shared {
                 return scrubbed;
             }
         }
+        scrubbed.places_damaged += u64::from(!self.is_manifest_sound());
         self.note(|notes, now| notes.last_scrub = Some(now));
         scrubbed
+    }
+
+    /// Whether the manifest on the disk is the one in force, if nobody is about to replace it.
+    fn is_manifest_sound(&self) -> bool {
+        let _unchanged = match self.compacting.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return true,
+        };
+        let in_force = self.desk().core.manifest.clone();
+        let what = match Manifest::read_from_disk(&self.dir) {
+            Ok(Some(manifest)) if manifest == in_force => return true,
+            Ok(Some(_)) => "it is not the one in force".to_owned(),
+            Ok(None) => "it is gone".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let mut is_new = false;
+        self.note(|notes, _| is_new = notes.damaged_places.insert(MANIFEST_PLACE));
+        if is_new {
+            let path = self.dir.path().join(MANIFEST);
+            tracing::error!(path = %path.display(), what, "the manifest is damaged; put it back from an earlier backup");
+        }
+        false
     }
 
     fn scrub_segment(&self, key: u32, pause: Duration, scrubbed: &mut Scrubbed) -> Result<(), Interrupted> {
@@ -379,6 +404,31 @@ mod tests {
             }
             goes_on(&store, 59);
         }
+    }
+
+    #[test]
+    fn a_manifest_that_rots_is_seen_until_another_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let path = dir.path().join(MANIFEST);
+        let file = Dir::open(dir.path()).unwrap().open_file(MANIFEST, true).unwrap();
+        let mut byte = [0];
+        file.read_at(&mut byte, 20).unwrap();
+        for lost in [false, true] {
+            if lost {
+                Dir::open(dir.path()).unwrap().remove(MANIFEST).unwrap();
+            } else {
+                file.write_all_at(&[byte[0] ^ 1], 20).unwrap();
+            }
+            assert_eq!(scrub(&store), (0, 1));
+            let health = store.stats();
+            assert_eq!((health.damaged_events, health.damaged_places), (0, 1), "{}", path.display());
+        }
+        let manifest = store.shared().desk().core.manifest.clone();
+        store.shared().put_manifest(&manifest).unwrap();
+        assert_eq!(store.stats().damaged_places, 0);
+        assert_eq!(scrub(&store), (0, 0));
+        goes_on(&store, 59);
     }
 
     #[test]

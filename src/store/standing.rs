@@ -53,7 +53,7 @@ impl Store {
         Ok(true)
     }
 
-    /// The pauses in force: those of types first, by name. In a store that was opened for reading, those of that moment.
+    /// The pauses in force, durable yet or not: those of types first, by name. In a store that was opened for reading, those of that moment.
     pub fn pauses(&self) -> Vec<Pause> {
         let now = self.shared().now();
         self.shared().desk().core.state.pauses(now).collect()
@@ -70,12 +70,12 @@ impl Store {
         save_cursor(self.shared(), name, seq)
     }
 
-    /// The place that is kept under this name; none if there is no such cursor.
+    /// The place that was last saved under this name, be it durable yet or not; none if there is no such cursor.
     pub fn cursor(&self, name: &str) -> Option<u64> {
         self.shared().desk().core.state.cursor(name)
     }
 
-    /// All cursors, by name.
+    /// All cursors, by name, as [`Store::cursor`] tells each.
     pub fn cursors(&self) -> BTreeMap<String, u64> {
         self.shared().desk().core.state.cursors().map(|(name, seq)| (name.to_owned(), seq)).collect()
     }
