@@ -59,6 +59,31 @@ fn what_is_appended_to_a_file_that_ends_amid_a_line_begins_a_line_of_its_own() {
     }
 }
 
+/// What a program of its own does: it keeps events in a directory that it names relative to where it began, and goes elsewhere.
+#[test]
+#[ignore = "goes elsewhere: the next test runs it in a process of its own"]
+fn goes_elsewhere() {
+    let store = Store::open("data", StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+    std::env::set_current_dir("elsewhere").unwrap();
+    for number in 0..100 {
+        store.append(NewEvent::new("Deploy", &"x".repeat(3_000)).unwrap().id(number.to_string())).unwrap();
+    }
+    store.close().unwrap();
+}
+
+#[test]
+fn a_store_stays_in_its_directory_wherever_the_process_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    // There is one of that name where it goes, too.
+    fs::create_dir_all(directory.path().join("elsewhere/data")).unwrap();
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    let output = program.args(["--exact", "--ignored", "goes_elsewhere"]).current_dir(&directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(fs::read_dir(directory.path().join("elsewhere/data")).unwrap().count(), 0);
+    let store = Store::open_existing(directory.path().join("data"), StoreOptions::default()).unwrap();
+    assert!(store.stats().pending_events == 100 && store.recovery().segments > 4);
+}
+
 #[test]
 fn a_start_that_fails_processes_nothing() {
     let long = "d".repeat(120);

@@ -96,6 +96,27 @@ fn a_duplicate_is_answered_and_a_conflict_refused_also_after_reopening() {
 }
 
 #[test]
+fn an_id_that_the_store_gave_is_as_good_as_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let given = store.append(NewEvent::new("Issue", &1).unwrap()).unwrap().id;
+    let again = |store: &Store, data: u8| store.append(NewEvent::new("Issue", &data).unwrap().id(&given));
+    let both = |store: &Store, data: u8| {
+        store.append_many([event("other"), NewEvent::new("Issue", &data).unwrap().id(&given)])
+    };
+    for _ in 0..2 {
+        assert_eq!(again(&store, 1).unwrap().duplicate, Some(Duplicate::SameId));
+        assert_eq!(again(&store, 2).unwrap_err().kind(), ErrorKind::IdConflict);
+        assert_eq!(both(&store, 2).unwrap_err().kind(), ErrorKind::IdConflict);
+        assert_eq!(store.list(&Filter::all()).unwrap().len(), 1);
+        store.close().unwrap();
+        store = open(dir.path());
+    }
+    assert_eq!(both(&store, 1).unwrap()[1].duplicate, Some(Duplicate::SameId));
+    assert_eq!(store.list(&Filter::all()).unwrap().len(), 2);
+}
+
+#[test]
 fn a_batch_is_kept_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

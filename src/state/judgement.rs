@@ -28,6 +28,11 @@ impl State {
         same.map_or(Reception::New, Reception::SameBody)
     }
 
+    /// Whether the data of the event that is received as `seq` can be compared by its hash.
+    pub(crate) fn has_body_hash(&self, seq: u64) -> bool {
+        self.events.slots.by_seq(seq).is_some_and(|at| self.events.slots[at].body().is_some())
+    }
+
     /// Whether there is room for a reception of this type: there are at most
     /// [`TYPE_COUNT_MAX`](crate::state::types::TYPE_COUNT_MAX) types.
     pub(crate) fn type_room(&self, event_type: &str) -> bool {

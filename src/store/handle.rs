@@ -174,7 +174,7 @@ impl Store {
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
         let now = self.shared().now();
         let mut single = Single::new(&event, &self.givens(now))?;
-        self.keep(&mut single, now, Core::receive, Single::resolve_conflict)?;
+        self.keep(&mut single, now, Core::receive, Single::resolve_conflict, Single::compare)?;
         Ok(self.receipt(single.into_incoming()))
     }
 
@@ -200,7 +200,7 @@ impl Store {
         let events: Vec<E> = events.into_iter().collect();
         let now = self.shared().now();
         let mut batch = Batch::new(&events, &self.givens(now), self.inner.spare.take())?;
-        self.keep(&mut batch, now, Core::receive_all, Batch::resolve_conflicts)?;
+        self.keep(&mut batch, now, Core::receive_all, Batch::resolve_conflicts, Batch::compare)?;
         let (incoming, buffer) = batch.into_parts();
         self.inner.spare.give_back(buffer);
         Ok(incoming.into_iter().map(|incoming| self.receipt(incoming)).collect())
@@ -213,11 +213,16 @@ impl Store {
         mut now: Moment,
         receive: impl Fn(&mut Core, &mut T, Moment) -> Result<Decision, Refused>,
         resolve: impl Fn(&mut T, IdHasher) -> Result<(), Error>,
+        compare: impl Fn(&mut T, &Shared),
     ) -> Result<(), Error> {
         let (seq, in_line) = loop {
             match self.shared().step_in_line(now, |core, now| receive(core, incoming, now), Decision::seq)? {
                 (Decision::Done { seq }, in_line) => break (seq, in_line),
                 (Decision::Conflict, _) => resolve(incoming, self.shared().hasher)?,
+                (Decision::Doubt { seq }, _) => {
+                    self.shared().wait(seq, Level::Durable)?;
+                    compare(incoming, self.shared());
+                }
             }
             now = self.shared().now();
         };

@@ -60,6 +60,12 @@ impl Shared {
         self.read_event(&view).map(|event| Some(event.id().to_owned()))
     }
 
+    /// Whether the event received as `seq` has just this data.
+    pub(crate) fn has_data(&self, seq: u64, data: &[u8]) -> Result<bool, Error> {
+        let Some(view) = self.desk().core.state.view(seq) else { return Ok(false) };
+        self.read_event(&view).map(|event| event.data().as_bytes() == data)
+    }
+
     fn read_message(&self, view: &View) -> Result<String, Error> {
         let bytes = self.read_where_it_is(view, |view| view.error_at, None)?;
         let entry = codec::decode(&bytes).map_err(of_refusal)?;

@@ -11,6 +11,7 @@ use crate::log::format::Body;
 use crate::mutants::mutant;
 use crate::state::{FORESEEN_COUNT, Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
 use crate::store::answers::Duplicate;
+use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::ids::Ids;
 
@@ -27,6 +28,8 @@ pub(crate) struct Incoming<'e> {
     fate: Option<Fate>,
     /// Whether its id was found to be taken by other data then.
     is_taken: bool,
+    /// The reception that has its id, of whose data there is no hash, and whether that is the same; none: nobody has looked.
+    likeness: Option<(u64, Option<bool>)>,
 }
 
 /// One event that only waits for its place.
@@ -81,6 +84,9 @@ pub(crate) enum Decision {
     Done { seq: Option<u64> },
     /// There are events whose ids are taken by other data, and know it. Nothing was appended.
     Conflict,
+    /// There are events whose ids are taken, and only their data tells whether they are the same: it is to be compared once this seq is
+    /// durable. Nothing was appended.
+    Doubt { seq: u64 },
 }
 
 impl Decision {
@@ -88,7 +94,7 @@ impl Decision {
     pub(crate) fn seq(&self) -> Option<u64> {
         match *self {
             Self::Done { seq } => seq,
-            Self::Conflict => None,
+            Self::Conflict | Self::Doubt { .. } => None,
         }
     }
 }
@@ -116,7 +122,7 @@ impl<'e> Incoming<'e> {
             max_retries: event.max_retries.unwrap_or(max_retries),
             flags,
         };
-        Ok(Self { event, id, gist, body_hash, fate: None, is_taken: false })
+        Ok(Self { event, id, gist, body_hash, fate: None, is_taken: false, likeness: None })
     }
 
     fn has_own_id(&self) -> bool {
@@ -125,6 +131,18 @@ impl<'e> Incoming<'e> {
 
     fn is_new(&self) -> bool {
         self.fate.is_none()
+    }
+
+    /// The reception that it is to be compared with.
+    fn doubt(&self) -> Option<u64> {
+        self.likeness.filter(|(_, is_same)| is_same.is_none()).map(|(seq, _)| seq)
+    }
+
+    /// Compares it with that. What cannot be read is taken for the same: nobody can show that it is not.
+    fn compare(&mut self, shared: &Shared) {
+        if let Some(seq) = self.doubt() {
+            self.likeness = Some((seq, Some(shared.has_data(seq, self.event.body.as_bytes()).unwrap_or(true))));
+        }
     }
 
     fn received(&self) -> Received<'_> {
@@ -181,6 +199,11 @@ impl<'e> Single<'e> {
         Body { head: &self.head, data: self.incoming.event.body.as_bytes() }
     }
 
+    /// See [`Incoming::compare`].
+    pub(crate) fn compare(&mut self, shared: &Shared) {
+        self.incoming.compare(shared);
+    }
+
     /// See [`Incoming::resolve_conflict`].
     pub(crate) fn resolve_conflict(&mut self, hasher: IdHasher) -> Result<(), Error> {
         self.incoming.resolve_conflict(hasher)?;
@@ -229,6 +252,11 @@ impl<'e> Batch<'e> {
         }
     }
 
+    /// See [`Incoming::compare`].
+    pub(crate) fn compare(&mut self, shared: &Shared) {
+        self.incoming.iter_mut().for_each(|incoming| incoming.compare(shared));
+    }
+
     /// Resolves the conflicts that were found; see [`Incoming::resolve_conflict`].
     pub(crate) fn resolve_conflicts(&mut self, hasher: IdHasher) -> Result<(), Error> {
         let mut taken = self.incoming.iter_mut().filter(|incoming| incoming.is_taken);
@@ -253,6 +281,9 @@ impl Core {
     pub(crate) fn receive(&mut self, single: &mut Single<'_>, now: Moment) -> Result<Decision, Refused> {
         self.check_open()?;
         self.judge_incoming(&mut single.incoming)?;
+        if let Some(seq) = single.incoming.doubt() {
+            return Ok(Decision::Doubt { seq });
+        }
         if single.incoming.is_taken {
             return Ok(Decision::Conflict);
         }
@@ -271,6 +302,9 @@ impl Core {
         let Batch { incoming, draft } = batch;
         for incoming in incoming.iter_mut() {
             self.judge_incoming(incoming)?;
+        }
+        if let Some(seq) = incoming.iter().filter_map(Incoming::doubt).max() {
+            return Ok(Decision::Doubt { seq });
         }
         if incoming.iter().any(|incoming| incoming.is_taken) {
             return Ok(Decision::Conflict);
@@ -313,6 +347,17 @@ impl Core {
         } else {
             self.state.judge_reception(id, body, is_identity)
         };
+        let judged = match judged {
+            // Events that were named here have no hash of their data: nobody was to know their ids, but whoever was told one may give it.
+            Reception::SameId(known)
+                if known.kept && !incoming.has_own_id() && !self.state.has_body_hash(known.seq) =>
+            {
+                incoming.likeness = incoming.likeness.filter(|(seq, _)| *seq == known.seq).or(Some((known.seq, None)));
+                let is_other = incoming.likeness == Some((known.seq, Some(false)));
+                if is_other { Reception::Conflict(known) } else { judged }
+            }
+            judged => judged,
+        };
         incoming.is_taken = matches!(judged, Reception::Conflict(_));
         incoming.fate = match judged {
             Reception::Conflict(_) => None,
@@ -342,7 +387,6 @@ fn refuse_twins(batch: &[Incoming<'_>]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::commit::Shared;
     use crate::store::desk::Level;
     use crate::store::options::StoreOptions;
     use crate::store::stories::{event, givens, store_with};
@@ -359,6 +403,7 @@ mod tests {
             match shared.step(|core, now| core.receive_all(&mut batch, now))? {
                 Decision::Done { seq } => break seq,
                 Decision::Conflict => batch.resolve_conflicts(shared.hasher)?,
+                Decision::Doubt { .. } => batch.compare(shared),
             }
         };
         seq.map_or(Ok(()), |seq| shared.wait(seq, Level::Durable))?;

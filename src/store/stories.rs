@@ -84,7 +84,7 @@ pub(super) fn givens<'a>(shared: &Shared, ids: &'a Ids) -> Givens<'a> {
 fn seq_of(decision: Decision) -> Result<u64, Error> {
     match decision {
         Decision::Done { seq } => Ok(seq.unwrap()),
-        Decision::Conflict => Err(Error::invalid("the id is taken")),
+        Decision::Conflict | Decision::Doubt { .. } => Err(Error::invalid("the id is taken")),
     }
 }
 

@@ -49,6 +49,10 @@ impl Store {
             match self.shared().step_and_reach(now, |core, now| core.receive(&mut single, now), Decision::seq).await? {
                 (Decision::Done { .. }, reached) => break reached,
                 (Decision::Conflict, _) => single.resolve_conflict(self.shared().hasher)?,
+                (Decision::Doubt { seq }, _) => {
+                    self.shared().reached(seq, Level::Durable).await?;
+                    single.compare(self.shared());
+                }
             }
             now = self.shared().now();
         };

@@ -129,7 +129,7 @@ fn check_duplicates(store: &Store, ledger: &Ledger, fold: &Fold) -> Result<(), S
         let mut single = Single::new(&event, &givens).map_err(|error| error.to_string())?;
         let fate = match store.shared().try_step(&mut |core, now| core.receive(&mut single, now)) {
             Ok(Decision::Done { .. }) => single.fate(),
-            Ok(Decision::Conflict) | Err(_) => None,
+            Ok(Decision::Conflict | Decision::Doubt { .. }) | Err(_) => None,
         };
         match fate {
             Some(Fate::Duplicate { seq: known, .. }) if known == kept.then_some(seq) => {}
