@@ -318,6 +318,12 @@ impl EventManager {
         self.inner.intake.append_many(events.into_iter().collect()).await
     }
 
+    /// What an emit of this event would be answered with, if it is a duplicate.
+    #[cfg(feature = "service")]
+    pub(crate) async fn known(&self, event: &NewEvent) -> Result<Option<Receipt>, Error> {
+        self.inner.intake.queue().known(event).await
+    }
+
     /// Runs events of `event_type` with `handler` from now on, and those that were held for want of one. See
     /// [`EventManagerBuilder::on`]; [`AnyHandler`] makes a handler of any kind.
     ///

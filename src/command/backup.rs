@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use ledgerline::service::printable;
+use ledgerline::service::{json_line, printable};
 
 use super::output::Output;
 use super::store::StoreArguments;
@@ -37,8 +37,7 @@ impl Backup {
         let backup = ledgerline::backup(config.data(), &self.to, self.to_seq)?;
         let mut output = Output::new();
         if self.store.json {
-            let json = serde_json::to_string(&backup);
-            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+            let _ = output.line(json_line(&backup)?);
         } else {
             let to = printable(&self.to.display().to_string());
             let _ = output.line(format_args!(

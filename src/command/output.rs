@@ -25,6 +25,15 @@ impl Output {
         if self.failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// The same for what is told as it happens: it is seen at once.
+    pub(super) fn told(&mut self, line: impl Display) -> ControlFlow<()> {
+        let written = self.line(line);
+        if self.failure.is_none() {
+            self.failure = self.stdout.flush().err();
+        }
+        written
+    }
+
     /// Everything was written. That nobody wanted to read all of it (`| head`) is no trouble.
     pub(super) fn finish(mut self) -> Result<(), Trouble> {
         match self.failure.map_or_else(|| self.stdout.flush(), Err) {

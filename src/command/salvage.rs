@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ledgerline::Acceptance;
-use ledgerline::service::printable;
+use ledgerline::service::{json_line, printable};
 
 use super::output::{Output, Table};
 use super::trouble::Trouble;
@@ -44,8 +44,7 @@ impl Salvage {
         let report = ledgerline::salvage(&self.path, &self.to, &self.acceptance()?)?;
         let mut output = Output::new();
         if self.json {
-            let json = serde_json::to_string(&report);
-            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+            let _ = output.line(json_line(&report)?);
         } else {
             self.print(&report, &mut output);
         }

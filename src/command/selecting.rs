@@ -114,18 +114,18 @@ pub(super) fn perform(store: &StoreArguments, operation: &Operation, words: &Wor
         }
         let _ = match answer.filter(|_| !store.json) {
             Some(Answer::One { id, refused: Some(why) }) => {
-                output.line(format_args!("refused {}: {}", printable(&id), printable(&why)))
+                output.told(format_args!("refused {}: {}", printable(&id), printable(&why)))
             }
             Some(Answer::One { id, refused: None }) => {
                 let would = if words.is_rehearsal { "would be " } else { "" };
-                output.line(format_args!("{would}{} {}", words.participle, printable(&id)))
+                output.told(format_args!("{would}{} {}", words.participle, printable(&id)))
             }
             Some(Answer::All { selected: Selected { matched, done, dry_run } }) => {
                 is_totalled = true;
                 let would = if dry_run { "would be " } else { "" };
-                output.line(format_args!("{done} of {matched} events {would}{}", words.participle))
+                output.told(format_args!("{done} of {matched} events {would}{}", words.participle))
             }
-            None => output.line(line),
+            None => output.told(line),
         };
         // Whatever becomes of what is told, what was asked for is done.
         ControlFlow::Continue(())

@@ -26,9 +26,9 @@ pub(super) struct Send {
     /// Files that hold one body each
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Where to post to; plain HTTP only
-    #[arg(long, default_value = "http://127.0.0.1:8787/webhooks/linear")]
-    url: String,
+    /// Where to post to, plain HTTP only; without it, where the service of this configuration listens
+    #[arg(long)]
+    url: Option<String>,
     /// A file that holds the signing secret
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -69,20 +69,21 @@ struct Refused {
 
 impl Send {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
-        self.check()?;
         if self.delivery.is_some() && self.files.len() > 1 {
             return Err(Trouble::new("--delivery names one delivery, but several files were given"));
         }
         let given = self.secret_file.iter().fold(Given::new(), Given::secret_file);
         let config = resolve(self.data.as_ref(), self.config.as_ref(), given)?;
+        let url = self.url.clone().unwrap_or_else(|| Sample::url_of(&config));
+        self.check(&url)?;
         let secret = SigningSecret::for_sending(&config)?;
         let agent = agent();
         let mut output = Output::new();
         let mut failed = 0;
         for file in &self.files {
-            match self.send(&agent, &secret, file) {
+            match self.send(&agent, &url, &secret, file) {
                 Ok(told) => {
-                    let _ = output.line(told);
+                    let _ = output.told(told);
                 }
                 Err(trouble) => {
                     trouble.tell(false);
@@ -94,8 +95,7 @@ impl Send {
         Ok(ExitCode::from(if failed > 0 { 2 } else { 0 }))
     }
 
-    fn check(&self) -> Result<(), Trouble> {
-        let url = &self.url;
+    fn check(&self, url: &str) -> Result<(), Trouble> {
         let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
             Some("http") => {}
@@ -115,10 +115,10 @@ impl Send {
     }
 
     /// Posts one file, and says what became of it.
-    fn send(&self, agent: &ureq::Agent, secret: &SigningSecret, file: &Path) -> Result<String, Trouble> {
+    fn send(&self, agent: &ureq::Agent, url: &str, secret: &SigningSecret, file: &Path) -> Result<String, Trouble> {
         let sample = self.sample(file)?;
         let delivery = self.delivery.clone().map_or_else(Sample::delivery_id, Ok)?;
-        let mut request = agent.post(&self.url);
+        let mut request = agent.post(url);
         for (name, value) in sample.headers(secret, &delivery) {
             request = request.header(name, value);
         }
@@ -132,7 +132,7 @@ impl Send {
                 ureq::Error::Io(_) => "; is `ledgerline serve` running there?",
                 _ => "",
             };
-            let what = format!("cannot post {} to {}{hint}", file.display(), self.url);
+            let what = format!("cannot post {} to {url}{hint}", file.display());
             Trouble::during(&what, &error)
         })?;
         let status = response.status().as_u16();
@@ -141,7 +141,7 @@ impl Send {
             answer.map_err(|error| Trouble::during(&format!("the answer to {} broke off", file.display()), &error))?;
         match (status, serde_json::from_str::<Kept>(&answer)) {
             (200, Ok(kept)) => Ok(kept.told(&delivery)),
-            (200, Err(_)) => Err(Trouble::new(format!("{} answers 200, but is no ledgerline", self.url))),
+            (200, Err(_)) => Err(Trouble::new(format!("{url} answers 200, but is no ledgerline"))),
             _ => Err(refused(status, &answer, secret, file)),
         }
     }

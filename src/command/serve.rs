@@ -41,7 +41,7 @@ const SETTINGS: &str = "Flags win over the environment, the environment over the
     LINEAR_EVENT_PERSISTENCE_ENABLED=false keeps events in memory: nothing survives the end of the process. \
     LINEAR_BATCH_PROCESSING_ENABLED=false claims events one by one, LINEAR_BACKGROUND_PROCESSING=false has them wait for \
     `ledgerline process`.
-Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT or SIGTERM, at once (exit 130) \
+Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT, SIGTERM or SIGHUP (unless that is ignored), at once (exit 130) \
     if asked again a second later, or (exit 2) when stdout is closed.";
 
 /// The settings that were given as flags; which ones there are is the library's table.
@@ -95,6 +95,12 @@ impl Serve {
         for name in config.unknown_variables() {
             tracing::warn!("{} in the environment is no setting, and is passed over", printable(name));
         }
+        for place in config.unused_secrets() {
+            tracing::warn!(
+                "{} gives a signing secret that is not used, because another place that gives some wins over it",
+                printable(place)
+            );
+        }
         end_fragment();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let ended = runtime.block_on(serve(config, &log));
@@ -120,10 +126,18 @@ impl Serve {
 async fn serve(config: Config, log: &Log) -> Result<Ended, Trouble> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let mut asked = async move || {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hung_up => {}
         }
     };
     let service = tokio::select! {
@@ -176,6 +190,16 @@ impl Write for Unbuffered {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether whoever started this has seen to it that it outlives its terminal, as `nohup` does; also where the system does not tell.
+fn ignores_hangup() -> bool {
+    let mut text = [0; 4096];
+    let file = open("/proc/self/status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let Ok(read) = file.and_then(|file| pread(file, &mut text, 0)) else { return true };
+    let text = String::from_utf8_lossy(text.get(..read).unwrap_or_default());
+    let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 == 1)
 }
 
 /// Refuses a stdout that takes nothing, before anything is processed whose line would be lost. One that was closed from the start

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use ledgerline::service::printable;
+use ledgerline::service::{json_line, printable};
 use ledgerline::{AsOf, ParsePointError, Point};
 
 use super::output::{Output, Table};
@@ -35,8 +35,7 @@ impl Status {
         let answer = ledgerline::as_of(config.data(), at, self.id.as_deref())?;
         let mut output = Output::new();
         if self.store.json {
-            let json = serde_json::to_string(&answer);
-            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+            let _ = output.line(json_line(&answer)?);
         } else {
             self.print(&answer, at, &mut output);
         }

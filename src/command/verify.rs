@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use ledgerline::service::printable;
+use ledgerline::service::{json_line, printable};
 use ledgerline::{Problem, Verification};
 
 use super::output::{Output, Table};
@@ -37,8 +37,7 @@ impl Verify {
         let verification = ledgerline::verify(&self.path)?;
         let mut output = Output::new();
         if self.json {
-            let json = serde_json::to_string(&verification);
-            let _ = output.line(json.map_err(|error| Trouble::during("cannot print", &error))?);
+            let _ = output.line(json_line(&verification)?);
         } else {
             print(&verification, &mut output);
         }

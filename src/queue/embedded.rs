@@ -29,6 +29,11 @@ impl Embedded {
         self.store.append_async(event).await
     }
 
+    #[cfg(feature = "service")]
+    pub(crate) async fn known(&self, event: &NewEvent) -> Result<Option<Receipt>, Error> {
+        self.store.known_async(event).await
+    }
+
     /// On a thread of its own: a batch may take milliseconds to be written down.
     pub(crate) async fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
         let store = self.store.clone();

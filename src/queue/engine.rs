@@ -41,6 +41,14 @@ impl Queue {
         }
     }
 
+    /// What keeping this event would be answered with, if it is a duplicate: durable once this returns.
+    #[cfg(feature = "service")]
+    pub(crate) async fn known(&self, event: &NewEvent) -> Result<Option<Receipt>, Error> {
+        match self {
+            Self::Embedded(engine) => engine.known(event).await,
+        }
+    }
+
     /// At most `count` events to be run now; possibly none. Not to be dropped before its end.
     pub(crate) async fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
         match self {

@@ -9,7 +9,7 @@
 //! | 408 `{"error":"timeout"}` | the body did not arrive in time |
 //! | 413 `{"error":"too_large"}` | the body is longer than the limit, or than a record |
 //! | 500 `{"error":…}` | what cannot happen to a delivery, or a disk that fails |
-//! | 503 `{"error":…}` and `Retry-After` | try again: the disk is full or slow, the store is poisoned or closing, too much arrives at once |
+//! | 503 `{"error":…}` and `Retry-After` | try again: the disk is full or slow, the store is being recovered, poisoned or closing, too much arrives at once |
 //!
 //! Linear takes 200 alone as success and tries again after everything else, so all the others differ for people only.
 
@@ -54,6 +54,11 @@ pub(super) fn timeout() -> Answer {
 /// 503: what is arriving already takes all the room that there is.
 pub(super) fn busy() -> Answer {
     error(StatusCode::SERVICE_UNAVAILABLE, "busy")
+}
+
+/// 503: the store is being recovered.
+pub(super) fn recovering() -> Answer {
+    error(StatusCode::SERVICE_UNAVAILABLE, "recovering")
 }
 
 /// What an error of this kind is to the sender of a delivery.

@@ -1,13 +1,13 @@
 //! What `serve` says when it is ready: where, with what, and what to try.
 
 use std::fmt::{self, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::config::{Config, SecretFrom};
 use super::printable::printable;
 use super::receiver;
-use super::sample::Sample;
+use super::sample::{Sample, reachable};
 use super::secret::{SecretSource, SigningSecret};
 use super::settings;
 use crate::env::Dir;
@@ -94,16 +94,6 @@ impl Banner<'_> {
         }
         line
     }
-}
-
-/// The address to send to: one that stands for all of them is none to send to.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// `word` as a shell takes it for one word.

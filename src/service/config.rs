@@ -28,6 +28,7 @@ pub struct Config {
     pub(super) stale: Stale,
     pub(super) connections_max: usize,
     pub(super) unknown_variables: Vec<String>,
+    pub(super) unused_secrets: Vec<String>,
 }
 
 /// What becomes of a delivery that is stale.
@@ -74,6 +75,11 @@ impl Config {
     /// What is to be logged.
     pub fn log(&self) -> &str {
         &self.log
+    }
+
+    /// Places that give signing secrets and are not used, because a place that wins over them gives some, too.
+    pub fn unused_secrets(&self) -> &[String] {
+        &self.unused_secrets
     }
 
     /// Names in the environment that look like settings of ours and are none.

@@ -90,9 +90,9 @@ impl Given {
         // The store's own default depends on where it is kept.
         let is_default = values.is_default(&settings::SEGMENT_BYTES);
         let store = if is_default { store } else { store.segment_bytes(segment_bytes) };
-        let log_bytes_max = {
+        let (log_bytes_max, body_bytes_max) = {
             let store = if in_memory { store.clone().for_memory() } else { store.clone() };
-            values.log_bytes(store.log_bytes_min())?
+            (values.log_bytes(store.log_bytes_min())?, values.body_bytes(store.record_bytes_max())?)
         };
         Ok(Config {
             data: values.data()?,
@@ -115,11 +115,12 @@ impl Given {
             processing_interval: values.time(&settings::PROCESSING_INTERVAL)?,
             concurrency: bounded(count(&settings::CONCURRENCY)?),
             handler_timeout: values.time(&settings::HANDLER_TIMEOUT)?,
-            body_bytes_max: bounded(count(&settings::BODY_BYTES_MAX)?),
+            body_bytes_max,
             stale_tolerance: values.time(&settings::STALE_TOLERANCE)?,
             stale: if values.choice(&settings::STALE_DELIVERIES)? == "keep" { Stale::Kept } else { Stale::Rejected },
             connections_max: bounded(count(&settings::CONNECTIONS_MAX)?),
             unknown_variables: self.unknown_variables(),
+            unused_secrets: values.unused_secrets(),
         })
     }
 
@@ -256,6 +257,10 @@ mod tests {
                 Given::new().flag(&settings::LOG_BYTES_MAX, "1000"),
                 "--log-bytes-max is 1000, but the log size must be 0 (no bound) or at least 268435456 bytes: four segments",
             ),
+            (
+                environment(&[("LEDGERLINE_SEGMENT_BYTES", "65536"), ("LEDGERLINE_BODY_BYTES_MAX", "20000")]),
+                "LEDGERLINE_BODY_BYTES_MAX is 20000, but a record has at most 16",
+            ),
             (environment(&[("LEDGERLINE_CONFIG", "")]), "LEDGERLINE_CONFIG names no file"),
             (Given::new().secret_file(""), "--secret-file names no file"),
             (Given::new().data(""), "--data is \"\""),
@@ -305,6 +310,38 @@ mod tests {
         let config = given.resolve().unwrap();
         assert!(!format!("{config:?}").contains("secret of"));
         assert_eq!(config.secret, SecretFrom::Variable(b"a secret of the team".to_vec()));
+    }
+
+    #[test]
+    fn a_body_is_no_longer_than_a_record_may_be() {
+        let most = |pairs: &[(&str, &str)]| environment(pairs).resolve().unwrap().body_bytes_max;
+        assert_eq!(most(&[]), 1_048_576);
+        let short = most(&[("LEDGERLINE_SEGMENT_BYTES", "65536")]);
+        assert!((16_000..16_384).contains(&short), "{short}");
+        assert_eq!(
+            most(&[("LINEAR_EVENT_PERSISTENCE_ENABLED", "0"), ("LEDGERLINE_BODY_BYTES_MAX", "2000000")]),
+            2_000_000
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_given_and_not_used_is_told() {
+        let (_directory, path) = file("secret_files = [\"a\"]\n");
+        let variable = [("LINEAR_WEBHOOK_SECRET", "a secret of the team")];
+        for (given, unused) in [
+            (environment(&variable), &[][..]),
+            (environment(&variable).file(&path), &["secret_files"]),
+            (environment(&variable).secret_file("b"), &["LINEAR_WEBHOOK_SECRET"]),
+            (environment(&variable).secret_file("b").file(&path), &["LINEAR_WEBHOOK_SECRET", "secret_files"]),
+            (Given::new().secret_file("b").secret_file("c"), &[]),
+        ] {
+            let config = given.resolve().unwrap();
+            let told = config.unused_secrets();
+            assert!(
+                told.len() == unused.len() && told.iter().zip(unused).all(|(told, name)| told.starts_with(name)),
+                "{told:?}"
+            );
+        }
     }
 
     #[test]

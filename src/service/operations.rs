@@ -160,6 +160,11 @@ impl Operation {
         event(event_type.clone(), data.clone(), id.clone(), key.clone(), *not_before, *priority)?.validate()
     }
 
+    /// Whether it waits neither for a disk nor for runs, so that a service that does not answer soon is stuck.
+    pub(super) fn is_quick(&self) -> bool {
+        matches!(self, Self::Stats {} | Self::Health {} | Self::Pauses {})
+    }
+
     pub(super) fn access(&self) -> Access {
         match self {
             Self::List { .. }

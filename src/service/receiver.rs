@@ -10,11 +10,11 @@
 //! uniform answer. 200 is said once the event is durable, never earlier.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -25,9 +25,9 @@ use super::config::Stale;
 use super::server::Answers;
 use crate::env::Clock;
 use crate::error::ErrorKind;
-use crate::event::Timestamp;
+use crate::event::{NewEvent, Timestamp};
 use crate::manager::EventManager;
-use crate::webhook::{self, Delivery, Secret};
+use crate::webhook::{self, Delivery, Note, Secret};
 
 /// Where Linear posts to.
 pub(super) const PATH: &str = "/webhooks/linear";
@@ -46,6 +46,11 @@ const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(super) fn bodies() -> Semaphore {
     Semaphore::new(BODIES_BYTES_MAX)
 }
+
+/// What of a body is refused is read on for so long, and so many bytes of it, and thrown away: where bytes are left unread the system resets
+/// the connection, and the answer may be lost with it.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What anybody can cause is told so often.
 const TOLD_INTERVAL: Duration = Duration::from_mins(1);
@@ -92,12 +97,38 @@ pub(super) struct Receiver {
 }
 
 /// Everything that this listener serves. So few paths need no router.
-pub(super) fn service(receiver: Receiver) -> impl Answers {
-    let receiver = Arc::new(receiver);
+pub(super) fn service(door: Arc<Door>) -> impl Answers {
     service_fn(move |request| {
-        let receiver = Arc::clone(&receiver);
-        async move { Ok(receiver.answer(request).await) }
+        let door = Arc::clone(&door);
+        async move { Ok(door.answer(request).await) }
     })
+}
+
+/// Where deliveries come in. Before it is opened, while a store is recovered, whoever knocks is told that somebody lives here, and to
+/// come again.
+#[derive(Default)]
+pub(super) struct Door {
+    receiver: OnceLock<Receiver>,
+}
+
+impl Door {
+    /// Lets deliveries in from now on.
+    pub(super) fn open(&self, receiver: Receiver) {
+        assert!(self.receiver.set(receiver).is_ok(), "a door is opened once");
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if let Some(receiver) = self.receiver.get() {
+            return receiver.answer(request).await;
+        }
+        let (head, body) = request.into_parts();
+        drain(body, &head.headers);
+        closing(match head.uri.path() {
+            "/livez" => answer::bare(StatusCode::OK),
+            PATH | "/readyz" | "/healthz" => answer::recovering(),
+            _ => answer::bare(StatusCode::NOT_FOUND),
+        })
+    }
 }
 
 fn code(well: bool) -> StatusCode {
@@ -113,11 +144,11 @@ enum Incomplete {
 }
 
 /// All bytes of `body`, unless they are, or claim to be, more than `bytes_max`; and the room among `bodies` that they take.
-async fn whole(
-    mut body: Incoming,
+async fn whole<'b>(
+    body: &mut Incoming,
     bytes_max: usize,
-    bodies: &Semaphore,
-) -> Result<(Vec<u8>, SemaphorePermit<'_>), Incomplete> {
+    bodies: &'b Semaphore,
+) -> Result<(Vec<u8>, SemaphorePermit<'b>), Incomplete> {
     let claimed = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if claimed > bytes_max {
         return Err(Incomplete::TooLong);
@@ -138,6 +169,22 @@ async fn whole(
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, held))
+}
+
+/// Reads on, beside the answer, what is still arriving of a body. A sender that waits to be told to go on (`Expect`) is not told to.
+fn drain(mut body: Incoming, headers: &HeaderMap) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(DRAIN_TIME, async move {
+        let mut left = DRAIN_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(less) => left = less,
+                None => break,
+            }
+        }
+    }));
 }
 
 /// The connection ends with this answer: the rest of the body is not waited for.
@@ -177,22 +224,32 @@ impl Receiver {
     }
 
     async fn receive(&self, request: Request<Incoming>) -> Answer {
-        let (head, body) = request.into_parts();
-        let whole = whole(body, self.body_bytes_max, &self.bodies);
-        let (body, _room) = match tokio::time::timeout(self.body_timeout, whole).await {
-            Ok(Ok(whole)) => whole,
+        let (head, mut body) = request.into_parts();
+        let whole = whole(&mut body, self.body_bytes_max, &self.bodies);
+        let refused = match tokio::time::timeout(self.body_timeout, whole).await {
+            Ok(Ok((body, _room))) => return self.judge(&head.headers, body).await,
             Ok(Err(Incomplete::Crowded)) => {
                 self.tell_refusal(&"those that are arriving take all the room for bodies");
-                return closing(answer::busy());
+                answer::busy()
             }
-            Ok(Err(Incomplete::TooLong)) => return closing(answer::refused(ErrorKind::TooLarge)),
+            Ok(Err(Incomplete::TooLong)) => {
+                self.tell_refusal(&format_args!(
+                    "its body has more than {} bytes (body_bytes_max)",
+                    self.body_bytes_max
+                ));
+                answer::refused(ErrorKind::TooLarge)
+            }
             Ok(Err(Incomplete::Broken(error))) => {
                 tracing::debug!(%error, "a delivery broke off");
                 return closing(answer::bare(StatusCode::BAD_REQUEST));
             }
-            Err(_) => return closing(answer::timeout()),
+            Err(_) => {
+                self.tell_refusal(&format_args!("its body did not arrive within {:?}", self.body_timeout));
+                return closing(answer::timeout());
+            }
         };
-        self.judge(&head.headers, body).await
+        drain(body, &head.headers);
+        closing(refused)
     }
 
     async fn judge(&self, headers: &HeaderMap, body: Vec<u8>) -> Answer {
@@ -210,10 +267,7 @@ impl Receiver {
             }
         };
         if event.stale && self.stale == Stale::Rejected {
-            for note in notes {
-                tracing::warn!("a signed delivery was refused: {note}");
-            }
-            return answer::unauthorized();
+            return self.judge_stale(&event, &notes).await;
         }
         match self.manager.try_emit_event(event).await {
             Ok(receipt) => {
@@ -227,6 +281,22 @@ impl Receiver {
                 tracing::error!(error = ?error, "a proven delivery was not kept");
                 answer::refused(error.kind())
             }
+        }
+    }
+
+    /// Refuses a delivery whose time is off, unless it was kept before: then it is one that was sent again because its sender has missed
+    /// the answer, and he would count it lost.
+    async fn judge_stale(&self, event: &NewEvent, notes: &[Note]) -> Answer {
+        match self.manager.known(event).await {
+            Ok(Some(receipt)) => answer::kept(&receipt),
+            Ok(None) => {
+                let why = notes.iter().find(|note| matches!(note, Note::OutOfTime { .. } | Note::UnreadableTime));
+                let (id, why) =
+                    (event.id.as_deref().unwrap_or_default(), why.map_or_else(String::new, Note::to_string));
+                tracing::warn!(id = %id.escape_debug(), "a signed delivery was refused, because its time is off: {why}");
+                answer::unauthorized()
+            }
+            Err(error) => answer::refused(error.kind()),
         }
     }
 }
@@ -268,7 +338,8 @@ mod tests {
         other: impl FnOnce(Receiver) -> Receiver,
     ) -> (SocketAddr, EventManager) {
         let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
-        let service = service(other(Receiver {
+        let door = Arc::new(Door::default());
+        let receiver = other(Receiver {
             manager: manager.clone(),
             secrets: vec![Secret::new(SECRET).unwrap()],
             body_bytes_max: 1024,
@@ -278,10 +349,11 @@ mod tests {
             stale: Stale::Kept,
             clock: Clock::system(),
             refusals: Refusals::default(),
-        }));
+        });
+        door.open(receiver);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(server::run(listener, service, Limits::connections(8), std::future::pending()));
+        tokio::spawn(server::run(listener, service(door), Limits::connections(8), std::future::pending()));
         (address, manager)
     }
 
@@ -314,6 +386,22 @@ mod tests {
         let answer = answer(address, &request).await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
         assert!(answer.contains("connection: close"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn before_the_store_is_recovered_it_lives_and_takes_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Arc::new(Door::default());
+        let limits = Limits::connections(8);
+        tokio::spawn(server::run(listener, service(door), limits, std::future::pending()));
+        let told = answer(address, &delivery("Issue")).await;
+        assert!(told.starts_with("HTTP/1.1 503") && told.contains("retry-after: "), "{told}");
+        assert!(told.ends_with("{\"error\":\"recovering\"}"), "{told}");
+        for (path, status) in [("/livez", "200"), ("/readyz", "503"), ("/healthz", "503"), ("/stats", "404")] {
+            let told = answer(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+            assert!(told.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {told}");
+        }
     }
 
     #[tokio::test]
@@ -388,6 +476,34 @@ mod tests {
             let events = manager.list(crate::store::Filter::all()).await.unwrap();
             assert_eq!(events.iter().map(Event::is_stale).collect::<Vec<_>>(), kept);
             assert!(answer(address, &delivery("Issue")).await.starts_with("HTTP/1.1 200"), "without a time it is not");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_comes_late_because_its_first_answer_was_missed_is_a_duplicate_and_not_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let as_if_new = |receiver| Receiver { stale_tolerance: Duration::from_secs(u64::MAX / 1_000), ..receiver };
+        let old = signed(r#"{"type":"Issue","webhookTimestamp":1000}"#);
+        let (address, manager) = receiver_as(&directory, as_if_new).await;
+        assert!(answer(address, &old).await.starts_with("HTTP/1.1 200"));
+        manager.shutdown().await.unwrap();
+        let (address, _manager) =
+            receiver_as(&directory, |receiver| Receiver { stale: Stale::Rejected, ..receiver }).await;
+        let again = answer(address, &old).await;
+        assert!(again.starts_with("HTTP/1.1 200") && again.contains("\"duplicate\":true"), "{again}");
+        let other = signed(r#"{"type":"Issue","webhookTimestamp":1001,"n":1}"#);
+        assert!(answer(address, &other).await.starts_with("HTTP/1.1 401"));
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_too_much_hears_so_though_he_sends_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let (address, _manager) = receiver(&directory).await;
+        for body in [100_000, 4_000_000] {
+            let request =
+                format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {body}\r\n\r\n{}", "x".repeat(body));
+            let answer = answer(address, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("{\"error\":\"too_large\"}"), "{answer}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! A delivery made from a file, for trying the receiver: what `send` posts.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use serde::Deserialize;
 
+use super::config::Config;
 use super::secret::SigningSecret;
 use super::{named_file, receiver};
 use crate::env::{self, Clock};
@@ -34,6 +36,15 @@ impl Sample {
     /// Where a receiver on `address` takes deliveries.
     pub fn url(address: &str) -> String {
         format!("http://{address}{}", receiver::PATH)
+    }
+
+    /// Where the receiver of this configuration takes deliveries, as far as its address tells.
+    pub fn url_of(config: &Config) -> String {
+        let address = config
+            .listen()
+            .parse()
+            .map_or_else(|_| config.listen().to_owned(), |address| reachable(address).to_string());
+        Self::url(&address)
     }
 
     /// The body that the file at `path` holds.
@@ -104,6 +115,16 @@ impl Sample {
         }
         Ok(id)
     }
+}
+
+/// The address to send to: one that stands for all of them is none to send to.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

@@ -121,8 +121,8 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// A panic of a thread is one of whoever runs it.
-fn passed_on(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
+/// A panic of a thread, or of the server, is one of whoever runs it.
+pub(super) fn passed_on(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
     ended.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(_) => Ok(()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::banner::Banner;
 use super::config::Config;
@@ -15,7 +16,7 @@ use super::descriptors::connections_max;
 use super::named_file::refused;
 use super::operations::Operations;
 use super::printer::Printer;
-use super::receiver::{self, Receiver, Refusals};
+use super::receiver::{self, Door, Receiver, Refusals};
 use super::secret::SigningSecret;
 use super::server::{self, Limits};
 use super::settings;
@@ -32,11 +33,33 @@ pub struct Service {
     store: Store,
     printer: Arc<Printer>,
     secrets: Vec<SigningSecret>,
-    listener: TcpListener,
+    reception: Reception,
     address: SocketAddr,
     socket: Socket,
     /// The directory's lock, where no store in it has taken it.
     lock: Option<Lock>,
+}
+
+/// The receiver, which answers from the moment that its address is bound. It ends when this is dropped.
+struct Reception {
+    door: Arc<Door>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<Result<(), Error>>,
+}
+
+impl Reception {
+    fn begin(listener: TcpListener, connections_max: usize) -> Self {
+        let (door, (stop, stopping)) = (Arc::new(Door::default()), watch::channel(false));
+        let limits = Limits::connections(connections_max);
+        let service = receiver::service(Arc::clone(&door));
+        let server = tokio::spawn(server::run(listener, service, limits, stopped(stopping)));
+        Self { door, stop, server }
+    }
+}
+
+/// Resolves when it is said, or when nobody is left to say it.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// Why a service ended.
@@ -51,7 +74,7 @@ pub enum Ended {
 
 impl Service {
     /// Opens the store, recovers it, and begins to process what is pending: each event is printed to `output` as one line of JSON.
-    /// The receiver's address is bound when this returns; deliveries are answered once [`Service::run`] runs.
+    /// The receiver answers from the beginning on: `/livez` with 200, and deliveries with 503 until [`Service::run`] runs.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] names the process that has the data directory; [`ErrorKind::Io`] if the address is taken; whatever
@@ -67,7 +90,7 @@ impl Service {
             check_owner(&config.data)?;
         }
         config.connections_max = connections_max(config.connections_max);
-        let bound = bind(&config).await?;
+        let (listener, address) = bind(&config).await?;
         let lock = if config.in_memory { Some(lock_without_store(&config.data)?) } else { None };
         if config.in_memory {
             let switch = settings::PERSISTENCE.name;
@@ -75,6 +98,7 @@ impl Service {
                 "{switch} is false: events are in memory only, and nothing survives the end of this process"
             );
         }
+        let bound = (Reception::begin(listener, config.connections_max), address);
         let printer = Printer::new(output, config.handler_timeout);
         let manager = manager(&config, &printer).await?;
         match Self::assemble(config, configured, printer, manager.clone(), bound, lock) {
@@ -93,7 +117,7 @@ impl Service {
         configured: Vec<SigningSecret>,
         printer: Arc<Printer>,
         manager: EventManager,
-        (listener, address): (TcpListener, SocketAddr),
+        (reception, address): (Reception, SocketAddr),
         lock: Option<Lock>,
     ) -> Result<Self, Error> {
         // The manager or the service holds the directory's lock from here on, so the secret and the socket are ours to make.
@@ -105,7 +129,7 @@ impl Service {
         };
         let socket = Socket::bind(&config.data)?;
         let store = manager.store();
-        Ok(Self { config, manager, store, printer, secrets, listener, address, socket, lock })
+        Ok(Self { config, manager, store, printer, secrets, reception, address, socket, lock })
     }
 
     /// Where the receiver listens.
@@ -131,7 +155,8 @@ impl Service {
     /// Takes deliveries and commands until `shutdown`, or until nobody reads the output any more. Then requests and handlers that run
     /// may end, and the store is closed: when this returns its lock is free.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ended, Error> {
-        let service = receiver::service(Receiver {
+        let Reception { door, stop, server } = self.reception;
+        door.open(Receiver {
             manager: self.manager.clone(),
             secrets: self.secrets.into_iter().map(|secret| secret.secret).collect(),
             body_bytes_max: self.config.body_bytes_max,
@@ -143,23 +168,14 @@ impl Service {
             refusals: Refusals::default(),
         });
         let operations = Operations::of_manager(self.manager.clone());
-        let (stop, _) = watch::channel(false);
-        let stopped = || {
-            let mut stopping = stop.subscribe();
-            async move {
-                // The sender lives until all have ended.
-                let _ = stopping.wait_for(|stopping| *stopping).await;
-            }
-        };
-        let limits = Limits::connections(self.config.connections_max);
         let (fail, failed) = oneshot::channel();
         let received = async {
-            let received = server::run(self.listener, service, limits, stopped()).await;
+            let received = server::passed_on(server.await);
             // Without the receiver the rest ends too. Nobody listens where it has been asked to.
             let _ = fail.send(());
             received
         };
-        let controlled = control::run(self.socket, operations, &self.store, stopped());
+        let controlled = control::run(self.socket, operations, &self.store, stopped(stop.subscribe()));
         let ended = async {
             let ended = tokio::select! {
                 () = shutdown => Ended::Asked,

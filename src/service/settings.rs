@@ -69,7 +69,7 @@ pub(super) static SECRET: Setting = Setting {
     key: "secret_files",
     kind: Kind::Files,
     default: "",
-    purpose: "Files that hold Linear's signing secrets, all of which are tried; the variable holds one itself; without any, one \
+    purpose: "Files that hold Linear's signing secrets, all of which are tried; the variable, used where no flag is given, holds one itself; without any, one \
               for trying is generated as `secret` in the data directory",
 };
 
@@ -223,7 +223,7 @@ pub(super) static BODY_BYTES_MAX: Setting = Setting {
     key: "body_bytes_max",
     kind: Kind::Whole { unit: "bytes", min: 1_024, max: 15 * 1_024 * 1_024 },
     default: "1048576",
-    purpose: "Longer deliveries are answered with 413",
+    purpose: "Longer deliveries are answered with 413; at most a quarter of a segment",
 };
 
 pub(super) static STALE_TOLERANCE: Setting = Setting {

@@ -44,23 +44,27 @@ pub(super) struct Values<'a> {
 
 impl Values<'_> {
     fn choose(&self, setting: &Setting) -> Chosen {
-        if let Some(values) = self.given.flags.get(setting.flag) {
-            let from = format!("--{}", setting.flag);
-            return Chosen { values: values.clone(), from, meaning: Meaning::Same };
-        }
-        for Variable { name, meaning } in setting.environment {
-            if let Some(value) = self.given.environment.get(*name) {
-                return Chosen { values: vec![value.clone()], from: (*name).to_owned(), meaning: *meaning };
-            }
-        }
-        if let Some(file) = &self.file
-            && let Some(values) = file.values.get(setting.key)
-        {
-            let from = format!("{} in {}", setting.key, file.path.display());
-            return Chosen { values: values.iter().map(OsString::from).collect(), from, meaning: Meaning::Same };
-        }
         let values = if setting.default.is_empty() { Vec::new() } else { vec![setting.default.into()] };
-        Chosen { values, from: DEFAULT.to_owned(), meaning: Meaning::Same }
+        let default = Chosen { values, from: DEFAULT.to_owned(), meaning: Meaning::Same };
+        self.given(setting).next().unwrap_or(default)
+    }
+
+    /// What was said of a setting, and where: what comes first wins.
+    fn given(&self, setting: &Setting) -> impl Iterator<Item = Chosen> {
+        let flag = self.given.flags.get(setting.flag).map(|values| {
+            let from = format!("--{}", setting.flag);
+            Chosen { values: values.clone(), from, meaning: Meaning::Same }
+        });
+        let environment = setting.environment.iter().filter_map(|Variable { name, meaning }| {
+            let value = self.given.environment.get(*name)?;
+            Some(Chosen { values: vec![value.clone()], from: (*name).to_owned(), meaning: *meaning })
+        });
+        let file = self.file.as_ref().and_then(|file| {
+            let values = file.values.get(setting.key)?;
+            let from = format!("{} in {}", setting.key, file.path.display());
+            Some(Chosen { values: values.iter().map(OsString::from).collect(), from, meaning: Meaning::Same })
+        });
+        flag.into_iter().chain(environment).chain(file)
     }
 
     /// Whether nobody has said anything about it.
@@ -87,6 +91,18 @@ impl Values<'_> {
         let number = chosen.last().to_str().and_then(|text| text.parse::<i64>().ok());
         let number = number.and_then(|number| u64::try_from(number).ok());
         number.filter(|number| (min..=max).contains(number)).ok_or_else(|| chosen.refused(setting))
+    }
+
+    /// What bounds a delivery's body: no more than `most`, which a record may have.
+    pub(super) fn body_bytes(&self, most: usize) -> Result<usize, Error> {
+        let bytes = usize::try_from(self.whole(&settings::BODY_BYTES_MAX)?).unwrap_or(usize::MAX);
+        if bytes <= most || self.is_default(&settings::BODY_BYTES_MAX) {
+            return Ok(bytes.min(most));
+        }
+        let from = self.choose(&settings::BODY_BYTES_MAX).from;
+        Err(Error::invalid(format!(
+            "{from} is {bytes}, but a record has at most {most} bytes, a quarter of a segment: give longer segments, too"
+        )))
     }
 
     /// What bounds the log: nothing, or `least` and more.
@@ -127,6 +143,11 @@ impl Values<'_> {
         }
         let from = self.choose(&settings::LISTEN).from;
         Err(Error::invalid(format!("{from} is {address:?}; it must be an address and a port, such as 127.0.0.1:8787")))
+    }
+
+    /// The places that give secrets, but for the one that wins.
+    pub(super) fn unused_secrets(&self) -> Vec<String> {
+        self.given(&settings::SECRET).skip(1).map(|chosen| chosen.from).collect()
     }
 
     pub(super) fn secret(&self) -> Result<SecretFrom, Error> {

@@ -3,7 +3,7 @@
 //! It takes no lock, maps nothing, writes nothing, and may run beside a process that writes. It judges as opening does: prepared
 //! space and an unfinished tail that nobody was promised are named and fine; what acknowledged bytes should have held is damage.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -178,13 +178,17 @@ pub(super) struct Seen<'s> {
     pub(super) entry: &'s Entry<'s>,
 }
 
+/// Ids of so many receptions are remembered, to tell which event a record is about: some hundred megabytes of memory. Records mostly follow
+/// soon after the reception of their event; what is said of one further back names its seq.
+const IDS_MAX: usize = if cfg!(test) { 16 } else { 1_000_000 };
+
 struct Audit<'a> {
     tell: &'a mut dyn FnMut(Item) -> Result<(), Error>,
     /// Whoever sees entries instead of lines.
     witness: Option<&'a mut dyn Witness>,
     report: Report,
-    /// Ids of the receptions seen so far, by seq.
-    ids: HashMap<u64, String>,
+    /// Ids of the receptions seen so far, by seq; of the last ones where there are more.
+    ids: BTreeMap<u64, String>,
     /// How segments are joined; none where a single file is read.
     chain: Option<Chain>,
     /// How the segment before ended is not known, and that was told.
@@ -193,7 +197,7 @@ struct Audit<'a> {
 
 impl<'a> Audit<'a> {
     fn new(witness: Option<&'a mut dyn Witness>, tell: &'a mut dyn FnMut(Item) -> Result<(), Error>) -> Self {
-        Self { tell, witness, report: Report::default(), ids: HashMap::new(), chain: None, is_unjoined: false }
+        Self { tell, witness, report: Report::default(), ids: BTreeMap::new(), chain: None, is_unjoined: false }
     }
 
     fn file(&mut self, path: &Path) -> Result<(), Error> {
@@ -436,6 +440,9 @@ impl Lines<'_, '_> {
     fn id(&mut self, seq: u64, entry: &Entry<'_>) -> Option<String> {
         if let Entry::Received(received) = entry {
             self.audit.ids.insert(seq, received.id.to_owned());
+            if self.audit.ids.len() > IDS_MAX {
+                self.audit.ids.pop_first();
+            }
             return Some(received.id.to_owned());
         }
         self.audit.ids.get(&entry.of()?.seq).cloned()

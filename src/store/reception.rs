@@ -277,6 +277,14 @@ fn duplicate(why: Duplicate, known: Known) -> Fate {
 }
 
 impl Core {
+    /// The fate that an event would have now, if it is a duplicate.
+    #[cfg(feature = "service")]
+    pub(crate) fn fate_of(&self, single: &mut Single<'_>) -> Result<Option<Fate>, Error> {
+        self.check_open()?;
+        self.judge_incoming(&mut single.incoming)?;
+        Ok(single.incoming.fate)
+    }
+
     /// Keeps an event, which then knows its fate.
     pub(crate) fn receive(&mut self, single: &mut Single<'_>, now: Moment) -> Result<Decision, Refused> {
         self.check_open()?;

@@ -63,6 +63,17 @@ impl Store {
         Ok(self.receipt(single.into_incoming()))
     }
 
+    /// What an append of this event would be answered with, if it is a duplicate of one that is or was there.
+    #[cfg(feature = "service")]
+    pub(crate) async fn known_async(&self, event: &NewEvent) -> Result<Option<Receipt>, Error> {
+        let mut single = Single::new(event, &self.givens(self.shared().now()))?;
+        let Some(fate) = self.shared().desk().core.fate_of(&mut single)? else { return Ok(None) };
+        if let Some(seq) = fate.seq() {
+            self.shared().reached(seq, Level::Durable).await?;
+        }
+        Ok(Some(self.receipt(single.into_incoming())))
+    }
+
     /// As [`Store::claim`], for callers that must not block.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
         let mut unreadable = 0;

@@ -38,14 +38,16 @@ impl Client {
         let mut client = Self { lines: Lines::new(path, stream) };
         client.time_out(Some(HELLO_TIMEOUT))?;
         let greeted = client.lines.greeting()?;
-        // Operations take as long as they take.
-        client.time_out(None)?;
         // Where nothing came, it closed the socket in this moment: it is ending.
         Ok(greeted.then_some(client))
     }
 
     /// Has the service do `operation`, and gives its answer line by line.
     pub(in crate::service) fn perform(mut self, operation: &Operation, each: &mut Line<'_>) -> Result<(), Error> {
+        // Others take as long as they take.
+        if !operation.is_quick() {
+            self.time_out(None)?;
+        }
         let request = line(operation)?;
         let sent = self.lines.stream.get_mut().write_all(request.as_bytes());
         sent.map_err(|source| self.lines.failed("cannot ask", source))?;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -23,6 +24,9 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// A command that asks for nothing for so long is let go.
 const IDLE_MAX: Duration = Duration::from_mins(1);
+
+/// A command that takes nothing of what it is told for so long is let go: there are only so many places.
+const UNREAD_MAX: Duration = Duration::from_mins(5);
 
 /// How long operations may still take once the service ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -86,7 +90,7 @@ pub(in crate::service) async fn run(
 impl Desk {
     async fn serve(mut self, stream: UnixStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        stream.write_all(line(&self.hello).map_err(io::Error::other)?.as_bytes()).await?;
+        say(&self.hello, &mut stream).await?;
         while let Some(request) = self.next_request(&mut stream).await? {
             self.answer(request, &mut stream).await?;
         }
@@ -115,15 +119,19 @@ impl Desk {
             })
         });
         while let Some(document) = answer.recv().await {
-            let reply = RawValue::from_string(document).map(Reply::Line).map_err(io::Error::other)?;
-            stream.write_all(line(&reply).map_err(io::Error::other)?.as_bytes()).await?;
+            say(&RawValue::from_string(document).map(Reply::Line).map_err(io::Error::other)?, stream).await?;
         }
         let reply = match performed.await.map_err(io::Error::other)? {
             Ok(()) => Reply::Done(true),
             Err(error) => Reply::Error(Failure::from(&error)),
         };
-        stream.write_all(line(&reply).map_err(io::Error::other)?.as_bytes()).await
+        say(&reply, stream).await
     }
+}
+
+async fn say(what: &impl Serialize, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
+    let line = line(what).map_err(io::Error::other)?;
+    tokio::time::timeout(UNREAD_MAX, stream.write_all(line.as_bytes())).await?
 }
 
 fn perform(

@@ -5,6 +5,8 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, chmod, fchmod};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::{UnixListener, UnixSocket};
 
 use crate::env::Dir;
@@ -64,7 +66,7 @@ impl Drop for Socket {
 }
 
 fn not_bound(path: &Path, source: io::Error) -> Error {
-    if source.kind() == io::ErrorKind::InvalidInput {
+    if matches!(source.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename) {
         let message = format!(
             "{} is too long for the name of a socket: choose a data directory with a shorter path, or name it relative to the \
              working directory",
@@ -78,22 +80,71 @@ fn not_bound(path: &Path, source: io::Error) -> Error {
 /// Connects to the service that runs on `data`; none if none does.
 pub(super) fn connect(data: &Path) -> Result<Option<(PathBuf, UnixStream)>, Error> {
     let path = data.join(NAME);
-    match UnixStream::connect(&path) {
-        Ok(stream) => Ok(Some((path, stream))),
-        // No such name, or one that a process left behind. A path too long for a socket has none.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::InvalidInput
-            ) =>
-        {
-            Ok(None)
+    let address = match SocketAddrUnix::new(&path) {
+        Ok(address) => address,
+        // One may be there all the same, bound by a shorter name.
+        Err(source) if Dir::open(data).is_ok_and(|dir| dir.has(NAME)) => return Err(not_bound(&path, source.into())),
+        Err(_) => return Ok(None),
+    };
+    let connected = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags(), None)
+        .and_then(|socket| rustix::net::connect(&socket, &address).map(|()| UnixStream::from(socket)));
+    match connected {
+        Ok(stream) => {
+            let blocking = stream.set_nonblocking(false);
+            blocking.map(|()| Some((path.clone(), stream))).map_err(|source| unreachable(&path, "cannot reach", source))
         }
-        Err(source) => {
-            Err(Error::new(ErrorKind::Io, format!("cannot reach the service at {}", path.display())).caused_by(source))
+        // No such name, or one that a process left behind.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED) => Ok(None),
+        // Nobody has been let in for a while: whoever waited here would wait for ever.
+        Err(source @ Errno::AGAIN) => {
+            Err(unreachable(&path, "too many commands wait already, as if it were stuck, to reach", source.into()))
         }
+        Err(source) => Err(unreachable(&path, "cannot reach", source.into())),
+    }
+}
+
+fn unreachable(path: &Path, what: &str, source: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("{what} the service at {}", path.display())).caused_by(source)
+}
+
+/// What does not block before it is connected.
+#[cfg(target_os = "linux")]
+fn flags() -> SocketFlags {
+    SocketFlags::CLOEXEC | SocketFlags::NONBLOCK
+}
+
+/// Other systems have no such flags, and connect at once or not at all.
+#[cfg(not(target_os = "linux"))]
+fn flags() -> SocketFlags {
+    SocketFlags::empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_finds_nobody_who_lets_him_in_is_told_and_does_not_wait() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(connect(place.path()).unwrap().is_none());
+        let socket = UnixSocket::new_stream().unwrap();
+        socket.bind(place.path().join(NAME)).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match connect(place.path()) {
+                Ok(stream) => waiting.push(stream.unwrap()),
+                Err(error) => break error,
+            }
+            assert!(waiting.len() < 10, "so few may wait");
+        };
+        assert!(error.to_string().contains("as if it were stuck"), "{error}");
+        drop(listener);
+        assert!(connect(place.path()).unwrap().is_none(), "nobody is there any more");
+        let long = place.path().join("d".repeat(100));
+        drop(Dir::create(&long).unwrap());
+        assert!(connect(&long).unwrap().is_none());
+        drop(Dir::open(&long).unwrap().create_file(NAME).unwrap());
+        assert_eq!(connect(&long).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
