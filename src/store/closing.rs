@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use crate::error::{Error, ErrorKind};
+use crate::event::entry::Mark;
 use crate::mutants::mutant;
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused};
@@ -34,7 +35,7 @@ impl Shared {
                 if core.durable() < core.last_seq() && !mutant!("end-marked-before-durable") {
                     return Ok(None);
                 }
-                let seq = match core.mark_end(now) {
+                let seq = match core.mark(Mark::Close, now) {
                     // A full disk must not keep anybody from closing: all before the mark is durable all the same.
                     Err(Refused::Error(error)) if error.kind() == ErrorKind::Full => core.last_seq(),
                     marked => marked?,

@@ -58,6 +58,8 @@ pub(crate) enum Urgency {
     Start,
     /// What ends them, and retention: it may use all that is left.
     Transition,
+    /// The mark of the end, which is still taken where nothing else is any more.
+    End,
 }
 
 impl Urgency {
@@ -66,9 +68,18 @@ impl Urgency {
         match self {
             Self::Reception => segment_bytes / 4,
             Self::Start => segment_bytes / 8,
-            Self::Transition => 0,
+            Self::Transition | Self::End => 0,
         }
     }
+}
+
+/// What a core still takes: each more than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Taking {
+    Nothing,
+    /// The mark of the end.
+    TheEnd,
+    All,
 }
 
 /// What a store is made of, under one lock.
@@ -86,9 +97,7 @@ pub(crate) struct Core {
     durable: u64,
     written: u64,
     poison: Option<String>,
-    closed: bool,
-    /// Whether nothing more is taken but the mark of the end.
-    ending: bool,
+    taking: Taking,
     /// Why no segment could be prepared, while that is so.
     full: Option<Error>,
     last_is_mark: bool,
@@ -153,8 +162,7 @@ impl Core {
             durable: last_seq,
             written: last_seq,
             poison: None,
-            closed: false,
-            ending: false,
+            taking: Taking::All,
             full: None,
             last_is_mark: true,
             active_first_seq: last_seq + 1,
@@ -212,7 +220,7 @@ impl Core {
         urgency: Urgency,
         now: Moment,
     ) -> Result<(), Refused> {
-        self.check_open()?;
+        self.check(if urgency == Urgency::End { Taking::TheEnd } else { Taking::All })?;
         let stage = self.stage.as_ref().ok_or_else(read_only)?;
         if stage.staged_bytes() > STAGED_BYTES_MAX {
             return Err(Refused::Busy);
@@ -321,19 +329,23 @@ impl Core {
 
     /// Marks that all before is durable.
     pub(crate) fn mark(&mut self, mark: Mark, now: Moment) -> Result<u64, Refused> {
-        self.append(&Entry::Mark(mark), Urgency::Transition, now)
+        let urgency = if mark == Mark::Close { Urgency::End } else { Urgency::Transition };
+        self.append(&Entry::Mark(mark), urgency, now)
     }
 
     /// Refuses what is asked of a store that takes nothing any more.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
+        self.check(Taking::All)
+    }
+
+    fn check(&self, wanted: Taking) -> Result<(), Error> {
         if let Some(reason) = self.poison.as_ref().filter(|_| !mutant!("poison-ignored")) {
             return Err(Error::new(
                 ErrorKind::Poisoned,
                 format!("the store takes nothing more, because {reason}; reopen it once the disk is sound"),
             ));
         }
-        let is_over = self.closed || self.ending;
-        if is_over { Err(Error::new(ErrorKind::Closed, "the store was closed")) } else { Ok(()) }
+        if self.taking >= wanted { Ok(()) } else { Err(Error::new(ErrorKind::Closed, "the store was closed")) }
     }
 
     /// Also refuses where the store was opened for reading only: for whoever changes the directory without appending anything.
@@ -344,15 +356,7 @@ impl Core {
 
     /// From here on nothing is taken but the mark of the end: whoever closes a store waits for what was taken before, and for no more.
     pub(crate) fn end(&mut self) {
-        self.ending = true;
-    }
-
-    /// Marks the end.
-    pub(crate) fn mark_end(&mut self, now: Moment) -> Result<u64, Refused> {
-        self.ending = false;
-        let marked = self.mark(Mark::Close, now);
-        self.ending = true;
-        marked
+        self.taking = self.taking.min(Taking::TheEnd);
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -377,11 +381,11 @@ impl Core {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+        self.taking == Taking::Nothing
     }
 
     pub(crate) fn is_ending(&self) -> bool {
-        self.ending
+        self.taking < Taking::All
     }
 
     pub(crate) fn last_is_mark(&self) -> bool {
@@ -482,7 +486,7 @@ impl Core {
     }
 
     pub(crate) fn close(&mut self) {
-        self.closed = true;
+        self.taking = Taking::Nothing;
     }
 
     /// The segment to prepare now: when half of the active one is used, or somebody waits for it (`urgent`).
@@ -502,7 +506,7 @@ impl Core {
         let ordinal = stage.wants_segment()?;
         // After a failure it is tried again once a second only.
         let due = urgent || (self.full.is_none() && stage.left() < stage.segment_bytes() / 2);
-        (due && self.poison.is_none() && !self.closed).then_some(ordinal)
+        (due && self.poison.is_none() && !self.is_closed()).then_some(ordinal)
     }
 
     /// The segment that is ready for when the active one is full.
