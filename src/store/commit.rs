@@ -312,7 +312,13 @@ impl Shared {
 
     /// Wakes whoever waits for work: something other than the disk made events claimable.
     pub(crate) fn wake_workers(&self) {
-        let wakers = std::mem::take(&mut self.desk().work_wakers);
+        let wakers = {
+            let mut desk = self.desk();
+            if desk.onlookers > 0 {
+                self.progress.notify_all();
+            }
+            std::mem::take(&mut desk.work_wakers)
+        };
         wakers.into_iter().for_each(Waker::wake);
     }
 

@@ -26,14 +26,12 @@ use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
 use crate::store::reception::{Batch, Decision, Fate, Givens, Incoming, Single};
-use crate::store::runs::Claimed;
 use crate::store::selection::Selection;
 use crate::store::spare::Spare;
 #[cfg(feature = "manager")]
 use crate::store::standing::Bookmarks;
 #[cfg(feature = "manager")]
 use crate::store::statistics::Mishap;
-use crate::store::stretch::Stretch;
 use crate::store::verify::{Verification, verify_dir};
 use crate::sync::Mutex;
 
@@ -304,59 +302,6 @@ impl Store {
         each: impl FnMut(Event) -> std::ops::ControlFlow<()>,
     ) -> Result<u64, Error> {
         self.shared().list_each(filter, each)
-    }
-
-    /// Claims up to `count` events to be run: the most urgent first ([`NewEvent::priority`]), among equals types in turn, and of a type the
-    /// oldest first; of one key at most one at a time, and none that is paused ([`Store::pause`]). Each must be settled: what becomes of the run is for
-    /// whoever has the [`Claim`] to say, also after a panic ([`Outcome::Release`]), and until then the event and its key stay taken. If
-    /// this process dies first, the next one to open the store runs it again.
-    ///
-    /// An event whose bytes turn out to be damaged is not handed out: it has failed for good. One that the disk does not give back is retried.
-    /// [`Stats::damaged_events`] counts both.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Full`], [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`], [`ErrorKind::NotAllowed`]
-    /// (opened for reading only).
-    pub fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
-        loop {
-            let claimed = self.shared().step(|core, now| core.claim(count, now))?;
-            let Some(last) = claimed.last() else { return Ok(Vec::new()) };
-            self.shared().wait_written(last.token.started)?;
-            drop(self.shared().pass(CrashPoint::Started));
-            let claims = self.read_claims(claimed);
-            // Where none could be read, that is settled, and others may be claimable.
-            if !claims.is_empty() {
-                return Ok(claims);
-            }
-        }
-    }
-
-    /// Reads the bodies of what was claimed. One that cannot be read is settled here: nobody else knows that it is claimed.
-    pub(super) fn read_claims(&self, claimed: Vec<Claimed>) -> Vec<Claim> {
-        let mut claims = Vec::with_capacity(claimed.len());
-        let (mut claimed, mut stretch) = (claimed.into_iter(), Stretch::default());
-        while let Some(Claimed { view, token }) = claimed.next() {
-            let next = claimed.as_slice().iter().map(|claimed| claimed.view.place);
-            let outcome = match self.shared().read_beside(&mut stretch, &view, std::iter::once(view.place).chain(next))
-            {
-                Ok(event) => {
-                    let hasher = self.shared().hasher;
-                    claims.push(Claim { event, attempt: view.attempt, token, handled: view.handled, hasher });
-                    continue;
-                }
-                Err(error) if error.kind() == ErrorKind::Corrupt => Outcome::Fail(format!("damaged: {error}")),
-                Err(error) => Outcome::Retry(format!("cannot be read: {error:?}")),
-            };
-            match self.shared().step(|core, now| core.settle(view.seq, token, &outcome, now)) {
-                Ok(_) => {}
-                // It was called off in between, and its run ends here.
-                Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(view.seq, token),
-                Err(error) => {
-                    tracing::error!(?error, seq = view.seq, "an event that cannot be read could not be settled either");
-                }
-            }
-        }
-        claims
     }
 
     /// Says how the run of a claim ended. Its sync begins within 10 ms; [`Outcome::Cancel`] is durable once this returns.

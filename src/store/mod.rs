@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! handle ── Store, what callers see; spare ── memory that its batches use again
+//!   │ claims ── what is handed out to be run
 //!   │ reception (ids), runs, standing, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census, statistics, histogram ── what can be asked
@@ -36,6 +37,7 @@ mod beside;
 mod candidates;
 mod census;
 mod chain;
+mod claims;
 #[cfg(test)]
 mod clocks;
 mod closing;

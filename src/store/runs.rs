@@ -155,13 +155,11 @@ impl Core {
     }
 
     /// Whether claiming is worth it: events may be claimed, or some are to end because nobody handles them.
-    #[cfg(feature = "manager")]
     pub(crate) fn is_ready(&self, now: Moment) -> bool {
         self.ends_held() || self.state.ready(now, self.durable())
     }
 
     /// Whether events are left that are to end because nobody handles them.
-    #[cfg(feature = "manager")]
     pub(crate) fn ends_held(&self) -> bool {
         self.options.unhandled != Unhandled::Hold && self.state.held().next().is_some()
     }
