@@ -17,10 +17,13 @@
 
 #[cfg(test)]
 #[cfg(feature = "cli")]
-mod named;
+mod believed;
 #[cfg(test)]
 #[cfg(feature = "cli")]
-mod numbered;
+mod kept;
+#[cfg(test)]
+#[cfg(feature = "cli")]
+mod named;
 #[cfg(test)]
 #[cfg(feature = "cli")]
 mod run;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::env::Dir;
 use crate::env::simulated::Disk;
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Completed, Entry, Mark, Of, Token};
@@ -13,6 +14,7 @@ use crate::log::writer::Stage;
 use crate::store::answers::{Duplicate, Filter};
 use crate::store::crashes::opening::{AGE, first_day, open};
 use crate::store::handle::Store;
+use crate::store::options::StoreOptions;
 use crate::store::stories::receive;
 
 /// Where a process left the last segment of a store.
@@ -256,4 +258,20 @@ fn a_run_that_cannot_be_read_and_was_called_off_meanwhile_holds_its_key_no_more(
     assert!(store.claim(1).unwrap().is_empty(), "its run has not ended");
     assert!(store.read_claims(claimed).is_empty());
     assert_eq!(store.claim(1).unwrap()[0].event().id(), "e1");
+}
+
+/// R12: though there is enough to do, and nothing to be appended for it.
+#[test]
+fn what_was_opened_for_reading_is_not_compacted() {
+    let place = tempfile::tempdir().unwrap();
+    for start in 0..6 {
+        let store = Store::open(place.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+        append(&store, start);
+        store.close().unwrap();
+    }
+    let dir = Dir::open(place.path()).unwrap();
+    let before = dir.names().unwrap();
+    let reader = Store::open_read_only(place.path()).unwrap();
+    assert_eq!(reader.compact().map(drop).map_err(|error| error.kind()), Err(ErrorKind::NotAllowed));
+    assert_eq!(dir.names().unwrap(), before);
 }

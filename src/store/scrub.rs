@@ -25,6 +25,7 @@ use crate::log::manifest::{Extent, MANIFEST, Manifest};
 use crate::log::scan::{Finding, Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Segment;
 use crate::log::source::{Source, WINDOW_BYTES};
+use crate::mutants::mutant;
 use crate::state::View;
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
@@ -89,6 +90,7 @@ impl Shared {
         let in_force = self.desk().core.manifest.clone();
         let what = match Manifest::read_from_disk(&self.dir) {
             Ok(Some(manifest)) if manifest == in_force => return true,
+            _ if mutant!("manifest-not-read-again") => return true,
             Ok(Some(_)) => "it is not the one in force".to_owned(),
             Ok(None) => "it is gone".to_owned(),
             Err(error) => error.to_string(),

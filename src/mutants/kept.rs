@@ -1,8 +1,8 @@
-//! Mutants that break a promise of `RULES.md`, by its number.
+//! Mutants that break a promise of `RULES.md` about what is kept: R1 to R6.
 
 use super::table::{Mutant, mutant};
 
-pub(super) const NUMBERED: &[Mutant] = &[
+pub(super) const KEPT: &[Mutant] = &[
     mutant(
         "R1",
         "acknowledged-before-sync",
@@ -178,6 +178,14 @@ pub(super) const NUMBERED: &[Mutant] = &[
     ),
     mutant(
         "R3",
+        "prepared-counts-as-written",
+        "an opening makes the last files durable, and the last one that was written to may be none of them",
+        &[
+            "store::crashes::survival::what_a_dead_process_wrote_is_durable_before_the_next_goes_on_whatever_was_prepared_behind_it",
+        ],
+    ),
+    mutant(
+        "R3",
         "tail-not-cut",
         "a torn tail stays in the file, behind which the log goes on",
         &[
@@ -237,6 +245,12 @@ pub(super) const NUMBERED: &[Mutant] = &[
         "files-for-everybody",
         "what a store writes can be read by all users",
         &["env::dir::tests::a_file_is_created_for_its_owner_alone_and_only_where_nothing_is"],
+    ),
+    mutant(
+        "R4",
+        "moved-directory-overlooked",
+        "names are changed in whatever directory is where the opened one was",
+        &["env::dir::tests::a_directory_that_was_moved_keeps_its_names_and_changes_nobody_elses"],
     ),
     mutant(
         "R5",
@@ -359,239 +373,5 @@ pub(super) const NUMBERED: &[Mutant] = &[
         "generations-mixed",
         "a reader takes the files of one generation by the manifest of another",
         &["log::survey::tests::a_reader_whose_files_compaction_replaces_under_it_looks_again"],
-    ),
-    mutant(
-        "R7",
-        "checksum-without-offset",
-        "bytes that were written elsewhere in the file verify",
-        &["log::format::tests::bytes_in_another_place_never_verify"],
-    ),
-    mutant(
-        "R7",
-        "checksum-without-salt",
-        "bytes of another file, or of an older one of that name, verify",
-        &["log::format::tests::bytes_in_another_place_never_verify"],
-    ),
-    mutant(
-        "R7",
-        "length-before-checksum",
-        "the length in a head is believed though its checksum is wrong",
-        &["log::format::tests::any_flipped_bit_of_a_header_is_seen"],
-    ),
-    mutant(
-        "R7",
-        "body-believed-unverified",
-        "a scan shows a record whose body is not what was written",
-        &["store::scrub::tests::a_finished_event_that_rots_is_counted_and_stays_as_it_ended"],
-    ),
-    mutant(
-        "R7",
-        "group-digest-unchecked",
-        "a group is believed whose records are not those that it was written with",
-        &["log::forged::a_number_is_bounded_before_it_is_acted_on_though_its_checksum_holds"],
-    ),
-    mutant(
-        "R7",
-        "padding-ignored",
-        "bytes between records may be anything",
-        &["log::forged::nothing_hides_between_two_records"],
-    ),
-    mutant(
-        "R7",
-        "manifest-unverified",
-        "a manifest that rotted is believed",
-        &["log::manifest::tests::any_flipped_bit_or_missing_byte_is_seen"],
-    ),
-    mutant(
-        "R8",
-        "durable-mark-too-high",
-        "a group says that what was only written before it was durable: a torn tail passes for damage",
-        &["store::crashes::poison::whichever_call_fails_what_was_promised_stays"],
-    ),
-    mutant(
-        "R8",
-        "durable-mark-missing",
-        "no group says what was durable before it: rot passes for a torn tail",
-        &["store::refusals::rot_in_what_a_later_group_knew_durable_refuses_the_opening_and_cuts_nothing"],
-    ),
-    mutant(
-        "R8",
-        "end-marked-before-durable",
-        "the mark at the close does not attest to what stands before it",
-        &["store::refusals::rot_in_what_stood_before_the_mark_of_a_close_refuses_the_opening"],
-    ),
-    mutant(
-        "R8",
-        "evidence-ignored",
-        "what a later group knew durable is cut as if a crash had torn it",
-        &["log::verdict::tests::only_a_tail_above_the_evidence_is_ever_cut"],
-    ),
-    mutant(
-        "R8",
-        "sealed-tail-cut",
-        "a damaged segment in the midst of the log is cut as if a crash had torn it",
-        &["log::verdict::tests::only_a_tail_above_the_evidence_is_ever_cut"],
-    ),
-    mutant(
-        "R8",
-        "search-ends-at-the-bad-place",
-        "nobody looks behind a bad place for evidence",
-        &["store::refusals::rot_in_what_a_later_group_knew_durable_refuses_the_opening_and_cuts_nothing"],
-    ),
-    mutant(
-        "R8",
-        "zeros-end-the-log",
-        "zeros are taken for the end of the log, whatever stands behind them",
-        &["store::refusals::zeros_where_a_later_group_knew_records_durable_are_no_end_of_the_log"],
-    ),
-    mutant(
-        "R8",
-        "torn-group-believed",
-        "records of a group that is not whole are applied",
-        &["store::crashes::survival::where_files_grow_an_opening_makes_durable_what_it_believes"],
-    ),
-    mutant(
-        "R9",
-        "predecessor-unchecked",
-        "a segment need not follow the end of the one before",
-        &["store::chain::tests::a_segment_that_followed_another_end_than_the_one_before_is_refused_whatever_differs"],
-    ),
-    mutant(
-        "R9",
-        "predecessors-digest-unchecked",
-        "a segment may follow another one of the same length",
-        &["store::chain::tests::a_segment_that_followed_another_end_than_the_one_before_is_refused_whatever_differs"],
-    ),
-    mutant(
-        "R9",
-        "roll-syncs-the-wrong-segment",
-        "the log goes on in the next segment while the end of the one before is not durable",
-        &["store::crashes::poison::a_failed_rename_or_sync_of_the_directory_poisons_and_opening_is_sound"],
-    ),
-    mutant(
-        "R9",
-        "missing-file-passed-over",
-        "a missing file of the log is passed over in silence",
-        &["store::refusals::a_store_in_whose_midst_a_file_is_missing_is_refused"],
-    ),
-    mutant(
-        "R9",
-        "gap-between-groups-ignored",
-        "missing records between two groups are passed over in silence",
-        &["store::refusals::a_whole_group_that_follows_another_than_the_one_before_refuses_the_opening"],
-    ),
-    mutant(
-        "R9",
-        "orphan-accepted",
-        "a record about an event that is not there is passed over in silence",
-        &["store::refusals::what_is_about_an_event_that_is_not_there_refuses_the_opening"],
-    ),
-    mutant(
-        "R10",
-        "space-not-reserved",
-        "a full disk shows itself in the middle of a promise",
-        &["store::crashes::full::a_segment_of_which_only_the_beginning_fits_is_refused_at_once"],
-    ),
-    mutant(
-        "R10",
-        "reserve-given-away",
-        "receptions use up what endings need",
-        &["store::stories::a_disk_without_room_refuses_receptions_settles_what_runs_and_goes_on_by_itself"],
-    ),
-    mutant(
-        "R10",
-        "full-disk-poisons",
-        "a full disk stops the store for good",
-        &["store::crashes::full::a_full_disk_refuses_events_settles_what_runs_and_compacts_to_go_on"],
-    ),
-    mutant(
-        "R11",
-        "read-unverified",
-        "an event is handed to its handler though its body is not what was written",
-        &["store::stretch::tests::what_is_claimed_together_is_read_whole_however_it_lies_and_damage_is_that_of_one"],
-    ),
-    mutant(
-        "R11",
-        "copied-unverified",
-        "compaction writes a damaged segment anew, and what it lost is lost for good",
-        &["store::refusals::a_segment_that_rots_is_never_written_anew_without_what_it_lost"],
-    ),
-    mutant(
-        "R12",
-        "lock-not-taken",
-        "two processes write into one store",
-        &["store::refusals::a_second_process_is_refused_while_the_first_lives"],
-    ),
-    mutant(
-        "R13",
-        "horizon-by-the-clock",
-        "an opening forgets by the clock of that moment",
-        &["store::clocks::a_clock_that_jumps_by_days_changes_no_order_and_forgets_nothing_but_by_a_horizon"],
-    ),
-    mutant(
-        "R13",
-        "order-by-the-clock",
-        "events of one key run in the order of their times instead of their arrival",
-        &["store::clocks::a_clock_that_jumps_by_days_changes_no_order_and_forgets_nothing_but_by_a_horizon"],
-    ),
-    mutant(
-        "R13",
-        "jump-of-the-clock-acted-on",
-        "what finished just now is forgotten because the clock was set ahead",
-        &["store::clocks::what_finished_just_now_is_not_forgotten_because_somebody_sets_the_clock_three_days_ahead"],
-    ),
-    mutant(
-        "R13",
-        "clock-behind-a-horizon-acted-on",
-        "a clock that was set back goes on to forget",
-        &["store::clocks::a_clock_behind_an_earlier_horizon_lets_retention_rest_until_it_has_caught_up"],
-    ),
-    mutant(
-        "R14",
-        "length-past-the-end",
-        "a length leads a reader past the end of the file",
-        &["log::forged::a_number_is_bounded_before_it_is_acted_on_though_its_checksum_holds"],
-    ),
-    mutant(
-        "R14",
-        "group-limit-ignored",
-        "a length makes a reader take as much memory as it says",
-        &["log::forged::no_group_is_read_that_is_longer_than_any_may_be_however_long_the_file"],
-    ),
-    mutant(
-        "R15",
-        "unknown-version-read",
-        "a file of a newer version is read as if it were of this one",
-        &["log::format::tests::an_unknown_version_is_refused_by_name"],
-    ),
-    mutant(
-        "R15",
-        "unknown-flags-ignored",
-        "a group of a newer version is read as if it were of this one",
-        &["log::forged::flags_of_a_newer_version_are_refused_and_named"],
-    ),
-    mutant(
-        "R15",
-        "unknown-kind-skipped",
-        "a record of a newer version is passed over in silence",
-        &["store::refusals::a_record_of_an_unknown_kind_refuses_the_opening_and_names_it"],
-    ),
-    mutant(
-        "R16",
-        "run-begins-before-its-record",
-        "a run begins before the system knows: a payload that kills the process is never counted",
-        &["store::beside::tests::what_begins_runs_is_written_by_whoever_waits_for_it_and_not_synced"],
-    ),
-    mutant(
-        "R16",
-        "claim-answered-before-its-record",
-        "a caller that blocks has its claim before the system knows: a payload that kills the process is never counted",
-        &["store::beside::tests::a_claim_that_blocks_is_answered_once_its_record_is_written_and_not_synced"],
-    ),
-    mutant(
-        "R17",
-        "stale-token-accepted",
-        "a run that lost its event settles the next one's",
-        &["state::stories::a_claim_is_settled_by_its_own_token_only"],
     ),
 ];
