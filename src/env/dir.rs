@@ -4,6 +4,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+
 use crate::env::simulated;
 use crate::env::{Error, File};
 use crate::mutants::mutant;
@@ -11,10 +14,9 @@ use crate::mutants::mutant;
 /// One directory. A name that was created, replaced or removed is durable only after [`Dir::sync`].
 #[derive(Debug)]
 pub(crate) struct Dir {
-    /// As whoever opened it named it, for messages.
+    /// As whoever opened it named it, for messages: names are looked up, changed and made durable by the handle, so it stays the directory
+    /// that was opened, wherever that is moved, and wherever the process goes.
     path: PathBuf,
-    /// The same from the root, wherever the process is by now.
-    place: PathBuf,
     handle: Handle,
     in_memory: bool,
     /// Whether a sync has failed. Locked while one is under way: by the standard library, because a simulated one never yields.
@@ -37,40 +39,23 @@ pub(crate) fn foreign_owner(path: &Path) -> Option<(u32, u32)> {
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that touches names of files")]
 impl Dir {
-    /// Opens a directory that is there. Wherever the process goes from here on, it stays this one.
+    /// Opens a directory that is there.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let error = |source| Error::new("open directory", path, source);
         let handle = std::fs::OpenOptions::new()
             .read(true)
-            .custom_flags(flags(rustix::fs::OFlags::DIRECTORY))
+            .custom_flags(flags(OFlags::DIRECTORY))
             .open(path)
-            .map_err(error)?;
-        let place = std::path::absolute(path).map_err(error)?;
-        let path = path.to_owned();
-        Ok(Self { path, place, handle: Handle::System(handle), in_memory: false, failed: Mutex::new(false) })
+            .map_err(|source| Error::new("open directory", path, source))?;
+        Ok(Self::of(path, handle))
     }
 
-    /// Refuses unless its path still leads to the directory that was opened: names are changed by path and made durable by handle, and
-    /// where they differ, both would go wrong: this directory's names, and another's, whose lock is somebody else's.
-    pub(in crate::env) fn check_place(&self) -> std::io::Result<()> {
-        let Handle::System(handle) = &self.handle else { return Ok(()) };
-        if mutant!("moved-directory-overlooked") {
-            return Ok(());
-        }
-        let opened = handle.metadata()?;
-        match std::fs::metadata(&self.place) {
-            Ok(named) if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) => Ok(()),
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => {
-                Err(std::io::Error::other("its directory has been moved or replaced since it was opened: put it back"))
-            }
-        }
+    fn of(path: &Path, handle: std::fs::File) -> Self {
+        Self { path: path.to_owned(), handle: Handle::System(handle), in_memory: false, failed: Mutex::new(false) }
     }
 
     /// A directory of a simulated disk, known by `path`.
     pub(in crate::env) fn simulated(path: &Path, handle: simulated::FolderHandle) -> Self {
-        let (path, place) = (path.to_owned(), path.to_owned());
-        Self { path, place, handle: Handle::Simulated(handle), in_memory: true, failed: Mutex::new(false) }
+        Self { path: path.to_owned(), handle: Handle::Simulated(handle), in_memory: true, failed: Mutex::new(false) }
     }
 
     /// Has a simulated disk pass for a machine's, for tests of those who wait for such a one.
@@ -101,8 +86,6 @@ impl Dir {
     /// have died before that. Where one may not be read, it and those above it are somebody else's. A symbolic link by which the directory
     /// was named stays as it is.
     pub(crate) fn sync_ancestors(&self) -> Result<(), Error> {
-        use rustix::fs::{Mode, OFlags, openat};
-
         let Handle::System(dir) = &self.handle else { return Ok(()) };
         let mut path = self.path.join("..");
         let known = |dir: &std::fs::File| dir.metadata().map(|known| (known.dev(), known.ino()));
@@ -113,7 +96,7 @@ impl Dir {
             let inner = inside.as_ref().unwrap_or(dir);
             let above = match openat(inner, "..", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
                 Ok(above) => std::fs::File::from(above),
-                Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => return Ok(()),
+                Err(Errno::ACCESS | Errno::PERM) => return Ok(()),
                 Err(source) => return Err(Error::new("open directory", &path, std::io::Error::from(source))),
             };
             let here = known(&above).map_err(|source| Error::new("look at directory", &path, source))?;
@@ -147,7 +130,7 @@ impl Dir {
     /// Removes the directory, which must be empty.
     pub(crate) fn remove_itself(&self) -> Result<(), Error> {
         let removed = match &self.handle {
-            Handle::System(_) => std::fs::remove_dir(&self.place),
+            Handle::System(_) => std::fs::remove_dir(&self.path),
             Handle::Simulated(_) => Err(std::io::ErrorKind::Unsupported.into()),
         };
         removed.map_err(|source| Error::new("remove directory", &self.path, source))
@@ -157,9 +140,22 @@ impl Dir {
         &self.path
     }
 
-    /// Where the system finds what has this name in it.
-    pub(in crate::env) fn place_of(&self, name: &str) -> PathBuf {
-        self.place.join(name)
+    /// By which the system finds what has names in it.
+    pub(in crate::env) fn handle(&self) -> Option<&std::fs::File> {
+        match &self.handle {
+            Handle::System(handle) => Some(handle),
+            Handle::Simulated(_) => None,
+        }
+    }
+
+    /// Whether `path`, as far as it is there, leads to this directory or into it.
+    pub(crate) fn contains(&self, path: &Path) -> Result<bool, Error> {
+        let Some(handle) = self.handle() else { return Ok(false) };
+        let known = |known: std::fs::Metadata| (known.dev(), known.ino());
+        let this =
+            handle.metadata().map(known).map_err(|source| Error::new("look at directory", &self.path, source))?;
+        let path = Self::resolved(path)?;
+        Ok(path.ancestors().any(|above| std::fs::metadata(above).is_ok_and(|above| known(above) == this)))
     }
 
     /// Whether it is on a disk in memory, which ends with the process: waiting for such a disk costs nothing, and the system knows no
@@ -183,7 +179,14 @@ impl Dir {
     pub(crate) fn create_dir(&self, name: &str) -> Result<Self, Error> {
         let path = self.path.join(name);
         match &self.handle {
-            Handle::System(_) => Self::create(&self.place_of(name)).map(|dir| Self { path, ..dir }),
+            Handle::System(handle) => {
+                match mkdirat(handle, name, Mode::RWXU) {
+                    Ok(()) => self.sync()?,
+                    Err(Errno::EXIST) => {}
+                    Err(source) => return Err(Error::new("create directory", &path, source)),
+                }
+                self.open_dir(name)
+            }
             Handle::Simulated(handle) => {
                 let made = handle.make_dir(name).map_err(|source| Error::new("create directory", &path, source));
                 let (made, new) = made?;
@@ -199,7 +202,11 @@ impl Dir {
     pub(crate) fn open_dir(&self, name: &str) -> Result<Self, Error> {
         let path = self.path.join(name);
         match &self.handle {
-            Handle::System(_) => Self::open(&self.place_of(name)).map(|dir| Self { path, ..dir }),
+            Handle::System(handle) => {
+                let opened = openat(handle, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+                let opened = opened.map_err(|source| Error::new("open directory", &path, source))?;
+                Ok(Self::of(&path, opened.into()))
+            }
             Handle::Simulated(handle) => match handle.open_dir(name) {
                 Ok(opened) => Ok(Self::simulated(&path, opened)),
                 Err(source) => Err(Error::new("open directory", &path, source)),
@@ -225,14 +232,15 @@ impl Dir {
     /// The names of all entries that are valid UTF-8, sorted.
     pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
         let error = |source| Error::new("list directory", &self.path, source);
-        if let Handle::Simulated(handle) = &self.handle {
-            return handle.names().map_err(error);
-        }
+        let handle = match &self.handle {
+            Handle::System(handle) => handle,
+            Handle::Simulated(handle) => return handle.names().map_err(error),
+        };
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.place).map_err(error)? {
-            if let Ok(name) = entry.map_err(error)?.file_name().into_string() {
-                names.push(name);
-            }
+        for entry in rustix::fs::Dir::read_from(handle).map_err(|source| error(source.into()))? {
+            let entry = entry.map_err(|source| error(source.into()))?;
+            names
+                .extend(entry.file_name().to_str().ok().filter(|name| !matches!(*name, "." | "..")).map(str::to_owned));
         }
         names.sort_unstable();
         Ok(names)
@@ -240,7 +248,7 @@ impl Dir {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         match &self.handle {
-            Handle::System(_) => std::fs::symlink_metadata(self.place_of(name)).is_ok(),
+            Handle::System(handle) => statat(handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok(),
             Handle::Simulated(handle) => handle.has(name),
         }
     }
@@ -265,21 +273,21 @@ impl Dir {
         let Access { writable, create } = access;
         let exclusive = create == Create::New && !mutant!("created-over-another");
         let create = create != Create::Never;
-        let links = if mutant!("links-followed") { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::NOFOLLOW };
         let opened = match &self.handle {
-            Handle::System(_) if create && let Err(error) = self.check_place() => Err(error),
-            Handle::System(_) => std::fs::OpenOptions::new()
-                .read(true)
-                .write(writable)
-                .create(create)
-                .create_new(exclusive)
-                .truncate(false)
-                .mode(if mutant!("files-for-everybody") { 0o644 } else { 0o600 })
+            Handle::System(handle) => {
                 // Opening a pipe that nobody writes to would wait for ever. Of regular files it changes nothing.
-                .custom_flags(flags(links | rustix::fs::OFlags::NONBLOCK))
-                .open(self.place_of(name))
-                .and_then(|file| if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
-                .map(|file| File::new(path.clone(), file)),
+                let mut flags = OFlags::CLOEXEC | OFlags::NONBLOCK;
+                flags |= if writable { OFlags::RDWR } else { OFlags::RDONLY };
+                flags.set(OFlags::CREATE, create);
+                flags.set(OFlags::EXCL, exclusive);
+                flags.set(OFlags::NOFOLLOW, !mutant!("links-followed"));
+                let mode = if mutant!("files-for-everybody") { 0o644 } else { 0o600 };
+                openat(handle, name, flags, Mode::from_raw_mode(mode))
+                    .map_err(std::io::Error::from)
+                    .map(std::fs::File::from)
+                    .and_then(|file| if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) })
+                    .map(|file| File::new(path.clone(), file))
+            }
             Handle::Simulated(handle) => {
                 handle.open(name, writable, create, exclusive).map(|file| File::simulated(path.clone(), file))
             }
@@ -320,9 +328,7 @@ impl Dir {
     pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
         let path = self.path.join(from);
         let renamed = match &self.handle {
-            Handle::System(_) => {
-                self.check_place().and_then(|()| std::fs::rename(self.place_of(from), self.place_of(to)))
-            }
+            Handle::System(handle) => renameat(handle, from, handle, to).map_err(std::io::Error::from),
             Handle::Simulated(handle) => handle.rename(from, to),
         };
         renamed.map_err(|source| Error::new("rename", &path, source))
@@ -332,7 +338,7 @@ impl Dir {
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.path.join(name);
         let removed = match &self.handle {
-            Handle::System(_) => self.check_place().and_then(|()| std::fs::remove_file(self.place_of(name))),
+            Handle::System(handle) => unlinkat(handle, name, AtFlags::empty()).map_err(std::io::Error::from),
             Handle::Simulated(handle) => handle.remove(name),
         };
         match removed {
@@ -382,7 +388,7 @@ fn not_regular() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is not a regular file")
 }
 
-fn flags(flags: rustix::fs::OFlags) -> i32 {
+fn flags(flags: OFlags) -> i32 {
     // std adds O_CLOEXEC by itself.
     flags.bits().cast_signed()
 }
@@ -451,35 +457,31 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_was_moved_keeps_its_names_and_changes_nobody_elses() {
+    fn a_directory_that_was_moved_stays_the_one_that_was_opened() {
         // R4, R5, R12.
         let place = tempfile::tempdir().unwrap();
         let (here, there) = (place.path().join("here"), place.path().join("there"));
         let dir = Dir::create(&here).unwrap();
         drop(dir.create_file("a").unwrap());
         std::fs::rename(&here, &there).unwrap();
-        assert!(dir.remove("c").is_err(), "no directory is where it was");
         let other = Dir::create(&here).unwrap();
         drop(other.create_file("a").unwrap());
-        let refused = [
-            dir.create_file("b").map(drop),
-            dir.open_or_create_file("b").map(drop),
-            dir.rename("a", "b"),
-            dir.remove("a"),
-            dir.link("a", &Dir::create(&place.path().join("third")).unwrap()),
-        ];
-        for refused in refused {
-            let error = refused.unwrap_err().to_string();
-            assert!(error.contains("has been moved or replaced since it was opened"), "{error}");
-        }
-        assert_eq!(
-            (other.names().unwrap(), Dir::open(&there).unwrap().names().unwrap()),
-            (vec!["a".into()], vec!["a".into()])
-        );
-        drop(other);
-        std::fs::remove_dir_all(&here).unwrap();
-        std::fs::rename(&there, &here).unwrap();
         dir.rename("a", "b").unwrap();
+        drop(dir.create_file("c").unwrap());
+        dir.remove("b").unwrap();
+        drop(dir.create_dir("d").unwrap().create_file("e").unwrap());
+        dir.link("c", &dir.open_dir("d").unwrap()).unwrap();
+        assert!(dir.has("c") && !dir.has("a"));
+        assert_eq!(
+            (dir.names().unwrap(), other.names().unwrap()),
+            (vec!["c".to_owned(), "d".to_owned()], vec!["a".to_owned()])
+        );
+        assert_eq!(Dir::open(&there.join("d")).unwrap().names().unwrap(), ["c", "e"]);
+        for (path, lies_in_it) in
+            [(&there, true), (&there.join("d/new/er"), true), (&here, false), (&here.join("d"), false)]
+        {
+            assert_eq!(dir.contains(path).unwrap(), lies_in_it, "{}", path.display());
+        }
     }
 
     #[test]

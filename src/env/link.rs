@@ -1,5 +1,7 @@
 //! A second name for a file.
 
+use rustix::fs::{AtFlags, linkat};
+
 use crate::env::{Dir, Error};
 
 impl Dir {
@@ -7,11 +9,9 @@ impl Dir {
     /// systems differ or do not offer it, this is an error.
     pub(crate) fn link(&self, name: &str, to: &Self) -> Result<(), Error> {
         let path = self.path().join(name);
-        let linked = if self.is_in_memory() || to.is_in_memory() {
-            Err(std::io::ErrorKind::Unsupported.into())
-        } else {
-            let placed = self.check_place().and_then(|()| to.check_place());
-            placed.and_then(|()| std::fs::hard_link(self.place_of(name), to.place_of(name)))
+        let linked = match (self.handle(), to.handle()) {
+            (Some(from), Some(to)) => linkat(from, name, to, name, AtFlags::empty()).map_err(std::io::Error::from),
+            _ => Err(std::io::ErrorKind::Unsupported.into()),
         };
         linked.map_err(|source: std::io::Error| Error::new("link", &path, source))
     }

@@ -247,12 +247,6 @@ pub(super) const KEPT: &[Mutant] = &[
         &["env::dir::tests::a_file_is_created_for_its_owner_alone_and_only_where_nothing_is"],
     ),
     mutant(
-        "R4",
-        "moved-directory-overlooked",
-        "names are changed in whatever directory is where the opened one was",
-        &["env::dir::tests::a_directory_that_was_moved_keeps_its_names_and_changes_nobody_elses"],
-    ),
-    mutant(
         "R5",
         "replaced-in-place",
         "the manifest is written over itself: a crash leaves half of it",

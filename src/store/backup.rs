@@ -61,13 +61,14 @@ pub struct Backup {
 /// [`ErrorKind::UnsupportedFormat`]. After an error `to` is as it was before, unless the error says
 /// otherwise; in any case it holds no manifest, and no store opens there.
 pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>) -> Result<Backup, Error> {
-    check_target(from.as_ref(), to.as_ref())?;
-    copy_dir(&audit::enter(from.as_ref())?, to.as_ref(), to_seq)
+    let from = audit::enter(from.as_ref())?;
+    check_target(&from, to.as_ref())?;
+    copy_dir(&from, to.as_ref(), to_seq)
 }
 
 /// As [`backup`], of a directory that is open.
 pub(super) fn backup_dir(dir: &Dir, to: &Path) -> Result<Backup, Error> {
-    check_target(dir.path(), to)?;
+    check_target(dir, to)?;
     copy_dir(dir, to, None)
 }
 
@@ -76,16 +77,15 @@ fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>) -> Result<Backup, Error> 
     let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(dir.path(), &survey))?;
     let mut extents = Extents { cut: to_seq.unwrap_or(u64::MAX), found: BTreeMap::new(), closed_at: None };
     let written = count_written(&survey.files).map_err(of_log)?;
-    let ends = || survey.files.iter().take(written).skip(written.saturating_sub(2));
     // After a failed sync the cache serves bytes that are lost (R3), and the copy would have them.
-    for file in ends() {
+    for file in survey.files.iter().take(written).skip(written.saturating_sub(2)) {
         file.file.sync_all().and_then(|()| file.file.drop_cache()).map_err(of_env)?;
     }
     examine(&survey.files, manifest, &mut extents)?;
     let last = extents.last(manifest)?;
     let files: Vec<&SegmentFile> = survey.files.iter().filter(|file| file.name <= last).collect();
     // What was read may be newer than that. The copy never knows more than the original.
-    for file in ends() {
+    for file in files.iter().rev().take(2) {
         file.file.sync_all().map_err(of_env)?;
     }
     fill_target(to, |to| extents.copy(dir, to, &files, manifest, last))

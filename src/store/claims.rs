@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::event::Outcome;
 use crate::store::answers::Claim;
+#[cfg(doc)]
+use crate::store::answers::Stats;
 use crate::store::commit::Shared;
 use crate::store::crash_point::CrashPoint;
 use crate::store::handle::Store;

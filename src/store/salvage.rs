@@ -153,7 +153,7 @@ pub struct UncertainEvent {
 /// an error `to` is as it was before, unless the error says otherwise; in any case it has no manifest, and no store opens there.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance) -> Result<Salvage, Error> {
     let to = to.as_ref();
-    check_target(from.as_ref(), to)?;
+    check_target(&crate::store::audit::enter(from.as_ref())?, to)?;
     let remains = Remains::of(from.as_ref())?;
     let mut copying = Copying::new(&remains);
     let mut mending = Mending::new(&remains.lost);

@@ -42,14 +42,14 @@ enum Aim {
 const KILL: &str = "signal=KILL";
 
 #[rustfmt::skip]
-const CALLS: [Call; 18] = [
+const CALLS: [Call; 17] = [
     Call { name: "openat", times: 60, aim: Aim::All, faults: &["error=EIO", "error=EMFILE", "error=EROFS", "error=ENOSPC", KILL] },
     Call { name: "pwrite64", times: 64, aim: Aim::All, faults: &["error=EIO", "error=ENOSPC", "error=EINTR", "error=EDQUOT", KILL] },
     Call { name: "fdatasync", times: 48, aim: Aim::All, faults: &["error=EIO", "error=ENOSPC", KILL] },
     Call { name: "fsync", times: 40, aim: Aim::All, faults: &["error=EIO", "error=ENOSPC", KILL] },
     Call { name: "ftruncate", times: 10, aim: Aim::All, faults: &["error=EIO", "error=EROFS", KILL] },
-    Call { name: "rename", times: 14, aim: Aim::All, faults: &["error=EIO", "error=ENOSPC", "error=EROFS", KILL] },
-    Call { name: "unlink", times: 18, aim: Aim::All, faults: &["error=EIO", "error=EROFS", KILL] },
+    Call { name: "renameat", times: 14, aim: Aim::All, faults: &["error=EIO", "error=ENOSPC", "error=EROFS", KILL] },
+    Call { name: "unlinkat", times: 18, aim: Aim::All, faults: &["error=EIO", "error=EROFS", KILL] },
     Call { name: "fallocate", times: 10, aim: Aim::All, faults: &["error=EIO", "error=ENOSPC", "error=EOPNOTSUPP", KILL] },
     Call { name: "pread64", times: 48, aim: Aim::All, faults: &["error=EIO", "error=EINTR"] },
     Call { name: "read", times: 44, aim: Aim::All, faults: &["error=EIO", "error=EINTR"] },
@@ -58,7 +58,6 @@ const CALLS: [Call; 18] = [
     Call { name: "flock", times: 6, aim: Aim::All, faults: &["error=EIO", "error=ENOLCK"] },
     Call { name: "fadvise64", times: 6, aim: Aim::All, faults: &["error=EIO", "error=EINVAL"] },
     Call { name: "statx", times: 48, aim: Aim::All, faults: &["error=EIO", "error=EACCES"] },
-    Call { name: "newfstatat", times: 6, aim: Aim::Store, faults: &["error=EIO", "error=ENOMEM"] },
     Call { name: "mmap", times: 4, aim: Aim::Store, faults: &["error=ENOMEM", "error=ENODEV"] },
     Call { name: "clone3", times: 6, aim: Aim::After(1), faults: &["error=EAGAIN", "error=ENOMEM"] },
 ];

@@ -120,8 +120,8 @@ impl Trace {
             "write" if call.arguments.contains("\"acknowledged") => self.acknowledged(thread),
             // Another file of that name.
             "openat" if call.arguments.contains("O_EXCL") && !call.failed() => self.forget(&named(call.arguments, 0)),
-            "unlink" if !call.failed() => self.forget(&named(call.arguments, 0)),
-            "rename" => self.renamed(thread, &named(call.arguments, 0), &named(call.arguments, 1), call.failed()),
+            "unlinkat" if !call.failed() => self.forget(&named(call.arguments, 0)),
+            "renameat" => self.renamed(thread, &named(call.arguments, 0), &named(call.arguments, 1), call.failed()),
             _ => {}
         }
     }
@@ -130,10 +130,10 @@ impl Trace {
     fn check_stopped(&mut self, thread: &str, call: &Call<'_>) {
         let Some(why) = self.stopped.get(thread) else { return };
         let changes = match call.name {
-            "fsync" | "fdatasync" | "rename" => true,
+            "fsync" | "fdatasync" | "renameat" => true,
             "pwrite64" => call.arguments.contains(GROUP),
             "openat" => call.arguments.contains("O_EXCL"),
-            "unlink" => named(call.arguments, 0).strip_suffix(".seg").is_some(),
+            "unlinkat" => named(call.arguments, 0).strip_suffix(".seg").is_some(),
             _ => false,
         };
         if changes && call.arguments.contains(&self.dir) {
@@ -308,9 +308,15 @@ fn opened(arguments: &str) -> String {
     path.to_owned()
 }
 
-/// The path that is named: the first between quotes, or a later one.
+/// The path that is named: the first between quotes, or a later one, in the directory whose handle is given before it.
 fn named(arguments: &str, index: usize) -> String {
-    arguments.split('"').nth(2 * index + 1).unwrap_or_default().to_owned()
+    let mut parts = arguments.split('"').skip(2 * index);
+    let (before, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let dir = before.rsplit_once('<').and_then(|(_, dir)| dir.split_once('>'));
+    match dir {
+        Some((dir, _)) if !name.starts_with('/') => format!("{dir}/{name}"),
+        _ => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -328,10 +334,10 @@ mod tests {
                 ["sync", path] => format!("fdatasync(5</s/{path}>)"),
                 ["sync_dir"] => "fsync(4</s>)".to_owned(),
                 ["sync_parent"] => "fsync(3</>)".to_owned(),
-                ["rename", from, to] => format!("rename(\"/s/{from}\", \"/s/{to}\")"),
+                ["rename", from, to] => format!("renameat(4</s>, \"{from}\", 4</s>, \"{to}\")"),
                 ["cut", path] => format!("ftruncate(5</s/{path}>, 100)"),
-                ["create", path] => format!("openat(AT_FDCWD</x>, \"/s/{path}\", O_RDWR|O_CREAT|O_EXCL, 0600)"),
-                ["remove", path] => format!("unlink(\"/s/{path}\")"),
+                ["create", path] => format!("openat(4</s>, \"{path}\", O_RDWR|O_CREAT|O_EXCL, 0600)"),
+                ["remove", path] => format!("unlinkat(4</s>, \"{path}\", 0)"),
                 ["ack"] => "write(1<pipe:[1]>, \"acknowledged eve\"..., 27)".to_owned(),
                 _ => panic!("{line}"),
             };
@@ -437,7 +443,7 @@ mod tests {
         let trace = Trace::read(text, "/s");
         assert!(trace.met && trace.faults.is_empty(), "{trace:?}");
         let died =
-            "7 rename(\"/s/a\", \"/s/b\" <unfinished ...>\n7 <... rename resumed>)  = ?\n7 +++ killed by SIGKILL +++\n";
+            "7 renameat(4</s>, \"a\", 4</s>, \"b\" <unfinished ...>\n7 <... renameat resumed>)  = ?\n7 +++ killed by SIGKILL +++\n";
         assert!(Trace::read(died, "/s").met && !Trace::read(died, "/elsewhere").met);
     }
 
