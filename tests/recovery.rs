@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ledgerline::{ErrorKind, Event, Filter, NewEvent, Store, StoreOptions, audit};
+use ledgerline::{ErrorKind, Event, Filter, NewEvent, Outcome, Status, Store, StoreOptions, audit};
 
 const HEADER: usize = 64;
 
@@ -287,6 +287,49 @@ fn a_reader_shows_what_verifies_of_a_damaged_store() {
     assert!(!reader.recovery().damage.is_empty());
     let events = reader.list(&Filter::all()).unwrap();
     assert_eq!(events.iter().map(Event::id).collect::<Vec<_>>(), ["e0", "e2"]);
+}
+
+#[test]
+fn a_reader_goes_on_behind_a_bad_place_and_tells_how_events_stand() {
+    let dir = in_memory();
+    let store = Store::open(dir.path(), options()).unwrap();
+    for number in 0..40 {
+        store.append(event(&format!("e{number}"))).unwrap();
+    }
+    for claim in store.claim(20).unwrap() {
+        store.settle(&claim, Outcome::Done).unwrap();
+    }
+    store.close().unwrap();
+    let path = segment(dir.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let third = groups(&bytes)[4];
+    bytes[third + 100] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let reader = Store::open_read_only(dir.path()).unwrap();
+    let stats = reader.stats();
+    // One reception is gone, and with it what came of it.
+    assert_eq!((stats.completed_events, stats.pending_events), (19, 20), "{:?}", reader.recovery().damage);
+    assert_eq!(reader.recovery().damage.len(), 3, "the place, its start, its end: {:?}", reader.recovery().damage);
+    assert_eq!(reader.get("e39").unwrap().unwrap().status(), Status::Pending);
+}
+
+#[test]
+fn a_file_that_lost_its_header_and_all_behind_it_refuses_the_opening() {
+    // A segment has its name only since its header is durable, so no crash leaves that.
+    let dir = crashed(&["a", "b"]);
+    let image = dir.path().join("image");
+    drop(Store::open(&image, options()).unwrap());
+    let last = segment(&image, 2);
+    for left in [vec![], vec![0; 4_096], b"what else".to_vec()] {
+        let case = dir.path().join("case");
+        copy(&image, &case);
+        fs::write(case.join(last.file_name().unwrap()), &left).unwrap();
+        assert_eq!(reopened(&case), Err(ErrorKind::Corrupt), "{left:?}");
+        assert!(!ledgerline::verify(&case).unwrap().is_sound());
+        let reader = Store::open_read_only(&case).unwrap();
+        assert!(!reader.recovery().damage.is_empty() && reader.stats().pending_events == 2);
+        fs::remove_dir_all(case).unwrap();
+    }
 }
 
 #[test]

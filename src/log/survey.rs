@@ -111,6 +111,12 @@ pub(crate) fn count_written(files: &[SegmentFile]) -> Result<usize, Error> {
     Ok(0)
 }
 
+/// As [`count_written`], where damage is tolerated: what cannot be read was written.
+pub(crate) fn count_perhaps_written(files: &[SegmentFile]) -> usize {
+    let last = files.iter().rposition(|file| file.is_written().unwrap_or(true));
+    last.map_or(0, |last| last + 1)
+}
+
 impl SegmentFile {
     /// Opens one file as a segment.
     pub(crate) fn open(dir: &Dir, file_name: &str, name: Name, writable: bool) -> Result<Self, Error> {

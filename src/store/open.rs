@@ -22,7 +22,7 @@ use crate::log::fill::Fill;
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::{MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
-use crate::log::survey::{SegmentFile, Survey, count_written};
+use crate::log::survey::{SegmentFile, Survey, count_perhaps_written, count_written};
 use crate::log::verdict::Role;
 use crate::mutants::mutant;
 use crate::state::{Policy, State};
@@ -113,7 +113,7 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
         return Err(no_store(path));
     };
     let now = moment(&clock);
-    let written = count_written(&survey.files).map_err(of_log)?;
+    let written = count_perhaps_written(&survey.files);
     let began = clock.steady();
     let mut replay = new_replay(&manifest, Rigour::Lenient, &options, now);
     let (kept, _) = replay_all(&mut replay, &survey.files, written)?;

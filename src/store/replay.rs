@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
 use std::thread::Scope;
 
 use crate::error::{Error, ErrorKind};
@@ -55,6 +55,15 @@ pub(crate) struct Replay<'a> {
     manifest: &'a Manifest,
     rigour: Rigour,
     now: Moment,
+}
+
+/// What a segment is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// Sound, or torn as a crash may leave it.
+    Fine,
+    /// Damaged, which is tolerated.
+    Damaged,
 }
 
 /// What is to be done with a segment's file after it was replayed.
@@ -112,13 +121,25 @@ impl<'a> Replay<'a> {
         };
         let key = file.name.key().ok_or_else(|| unsupported_ordinal(file))?;
         let seqs = if self.rigour == Rigour::Strict { Seqs::From(self.last_seq + 1) } else { Seqs::Any };
-        let mut visitor =
-            Applying { is_first: !header.is_sparse(), from: 0, replay: self, key, path: file.file.path() };
-        let scan = visitor.scan(file, role, &header, seqs, ahead).map_err(|stopped| match stopped {
+        let stopped = |stopped| match stopped {
             Stopped::Unreadable(error) => failure::of_env(error),
             Stopped::ByVisitor(error) => error,
-        })?;
-        self.judge(file, role, &scan)?;
+        };
+        let mut visitor = Applying {
+            is_first: !header.is_sparse(),
+            from: 0,
+            wanted: Standing::Sound,
+            replay: self,
+            key,
+            path: file.file.path(),
+        };
+        let scan = visitor.scan(file, role, &header, seqs, ahead).map_err(stopped)?;
+        if self.judge(file, role, &scan)? == Judged::Damaged {
+            // What stands behind the bad place was kept all the same, and tells where events stand.
+            let (is_first, from, wanted) = (false, 0, Standing::Beyond);
+            let mut visitor = Applying { is_first, from, wanted, replay: self, key, path: file.file.path() };
+            visitor.scan(file, role, &header, Seqs::Any, &mut Ahead::none()).map_err(stopped)?;
+        }
         let found = match file.rewritten(self.manifest) {
             Some(extent) => {
                 self.check_rewritten(file, extent, &scan)?;
@@ -161,7 +182,8 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// Checks that segments which were never written to follow the others: one that is prepared proves that those before it were there.
+    /// Checks that segments which were never written to follow the others: one that is prepared proves that those before it were there. Each
+    /// has its header, because it has its name only since that is durable: one without was more than that once.
     /// `last_written` is there too, though a crash may have left no record in it.
     pub(crate) fn prepared(&mut self, last_written: Option<&SegmentFile>, files: &[SegmentFile]) -> Result<(), Error> {
         self.chain.pass(self.manifest);
@@ -171,6 +193,9 @@ impl<'a> Replay<'a> {
         let torn = last_written.filter(|file| file.name.ordinal > reached).map(ends_at);
         let mut chain = Chain { end: torn.or(self.chain.end) };
         for file in files {
+            if let Err(error) = file.checked_header(&self.manifest.store_id).map_err(failure::of_log) {
+                self.tolerate(error)?;
+            }
             if let Err(broken) = chain.join(self.manifest, file.name) {
                 self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))?;
             }
@@ -188,16 +213,16 @@ impl<'a> Replay<'a> {
         self.tolerate(Error::new(ErrorKind::Corrupt, text).at_path(file.file.path()))
     }
 
-    fn judge(&mut self, file: &SegmentFile, role: Role, scan: &Scan) -> Result<(), Error> {
+    fn judge(&mut self, file: &SegmentFile, role: Role, scan: &Scan) -> Result<Judged, Error> {
         let last_seq = scan.last_seq.unwrap_or(self.last_seq);
         match (verdict(role, scan, last_seq), scan.finding) {
             (Verdict::Refuse(because), Some(finding)) => {
                 let beside_a_writer = self.rigour == Rigour::Lenient && role == Role::Last;
                 if let Ok(header) = file.header.as_ref()
                     && beside_a_writer
-                    && is_sound_at(&file.file, header, scan.end).map_err(failure::of_env)?
+                    && is_sound_at(&file.file, header, scan.end).unwrap_or(false)
                 {
-                    return Ok(());
+                    return Ok(Judged::Fine);
                 }
                 let (path, offset) = (file.file.path().to_owned(), finding.offset);
                 let seq = Some(last_seq + 1);
@@ -208,8 +233,9 @@ impl<'a> Replay<'a> {
                     defect: finding.defect,
                     because,
                 }))
+                .map(|()| Judged::Damaged)
             }
-            _ => Ok(()),
+            _ => Ok(Judged::Fine),
         }
     }
 
@@ -275,6 +301,8 @@ struct Applying<'r, 'a> {
     is_first: bool,
     /// Records before this offset were applied already.
     from: u64,
+    /// Those that stand so are applied.
+    wanted: Standing,
 }
 
 impl Applying<'_, '_> {
@@ -297,14 +325,13 @@ impl Applying<'_, '_> {
             return scan(&mut source_under_lock(&file.file, role)?, bytes, header, seqs, self);
         }
         // What the disk does not give back counts as zeros, and hides nothing that stands before it.
-        let holes = Mutex::new(Vec::new());
+        let first_hole = OnceLock::new();
         let mut source = Source::around_holes(&file.file, |from, _, error| {
-            let error = failure::of_env(error).at_offset(from);
-            holes.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
+            first_hole.get_or_init(|| failure::of_env(error).at_offset(from).to_string());
         });
         let scanned = scan(&mut source, bytes, header, seqs, self);
         drop(source);
-        self.replay.damage.extend(holes.into_inner().unwrap_or_else(PoisonError::into_inner));
+        self.replay.damage.extend(first_hole.into_inner().filter(|_| self.wanted == Standing::Sound));
         scanned
     }
 
@@ -374,9 +401,10 @@ impl Visitor for Applying<'_, '_> {
     type Stop = Error;
 
     fn record(&mut self, record: &Record<'_>, standing: Standing) -> Result<(), Error> {
-        if standing != Standing::Sound || record.offset < self.from {
+        if standing != self.wanted || record.offset < self.from {
             return Ok(());
         }
+        self.replay.last_seq = self.replay.last_seq.max(record.seq);
         match codec::decode(record.body) {
             Ok(entry) => self.apply(record, record.body.len(), &entry),
             Err(_) if mutant!("unknown-kind-skipped") => Ok(()),

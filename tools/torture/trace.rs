@@ -442,8 +442,7 @@ mod tests {
             7 +++ killed by SIGKILL +++\n";
         let trace = Trace::read(text, "/s");
         assert!(trace.met && trace.faults.is_empty(), "{trace:?}");
-        let died =
-            "7 renameat(4</s>, \"a\", 4</s>, \"b\" <unfinished ...>\n7 <... renameat resumed>)  = ?\n7 +++ killed by SIGKILL +++\n";
+        let died = "7 renameat(4</s>, \"a\", 4</s>, \"b\" <unfinished ...>\n7 <... renameat resumed>)  = ?\n7 +++ killed by SIGKILL +++\n";
         assert!(Trace::read(died, "/s").met && !Trace::read(died, "/elsewhere").met);
     }
 
