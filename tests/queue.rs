@@ -158,6 +158,21 @@ fn what_was_appended_is_there_once_after_a_reopening() {
 }
 
 #[test]
+fn an_id_stands_for_one_event_whoever_has_named_it() {
+    check(async |bench: Bench| {
+        let manager = bench.builder().open().await.unwrap();
+        let given = manager.emit("T", "x").await.unwrap();
+        let again = |event_type: &str, data: &str| manager.emit(event_type, data).id(given.as_str()).receipt();
+        assert_eq!(again("T", "x").await.unwrap().duplicate, Some(Duplicate::SameId));
+        for (event_type, data) in [("T", "y"), ("U", "x")] {
+            assert_eq!(again(event_type, data).await.unwrap_err().kind(), ErrorKind::IdConflict);
+        }
+        assert_eq!(manager.stats().pending_events, 1);
+        manager.shutdown().await.unwrap();
+    });
+}
+
+#[test]
 fn a_claimed_event_is_in_no_other_claim() {
     check(async |bench: Bench| {
         let (handler, mut told) = gated(&open_gate());

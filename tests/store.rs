@@ -96,10 +96,25 @@ fn a_duplicate_is_answered_and_a_conflict_refused_also_after_reopening() {
 }
 
 #[test]
+fn an_id_stands_for_one_event_of_one_type() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let same_data = |event_type: &str| NewEvent::new(event_type, &7).unwrap().id("order-7");
+    store.append(same_data("Mail")).unwrap();
+    assert_eq!(store.append(same_data("Mail")).unwrap().duplicate, Some(Duplicate::SameId));
+    let error = store.append(same_data("Sms")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IdConflict);
+    assert!(error.to_string().contains("of another type"), "{error}");
+}
+
+#[test]
 fn an_id_that_the_store_gave_is_as_good_as_any_other() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     let given = store.append(NewEvent::new("Issue", &1).unwrap()).unwrap().id;
+    let other_type = NewEvent::new("Comment", &1).unwrap().id(&given);
+    assert_eq!(store.append(other_type).unwrap_err().kind(), ErrorKind::IdConflict);
+
     let again = |store: &Store, data: u8| store.append(NewEvent::new("Issue", &data).unwrap().id(&given));
     let both = |store: &Store, data: u8| {
         store.append_many([event("other"), NewEvent::new("Issue", &data).unwrap().id(&given)])
@@ -247,7 +262,7 @@ fn one_process_writes_and_others_read_beside_it() {
     store.append(event("a")).unwrap();
     let error = Store::open(dir.path(), small()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
-    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    assert!(error.to_string().contains(&format!("this process ({}) has the store open", std::process::id())), "{error}");
     let reader = Store::open_read_only(dir.path()).unwrap();
     assert_eq!(ids(&reader.list(&Filter::all()).unwrap()), ["a"]);
     assert_eq!(reader.append(event("b")).unwrap_err().kind(), ErrorKind::NotAllowed);

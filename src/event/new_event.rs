@@ -121,7 +121,8 @@ impl NewEvent {
     }
 
     /// Names the event. The same id again, while the first is kept or remembered, is answered with the event that is there; the
-    /// same id with other data is refused. Without it an id is made up (a UUID, version 7).
+    /// same id with other data, or of another type, is refused. Data is compared byte by byte: whoever may emit an event again leaves out
+    /// of it what differs each time, such as the present time or the order of a `HashMap`. Without it an id is made up (a UUID, version 7).
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::event::{Event, NewEvent, Scope, Timestamp};
-use crate::queue::{Claim, Emit, Intake};
+use crate::queue::{Claim, Emit, Intake, Receipt};
 
 /// What a handler knows about its run beside the event: which one it is, how long it may take, and whether it was called off.
 /// Cheap to clone.
@@ -107,7 +107,9 @@ impl Context {
     }
 
     /// Emits an event, as [`EventManager::emit`](crate::EventManager::emit) does: for what follows from this one. It is kept whatever
-    /// becomes of this run, and a further run emits it again: where there is to be one, name it after the event that it follows from.
+    /// becomes of this run, and a further run emits it again: where there is to be one, name it after the event that it follows from and
+    /// what it is for, and let its data be the same each time ([`NewEvent::id`]). Its id is remembered for as long as any
+    /// ([`StoreOptions::dedup_window`](crate::StoreOptions::dedup_window)).
     ///
     /// ```
     /// use ledgerline::{Context, Event};
@@ -120,6 +122,22 @@ impl Context {
     /// ```
     pub fn emit(&self, event_type: impl Into<String>, data: impl Serialize) -> Emit {
         Emit::new(self.run.intake.clone(), NewEvent::new(event_type, &data))
+    }
+
+    /// As [`Context::emit`], for an event that was made elsewhere: see [`EventManager::emit_event`](crate::EventManager::emit_event).
+    ///
+    /// # Errors
+    /// Those of [`Emit`].
+    pub async fn emit_event(&self, event: NewEvent) -> Result<Receipt, Error> {
+        self.run.intake.append(event.into()).await
+    }
+
+    /// As [`Context::emit`], for several events, all or none: see [`EventManager::emit_many`](crate::EventManager::emit_many).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn emit_many(&self, events: impl IntoIterator<Item = NewEvent>) -> Result<Vec<Receipt>, Error> {
+        self.run.intake.append_many(events.into_iter().collect()).await
     }
 
     /// Has no event of this one's type begin to run before `until`, as where a service says when it takes requests again

@@ -35,9 +35,18 @@ impl Embedded {
     }
 
     /// On a thread of its own: a batch may take milliseconds to be written down.
-    pub(crate) async fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
+    pub(crate) async fn append_many(
+        &self,
+        events: Vec<NewEvent>,
+        held: impl Send + 'static,
+    ) -> Result<Vec<Receipt>, Error> {
         let store = self.store.clone();
-        blocking(move || store.append_many(&events)).await
+        blocking(move || {
+            let appended = store.append_many(&events);
+            drop(held);
+            appended
+        })
+        .await
     }
 
     pub(crate) async fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {

@@ -30,9 +30,9 @@ pub(crate) struct Intake {
 
 struct Way {
     queue: Queue,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     places_max: usize,
-    bytes: Semaphore,
+    bytes: Arc<Semaphore>,
     bytes_max: usize,
     retries: Retries,
 }
@@ -58,7 +58,7 @@ impl Intake {
     }
 
     fn bounded(queue: Queue, places_max: usize, bytes_max: usize, retries: Retries) -> Self {
-        let (places, bytes) = (Semaphore::new(places_max), Semaphore::new(bytes_max));
+        let (places, bytes) = (Arc::new(Semaphore::new(places_max)), Arc::new(Semaphore::new(bytes_max)));
         Self { way: Arc::new(Way { queue, places, places_max, bytes, bytes_max, retries }) }
     }
 
@@ -69,7 +69,7 @@ impl Intake {
 
     /// Keeps an event, waiting for a place first: durable once this returns. It comes in a box because each future on its way moves it.
     pub(crate) async fn append(&self, event: Box<NewEvent>) -> Result<Receipt, Error> {
-        let _place = self.way.place(1, event.body.len()).await?;
+        let _place = self.way.place(event.body.len()).await?;
         self.way.keep(event).await
     }
 
@@ -82,17 +82,23 @@ impl Intake {
     /// Keeps all of these events, or none, waiting for places first: durable once this returns. More than there are places for take all
     /// of them.
     pub(crate) async fn append_many(&self, mut events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
-        let _place = self.way.place(events.len(), events.iter().map(|event| event.body.len()).sum()).await?;
+        let Way { places, places_max, bytes, bytes_max, .. } = &*self.way;
+        let (count, length) = (events.len(), events.iter().map(|event| event.body.len()).sum());
+        let place = Arc::clone(places).acquire_many_owned(share(count, *places_max)).await;
+        let place = place.map_err(|_| self.way.full())?;
+        let bytes = Arc::clone(bytes).acquire_many_owned(share(length, *bytes_max)).await;
+        let bytes = bytes.map_err(|_| self.way.full())?;
         for event in &mut events {
             self.way.complete(event);
         }
-        self.way.queue.append_many(events).await
+        // The engine goes on though nobody waits any more, and the batch takes its places for as long.
+        self.way.queue.append_many(events, (place, bytes)).await
     }
 }
 
 impl Way {
-    async fn place(&self, count: usize, bytes: usize) -> Result<Place<'_>, Error> {
-        let place = self.places.acquire_many(share(count, self.places_max)).await.map_err(|_| self.full())?;
+    async fn place(&self, bytes: usize) -> Result<Place<'_>, Error> {
+        let place = self.places.acquire().await.map_err(|_| self.full())?;
         let bytes = self.bytes.acquire_many(share(bytes, self.bytes_max)).await.map_err(|_| self.full())?;
         Ok(Place { _place: place, _bytes: bytes })
     }
@@ -157,7 +163,8 @@ impl Emit {
     }
 
     /// Names the event. Without it an id is made up (a UUID, version 7). The same id again is answered with the event that is there
-    /// and nothing is kept twice, as long as the first is kept or remembered.
+    /// and nothing is kept twice, as long as the first is kept or remembered; with other data, byte by byte, or of another type it is
+    /// refused: see [`NewEvent::id`].
     pub fn id(self, id: impl Into<String>) -> Self {
         self.with(|event| event.id(id))
     }
@@ -202,6 +209,14 @@ impl Emit {
         self.with(|event| event.header(name, value))
     }
 
+    /// Emits it as awaiting it does, and gives the whole answer: also its seq, and whether it was a duplicate.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn receipt(self) -> Result<Receipt, Error> {
+        self.intake.append(self.event?).await
+    }
+
     fn with(self, change: impl FnOnce(NewEvent) -> NewEvent) -> Self {
         let change = |mut event: Box<NewEvent>| {
             *event = change(*event);
@@ -216,7 +231,7 @@ impl IntoFuture for Emit {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.intake.append(self.event?).await?.id) })
+        Box::pin(async move { Ok(self.receipt().await?.id) })
     }
 }
 

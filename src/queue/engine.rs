@@ -35,9 +35,14 @@ impl Queue {
     }
 
     /// Keeps several events, all or none: durable once this returns. Dropped after its first poll, it leaves unknown whether they were.
-    pub(crate) async fn append_many(&self, events: Vec<NewEvent>) -> Result<Vec<Receipt>, Error> {
+    /// `held` is dropped once it is over, which may be later than that.
+    pub(crate) async fn append_many(
+        &self,
+        events: Vec<NewEvent>,
+        held: impl Send + 'static,
+    ) -> Result<Vec<Receipt>, Error> {
         match self {
-            Self::Embedded(engine) => engine.append_many(events).await,
+            Self::Embedded(engine) => engine.append_many(events, held).await,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::event::{Moment, NewEvent, Timestamp, hex, limits};
 use crate::log::draft::Draft;
 use crate::log::format::Body;
 use crate::mutants::mutant;
-use crate::state::{FORESEEN_COUNT, Gist, IdHasher, Known, Reception, body_hash as hash_of_body};
+use crate::state::{FORESEEN_COUNT, Gist, IdHasher, Known, Reception, View, body_hash as hash_of_body};
 use crate::store::answers::Duplicate;
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Urgency};
@@ -76,6 +76,19 @@ impl Fate {
             Self::Duplicate { seq, .. } => seq,
         }
     }
+}
+
+/// What an event is found to be, before anything is done about it.
+pub(crate) enum Judged {
+    New,
+    /// A duplicate.
+    Known(Fate),
+    /// Its id is taken by another event.
+    Taken,
+    /// Its id is taken, perhaps by the same: see [`Decision::Doubt`].
+    Doubtful {
+        seq: u64,
+    },
 }
 
 /// What was decided about a batch.
@@ -172,7 +185,10 @@ impl<'e> Incoming<'e> {
     /// What to do about an id that is taken by other data: a webhook is kept under another id, anything else is refused.
     fn resolve_conflict(&mut self, hasher: IdHasher) -> Result<(), Error> {
         if !self.event.rename_on_conflict || self.gist.flags.contains(Flags::RENAMED) {
-            let text = format!("the id {:?} is taken by an event with other data; give another id", self.id);
+            let text = format!(
+                "the id {:?} is taken by an event with other data, or of another type; give another id",
+                self.id
+            );
             return Err(Error::new(ErrorKind::IdConflict, text));
         }
         let hash = self.body_hash.unwrap_or_default();
@@ -277,25 +293,28 @@ fn duplicate(why: Duplicate, known: Known) -> Fate {
 }
 
 impl Core {
-    /// The fate that an event would have now, if it is a duplicate.
-    #[cfg(feature = "service")]
-    pub(crate) fn fate_of(&self, single: &mut Single<'_>) -> Result<Option<Fate>, Error> {
+    /// What an event would be now.
+    pub(crate) fn judge_single(&self, single: &mut Single<'_>) -> Result<Judged, Error> {
         self.check_open()?;
-        self.judge_incoming(&mut single.incoming)?;
-        Ok(single.incoming.fate)
+        let incoming = &mut single.incoming;
+        self.judge_incoming(incoming)?;
+        Ok(match (incoming.doubt(), incoming.fate) {
+            (Some(seq), _) => Judged::Doubtful { seq },
+            (None, _) if incoming.is_taken => Judged::Taken,
+            (None, Some(fate)) => Judged::Known(fate),
+            (None, None) => Judged::New,
+        })
     }
 
     /// Keeps an event, which then knows its fate.
     pub(crate) fn receive(&mut self, single: &mut Single<'_>, now: Moment) -> Result<Decision, Refused> {
-        self.check_open()?;
-        self.judge_incoming(&mut single.incoming)?;
-        if let Some(seq) = single.incoming.doubt() {
-            return Ok(Decision::Doubt { seq });
-        }
-        if single.incoming.is_taken {
-            return Ok(Decision::Conflict);
-        }
-        if single.incoming.is_new() {
+        let fate = match self.judge_single(single)? {
+            Judged::Doubtful { seq } => return Ok(Decision::Doubt { seq }),
+            Judged::Taken => return Ok(Decision::Conflict),
+            Judged::Known(fate) => Some(fate),
+            Judged::New => None,
+        };
+        if fate.is_none() {
             self.make_room(std::iter::once(single.body().len()), Urgency::Reception, now)?;
             let Incoming { gist, event, .. } = &single.incoming;
             let seq = self.put_reception(gist, &event.event_type, single.body(), now);
@@ -356,14 +375,7 @@ impl Core {
             self.state.judge_reception(id, body, is_identity)
         };
         let judged = match judged {
-            // Events that were named here have no hash of their data: nobody was to know their ids, but whoever was told one may give it.
-            Reception::SameId(known)
-                if known.kept && !incoming.has_own_id() && !self.state.has_body_hash(known.seq) =>
-            {
-                incoming.likeness = incoming.likeness.filter(|(seq, _)| *seq == known.seq).or(Some((known.seq, None)));
-                let is_other = incoming.likeness == Some((known.seq, Some(false)));
-                if is_other { Reception::Conflict(known) } else { judged }
-            }
+            Reception::SameId(known) if known.kept && !incoming.has_own_id() => self.judge_same_id(known, incoming),
             judged => judged,
         };
         incoming.is_taken = matches!(judged, Reception::Conflict(_));
@@ -375,6 +387,23 @@ impl Core {
             Reception::SameBody(known) => Some(duplicate(Duplicate::SameBody, known)),
         };
         Ok(())
+    }
+
+    /// What an event is that has the id of one that is kept, and whose data may be the same.
+    fn judge_same_id(&self, known: Known, incoming: &mut Incoming<'_>) -> Reception {
+        let is_of_type = |view: View| *view.event_type == *incoming.event.event_type;
+        if !self.state.view(known.seq).is_some_and(is_of_type) {
+            return Reception::Conflict(known);
+        }
+        // Events that were named here have no hash of their data: nobody was to know their ids, but whoever was told one may give it.
+        if self.state.has_body_hash(known.seq) {
+            return Reception::SameId(known);
+        }
+        incoming.likeness = incoming.likeness.filter(|(seq, _)| *seq == known.seq).or(Some((known.seq, None)));
+        match incoming.likeness {
+            Some((_, Some(false))) => Reception::Conflict(known),
+            _ => Reception::SameId(known),
+        }
     }
 }
 

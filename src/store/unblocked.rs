@@ -10,6 +10,8 @@ use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::handle::Store;
+#[cfg(feature = "service")]
+use crate::store::reception::Judged;
 use crate::store::reception::{Decision, Single};
 
 /// How the run of a claim has ended.
@@ -49,10 +51,7 @@ impl Store {
             match self.shared().step_and_reach(now, |core, now| core.receive(&mut single, now), Decision::seq).await? {
                 (Decision::Done { .. }, reached) => break reached,
                 (Decision::Conflict, _) => single.resolve_conflict(self.shared().hasher)?,
-                (Decision::Doubt { seq }, _) => {
-                    self.shared().reached(seq, Level::Durable).await?;
-                    single.compare(self.shared());
-                }
+                (Decision::Doubt { seq }, _) => self.compare(&mut single, seq).await?,
             }
             now = self.shared().now();
         };
@@ -67,11 +66,26 @@ impl Store {
     #[cfg(feature = "service")]
     pub(crate) async fn known_async(&self, event: &NewEvent) -> Result<Option<Receipt>, Error> {
         let mut single = Single::new(event, &self.givens(self.shared().now()))?;
-        let Some(fate) = self.shared().desk().core.fate_of(&mut single)? else { return Ok(None) };
+        let fate = loop {
+            let judged = self.shared().desk().core.judge_single(&mut single)?;
+            match judged {
+                Judged::New => return Ok(None),
+                Judged::Known(fate) => break fate,
+                Judged::Taken => single.resolve_conflict(self.shared().hasher)?,
+                Judged::Doubtful { seq } => self.compare(&mut single, seq).await?,
+            }
+        };
         if let Some(seq) = fate.seq() {
             self.shared().reached(seq, Level::Durable).await?;
         }
         Ok(Some(self.receipt(single.into_incoming())))
+    }
+
+    /// Compares an event with the one that has its id, once that is durable.
+    async fn compare(&self, single: &mut Single<'_>, seq: u64) -> Result<(), Error> {
+        self.shared().reached(seq, Level::Durable).await?;
+        single.compare(self.shared());
+        Ok(())
     }
 
     /// As [`Store::claim`], for callers that must not block.

@@ -2,6 +2,7 @@
 
 use super::facts::{Arrival, Fact};
 use super::life::{Done, Life, TYPES};
+use super::rules::Case;
 use crate::error::ErrorKind;
 use crate::event::entry::Wait;
 use crate::event::{NewEvent, Scope, Timestamp};
@@ -101,23 +102,25 @@ impl Life {
         if let Some(time) = arrival.not_before {
             event = event.not_before(Timestamp::from_unix_micros(time));
         }
-        let known = self.rules.cases.values().find(|case| case.arrival.id == arrival.id);
-        let known = known.map(|case| (case.arrival.text.clone(), Some(case.seq)));
-        let known = known.or_else(|| self.rules.remembered.get(&arrival.id).map(|(text, _)| (text.clone(), None)));
-        match (self.store().append(event), known) {
+        let kept = self.rules.cases.values().find(|case| case.arrival.id == arrival.id);
+        // Of what is only remembered nobody knows the type.
+        let is_same = |case: &Case| case.arrival.text == arrival.text && case.arrival.event_type == arrival.event_type;
+        let known = kept.map(|case| (is_same(case), Some(case.seq)));
+        let remembered = || self.rules.remembered.get(&arrival.id).map(|(text, _)| (*text == arrival.text, None));
+        match (self.store().append(event), known.or_else(remembered)) {
             (Ok(receipt), None) if receipt.duplicate.is_none() && receipt.id == arrival.id => {
                 self.note(receipt.seq, Fact::Received(arrival));
                 self.promise(receipt.seq);
                 Ok(())
             }
-            (Ok(receipt), Some((text, seq))) if receipt.duplicate.is_some() && text == arrival.text => {
+            (Ok(receipt), Some((true, seq))) if receipt.duplicate.is_some() => {
                 let same = seq.is_none_or(|seq| receipt.seq == seq);
                 // What is answered with is durable.
                 self.promise(seq.unwrap_or(0));
                 if same { Ok(()) } else { Err(format!("{arrival:?} was answered with {receipt:?}")) }
             }
-            (Err(error), Some((text, _))) if error.kind() == ErrorKind::IdConflict && text != arrival.text => Ok(()),
-            (answer, known) => Err(format!("{arrival:?}, of which {known:?} is known, was answered with {answer:?}")),
+            (Err(error), Some((false, _))) if error.kind() == ErrorKind::IdConflict => Ok(()),
+            (answer, known) => Err(format!("{arrival:?} was answered with {answer:?}, and is the same: {known:?}")),
         }
     }
 }
