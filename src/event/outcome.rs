@@ -46,6 +46,14 @@ impl Outcome {
     pub fn fail(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Fail(told(&*error.into()))
     }
+
+    /// How a run has ended that has failed with this error: for good, if that is [`Permanent`].
+    #[cfg(feature = "manager")]
+    pub(crate) fn of_error(error: Box<dyn StdError + Send + Sync>) -> Self {
+        let error: &(dyn StdError + 'static) = &*error;
+        let is_permanent = chain(error).any(|cause| cause.is::<Permanent>() || cause.is::<Cause>());
+        if is_permanent { Self::Fail(told(error)) } else { Self::Retry(told(error)) }
+    }
 }
 
 /// An error that no further run can mend. A handler that returns it, or an error that it is the cause of, has failed for good
@@ -61,20 +69,17 @@ impl Outcome {
 /// }
 /// # async fn send(_: u64) -> Result<(), std::io::Error> { Ok(()) }
 /// ```
-pub struct Permanent(Box<dyn StdError + Send + Sync>);
+#[derive(Debug)]
+pub struct Permanent(Cause);
+
+/// The error in a [`Permanent`] one. It is the cause of that, because some errors show no more of what they wrap than its causes.
+#[derive(Debug)]
+struct Cause(Box<dyn StdError + Send + Sync>);
 
 impl Permanent {
     /// Says of an error that it will not go away.
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self(error.into())
-    }
-
-    /// How a run has ended that has failed with this error.
-    #[cfg(feature = "manager")]
-    pub(crate) fn judge(error: Box<dyn StdError + Send + Sync>) -> Outcome {
-        let error: &(dyn StdError + 'static) = &*error;
-        let is_permanent = chain(error).any(<dyn StdError>::is::<Self>);
-        if is_permanent { Outcome::Fail(told(error)) } else { Outcome::Retry(told(error)) }
+        Self(Cause(error.into()))
     }
 }
 
@@ -84,13 +89,19 @@ impl fmt::Display for Permanent {
     }
 }
 
-impl fmt::Debug for Permanent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Permanent").field(&self.0).finish()
+impl StdError for Permanent {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
     }
 }
 
-impl StdError for Permanent {
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Cause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }
@@ -104,7 +115,8 @@ fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (d
 /// An error's text and its causes', joined by `: `.
 pub(crate) fn told(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
-    for cause in chain(error).skip(1) {
+    // What a permanent error is said of says the same.
+    for cause in chain(error).skip(1).filter(|cause| !cause.is::<Cause>()) {
         if text.len() >= limits::MESSAGE_BYTES_MAX {
             break;
         }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::error::Error;
-use crate::event::{Event, Outcome, Permanent};
+use crate::event::{Event, Outcome};
 use crate::processor::context::Linger;
 use crate::processor::handler::{AnyHandler, Kind, RunningBatch};
 use crate::processor::layer::HandlerService;
@@ -90,6 +90,7 @@ impl<Args, H: sealed::HandleBatch<Args>> BatchHandler<Args> for H {}
 /// | `Vec<_>` or `Ok` of one | what stands in its place, by [`IntoOutcome`] |
 /// | a `Vec` of another length than the events | [`Outcome::Retry`] for all: nobody knows which is whose |
 /// | `Err(error)`, a panic | [`Outcome::Retry`] for all, with the error's text and its causes' |
+/// | `Err` of a [`Permanent`](crate::Permanent) error | [`Outcome::Fail`] for all |
 pub trait IntoOutcomes {
     /// Says how the runs of `count` events ended, or why nothing is known of any.
     ///
@@ -121,7 +122,7 @@ impl<T: IntoOutcomes, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcomes for
     fn into_outcomes(self, count: usize) -> Result<Vec<Outcome>, String> {
         match self {
             Ok(value) => value.into_outcomes(count),
-            Err(error) => match Permanent::judge(error.into()) {
+            Err(error) => match Outcome::of_error(error.into()) {
                 Outcome::Retry(error) => Err(error),
                 outcome => Ok(vec![outcome; count]),
             },
@@ -336,6 +337,7 @@ async fn all_gone(members: &mut [Member]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Permanent;
 
     #[test]
     fn whatever_a_handler_of_batches_returns_is_an_outcome_for_each_event() {

@@ -15,7 +15,7 @@ use std::task;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::event::{Event, Outcome, Permanent};
+use crate::event::{Event, Outcome};
 use crate::processor::attempt::Ending;
 use crate::processor::handler::Running;
 use crate::processor::outcome::{caught, panic_text};
@@ -131,7 +131,7 @@ impl HandlerService {
         });
         match response.await {
             Ok(Ok(outcome)) => Ending::Returned(outcome),
-            Ok(Err(error)) => Ending::Returned(Permanent::judge(error)),
+            Ok(Err(error)) => Ending::Returned(Outcome::of_error(error)),
             Err(payload) => Ending::Panicked(panic_text(&*payload)),
         }
     }

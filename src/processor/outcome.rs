@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::event::{Outcome, Permanent, bounded};
+use crate::event::{Outcome, bounded};
 
 /// What a handler may return.
 ///
@@ -16,7 +16,7 @@ use crate::event::{Outcome, Permanent, bounded};
 /// | `()`, `Ok(())` | [`Outcome::Done`] |
 /// | an [`Outcome`], or `Ok` of one | itself |
 /// | `Err(error)` | [`Outcome::Retry`], with the error's text and its causes', joined by `: ` |
-/// | `Err` of a [`Permanent`] error, or of one that it caused | [`Outcome::Fail`], with the same text |
+/// | `Err` of a [`Permanent`](crate::Permanent) error, or of one that it caused | [`Outcome::Fail`], with the same text |
 ///
 /// The error may be anything that the `?` operator turns into a `Box<dyn Error + Send + Sync>`: an error type, a boxed error, text.
 /// Of its text 4 KiB are kept.
@@ -41,7 +41,7 @@ impl<T: IntoOutcome, E: Into<Box<dyn StdError + Send + Sync>>> IntoOutcome for R
     fn into_outcome(self) -> Outcome {
         match self {
             Ok(value) => value.into_outcome(),
-            Err(error) => Permanent::judge(error.into()),
+            Err(error) => Outcome::of_error(error.into()),
         }
     }
 }
@@ -70,7 +70,7 @@ pub(super) fn panic_text(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::limits;
+    use crate::event::{Permanent, limits};
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
@@ -82,6 +82,10 @@ mod tests {
     fn boxed_layers() -> Layer {
         Layer { text: "a", source: Some(Layer { text: "b", source: None }.into()) }
     }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Through(Permanent);
 
     #[derive(Debug, thiserror::Error)]
     #[error("wrapped")]
@@ -106,6 +110,7 @@ mod tests {
             (Err::<(), _>(Permanent::new("gone")).into_outcome(), Outcome::Fail("gone".into())),
             (Err::<(), _>(Permanent::new(boxed_layers())).into_outcome(), Outcome::Fail("a: b".into())),
             (Err::<(), _>(Wrapped(Permanent::new("gone"))).into_outcome(), Outcome::Fail("wrapped: gone".into())),
+            (Err::<(), _>(Through(Permanent::new(boxed_layers()))).into_outcome(), Outcome::Fail("a: b".into())),
             (Err::<(), _>(boxed).into_outcome(), Outcome::Retry("boxed".into())),
             (Err::<(), _>(layers).into_outcome(), Outcome::Retry("cannot post: connection lost: reset".into())),
         ] {
