@@ -432,8 +432,9 @@ impl EventManager {
         self.health().healthy
     }
 
-    /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending and fewer than 100 have failed for good,
-    /// the store takes events, nothing was found damaged, and no more than `concurrency` handlers refuse to end. If not, it says why.
+    /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending (or, while something is paused, could run) and
+    /// fewer than 100 have failed for good, the store takes events, nothing was found damaged, and no more than `concurrency` handlers
+    /// refuse to end. If not, it says why.
     ///
     /// Running workers look every 5 s, and log a change for the worse once as a warning, and one for the better once as information.
     pub fn health(&self) -> Health {

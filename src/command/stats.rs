@@ -37,7 +37,7 @@ const MEANINGS: [(&str, &str); 30] = [
     ("batch_operations", "claims that were not empty, ever"),
     ("pending_events", "waiting to run, now or after a delay"),
     ("waiting_events", "of those, waiting for a time: of their own, or for a retry"),
-    ("paused_events", "of the pending ones, those that would run but for a pause"),
+    ("ready_events", "of the pending ones, those that wait for nothing but to be claimed"),
     ("processing_events", "being run"),
     ("retrying_events", "pending ones that wait for a retry"),
     ("completed_events", "completed and still kept"),

@@ -28,8 +28,12 @@ impl Health {
     pub(crate) fn judge(stats: &Stats, backlog: Backlog, options: &Options) -> Self {
         let Backlog { stuck, unsettled } = backlog;
         let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
-        // Whoever waits for his time, or for the end of a pause, is not late.
-        let pending = stats.pending_events.saturating_sub(stats.waiting_events + stats.paused_events);
+        // Whoever waits for his time is not late. While something is paused, nor is anybody who cannot run: those behind it in its keys are not
+        // told apart.
+        let pending = match stats.pauses {
+            0 => stats.pending_events.saturating_sub(stats.waiting_events),
+            _ => stats.ready_events,
+        };
         let judged = [
             (!stats.is_running, "no workers run".to_owned()),
             (pending >= pending_max, format!("{pending} events are pending; fewer than {pending_max} are normal")),
@@ -63,7 +67,7 @@ mod tests {
         let options = Options { batch_size: 20, concurrency: 2, ..Options::default() };
         let well =
             Stats { is_running: true, pending_events: 199, failed_events: 99, held_events: 5_000, ..Stats::default() };
-        let resting = Stats { pending_events: 300, waiting_events: 51, paused_events: 50, ..well.clone() };
+        let resting = Stats { pending_events: 300, waiting_events: 51, pauses: 1, ready_events: 199, ..well.clone() };
         let stuck = |stuck| Backlog { stuck, unsettled: 0 };
         for stats in [&well, &resting] {
             assert_eq!(Health::judge(stats, stuck(2), &options), Health { healthy: true, reasons: vec![] });
@@ -72,6 +76,11 @@ mod tests {
         for (stats, backlog, says) in [
             (Stats { is_running: false, ..well() }, stuck(0), "no workers run"),
             (Stats { pending_events: 200, ..well() }, stuck(0), "200 events are pending; fewer than 200 are normal"),
+            (
+                Stats { pauses: 1, ready_events: 200, ..well() },
+                stuck(0),
+                "200 events are pending; fewer than 200 are normal",
+            ),
             (Stats { failed_events: 100, ..well() }, stuck(0), "100 events have failed for good"),
             (Stats { damaged_events: 1, ..well() }, stuck(0), "the bytes of 1 events are damaged"),
             (Stats { damaged_places: 1, ..well() }, stuck(0), "1 places in the log are damaged: the next start"),

@@ -54,6 +54,12 @@ impl State {
         self.next_due().is_some_and(|due| due <= now.steady) || self.choose(durable).is_some()
     }
 
+    /// How many wait for nothing but to be claimed.
+    pub(crate) fn ready_count(&self) -> u64 {
+        let lanes = &self.events.lanes;
+        lanes.ready.len() + lanes.suspects.len() as u64
+    }
+
     /// How many wait for a time.
     pub(crate) fn waiting_count(&self) -> u64 {
         self.events.lanes.waiting.len() as u64

@@ -19,7 +19,7 @@ use crate::state::tally::Tally;
 pub(crate) struct Lanes {
     pub(crate) ready: Ready,
     pub(crate) suspects: Order,
-    pub(crate) shelved: Order,
+    shelved: Order,
     pub(crate) condemned: Order,
     pub(crate) waiting: Order,
     pub(crate) in_flight: Order,
@@ -31,8 +31,6 @@ pub(crate) struct Lanes {
     /// How many of those in flight have lost their slot: they count among the runs of no type.
     pub(crate) stuck: u64,
     pub(crate) held: Order,
-    /// How many are the first of a key that is paused.
-    pub(crate) paused: u64,
     held_count: u64,
     by_status: [u64; 6],
     pub(crate) tally: Tally,
@@ -52,7 +50,6 @@ impl Lanes {
             alone: 0,
             stuck: 0,
             held: Order::new(),
-            paused: 0,
             held_count: 0,
             by_status: [0; 6],
             tally: Tally::new(),
@@ -75,7 +72,6 @@ impl Lanes {
         } else if let Some(order) = self.order_mut(lane) {
             order.remove(number(slots, at, lane), at);
         }
-        self.paused -= u64::from(lane == Lane::Paused);
         *self.count_mut(slots, at, lane) -= 1;
         self.tally.leave(&slots[at], lane);
         if lane == Lane::InFlight {
@@ -97,7 +93,6 @@ impl Lanes {
         } else if let Some(order) = self.order_mut(lane) {
             order.insert(number(slots, at, lane), at);
         }
-        self.paused += u64::from(lane == Lane::Paused);
         *self.count_mut(slots, at, lane) += 1;
         self.tally.enter(&slots[at], lane);
         if lane == Lane::InFlight {
@@ -175,8 +170,6 @@ impl Lanes {
         }
         assert_eq!((held, by_status, alone), (self.held_count, self.by_status, self.alone), "events are counted");
         assert_eq!(stuck, self.stuck, "runs without a slot are counted");
-        let paused = slots.iter().filter(|(_, slot)| slot.lane() == Lane::Paused).count() as u64;
-        assert_eq!(paused, self.paused, "the first of paused keys are counted");
         self.tally.check(slots.iter().map(|(_, slot)| slot));
     }
 }

@@ -158,6 +158,7 @@ fn a_paused_type_or_key_is_not_offered_and_holds_up_nobody_else() {
     );
     pause(&mut book, KEY, None);
     pause(&mut book, ISSUE, None);
+    assert_eq!(book.state.ready_count(), 1, "neither what is paused nor who is behind it");
     assert_eq!(claims(&mut book), [other]);
     let why = |book: &Book, seq| book.state.why_waiting(seq, book.now());
     let paused = |scope: Scoped<'_>| Some(Waiting::Pause { scope: Scope::from(scope), until: None });

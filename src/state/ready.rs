@@ -31,6 +31,9 @@ pub(crate) const STEP_MICROS: i64 = if cfg!(test) { 40 } else { 60_000_000 };
 pub(crate) struct Ready {
     rows: BTreeMap<u32, Row>,
     kinds: Vec<Kind>,
+    /// How many there are, and how many of them are of types that are paused.
+    len: u64,
+    paused_len: u64,
     /// Heads of the lines of types that are not paused: rank and line.
     heads: BTreeSet<(u64, u32)>,
     levels: [BTreeSet<Turn>; PRIORITY_MAX as usize + 1],
@@ -100,6 +103,8 @@ impl Ready {
         Self {
             rows: BTreeMap::new(),
             kinds: Vec::new(),
+            len: 0,
+            paused_len: 0,
             heads: BTreeSet::new(),
             levels: [const { BTreeSet::new() }; PRIORITY_MAX as usize + 1],
             steps: BTreeSet::new(),
@@ -124,6 +129,8 @@ impl Ready {
 
     pub(crate) fn insert(&mut self, slots: &Slots, at: u32) {
         let (kind, priority, rank) = (slots[at].kind(), slots[at].priority(), slots.rank(at));
+        self.len += 1;
+        self.paused_len += u64::from(self.kind(kind).paused);
         let line = line_of(kind, priority);
         if let Some(row) = self.rows.get_mut(&line) {
             if row.line.first().is_some_and(|(first, _)| first < rank) {
@@ -142,6 +149,8 @@ impl Ready {
 
     pub(crate) fn remove(&mut self, slots: &Slots, at: u32) {
         let (kind, priority, rank) = (slots[at].kind(), slots[at].priority(), slots.rank(at));
+        self.len -= 1;
+        self.paused_len -= u64::from(self.kind(kind).paused);
         let line = line_of(kind, priority);
         let row = self.rows.get_mut(&line).expect("only what is there is removed");
         if row.line.first() != Some((rank, at)) {
@@ -198,6 +207,11 @@ impl Ready {
     }
 
     pub(crate) fn set_paused(&mut self, slots: &Slots, kind: u32, paused: bool) {
+        match (self.kind(kind).paused, paused) {
+            (false, true) => self.paused_len += self.len_of(kind),
+            (true, false) => self.paused_len -= self.len_of(kind),
+            _ => {}
+        }
         self.change(slots, kind, |kind| kind.paused = paused);
     }
 
@@ -205,10 +219,14 @@ impl Ready {
         self.kind(kind).paused
     }
 
-    /// How many of a type are ready.
-    pub(crate) fn len_of(&self, kind: u32) -> usize {
+    /// How many are ready, and not of a type that is paused.
+    pub(crate) const fn len(&self) -> u64 {
+        self.len - self.paused_len
+    }
+
+    fn len_of(&self, kind: u32) -> u64 {
         let lines = self.kind(kind).priorities().filter_map(|priority| self.rows.get(&line_of(kind, priority)));
-        lines.map(|row| row.line.len()).sum()
+        lines.map(|row| row.line.len() as u64).sum()
     }
 
     /// How many of this type may run at once, if so many run.
@@ -331,7 +349,7 @@ impl Ready {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, slots: &Slots) {
         use crate::state::slot::{Fact, Lane};
-        let mut len = 0;
+        let (mut len, mut paused_len) = (0, 0);
         let (mut heads, mut turns, mut steps) = (0, 0, 0);
         for (line, row) in &self.rows {
             row.line.check();
@@ -340,6 +358,7 @@ impl Ready {
                 assert_eq!(slot.lane(), Lane::Ready, "seq {} is in one lane and knows which", slot.seq);
                 assert_eq!((line_of(slot.kind(), slot.priority()), slots.rank(at)), (*line, rank), "seq {}", slot.seq);
                 len += 1;
+                paused_len += u64::from(self.is_paused(slot.kind()));
             }
             let kind = self.kind(kind_of(*line));
             let (rank, _) = self.head(*line).expect("a line is not empty");
@@ -358,6 +377,7 @@ impl Ready {
         }
         let all = slots.iter().filter(|(_, slot)| slot.lane() == Lane::Ready).count();
         assert_eq!(len, all, "all that is ready is in a line");
+        assert_eq!((len as u64, paused_len), (self.len, self.paused_len), "what is ready is counted");
         let found = (self.heads.len(), self.levels.iter().map(BTreeSet::len).sum(), self.steps.len());
         assert_eq!(found, (heads, turns, steps), "only lines have turns");
         let lines: usize = self.kinds.iter().map(|kind| kind.lines.count_ones() as usize).sum();

@@ -103,17 +103,6 @@ impl State {
         self.events.pauses.in_force(now.steady).count()
     }
 
-    /// How many events would be ready, if nothing were paused: those behind others of their key are not among them.
-    pub(crate) fn paused_count(&self) -> u64 {
-        let Events { lanes, types, pauses, .. } = &self.events;
-        let kinds = pauses.targets().filter_map(|target| match target {
-            Target::Type(name) => types.get(name),
-            Target::Key(_) => None,
-        });
-        let ready: usize = kinds.map(|kind| lanes.ready.len_of(kind)).sum();
-        lanes.paused + (ready + lanes.shelved.len()) as u64
-    }
-
     /// Whether this is paused.
     pub(crate) fn is_paused(&self, scope: Scoped<'_>, now: Moment) -> bool {
         self.events.pauses.get(&self.target(scope), now.steady).is_some()

@@ -268,8 +268,9 @@ pub struct Stats {
     pub pending_events: u64,
     /// Of the pending events, those that wait for a time: of their own, or for a retry.
     pub waiting_events: u64,
-    /// Of the pending events, those that would run but for a pause; of a key whose events run one at a time the first one.
-    pub paused_events: u64,
+    /// Of the pending events, those that wait for nothing but to be claimed: neither for a time, nor for another of their key, nor for the
+    /// end of a pause.
+    pub ready_events: u64,
     /// Events that are being run.
     pub processing_events: u64,
     /// Events that wait for a retry; `pending_events` counts them too.

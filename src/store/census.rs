@@ -88,7 +88,7 @@ impl Shared {
             batch_operations: totals.claims,
             pending_events: counts.of(Status::Pending) + counts.of(Status::Retrying),
             waiting_events: core.state.waiting_count(),
-            paused_events: core.state.paused_count(),
+            ready_events: core.state.ready_count(),
             processing_events: counts.of(Status::Processing),
             retrying_events: counts.of(Status::Retrying),
             completed_events: counts.of(Status::Completed),
