@@ -360,7 +360,7 @@ impl Operations {
             Some(error) => Err(error),
             None if damaged > 0 => Err(Error::new(
                 ErrorKind::Corrupt,
-                format!("{damaged} events are damaged and were left out; `ledgerline verify` names the places"),
+                format!("left out because they are damaged: {damaged}; `ledgerline verify` names the places"),
             )
             .at_path(self.store.path())),
             None => Ok(()),

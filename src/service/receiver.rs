@@ -118,17 +118,32 @@ impl Door {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Some(receiver) = self.receiver.get() {
-            return receiver.answer(request).await;
+        let receiver = self.receiver.get();
+        let health = match request.uri().path() {
+            PATH if request.method() == Method::POST => {
+                return match receiver {
+                    Some(receiver) => receiver.receive(request).await,
+                    None => turned_away(request),
+                };
+            }
+            PATH => return answer::not_allowed("POST"),
+            "/livez" => |_: Option<&Receiver>| true,
+            "/readyz" => |receiver: Option<&Receiver>| receiver.is_some_and(Receiver::is_ready),
+            "/healthz" => |receiver: Option<&Receiver>| receiver.is_some_and(|it| it.manager.health().healthy),
+            _ => return answer::bare(StatusCode::NOT_FOUND),
+        };
+        match *request.method() {
+            Method::GET | Method::HEAD => answer::bare(code(health(receiver))),
+            _ => answer::not_allowed("GET,HEAD"),
         }
-        let (head, body) = request.into_parts();
-        drain(body, &head.headers);
-        closing(match head.uri.path() {
-            "/livez" => answer::bare(StatusCode::OK),
-            PATH | "/readyz" | "/healthz" => answer::recovering(),
-            _ => answer::bare(StatusCode::NOT_FOUND),
-        })
     }
+}
+
+/// Has a delivery come again, because the store is still being recovered.
+fn turned_away(request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    drain(body, &head.headers);
+    closing(answer::recovering())
 }
 
 fn code(well: bool) -> StatusCode {
@@ -171,7 +186,8 @@ async fn whole<'b>(
     Ok((bytes, held))
 }
 
-/// Reads on, beside the answer, what is still arriving of a body. A sender that waits to be told to go on (`Expect`) is not told to.
+/// Reads on, beside the answer, what is still arriving of a body. A sender that said to wait until he is told to go on (`Expect`) is
+/// left to do so.
 fn drain(mut body: Incoming, headers: &HeaderMap) {
     if headers.contains_key(header::EXPECT) {
         return;
@@ -194,21 +210,6 @@ fn closing(mut response: Answer) -> Answer {
 }
 
 impl Receiver {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let health = match request.uri().path() {
-            PATH if request.method() == Method::POST => return self.receive(request).await,
-            PATH => return answer::not_allowed("POST"),
-            "/livez" => |_: &Self| true,
-            "/readyz" => Self::is_ready,
-            "/healthz" => |receiver: &Self| receiver.manager.health().healthy,
-            _ => return answer::bare(StatusCode::NOT_FOUND),
-        };
-        match *request.method() {
-            Method::GET | Method::HEAD => answer::bare(code(health(self))),
-            _ => answer::not_allowed("GET,HEAD"),
-        }
-    }
-
     /// Tells that what nobody has proven was refused, if it is time to.
     fn tell_refusal(&self, why: &dyn Display) {
         match self.refusals.count(self.clock.read().steady) {
@@ -218,7 +219,7 @@ impl Receiver {
         }
     }
 
-    /// Whether deliveries are taken. Recovery is over before anything is served.
+    /// Whether deliveries are taken.
     fn is_ready(&self) -> bool {
         self.manager.is_running() && self.manager.store().is_taking()
     }
@@ -245,7 +246,7 @@ impl Receiver {
             }
             Err(_) => {
                 self.tell_refusal(&format_args!("its body did not arrive within {:?}", self.body_timeout));
-                return closing(answer::timeout());
+                answer::timeout()
             }
         };
         drain(body, &head.headers);
@@ -296,7 +297,10 @@ impl Receiver {
                 tracing::warn!(id = %id.escape_debug(), "a signed delivery was refused, because its time is off: {why}");
                 answer::unauthorized()
             }
-            Err(error) => answer::refused(error.kind()),
+            Err(error) => {
+                tracing::error!(error = ?error, "whether a proven delivery was kept before cannot be told");
+                answer::refused(error.kind())
+            }
         }
     }
 }
@@ -398,8 +402,10 @@ mod tests {
         let told = answer(address, &delivery("Issue")).await;
         assert!(told.starts_with("HTTP/1.1 503") && told.contains("retry-after: "), "{told}");
         assert!(told.ends_with("{\"error\":\"recovering\"}"), "{told}");
-        for (path, status) in [("/livez", "200"), ("/readyz", "503"), ("/healthz", "503"), ("/stats", "404")] {
-            let told = answer(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        for (path, status) in
+            [("/livez", "200"), ("/readyz", "503"), ("/healthz", "503"), ("/stats", "404"), (PATH, "405")]
+        {
+            let told = answer(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
             assert!(told.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {told}");
         }
     }

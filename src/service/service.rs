@@ -26,7 +26,7 @@ use crate::event::Event;
 use crate::manager::EventManager;
 use crate::store::{Store, check_owner, check_unlocked, lock_without_store};
 
-/// A service that has recovered its store and is about to take deliveries.
+/// A service that has recovered its store, and takes deliveries.
 pub struct Service {
     config: Config,
     manager: EventManager,
@@ -57,6 +57,14 @@ impl Reception {
     }
 }
 
+impl Reception {
+    /// Ends it, and returns once its address is free.
+    async fn end(self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        server::passed_on(self.server.await)
+    }
+}
+
 /// Resolves when it is said, or when nobody is left to say it.
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -74,7 +82,7 @@ pub enum Ended {
 
 impl Service {
     /// Opens the store, recovers it, and begins to process what is pending: each event is printed to `output` as one line of JSON.
-    /// The receiver answers from the beginning on: `/livez` with 200, and deliveries with 503 until [`Service::run`] runs.
+    /// The receiver answers from the beginning on: `/livez` with 200, and deliveries with 503 until the store is recovered.
     ///
     /// # Errors
     /// [`ErrorKind::Locked`] names the process that has the data directory; [`ErrorKind::Io`] if the address is taken; whatever
@@ -98,38 +106,21 @@ impl Service {
                 "{switch} is false: events are in memory only, and nothing survives the end of this process"
             );
         }
-        let bound = (Reception::begin(listener, config.connections_max), address);
+        let reception = Reception::begin(listener, config.connections_max);
         let printer = Printer::new(output, config.handler_timeout);
-        let manager = manager(&config, &printer).await?;
-        match Self::assemble(config, configured, printer, manager.clone(), bound, lock) {
-            Ok(service) => Ok(service),
+        match open(&config, configured, &printer).await {
+            Ok((manager, secrets, socket)) => {
+                reception.door.open(receiver(&config, manager.clone(), &secrets));
+                let store = manager.store();
+                Ok(Self { config, manager, store, printer, secrets, reception, address, socket, lock })
+            }
             Err(error) => {
-                if let Err(also) = manager.shutdown().await {
-                    tracing::error!(error = ?also, "the store was not closed in good order either");
+                if let Err(also) = reception.end().await {
+                    tracing::error!(error = ?also, "the receiver did not end in good order either");
                 }
                 Err(error)
             }
         }
-    }
-
-    fn assemble(
-        config: Config,
-        configured: Vec<SigningSecret>,
-        printer: Arc<Printer>,
-        manager: EventManager,
-        (reception, address): (Reception, SocketAddr),
-        lock: Option<Lock>,
-    ) -> Result<Self, Error> {
-        // The manager or the service holds the directory's lock from here on, so the secret and the socket are ours to make.
-        let secrets = if configured.is_empty() {
-            let dir = Dir::open(&config.data).map_err(refused)?;
-            vec![SigningSecret::generated(&dir)?]
-        } else {
-            configured
-        };
-        let socket = Socket::bind(&config.data)?;
-        let store = manager.store();
-        Ok(Self { config, manager, store, printer, secrets, reception, address, socket, lock })
     }
 
     /// Where the receiver listens.
@@ -152,21 +143,10 @@ impl Service {
         banner.to_string()
     }
 
-    /// Takes deliveries and commands until `shutdown`, or until nobody reads the output any more. Then requests and handlers that run
+    /// Serves commands too, until `shutdown`, or until nobody reads the output any more. Then requests and handlers that run
     /// may end, and the store is closed: when this returns its lock is free.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ended, Error> {
-        let Reception { door, stop, server } = self.reception;
-        door.open(Receiver {
-            manager: self.manager.clone(),
-            secrets: self.secrets.into_iter().map(|secret| secret.secret).collect(),
-            body_bytes_max: self.config.body_bytes_max,
-            bodies: receiver::bodies(),
-            body_timeout: receiver::BODY_TIMEOUT,
-            stale_tolerance: self.config.stale_tolerance,
-            stale: self.config.stale,
-            clock: Clock::system(),
-            refusals: Refusals::default(),
-        });
+        let Reception { stop, server, .. } = self.reception;
         let operations = Operations::of_manager(self.manager.clone());
         let (fail, failed) = oneshot::channel();
         let received = async {
@@ -191,6 +171,47 @@ impl Service {
         self.manager.shutdown().await?;
         drop(self.lock);
         received.map(|()| ended)
+    }
+}
+
+fn receiver(config: &Config, manager: EventManager, secrets: &[SigningSecret]) -> Receiver {
+    Receiver {
+        manager,
+        secrets: secrets.iter().map(|secret| secret.secret.clone()).collect(),
+        body_bytes_max: config.body_bytes_max,
+        bodies: receiver::bodies(),
+        body_timeout: receiver::BODY_TIMEOUT,
+        stale_tolerance: config.stale_tolerance,
+        stale: config.stale,
+        clock: Clock::system(),
+        refusals: Refusals::default(),
+    }
+}
+
+/// What a service needs that only the holder of the directory's lock may make: the manager, which holds it where the service does not, the
+/// secrets, and the socket.
+async fn open(
+    config: &Config,
+    configured: Vec<SigningSecret>,
+    printer: &Arc<Printer>,
+) -> Result<(EventManager, Vec<SigningSecret>, Socket), Error> {
+    let manager = manager(config, printer).await?;
+    let made = || {
+        let secrets = if configured.is_empty() {
+            vec![SigningSecret::generated(&Dir::open(&config.data).map_err(refused)?)?]
+        } else {
+            configured
+        };
+        Ok((secrets, Socket::bind(&config.data)?))
+    };
+    match made() {
+        Ok((secrets, socket)) => Ok((manager, secrets, socket)),
+        Err(error) => {
+            if let Err(also) = manager.shutdown().await {
+                tracing::error!(error = ?also, "the store was not closed in good order either");
+            }
+            Err(error)
+        }
     }
 }
 

@@ -98,7 +98,7 @@ impl<R: io::Read> Lines<R> {
                 Some(Reply::Done(_)) => return Ok(()),
                 Some(Reply::Error(failure)) => return Err(failure.into()),
                 None => {
-                    let what = "it has ended amid this, and what was answered holds: no complete answer from";
+                    let what = "it has ended amid this, or did not wait to be read, and what was answered holds: no complete answer from";
                     return Err(self.failed(what, io::ErrorKind::UnexpectedEof.into()));
                 }
             }

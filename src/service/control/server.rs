@@ -15,8 +15,7 @@ use tokio::task::JoinSet;
 use super::protocol::{self, Failure, Hello, REQUEST_BYTES_MAX, Reply, VERSION, line};
 use super::socket::Socket;
 use crate::env;
-use crate::error::Error;
-use crate::service::operations::Operations;
+use crate::service::operations::{Access, Operations};
 use crate::store::Store;
 
 /// Commands that are served at once; further ones wait.
@@ -25,7 +24,7 @@ const CONNECTIONS_MAX: usize = 64;
 /// A command that asks for nothing for so long is let go.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// A command that takes nothing of what it is told for so long is let go: there are only so many places.
+/// A command that only reads, and takes nothing of what it is told for so long, is let go: there are only so many places.
 const UNREAD_MAX: Duration = Duration::from_mins(5);
 
 /// How long operations may still take once the service ends.
@@ -90,7 +89,7 @@ pub(in crate::service) async fn run(
 impl Desk {
     async fn serve(mut self, stream: UnixStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        say(&self.hello, &mut stream).await?;
+        tokio::time::timeout(UNREAD_MAX, say(&self.hello, &mut stream)).await??;
         while let Some(request) = self.next_request(&mut stream).await? {
             self.answer(request, &mut stream).await?;
         }
@@ -109,17 +108,24 @@ impl Desk {
     }
 
     async fn answer(&self, request: Vec<u8>, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
+        let operation = match protocol::request(&request) {
+            Ok(operation) => operation,
+            Err(error) => return say(&Reply::Error(Failure::from(&error)), stream).await,
+        };
+        // What changes events goes on when somebody reads on: let go, it would end half way.
+        let patience = if operation.access() == Access::Read { UNREAD_MAX } else { Duration::MAX };
         let (lines, mut answer) = mpsc::channel(LINES_WAITING_MAX);
         let operations = self.operations.clone();
         // The store blocks its caller until the disk has answered.
         let performed = tokio::task::spawn_blocking(move || {
-            perform(&operations, &request, |document| match lines.blocking_send(document) {
+            operations.perform(operation, &mut |document| match lines.blocking_send(document) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             })
         });
         while let Some(document) = answer.recv().await {
-            say(&RawValue::from_string(document).map(Reply::Line).map_err(io::Error::other)?, stream).await?;
+            let line = RawValue::from_string(document).map(Reply::Line).map_err(io::Error::other)?;
+            tokio::time::timeout(patience, say(&line, stream)).await??;
         }
         let reply = match performed.await.map_err(io::Error::other)? {
             Ok(()) => Reply::Done(true),
@@ -130,14 +136,5 @@ impl Desk {
 }
 
 async fn say(what: &impl Serialize, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
-    let line = line(what).map_err(io::Error::other)?;
-    tokio::time::timeout(UNREAD_MAX, stream.write_all(line.as_bytes())).await?
-}
-
-fn perform(
-    operations: &Operations,
-    request: &[u8],
-    mut each: impl FnMut(String) -> ControlFlow<()>,
-) -> Result<(), Error> {
-    operations.perform(protocol::request(request)?, &mut each)
+    stream.write_all(line(what).map_err(io::Error::other)?.as_bytes()).await
 }

@@ -3,9 +3,11 @@
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, chmod, fchmod};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::{UnixListener, UnixSocket};
 
@@ -16,8 +18,11 @@ use crate::service::named_file::refused;
 /// The socket's name in the data directory.
 const NAME: &str = "control.sock";
 
-/// Commands that may wait to be accepted.
+/// Commands that may wait to be accepted; further ones wait for a place among them.
 const BACKLOG: u32 = 64;
+
+/// For how long.
+const CONNECT_TIMEOUT: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(10) };
 
 /// The socket of a running service. Its name goes when it is dropped.
 pub(in crate::service) struct Socket {
@@ -86,18 +91,19 @@ pub(super) fn connect(data: &Path) -> Result<Option<(PathBuf, UnixStream)>, Erro
         Err(source) if Dir::open(data).is_ok_and(|dir| dir.has(NAME)) => return Err(not_bound(&path, source.into())),
         Err(_) => return Ok(None),
     };
-    let connected = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags(), None)
-        .and_then(|socket| rustix::net::connect(&socket, &address).map(|()| UnixStream::from(socket)));
+    let connected = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags(), None).and_then(|socket| {
+        set_socket_timeout(&socket, Timeout::Send, Some(CONNECT_TIMEOUT))?;
+        rustix::net::connect(&socket, &address)?;
+        set_socket_timeout(&socket, Timeout::Send, None)?;
+        Ok(UnixStream::from(socket))
+    });
     match connected {
-        Ok(stream) => {
-            let blocking = stream.set_nonblocking(false);
-            blocking.map(|()| Some((path.clone(), stream))).map_err(|source| unreachable(&path, "cannot reach", source))
-        }
+        Ok(stream) => Ok(Some((path, stream))),
         // No such name, or one that a process left behind.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED) => Ok(None),
-        // Nobody has been let in for a while: whoever waited here would wait for ever.
+        // Nobody has been let in for so long: whoever waited on would wait for ever.
         Err(source @ Errno::AGAIN) => {
-            Err(unreachable(&path, "too many commands wait already, as if it were stuck, to reach", source.into()))
+            Err(unreachable(&path, "not let in within 10 s, as if it were stuck, by", source.into()))
         }
         Err(source) => Err(unreachable(&path, "cannot reach", source.into())),
     }
@@ -107,15 +113,11 @@ fn unreachable(path: &Path, what: &str, source: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("{what} the service at {}", path.display())).caused_by(source)
 }
 
-/// What does not block before it is connected.
-#[cfg(target_os = "linux")]
+/// Other systems have no such flag at this place.
 fn flags() -> SocketFlags {
-    SocketFlags::CLOEXEC | SocketFlags::NONBLOCK
-}
-
-/// Other systems have no such flags, and connect at once or not at all.
-#[cfg(not(target_os = "linux"))]
-fn flags() -> SocketFlags {
+    #[cfg(target_os = "linux")]
+    return SocketFlags::CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
     SocketFlags::empty()
 }
 
