@@ -4,13 +4,12 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What kind of thing went wrong; what to do about it follows from this alone.
 ///
 /// As text and in JSON it is its name in snake case: [`ErrorKind::as_str`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A value is not acceptable; the message names it. Nothing changed.
@@ -80,6 +79,12 @@ impl ErrorKind {
             ErrorKind::Io,
         ];
         ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl Serialize for ErrorKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

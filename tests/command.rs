@@ -523,7 +523,12 @@ fn a_list_says_when_there_may_be_more() {
     }
     let said = run(&directory, &["list", "--limit", "2", "--json"]);
     assert_eq!((said.code, said.stdout.lines().count()), (0, 2));
-    assert!(said.stderr.contains("--limit NUMBER lists more"), "{}", said.stderr);
+    let last: Value = serde_json::from_str(said.stdout.lines().last().unwrap()).unwrap();
+    let hint = format!("--limit NUMBER lists more, and --after {} what comes behind", last["seq"]);
+    assert!(said.stderr.contains(&hint), "{}", said.stderr);
+    let after = last["seq"].to_string();
+    assert_eq!(documents(&directory, &["list", "--json", "--after", &after])[0]["id"], json!("three"));
+    assert!(run(&directory, &["list", "--limit", "2"]).stderr.contains(&hint));
     assert_eq!(documents(&directory, &["list", "--json"]).len(), 3);
 }
 

@@ -436,7 +436,7 @@ fn what_was_settled_just_before_a_close_does_not_rot_unseen() {
     let store = Store::open(&live, options()).unwrap();
     store.append_many(["a", "b", "c"].map(event).to_vec()).unwrap();
     for claim in store.claim(3).unwrap() {
-        store.settle(&claim, ledgerline::Outcome::Done).unwrap();
+        store.settle(&claim, Outcome::Done).unwrap();
     }
     store.close().unwrap();
     let sound = fs::read(segment(&live, 1)).unwrap();

@@ -57,7 +57,8 @@ struct Row {
     retry_count: u32,
     max_retries: u32,
     error_message: Option<String>,
-    /// None from a service of an earlier version, too.
+    /// None from a service of an earlier version, as is the next.
+    seq: Option<u64>,
     waiting: Option<Waiting>,
 }
 
@@ -71,46 +72,64 @@ impl List {
         let Self { status, since, until, after, .. } = self;
         let (event_type, key) = (self.event_type.clone(), self.key.clone());
         let operation = Operation::List { status, event_type, key, since, until, after, limit };
-        let count = if self.store.json { self.documents(&operation)? } else { self.table(&operation)? };
-        if count > self.limit {
+        let listed = if self.store.json { self.documents(&operation)? } else { self.table(&operation)? };
+        if listed.count > self.limit {
             // Told beside the list, not in it.
+            let further = listed.last.map_or_else(String::new, |seq| format!(", and --after {seq} what comes behind"));
             let _ = writeln!(
                 std::io::stderr(),
-                "ledgerline: {} listed; --limit NUMBER lists more, and --after SEQ what comes behind",
+                "ledgerline: {} listed; --limit NUMBER lists more{further}",
                 events(self.limit)
             );
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn documents(&self, operation: &Operation) -> Result<usize, Trouble> {
-        let mut count = 0;
+    fn documents(&self, operation: &Operation) -> Result<Listed, Trouble> {
+        let mut listed = Listed::default();
         let mut output = super::output::Output::new();
         let performed = self.store.perform(operation, |line| {
-            count += 1;
-            if count > self.limit { ControlFlow::Break(()) } else { output.line(line) }
+            listed.count += 1;
+            if listed.count == self.limit {
+                listed.last = serde_json::from_str(&line).ok().map(|Numbered { seq }| seq);
+            }
+            // The one that is too many is the last: what is to be said behind it is awaited.
+            if listed.count > self.limit { ControlFlow::Continue(()) } else { output.line(line) }
         });
         output.finish()?;
-        performed.map(|()| count)
+        performed.map(|()| listed)
     }
 
-    fn table(&self, operation: &Operation) -> Result<usize, Trouble> {
+    fn table(&self, operation: &Operation) -> Result<Listed, Trouble> {
         let mut table = Table::new(&["STATUS", "RECEIVED", "RETRIES", "TYPE", "ACTION", "ID", "WAITS", "ERROR"]);
-        let mut count = 0;
+        let mut listed = Listed::default();
         let mut output = super::output::Output::new();
         let performed = self.store.print(operation, |row: Row, _| {
-            count += 1;
-            if count <= self.limit {
+            listed.count += 1;
+            if listed.count <= self.limit {
+                listed.last = row.seq;
                 table.row(row.cells());
             }
         });
         // What came before a trouble holds.
-        if count > 0 {
+        if listed.count > 0 {
             table.print(&mut output);
         }
         output.finish()?;
-        performed.map(|()| count)
+        performed.map(|()| listed)
     }
+}
+
+/// How many there were, one more than is shown at most, and the number of the last that is shown.
+#[derive(Default)]
+struct Listed {
+    count: usize,
+    last: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Numbered {
+    seq: u64,
 }
 
 fn events(count: usize) -> String {

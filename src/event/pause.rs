@@ -47,12 +47,17 @@ impl Scope {
             let len = name.len();
             return Err(Error::invalid(format!("the {what} to pause has {len} bytes; at most {max} are allowed")));
         }
+        Ok(())
+    }
+
+    /// Also refuses what looks like all types and is none.
+    pub(crate) fn validate_to_pause(&self) -> Result<(), Error> {
         if *self == Self::Type("*".to_owned()) {
             return Err(Error::invalid(
                 "a pause is of one type, and \"*\" is the name of none: pause each that is to rest",
             ));
         }
-        Ok(())
+        self.validate()
     }
 
     pub(crate) fn borrowed(&self) -> Scoped<'_> {

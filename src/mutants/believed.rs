@@ -169,7 +169,7 @@ pub(super) const BELIEVED: &[Mutant] = &[
         "R11",
         "manifest-not-read-again",
         "rot in the manifest is found by the next opening, which refuses",
-        &["store::scrub::tests::a_manifest_that_rots_is_seen_until_another_takes_its_place"],
+        &["store::scrub::tests::a_manifest_that_rots_is_written_anew"],
     ),
     mutant(
         "R12",

@@ -16,7 +16,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::Waker;
 use std::time::Duration;
 
 use crate::env::{Clock, Dir, Lock};
@@ -35,7 +34,7 @@ use crate::store::keeper::IDLE;
 use crate::store::notes::Notes;
 use crate::store::options::StoreOptions;
 use crate::store::relay::Relay;
-use crate::store::waiters::{Marks, Seat, Waiter};
+use crate::store::waiters::{Marks, Seat, Waiter, wake};
 use crate::sync::{Condvar, Mutex, MutexGuard, spin_loop, yield_now};
 
 /// How long a leader waits at most for those whom it expects: less than half a sync.
@@ -319,7 +318,7 @@ impl Shared {
             }
             std::mem::take(&mut desk.work_wakers)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake);
     }
 
     /// Commits once: writes every staged group, syncs if somebody waits for that, creates a segment if somebody waits

@@ -63,11 +63,11 @@ struct Inner {
     life: Mutex<Life>,
 }
 
-/// Whether a handle's store is open.
+/// What is to be ended when a store is closed.
 enum Life {
-    /// With these threads.
+    /// Its threads.
     Open(Vec<JoinHandle<()>>),
-    /// It was closed, or nothing happens in it by itself. What closing could not do is told whoever closes it again, too.
+    /// Nothing: it was closed, or opened for reading. What closing could not do is told whoever closes it again, too.
     Over(Option<(ErrorKind, String)>),
 }
 
@@ -500,10 +500,15 @@ fn retain(shared: &Shared) {
 impl Inner {
     fn close(&self) -> Result<(), Error> {
         let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        let threads = match &mut *life {
-            Life::Open(threads) => std::mem::take(threads),
-            Life::Over(None) => return Ok(()),
-            Life::Over(Some((kind, text))) => return Err(Error::new(*kind, text.clone())),
+        // What a panic would leave: nobody closes it twice.
+        let broken = Some((ErrorKind::OutcomeUnknown, "the closing of the store broke off".to_owned()));
+        let threads = match std::mem::replace(&mut *life, Life::Over(broken)) {
+            Life::Open(threads) => threads,
+            Life::Over(told) => {
+                let again = told.clone().map_or(Ok(()), |(kind, text)| Err(Error::new(kind, text)));
+                *life = Life::Over(told);
+                return again;
+            }
         };
         let closed = self.shared.close_log();
         self.shared.stop();

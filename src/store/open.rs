@@ -169,7 +169,7 @@ pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
     let Ok(file) = dir.open_file(LOCK, false) else { return Ok(()) };
     match file.try_lock() {
         Ok(true) => drop(Lock::held(file)),
-        Ok(false) => return Err(locked(&dir, &file)),
+        Ok(false) => return Err(locked(&dir, &file, Chance::Machine.process_id())),
         Err(_) => {}
     }
     Ok(())
@@ -197,12 +197,12 @@ fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
 fn lock(dir: &Dir, chance: &Chance) -> Result<Lock, Error> {
     let file = dir.open_or_create_file(LOCK).map_err(of_env)?;
     if !file.try_lock().map_err(of_env)? && !mutant!("lock-not-taken") {
-        return Err(locked(dir, &file));
+        return Err(locked(dir, &file, chance.process_id()));
     }
     let lock = Lock::held(file);
     let file = lock.file();
     if !file.is_still_at_its_path().map_err(of_env)? {
-        return Err(locked(dir, file));
+        return Err(locked(dir, file, chance.process_id()));
     }
     let holder = format!("{}\n", chance.process_id());
     file.truncate(0).map_err(of_env)?;
@@ -210,13 +210,18 @@ fn lock(dir: &Dir, chance: &Chance) -> Result<Lock, Error> {
     Ok(lock)
 }
 
-fn locked(dir: &Dir, file: &File) -> Error {
+fn locked(dir: &Dir, file: &File, me: u32) -> Error {
     let mut bytes = [0; 20];
     let read = file.read_at(&mut bytes, 0).unwrap_or(0);
     let holder = String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).trim().to_owned();
-    let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
-    Error::new(ErrorKind::Locked, format!("{holder} holds the store; stop it first, or ask it through its socket"))
-        .at_path(dir.path())
+    let text = match holder.parse::<u32>() {
+        Ok(holder) if holder == me => {
+            format!("this process ({me}) has the store open already: use that handle, or close it first")
+        }
+        Ok(holder) => format!("process {holder} holds the store; stop it first, or ask it through its socket"),
+        Err(_) => "another process holds the store; stop it first, or ask it through its socket".to_owned(),
+    };
+    Error::new(ErrorKind::Locked, text).at_path(dir.path())
 }
 
 /// What is in the directory, once there is a store in it; and whether it was created just now.

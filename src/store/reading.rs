@@ -32,6 +32,10 @@ impl Shared {
     /// The same, with why it waits.
     fn read_waiting(&self, view: &View, waiting: Option<Waiting>) -> Result<Event, Error> {
         let read = self.read_reception(view, waiting);
+        if read.is_ok() {
+            // The disk may have failed for a moment only.
+            self.note(|notes, _| _ = notes.damaged.remove(&view.seq));
+        }
         if let Err(error) = &read
             && is_damage(error)
         {

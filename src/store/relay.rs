@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+use crate::store::waiters::wake;
 use crate::sync::{AtomicUsize, Mutex};
 
 /// The tasks that one thread has polled.
@@ -83,7 +84,7 @@ impl Relay {
             woken
         };
         for (_, waker) in woken {
-            waker.wake();
+            wake(waker);
         }
     }
 }

@@ -156,7 +156,7 @@ impl Core {
 
     /// Whether claiming is worth it: events may be claimed, or some are to end because nobody handles them.
     pub(crate) fn is_ready(&self, now: Moment) -> bool {
-        self.ends_held() || self.state.ready(now, self.durable())
+        self.ends_held() || self.state.condemned().next().is_some() || self.state.ready(now, self.durable())
     }
 
     /// Whether events are left that are to end because nobody handles them.

@@ -13,7 +13,7 @@
 //! read. Taking goes on whatever is found, but the next opening will refuse the damaged place: until then the segment is to be put back
 //! from an earlier backup, or what verifies is salvaged.
 //!
-//! Deliberately absent: repair. There is one copy of the bytes.
+//! Deliberately absent: repair of segments. There is one copy of their bytes.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,7 +80,8 @@ impl Shared {
         scrubbed
     }
 
-    /// Whether the manifest on the disk is the one in force, if nobody is about to replace it.
+    /// Whether the manifest on the disk is the one in force, if nobody is about to replace it. One that is not is replaced by that, which is
+    /// in memory: of nothing else there is a second copy.
     fn is_manifest_sound(&self) -> bool {
         let _unchanged = match self.compacting.try_lock() {
             Ok(guard) => guard,
@@ -95,11 +96,14 @@ impl Shared {
             Ok(None) => "it is gone".to_owned(),
             Err(error) => error.to_string(),
         };
-        let mut is_new = false;
-        self.note(|notes, _| is_new = notes.damaged_places.insert(MANIFEST_PLACE));
-        if is_new {
-            let path = self.dir.path().join(MANIFEST);
-            tracing::error!(path = %path.display(), what, "the manifest is damaged; put it back from an earlier backup");
+        let path = self.dir.path().join(MANIFEST);
+        let path = path.display();
+        match self.put_manifest(&in_force) {
+            Ok(()) => tracing::error!(%path, what, "the manifest was damaged, and is written anew; see to the disk"),
+            Err(error) => {
+                tracing::error!(%path, what, %error, "the manifest is damaged, and cannot be written anew");
+                self.note(|notes, _| _ = notes.damaged_places.insert(MANIFEST_PLACE));
+            }
         }
         false
     }
@@ -409,27 +413,20 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_rots_is_seen_until_another_takes_its_place() {
+    fn a_manifest_that_rots_is_written_anew() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path());
-        let path = dir.path().join(MANIFEST);
-        let file = Dir::open(dir.path()).unwrap().open_file(MANIFEST, true).unwrap();
-        let mut byte = [0];
-        file.read_at(&mut byte, 20).unwrap();
-        for lost in [false, true] {
-            if lost {
-                Dir::open(dir.path()).unwrap().remove(MANIFEST).unwrap();
-            } else {
-                file.write_all_at(&[byte[0] ^ 1], 20).unwrap();
+        let names = Dir::open(dir.path()).unwrap();
+        let sound = names.read(MANIFEST, 10_000).unwrap().unwrap();
+        for rotten in [Some([&sound[..20], &[sound[20] ^ 1], &sound[21..]].concat()), Some(Vec::new()), None] {
+            names.remove(MANIFEST).unwrap();
+            if let Some(bytes) = rotten {
+                names.create_file(MANIFEST).unwrap().write_all_at(&bytes, 0).unwrap();
             }
             assert_eq!(scrub(&store), (0, 1));
-            let health = store.stats();
-            assert_eq!((health.damaged_events, health.damaged_places), (0, 1), "{}", path.display());
+            assert_eq!(names.read(MANIFEST, 10_000).unwrap().as_ref(), Some(&sound));
+            assert_eq!((scrub(&store), store.stats().damaged_places), ((0, 0), 0));
         }
-        let manifest = store.shared().desk().core.manifest.clone();
-        store.shared().put_manifest(&manifest).unwrap();
-        assert_eq!(store.stats().damaged_places, 0);
-        assert_eq!(scrub(&store), (0, 0));
         goes_on(&store, 59);
     }
 

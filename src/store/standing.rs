@@ -33,7 +33,7 @@ impl Store {
     /// are too many pauses; end some. [`ErrorKind::Full`], [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`],
     /// [`ErrorKind::NotAllowed`] (opened for reading only).
     pub fn pause(&self, scope: Scope, until: Option<Timestamp>, reason: &str) -> Result<(), Error> {
-        scope.validate()?;
+        scope.validate_to_pause()?;
         let seq = self.shared().step(|core, now| core.pause(&scope, until, reason, now))?;
         self.shared().wait(seq, Level::Durable)?;
         // Whoever waits for work must now also wake when the pause ends.

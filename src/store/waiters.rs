@@ -11,6 +11,7 @@
 //! that does it as much as all of them have to do.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -85,8 +86,15 @@ impl Waiter {
         match self {
             Self::Round(marks, round) => marks.word(round).wake_all(),
             Self::Leader(marks, round) => marks.word(round).wake_one(),
-            Self::Task(_, waker) | Self::Onlooker(waker) => waker.wake(),
+            Self::Task(_, waker) | Self::Onlooker(waker) => wake(waker),
         }
+    }
+}
+
+/// Wakes a task. Its waker is somebody else's code: a panic in it is none of those who wait behind it, and ends no thread of ours.
+pub(super) fn wake(waker: Waker) {
+    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+        tracing::error!("the waker of a task panicked; others are woken all the same");
     }
 }
 
