@@ -262,7 +262,10 @@ fn one_process_writes_and_others_read_beside_it() {
     store.append(event("a")).unwrap();
     let error = Store::open(dir.path(), small()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked);
-    assert!(error.to_string().contains(&format!("this process ({}) has the store open", std::process::id())), "{error}");
+    assert!(
+        error.to_string().contains(&format!("this process ({}) has the store open", std::process::id())),
+        "{error}"
+    );
     let reader = Store::open_read_only(dir.path()).unwrap();
     assert_eq!(ids(&reader.list(&Filter::all()).unwrap()), ["a"]);
     assert_eq!(reader.append(event("b")).unwrap_err().kind(), ErrorKind::NotAllowed);

@@ -167,7 +167,7 @@ impl World {
                 if let Some(token) = view.token.filter(|_| kind == 2)
                     && self.left.insert(view.seq)
                 {
-                    self.state.leave(view.seq, token);
+                    self.state.leave(view.seq, token, true);
                 }
             }
             3 => {

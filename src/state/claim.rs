@@ -85,10 +85,12 @@ impl State {
     }
 
     /// The run that `token` names does not end though it was told to, and has lost its slot: until it ends, or another process begins, it
-    /// holds up nothing but its key and who must run alone. Whether that makes a difference: not to a run that is over, or left over.
+    /// holds up nothing but its key and who must run alone. Whether that makes a difference: not to a run that is over.
     pub(crate) fn lose_slot(&mut self, seq: u64, token: Token) -> bool {
         let runs = self.view(seq).is_some_and(|view| view.token == Some(token));
-        let Some(at) = self.events.slots.by_seq(seq).filter(|_| runs) else { return false };
+        let Some(at) = self.events.slots.by_seq(seq).filter(|_| runs) else {
+            return token.epoch == self.epoch && self.events.lose_leftover(seq, token.started);
+        };
         self.events.change(at, |slots| {
             slots[at].set(Fact::ALONE, false);
             slots[at].set(Fact::STUCK, true);
@@ -97,10 +99,16 @@ impl State {
     }
 
     /// The event received as `seq` was cancelled just now, but the run that `token` names goes on: until [`State::let_go`], or until
-    /// another process begins, neither it nor any other of its key is offered.
-    pub(crate) fn leave(&mut self, seq: u64, token: Token) {
+    /// another process begins, neither it nor any other of its key is offered, and it counts among the runs of its type unless it had lost
+    /// its slot.
+    pub(crate) fn leave(&mut self, seq: u64, token: Token, has_slot: bool) {
         debug_assert!(token.epoch == self.epoch, "what runs was started by this process");
-        self.events.leave(seq, token.started);
+        self.events.leave(seq, token.started, has_slot);
+    }
+
+    /// Whether the present run of this event has a slot: see [`State::lose_slot`].
+    pub(crate) fn has_slot(&self, seq: u64) -> bool {
+        self.events.slots.by_seq(seq).is_some_and(|at| !self.events.slots[at].is(Fact::STUCK))
     }
 
     /// The run that `token` names has ended, however. Whether that makes a difference: it does where its event was cancelled.

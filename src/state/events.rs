@@ -14,7 +14,7 @@ use crate::mutants::mutant;
 use crate::state::index::Gap;
 use crate::state::keys::{self, Keys};
 use crate::state::lanes::Lanes;
-use crate::state::leftovers::Leftovers;
+use crate::state::leftovers::{Leftover, Leftovers};
 use crate::state::pauses::Pauses;
 use crate::state::slab::NONE;
 use crate::state::slot::{Arrival, Fact, Lane, Slot};
@@ -171,18 +171,31 @@ impl Events {
         is_later || waits && (self.leftovers.has(slot.seq) || slot.is_linked() && self.leftovers.has_key(slot.key))
     }
 
-    /// The event received as `seq` was cancelled, and the run that `started` names goes on.
-    pub(crate) fn leave(&mut self, seq: u64, started: u64) {
+    /// The event received as `seq` was cancelled, and the run that `started` names goes on: among the runs of its type, if it `has_slot`.
+    pub(crate) fn leave(&mut self, seq: u64, started: u64, has_slot: bool) {
         let Some(at) = self.slots.by_seq(seq) else { return };
-        let key = self.slots[at].key;
-        self.leftovers.insert(seq, key, started);
+        let (key, kind) = (self.slots[at].key, self.slots[at].kind());
+        self.leftovers.insert(seq, Leftover { started, key, kind, has_slot });
+        if has_slot {
+            self.lanes.ready.began(&self.slots, kind);
+        }
         self.arrange_again(seq, key);
     }
 
     /// The run that `started` names has ended; whether it was left over.
     pub(crate) fn let_go(&mut self, seq: u64, started: u64) -> bool {
-        let Some(key) = self.leftovers.remove(seq, started) else { return false };
-        self.arrange_again(seq, key);
+        let Some(run) = self.leftovers.remove(seq, started) else { return false };
+        if run.has_slot {
+            self.lanes.ready.ended(&self.slots, run.kind);
+        }
+        self.arrange_again(seq, run.key);
+        true
+    }
+
+    /// The run that `started` names does not end; whether that makes a difference, as it does if it was left over and counted until now.
+    pub(crate) fn lose_leftover(&mut self, seq: u64, started: u64) -> bool {
+        let Some(kind) = self.leftovers.lose_slot(seq, started) else { return false };
+        self.lanes.ready.ended(&self.slots, kind);
         true
     }
 
@@ -271,7 +284,7 @@ impl Events {
         for (kind, name) in self.types.iter() {
             assert_eq!(self.lanes.ready.is_paused(kind), self.pauses.has_type(name), "type {name} knows its pause");
         }
-        self.lanes.check(&self.slots);
+        self.lanes.check(&self.slots, &self.leftovers);
         let (mut linked, mut walked, mut firsts) = (0, 0, 0);
         for (at, slot) in self.slots.iter() {
             let seq = slot.seq;

@@ -8,6 +8,8 @@
 //! failed      by seq                           behind, paused: in none, merely counted
 //! ```
 
+#[cfg(any(test, fuzzing))]
+use crate::state::leftovers::Leftovers;
 use crate::state::order::Order;
 use crate::state::ready::Ready;
 use crate::state::slot::{Fact, Lane, ascending};
@@ -135,7 +137,7 @@ impl Lanes {
 
     /// Panics unless exactly those are in an order whose lane it is, and all are counted.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn check(&self, slots: &Slots) {
+    pub(crate) fn check(&self, slots: &Slots, leftovers: &Leftovers) {
         let orders = [
             (Lane::Suspect, &self.suspects),
             (Lane::Shelved, &self.shelved),
@@ -146,7 +148,7 @@ impl Lanes {
             (Lane::Failed, &self.failed),
             (Lane::Held, &self.held),
         ];
-        self.ready.check(slots);
+        self.ready.check(slots, leftovers);
         for (lane, order) in orders {
             order.check();
             for (found, at) in order.from(0) {

@@ -17,11 +17,15 @@ pub(crate) struct Leftovers {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Leftover {
+pub(crate) struct Leftover {
     /// Seq of the entry that started the run.
-    started: u64,
+    pub(crate) started: u64,
     /// Hash of the event's key; 0: it has none.
-    key: u64,
+    pub(crate) key: u64,
+    /// The number of the event's type.
+    pub(crate) kind: u32,
+    /// Whether it counts among the runs of its type: until it is found not to end.
+    pub(crate) has_slot: bool,
 }
 
 impl Leftovers {
@@ -34,20 +38,33 @@ impl Leftovers {
         self.runs.is_empty()
     }
 
-    pub(crate) fn insert(&mut self, seq: u64, key: u64, started: u64) {
-        let before = self.runs.insert(seq, Leftover { started, key });
+    pub(crate) fn insert(&mut self, seq: u64, run: Leftover) {
+        let before = self.runs.insert(seq, run);
         debug_assert!(before.is_none(), "an event runs again only once its run has ended");
-        if key != 0 {
-            self.keys.insert((key, seq));
+        if run.key != 0 {
+            self.keys.insert((run.key, seq));
         }
     }
 
-    /// The run that `started` names has ended; returns the event's key if it was left over.
-    pub(crate) fn remove(&mut self, seq: u64, started: u64) -> Option<u64> {
+    /// The run that `started` names has ended; returns it if it was left over.
+    pub(crate) fn remove(&mut self, seq: u64, started: u64) -> Option<Leftover> {
         self.runs.get(&seq).filter(|run| run.started == started)?;
-        let key = self.runs.remove(&seq)?.key;
-        self.keys.remove(&(key, seq));
-        Some(key)
+        let run = self.runs.remove(&seq)?;
+        self.keys.remove(&(run.key, seq));
+        Some(run)
+    }
+
+    /// The run that `started` names does not end; returns the number of its type if it was left over and counted until now.
+    pub(crate) fn lose_slot(&mut self, seq: u64, started: u64) -> Option<u32> {
+        let run = self.runs.get_mut(&seq).filter(|run| run.started == started && run.has_slot)?;
+        run.has_slot = false;
+        Some(run.kind)
+    }
+
+    /// Types of those that count among the runs of their type.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = u32> {
+        self.runs.values().filter(|run| run.has_slot).map(|run| run.kind)
     }
 
     /// Any of them, by its seq and what started it.

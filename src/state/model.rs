@@ -46,6 +46,8 @@ pub(super) struct Left {
     pub(super) seq: u64,
     pub(super) started: u64,
     key: Option<String>,
+    event_type: String,
+    pub(super) has_slot: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -200,9 +202,14 @@ impl Model {
     }
 
     /// A cancelled event's run goes on.
-    pub(super) fn leave(&mut self, seq: u64, started: u64) {
-        let key = self.toys.iter().find(|toy| toy.seq == seq).unwrap().key.clone();
-        self.left.push(Left { seq, started, key });
+    pub(super) fn leave(&mut self, seq: u64, started: u64, has_slot: bool) {
+        let toy = self.toys.iter().find(|toy| toy.seq == seq).unwrap();
+        self.left.push(Left { seq, started, key: toy.key.clone(), event_type: toy.event_type.clone(), has_slot });
+    }
+
+    /// It does not end either.
+    pub(super) fn lose_leftover(&mut self, seq: u64) {
+        self.left.iter_mut().filter(|left| left.seq == seq).for_each(|left| left.has_slot = false);
     }
 
     /// A run does not end though it was told to.
@@ -358,7 +365,8 @@ impl Model {
     /// How many of a type may run at once, if so many run.
     fn limit_reached(&self, event_type: &str) -> Option<u32> {
         let runs = |toy: &&Toy| toy.status == Status::Processing && toy.event_type == event_type && !toy.stuck;
-        let count = self.toys.iter().filter(runs).count();
+        let left = |left: &&Left| left.event_type == event_type && left.has_slot;
+        let count = self.toys.iter().filter(runs).count() + self.left.iter().filter(left).count();
         self.limits.get(event_type).copied().filter(|limit| count >= *limit as usize)
     }
 

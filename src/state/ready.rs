@@ -347,7 +347,7 @@ impl Ready {
 
     /// Panics unless exactly those in the lane are here, each in its line, and lines have the turns that are theirs.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn check(&self, slots: &Slots) {
+    pub(crate) fn check(&self, slots: &Slots, leftovers: &crate::state::leftovers::Leftovers) {
         use crate::state::slot::{Fact, Lane};
         let (mut len, mut paused_len) = (0, 0);
         let (mut heads, mut turns, mut steps) = (0, 0, 0);
@@ -384,7 +384,8 @@ impl Ready {
         assert_eq!(lines, self.rows.len(), "types know no other lines");
         let mut in_flight = vec![0; self.kinds.len()];
         let running = slots.iter().filter(|(_, slot)| slot.lane() == Lane::InFlight && !slot.is(Fact::STUCK));
-        running.for_each(|(_, slot)| *in_flight.get_mut(slot.kind() as usize).expect("a type is known") += 1);
+        let kinds = running.map(|(_, slot)| slot.kind()).chain(leftovers.kinds());
+        kinds.for_each(|kind| *in_flight.get_mut(kind as usize).expect("a type is known") += 1);
         assert!(self.kinds.iter().map(|kind| kind.in_flight).eq(in_flight), "runs are counted by type");
     }
 }

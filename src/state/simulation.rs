@@ -227,11 +227,12 @@ impl World {
             self.put(&Entry::Replayed(Replayed { of, at }));
         } else if self.state.judge_cancel(of.seq).is_ok() {
             let runs = self.state.view(of.seq).unwrap().status == Status::Processing;
+            let has_slot = self.state.has_slot(of.seq);
             self.put(&Entry::Cancelled(Cancelled { of, reason: "no", at }));
             // A run may also call off its own event, and is over then.
             if runs && self.chance.below(4) > 0 {
-                self.state.leave(of.seq, token);
-                self.model.leave(of.seq, token.started);
+                self.state.leave(of.seq, token, has_slot);
+                self.model.leave(of.seq, token.started, has_slot);
             }
         }
     }
@@ -241,6 +242,11 @@ impl World {
         let index = usize::try_from(self.chance.below(self.model.left.len().max(1) as u64)).unwrap();
         let Some(left) = self.model.left.get(index).cloned() else { return };
         let (epoch, started) = (self.model.epoch, left.started);
+        if self.chance.below(4) == 0 {
+            assert!(!self.state.lose_slot(left.seq, Token { epoch, started: started + 1 }));
+            assert_eq!(self.state.lose_slot(left.seq, Token { epoch, started }), left.has_slot);
+            return self.model.lose_leftover(left.seq);
+        }
         assert!(!self.state.let_go(left.seq, Token { epoch, started: started + 1 }));
         assert!(!self.state.let_go(left.seq, Token { epoch: epoch - 1, started }));
         assert!(self.state.let_go(left.seq, Token { epoch, started }));

@@ -327,7 +327,7 @@ fn nothing_runs_alone_beside_what_is_left_of_a_cancelled_run_and_nobody_else_wai
     assert_eq!(book.claim(), Some((hung, false)));
     let (of, token) = (book.of(hung), book.token(hung));
     book.put(Entry::Cancelled(Cancelled { of, reason: "", at: 0 }));
-    book.state.leave(hung, token);
+    book.state.leave(hung, token, true);
     assert_eq!(book.claim(), None, "what is left of it may be what kills the process");
     for _ in 0..300 {
         let id: &'static str = Box::leak(book.seq.to_string().into_boxed_str());
@@ -340,7 +340,7 @@ fn nothing_runs_alone_beside_what_is_left_of_a_cancelled_run_and_nobody_else_wai
     let of = book.of(killer);
     let token = book.token(killer);
     book.put(Entry::Cancelled(Cancelled { of, reason: "", at: 0 }));
-    book.state.leave(killer, token);
+    book.state.leave(killer, token, true);
     book.put(Entry::Replayed(Replayed { of, at: 0 }));
     assert_eq!(book.claim(), None);
     book.begin(4, 1);

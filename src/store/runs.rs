@@ -145,10 +145,11 @@ impl Core {
     pub(crate) fn cancel(&mut self, seq: u64, reason: &str, now: Moment) -> Result<u64, Refused> {
         let view = self.state.judge_cancel(seq).map_err(|refused| not_allowed(&refused))?;
         let entry = Entry::Cancelled(Cancelled { of: view.of(), reason: bounded(reason), at: self.ended_at(now) });
+        let has_slot = self.state.has_slot(seq);
         let cancelled = self.append(&entry, Urgency::Transition, now)?;
         if let Some(token) = view.token.filter(|_| !mutant!("cancelled-run-forgotten")) {
             // Whoever runs it does not know yet; a run that calls its own event off has ended and comes by `settle`.
-            self.state.leave(seq, token);
+            self.state.leave(seq, token, has_slot);
         }
         self.tallies.called_off(&view);
         Ok(cancelled)

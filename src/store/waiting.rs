@@ -337,6 +337,12 @@ mod tests {
         let left = store.list(&crate::store::Filter::all().status(Status::Pending)).unwrap();
         assert_eq!(left[0].waiting(), Some(&crate::event::Waiting::Limit { runs: 2 }));
         store.settle(&claims[0], crate::event::Outcome::Done).unwrap();
+        let last = store.claim(10).unwrap().remove(0);
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        // A run whose event was called off goes on, until it is said to have ended.
+        store.cancel(last.event().id(), "").unwrap();
+        assert!(store.claim(10).unwrap().is_empty());
+        store.settle(&last, crate::event::Outcome::Done).unwrap_err();
         assert_eq!(store.claim(10).unwrap().len(), 1);
     }
 

@@ -401,7 +401,7 @@ impl Life {
             let at = self.ending();
             self.note(seq, Fact::Cancelled { of: case.seq, at });
             if let Some((_, started)) = case.run {
-                self.rules.leftovers.insert(case.seq, (case.arrival.key, started));
+                self.rules.leftovers.insert(case.seq, (case.arrival, started));
             }
         }
         Ok(())

@@ -103,8 +103,8 @@ pub(super) struct Rules {
     /// How many of a type may run at once; the process that dies forgets it.
     pub(super) limits: BTreeMap<String, u32>,
     pub(super) epoch: u64,
-    /// Runs of events that were called off meanwhile: by the event, its key and the run's start. The process that dies ends them.
-    pub(super) leftovers: BTreeMap<u64, (Option<String>, u64)>,
+    /// Runs of events that were called off meanwhile: by the event, with its arrival and the run's start. The process that dies ends them.
+    pub(super) leftovers: BTreeMap<u64, (Arrival, u64)>,
     /// Endings are not dated before this, whatever the clock says.
     pub(super) finished_before: i64,
     remembered_before: i64,
@@ -253,7 +253,8 @@ impl Rules {
 
     /// Whether a run that is left over must end before it may run: its own, or one of its key.
     fn is_behind_a_leftover(&self, case: &Case) -> bool {
-        self.leftovers.iter().any(|(of, (key, _))| *of == case.seq || key.is_some() && *key == case.arrival.key)
+        let is_of_key = |left: &Arrival| left.key.is_some() && left.key == case.arrival.key;
+        self.leftovers.iter().any(|(of, (left, _))| *of == case.seq || is_of_key(left))
     }
 
     fn is_paused(&self, case: &Case) -> bool {
@@ -266,7 +267,8 @@ impl Rules {
     fn is_at_its_limit(&self, case: &Case) -> bool {
         let event_type = &case.arrival.event_type;
         let is_running = |case: &&Case| case.status == Status::Processing && case.arrival.event_type == *event_type;
-        let running = self.cases.values().filter(is_running).count();
+        let left = self.leftovers.values().filter(|(left, _)| left.event_type == *event_type).count();
+        let running = self.cases.values().filter(is_running).count() + left;
         self.limits.get(event_type).is_some_and(|limit| running >= *limit as usize)
     }
 
