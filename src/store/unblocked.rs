@@ -1,5 +1,6 @@
 //! The same store for callers that must not block: what the queue's engine calls.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -22,8 +23,18 @@ pub(crate) struct Settling<'a> {
     pub(crate) delay: Option<Duration>,
 }
 
-/// So many claims in a row may find nothing that can be read, before whoever claims looks at what else there is to do.
-const UNREADABLE_MAX: u32 = 64;
+/// Lets other tasks of the thread have their turn.
+async fn give_way() {
+    let mut has_waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 impl Settling<'_> {
     /// An error is the answer to this one alone; a refusal is for the disk to end.
@@ -88,10 +99,10 @@ impl Store {
         Ok(())
     }
 
-    /// As [`Store::claim`], for callers that must not block.
+    /// As [`Store::claim`], for callers that must not block. Nothing is left to claim when it finds nothing; until then others have their
+    /// turn between its steps.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
-        let mut unreadable = 0;
-        while unreadable < UNREADABLE_MAX {
+        loop {
             let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
             if let Some(last) = claimed.last() {
                 self.shared().written(last.token.started).await?;
@@ -101,11 +112,11 @@ impl Store {
                 if !claims.is_empty() {
                     return Ok(claims);
                 }
-                unreadable += 1;
             } else if !self.shared().desk().core.ends_held() {
                 // A claim ends some of those without a handler: it has found nothing only when none of them is left.
                 break;
             }
+            give_way().await;
         }
         if self.shared().dir.is_in_memory() {
             // Whoever waits for quiet is not woken by a commit when there is none.
