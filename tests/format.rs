@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what its own scaffolding cannot do fails a test")]
 #![expect(clippy::disallowed_methods, reason = "a test of bytes reads and copies files")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -202,6 +203,55 @@ mod independent {
         Some(said)
     }
 
+    /// What names an event in a record's body.
+    pub(super) enum Event {
+        Id(String),
+        /// Seq of its reception, and the low half of its id's hash.
+        Of(u64, u64),
+    }
+
+    pub(super) fn event(body: &[u8]) -> Option<Event> {
+        let (kind, mut fields) = (u16_at(body, 0), Fields(&body[4..]));
+        match kind {
+            4 => Some(Event::Id(fields.text())),
+            5..=11 | 17 | 18 => Some(Event::Of(fields.u(), fields.u())),
+            _ => None,
+        }
+    }
+
+    /// The low half of an id's hash in the store that a segment's header names.
+    pub(super) fn id_hash(header: &[u8], id: &str) -> u64 {
+        let (low, high) = (u64_at(header, 16), u64_at(header, 24));
+        let ascii = |text: &[u8; 8]| u64::from_be_bytes(*text);
+        let mut v = [
+            low ^ ascii(b"somepseu"),
+            high ^ ascii(b"dorandom") ^ 0xee,
+            low ^ ascii(b"lygenera"),
+            high ^ ascii(b"tedbytes"),
+        ];
+        let round = |v: &mut [u64; 4]| {
+            for (a, b, left) in [(0, 1, 13), (2, 3, 16), (0, 3, 21), (2, 1, 17)] {
+                v[a] = v[a].wrapping_add(v[b]);
+                v[b] = v[b].rotate_left(left) ^ v[a];
+                if left == 13 || left == 17 {
+                    v[a] = v[a].rotate_left(32);
+                }
+            }
+        };
+        let mut padded = id.as_bytes().to_vec();
+        padded.resize(id.len() / 8 * 8 + 7, 0);
+        padded.push(u8::try_from(id.len() % 256).unwrap());
+        for at in (0..padded.len()).step_by(8) {
+            let word = u64_at(&padded, at);
+            v[3] ^= word;
+            (0..2).for_each(|_| round(&mut v));
+            v[0] ^= word;
+        }
+        v[2] ^= 0xee;
+        (0..4).for_each(|_| round(&mut v));
+        v[0] ^ v[1] ^ v[2] ^ v[3]
+    }
+
     struct Fields<'a>(&'a [u8]);
 
     impl Fields<'_> {
@@ -374,4 +424,26 @@ fn a_reader_written_from_the_format_page_reads_what_is_said_of_pauses_cursors_an
         "paused type Comment: another release",
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn a_reader_written_from_the_format_page_knows_an_event_by_the_hash_of_its_id() {
+    let (mut ids, mut checked) = (BTreeMap::new(), 0);
+    for path in segments() {
+        let (store, file) = (path.parent().unwrap().to_owned(), fs::read(&path).unwrap());
+        for record in independent::records(&file) {
+            match independent::event(&record.body) {
+                Some(independent::Event::Id(id)) => {
+                    ids.insert((store.clone(), record.seq), id);
+                }
+                Some(independent::Event::Of(seq, hash)) => {
+                    let Some(id) = ids.get(&(store.clone(), seq)) else { continue };
+                    assert_eq!(hash, independent::id_hash(&file, id), "{id}");
+                    checked += 1;
+                }
+                None => {}
+            }
+        }
+    }
+    assert!(checked > 20, "{checked}");
 }
