@@ -15,6 +15,7 @@ mod quick;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::enc::write::Writer;
+use bincode::error::DecodeError;
 use bincode::{BorrowDecode, Encode};
 
 use crate::event::entry::{
@@ -242,8 +243,21 @@ impl<'a> Named<'a> {
             return Err(Refusal::UnknownVersion { kind, name, version });
         }
         let (body, read) = bincode::borrow_decode_from_slice::<T, _>(rest, CONFIG)
-            .map_err(|cause| Refusal::Undecodable { name, reason: cause.to_string() })?;
+            .map_err(|cause| Refusal::Undecodable { name, reason: plain(&cause) })?;
         if read == rest.len() { Ok(body) } else { Err(Refusal::Remainder { name, left: rest.len() - read }) }
+    }
+}
+
+/// Why a body does not decode, for people who do not know the decoder.
+fn plain(cause: &DecodeError) -> String {
+    match cause {
+        DecodeError::UnexpectedEnd { .. } => "it ends within a field".to_owned(),
+        DecodeError::LimitExceeded => "a length in it is past the record limit".to_owned(),
+        DecodeError::InvalidIntegerType { .. } => "an integer in it does not fit its field".to_owned(),
+        DecodeError::UnexpectedVariant { found, .. } => format!("a choice in it has the unknown number {found}"),
+        DecodeError::InvalidBooleanValue(found) => format!("a yes or no in it is {found}"),
+        DecodeError::Utf8 { .. } => "a text in it is not UTF-8".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -488,8 +502,11 @@ mod tests {
             (bytes("ff7f0100"), "unknown record kind 32767"),
             (bytes("0300020000"), "unknown version 2 of record kind 3 (mark)"),
             (bytes("0200030000"), "unknown version 3 of record kind 2 (state)"),
-            (bytes("0f0001000201780a0108026e6f"), "does not decode"),
-            (bytes("0300010002"), "does not decode"),
+            (bytes("0f0001000201780a0108026e6f"), "does not decode: a choice in it has the unknown number 2"),
+            (bytes("0300010002"), "does not decode: a choice in it has the unknown number 2"),
+            (bytes("03000100fd0000000000000000"), "does not decode: an integer in it does not fit its field"),
+            (bytes("1000010000"), "does not decode: it ends within a field"),
+            (bytes("100001000001ff0a"), "does not decode: a text in it is not UTF-8"),
             (bytes("030001000000"), "1 bytes remain"),
             (bytes("0d000100fd00000000000000ff"), "does not decode"),
             (flags, "unknown flags 0x40000000"),

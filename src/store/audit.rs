@@ -393,7 +393,9 @@ impl Visitor for Lines<'_, '_> {
         }
         let (segment, offset) = (self.file.name.ordinal, record.offset);
         match entry {
-            Some(Err(refusal)) if refusal.is_unsupported() => Err(of_refusal(refusal).at_seq(record.seq)),
+            Some(Err(refusal)) if refusal.is_unsupported() => {
+                Err(of_refusal(refusal).at_path(self.file.file.path()).at_offset(offset).at_seq(record.seq))
+            }
             Some(Err(refusal)) => self.audit.finding_at(segment, offset, Some(record.seq), true, refusal.to_string()),
             Some(Ok(entry)) if standing == Standing::Sound => {
                 self.check_joint(record, &entry)?;

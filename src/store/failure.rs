@@ -53,5 +53,5 @@ pub(crate) fn of_log(error: log::Error) -> Error {
 /// A record whose checksums hold and whose body is no entry.
 pub(crate) fn of_refusal(refusal: Refusal) -> Error {
     let kind = if refusal.is_unsupported() { ErrorKind::UnsupportedFormat } else { ErrorKind::Corrupt };
-    Error::new(kind, refusal.to_string()).caused_by(refusal)
+    Error::new(kind, refusal.to_string())
 }
