@@ -266,9 +266,9 @@ fn one_file_that_cannot_be_read_costs_that_file_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     eventful(dir.path());
     let spoil: [(&str, Spoil); 3] = [
-        ("folder", |path| fs::create_dir(path).unwrap()),
-        ("link", |path| std::os::unix::fs::symlink("/dev/null", path).unwrap()),
-        ("pipe", |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success())),
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+        ("a symbolic link", |path| std::os::unix::fs::symlink("/dev/null", path).unwrap()),
+        ("a pipe", |path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success())),
     ];
     for (what, spoil) in spoil {
         for name in ["0000000002.seg", "MANIFEST"] {
@@ -278,7 +278,8 @@ fn one_file_that_cannot_be_read_costs_that_file_and_no_other() {
             fs::remove_file(store.join(name)).unwrap();
             spoil(&store.join(name));
             let (_, report) = salvaged(&store);
-            assert!(is_named(&report, name), "{what} {name}: {:?}", report.damage);
+            let told = report.damage.iter().find(|problem| problem.path.ends_with(name));
+            assert!(told.is_some_and(|problem| problem.text.contains(what)), "{what} {name}: {:?}", report.damage);
             assert_eq!((report.lost.is_empty(), report.manifest), (name == "MANIFEST", name != "MANIFEST"), "{what}");
             assert!(report.records > 100, "{what} {name}: {report:?}");
         }

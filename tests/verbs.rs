@@ -12,6 +12,7 @@ mod scaffold;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -99,6 +100,20 @@ fn verify_tells_what_it_covered_and_its_exit_code_tells_sound_from_damaged() {
     assert!(stdout.contains("put the file back from a backup, or keep what verifies with `ledgerline salvage`"));
     let (code, _, stderr) = run(dir.path(), &["verify", "nowhere"]);
     assert_eq!((code, stderr.as_str()), (2, "ledgerline: no store at nowhere\n"));
+}
+
+#[test]
+fn salvage_takes_no_file_for_lost_that_another_user_may_read() {
+    let dir = fixture(None);
+    let path = dir.path().join("store/0000000002.seg");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    // Whoever may read everything is never refused.
+    if fs::File::open(&path).is_ok() {
+        return;
+    }
+    let (code, _, stderr) = run(dir.path(), &["salvage", "store", "--to", "new", "--accept-damage", "all"]);
+    assert!(code == 2 && stderr.contains("as the user that the service runs as"), "{stderr}");
+    assert!(!dir.path().join("new").exists());
 }
 
 #[test]

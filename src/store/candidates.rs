@@ -10,7 +10,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use crate::env::Dir;
 use crate::error::{Error, ErrorKind};
@@ -132,6 +135,7 @@ fn read_manifest(dir: &Dir, problems: &mut Vec<Problem>) -> Result<Option<Manife
     match Manifest::read(dir).map_err(of_log) {
         Ok(manifest) => Ok(manifest),
         Err(error) if error.kind() == ErrorKind::UnsupportedFormat => Err(error),
+        Err(error) if is_denied(&error) => Err(denied(dir.path(), &error)),
         Err(error) => {
             problems.push(unreadable(dir.path(), &error));
             Ok(None)
@@ -154,7 +158,11 @@ fn open_all(dir: &Dir, problems: &mut Vec<Problem>) -> Result<Vec<Candidate>, Er
             // Compaction removed it meanwhile; if not, it is found to be missing.
             Err(log::Error::Env(error)) if error.is_not_found() => {}
             Err(error) => {
-                problems.push(unreadable(&dir.path().join(&file_name), &of_log(error)));
+                let (path, error) = (dir.path().join(&file_name), of_log(error));
+                if is_denied(&error) {
+                    return Err(denied(&path, &error));
+                }
+                problems.push(unreadable(&path, &error));
                 files.push(Candidate { name, file: None });
             }
         }
@@ -166,10 +174,32 @@ fn open_all(dir: &Dir, problems: &mut Vec<Problem>) -> Result<Vec<Candidate>, Er
 /// What cannot be read, and why.
 pub(super) fn unreadable(path: &Path, error: &Error) -> Problem {
     let mut problem = Problem::of_error(path, error);
-    if let Some(cause) = std::error::Error::source(error) {
+    let cause = std::error::Error::source(error).map(|cause| match cause.downcast_ref::<io::Error>() {
+        Some(cause) if cause.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            "it is a symbolic link, and no link is followed".to_owned()
+        }
+        // A name that is neither a file's nor a link's.
+        Some(cause) if cause.kind() == io::ErrorKind::InvalidInput => {
+            "it is a directory, a pipe or a device, and no regular file".to_owned()
+        }
+        _ => cause.to_string(),
+    });
+    if let Some(cause) = cause {
         problem.text = format!("{}: {cause}", problem.text);
     }
     problem
+}
+
+/// Whether this user may not do it: another one may, so nothing is lost for that.
+fn is_denied(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn denied(path: &Path, error: &Error) -> Error {
+    let text = format!("{}: run this as the user that the service runs as", error.message());
+    let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+    Error::new(ErrorKind::Io, text).at_path(error.path().unwrap_or(path)).caused_by(cause)
 }
 
 /// The store that most headers name; of several the manifest's own, or else the one that comes first.
