@@ -1,6 +1,6 @@
 //! What a store says about itself to whoever must rely on it: verified as a whole, and backed up while it is in
 //! use.
-#![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what its own scaffolding cannot do fails a test")]
 #![expect(clippy::disallowed_methods, reason = "a test that damages files touches them")]
 
 #[path = "evidence/stores.rs"]
@@ -245,4 +245,61 @@ fn a_copy_of_a_store_is_never_written_into_that_store() {
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), before);
     fs::remove_file(dir.path().with_extension("link")).unwrap();
+}
+
+#[test]
+fn what_is_damage_to_an_opening_is_damage_to_whoever_verifies_also_a_number_left_out() {
+    // Sealed for the place where it stands, so no crash left it: within a segment, and where one joins the next.
+    for is_joint in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        for id in ["a", "b"] {
+            let store = Store::open(dir.path(), options()).unwrap();
+            store.append(event(id)).unwrap();
+            store.close().unwrap();
+        }
+        leave_seqs_out(&dir.path().join("0000000002.seg"), is_joint);
+        assert_eq!(Store::open(dir.path(), options()).unwrap_err().kind(), ErrorKind::Corrupt);
+        let verification = verify(dir.path()).unwrap();
+        assert_eq!(verification.damage.len(), 1, "{verification:?}");
+        let text = &verification.damage[0].text;
+        assert!(text.starts_with("record ") && text.contains("is due"), "{text}");
+        assert_eq!(backup(dir.path(), dir.path().with_extension("to"), None).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+/// Raises the seqs of a segment's last group, or of all its groups, and reseals what covers them.
+fn leave_seqs_out(path: &Path, all: bool) {
+    let mut bytes = fs::read(path).unwrap();
+    let field = |bytes: &[u8], at: usize| {
+        let field = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        usize::try_from(field).unwrap()
+    };
+    let checksum = |bytes: &[u8], at: usize, covered: &[(usize, usize)]| {
+        let mut sealed = [&bytes[48..56], &(at as u64).to_le_bytes()].concat();
+        for (from, to) in covered {
+            sealed.extend_from_slice(&bytes[at + from..at + to]);
+        }
+        crc32fast::hash(&sealed).to_le_bytes()
+    };
+    let mut groups = Vec::new();
+    let mut at = 64;
+    while bytes[at..].starts_with(b"LGRP") {
+        groups.push(at);
+        at += field(&bytes, at + 8);
+    }
+    for start in groups.split_off(if all { 0 } else { groups.len() - 1 }) {
+        let (mut at, mut checksums) = (start + 40, Vec::new());
+        for _ in 0..field(&bytes, start + 12) {
+            bytes[at + 16] += 7;
+            let sealed = checksum(&bytes, at, &[(4, 24)]);
+            bytes[at..at + 4].copy_from_slice(&sealed);
+            checksums.extend_from_slice(&sealed);
+            at += (24 + field(&bytes, at + 8)).next_multiple_of(8);
+        }
+        bytes[start + 16] += 7;
+        bytes[start + 32..start + 36].copy_from_slice(&crc32fast::hash(&checksums).to_le_bytes());
+        let sealed = checksum(&bytes, start, &[(0, 4), (8, 40)]);
+        bytes[start + 4..start + 8].copy_from_slice(&sealed);
+    }
+    fs::write(path, bytes).unwrap();
 }
