@@ -9,7 +9,7 @@ mod stores;
 use std::fs;
 use std::path::Path;
 
-use ledgerline::{Acceptance, ErrorKind, LogItem, Outcome, Status, Store, backup, salvage, verify};
+use ledgerline::{Acceptance, ErrorKind, LogItem, Outcome, Point, Status, Store, as_of, backup, salvage, verify};
 use stores::{event, eventful, flip, options, segments, stories};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
@@ -302,4 +302,14 @@ fn leave_seqs_out(path: &Path, all: bool) {
         bytes[start + 4..start + 8].copy_from_slice(&sealed);
     }
     fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn the_last_record_about_an_event_is_also_one_that_a_handler_has_succeeded() {
+    // Received as record 14 and started by 15; then one handler succeeded, another, and the event failed.
+    let store = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1-kinds-19");
+    for (at, last_seq) in [(14, 14), (15, 15), (16, 16), (17, 17), (18, 18), (30, 18)] {
+        let event = as_of(store, Point::Seq(at), Some("handled")).unwrap().event.unwrap();
+        assert_eq!((event.seq, event.last_seq), (14, last_seq));
+    }
 }

@@ -103,9 +103,18 @@ pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<A
     let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(path, &survey))?;
     let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
     let state = State::new(manifest.store_id, Policy::default());
-    let mut folding = Folding { point, state, now, seq: 0, first: None, is_past: false, forgot_since: false };
+    let mut folding = Folding {
+        point,
+        state,
+        now,
+        seq: 0,
+        first: None,
+        is_past: false,
+        forgot_since: false,
+        handled: BTreeMap::new(),
+    };
     let report = audit::examine(&survey.files, manifest, &mut folding, &mut |_| Ok(()))?;
-    let Folding { state, seq, first, forgot_since, .. } = folding;
+    let Folding { state, seq, first, forgot_since, handled, .. } = folding;
     let counts = state.counts();
     let found = id.and_then(|id| state.find(IdHasher::new(manifest.store_id).id(id))).and_then(|seq| state.view(seq));
     Ok(AsOf {
@@ -118,7 +127,7 @@ pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<A
             status: view.status,
             retry_count: view.retry_count,
             attempt: view.attempt,
-            last_seq: view.last_seq,
+            last_seq: handled.get(&view.seq).copied().unwrap_or(view.last_seq),
         }),
         damage: report.damage,
     })
@@ -134,6 +143,9 @@ struct Folding {
     is_past: bool,
     /// Whether a horizon came after the point: what it forgot may be gone.
     forgot_since: bool,
+    /// The last record that one of an event's handlers has succeeded, where nothing else happened to the event since: the run goes on, so
+    /// the state does not count it.
+    handled: BTreeMap<u64, u64>,
 }
 
 impl Witness for Folding {
@@ -155,6 +167,10 @@ impl Witness for Folding {
             return Ok(None);
         }
         self.seq = record.seq;
+        match entry {
+            Entry::Handled(handled) => drop(self.handled.insert(handled.of.seq, record.seq)),
+            _ => drop(entry.of().map(|of| self.handled.remove(&of.seq))),
+        }
         let place = Place { segment: 0, offset: 0, length: 0 };
         Ok(self.state.apply(record.seq, place, entry, self.now).err().map(|illegal| illegal.to_string()))
     }
