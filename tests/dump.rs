@@ -107,7 +107,6 @@ fn the_exit_status_tells_sound_from_damaged_from_unreadable() {
         assert!(printed.contains(says), "{name} at {at}: {printed}");
     }
     for (path, says) in [
-        (damaged("MANIFEST", 20).path().to_str().unwrap(), "the manifest does not verify"),
         ("nowhere", "no store at nowhere"),
         ("nowhere.seg", "no segment at nowhere.seg"),
         ("linear", "no store at linear"),
@@ -117,4 +116,17 @@ fn the_exit_status_tells_sound_from_damaged_from_unreadable() {
         assert!(said.contains(says), "{path}: {said}");
     }
     assert_eq!(dump(&[]).0, Some(2));
+}
+
+#[test]
+fn without_a_manifest_all_segments_are_printed_and_the_manifest_is_the_one_damaged_place() {
+    let dir = damaged("MANIFEST", 20);
+    let path = dir.path().to_str().unwrap();
+    for says in ["DAMAGE the manifest does not verify", "DAMAGE segments are there, but the manifest is missing"] {
+        let (code, printed, said) = dump(&[path]);
+        assert_eq!((code, said.as_str()), (Some(1), ""));
+        assert!(printed.contains(says), "{printed}");
+        assert!(printed.ends_with("DAMAGED: 2 segments, 32 records, 1 damaged places\n"), "{printed}");
+        let _ = fs::remove_file(dir.path().join("MANIFEST"));
+    }
 }

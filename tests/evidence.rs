@@ -313,3 +313,24 @@ fn the_last_record_about_an_event_is_also_one_that_a_handler_has_succeeded() {
         assert_eq!((event.seq, event.last_seq), (14, last_seq));
     }
 }
+
+#[test]
+fn without_a_manifest_every_segment_is_verified_all_the_same() {
+    let dir = copied(Path::new(FIXTURE));
+    let sound = verify(dir.path()).unwrap();
+    fs::remove_file(dir.path().join("MANIFEST")).unwrap();
+    let verification = verify(dir.path()).unwrap();
+    assert_eq!(verification.damage.len(), 1, "{verification:?}");
+    assert_eq!((verification.segments, verification.records), (sound.segments, sound.records));
+    flip(&dir.path().join("0000000002.seg"), 600, 1);
+    assert_eq!(verify(dir.path()).unwrap().damage.len(), 2);
+}
+
+#[test]
+fn a_place_for_torn_tails_that_cannot_be_looked_into_is_a_remark() {
+    let dir = copied(Path::new(FIXTURE));
+    fs::write(dir.path().join("cut"), b"no directory").unwrap();
+    let verification = verify(dir.path()).unwrap();
+    assert!(verification.is_sound(), "{:?}", verification.damage);
+    assert!(verification.remarks.iter().any(|remark| remark.path == dir.path().join("cut")), "{verification:?}");
+}

@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 ///
 /// With --json each line is an object with an "item": "segment" {segment, generation, path, bytes}, "record" {seq, segment, offset,
 /// length, checksum: ok | ok_beyond_damage | ok_in_torn_group | bad, kind, id, says} or "finding" {segment, offset, seq, damage,
-/// text}; the last line is {"item": "report", segments, records, damage}.
+/// text}, where segment 0 is the manifest; the last line is {"item": "report", segments, records, damage}. Without a manifest that can be
+/// read all segments are printed.
 ///
 /// Exit status: 0 sound, 1 damage, 2 trouble, or nobody read to the end.
 #[derive(Parser)]
@@ -107,6 +108,7 @@ fn text(item: &Item) -> String {
             format!("# segment {segment}: {}, {bytes} bytes", escaped(&path.display().to_string()))
         }
         Item::Record(record) => line(record),
+        Item::Finding { segment: 0, offset: 0, damage: true, text, .. } => format!("DAMAGE {}", escaped(text)),
         Item::Finding { segment, offset, damage, text, .. } => {
             let mark = if *damage { "DAMAGE" } else { "#" };
             format!("{mark} segment {segment}, offset {offset}: {}", escaped(text))

@@ -54,21 +54,14 @@ fn print(verification: &Verification, output: &mut Output) {
     }
     fact("files", &format!("{} segments, {} bytes", verification.segments, verification.bytes));
     let (groups, records) = (verification.groups, verification.records);
-    fact("log", &format!("{records} records in {groups} groups, up to seq {}", verification.last_seq));
-    let (dropped, rewritten) = (verification.extents_dropped, verification.extents_rewritten);
-    if dropped + rewritten > 0 {
-        fact("compacted", &format!("{dropped} ranges dropped, {rewritten} files rewritten"));
-    }
-    let events: Vec<String> = verification
-        .events
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(status, n)| format!("{n} {status}"))
-        .collect();
-    fact("events", &if events.is_empty() { "none".to_owned() } else { events.join(", ") });
-    fact("data", &format!("of {} events read again", verification.bodies));
-    if verification.remembered > 0 {
-        fact("remembered", &format!("{} ids of forgotten events", verification.remembered));
+    if verification.store.is_none() {
+        fact(
+            "log",
+            &format!("{records} records in {groups} groups; without a manifest nothing tells which files count"),
+        );
+    } else {
+        fact("log", &format!("{records} records in {groups} groups, up to seq {}", verification.last_seq));
+        print_events(verification, &mut fact);
     }
     if !verification.debris.is_empty() {
         fact("debris", &printable(&format!("{} (the next start removes it)", verification.debris.join(", "))));
@@ -94,6 +87,24 @@ fn print(verification: &Verification, output: &mut Output) {
         1 => "DAMAGED in 1 place".to_owned(),
         count => format!("DAMAGED in {count} places"),
     });
+}
+
+fn print_events(verification: &Verification, fact: &mut dyn FnMut(&str, &dyn Display)) {
+    let (dropped, rewritten) = (verification.extents_dropped, verification.extents_rewritten);
+    if dropped + rewritten > 0 {
+        fact("compacted", &format!("{dropped} ranges dropped, {rewritten} files rewritten"));
+    }
+    let events: Vec<String> = verification
+        .events
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(status, n)| format!("{n} {status}"))
+        .collect();
+    fact("events", &if events.is_empty() { "none".to_owned() } else { events.join(", ") });
+    fact("data", &format!("of {} events read again", verification.bodies));
+    if verification.remembered > 0 {
+        fact("remembered", &format!("{} ids of forgotten events", verification.remembered));
+    }
 }
 
 /// What it is, after where it is.

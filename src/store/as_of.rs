@@ -14,10 +14,8 @@ use crate::env::Clock;
 use crate::error::Error;
 use crate::event::entry::Entry;
 use crate::event::{Moment, Place, Status, Timestamp};
-use crate::log::survey::Survey;
 use crate::state::{IdHasher, Policy, State};
 use crate::store::audit::{self, Seen, Witness};
-use crate::store::failure::of_log;
 use crate::store::replay::at_of;
 
 /// A point in the log.
@@ -97,10 +95,8 @@ pub struct EventAsOf {
 /// # Errors
 /// As [`verify`](crate::verify()).
 pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<AsOf, Error> {
-    let path = path.as_ref();
-    let dir = audit::enter(path)?;
-    let survey = Survey::of(&dir, false).map_err(of_log)?;
-    let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(path, &survey))?;
+    let dir = audit::enter(path.as_ref())?;
+    let (survey, manifest) = audit::survey(&dir)?;
     let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
     let state = State::new(manifest.store_id, Policy::default());
     let mut folding = Folding {
@@ -113,7 +109,7 @@ pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<A
         forgot_since: false,
         handled: BTreeMap::new(),
     };
-    let report = audit::examine(&survey.files, manifest, &mut folding, &mut |_| Ok(()))?;
+    let report = audit::examine(&survey.files, &manifest, &mut folding, &mut |_| Ok(()))?;
     let Folding { state, seq, first, forgot_since, handled, .. } = folding;
     let counts = state.counts();
     let found = id.and_then(|id| state.find(IdHasher::new(manifest.store_id).id(id))).and_then(|seq| state.view(seq));

@@ -23,6 +23,7 @@ use crate::log::source::Source;
 use crate::log::survey::{SegmentFile, Survey, count_written};
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
+use crate::store::candidates::all_segments;
 use crate::store::chain::{Chain, end_of};
 use crate::store::failure::{of_env, of_log, of_refusal};
 
@@ -48,7 +49,7 @@ pub enum Item {
     Record(RecordLine),
     /// Something that is worth a remark.
     Finding {
-        /// The segment it is in.
+        /// The segment it is in; 0: it is about the manifest.
         segment: u64,
         /// Where in its file.
         offset: u64,
@@ -150,6 +151,25 @@ pub(super) fn examine<'a>(
     Ok(audit.report)
 }
 
+/// The same where the manifest cannot be read: nothing tells which files count, so all are read, each for itself.
+pub(super) fn examine_all(dir: &Dir, tell: &mut dyn FnMut(Item) -> Result<(), Error>) -> Result<Report, Error> {
+    let mut audit = Audit::new(None, tell);
+    audit.all_segments(dir)?;
+    Ok(audit.report)
+}
+
+/// The files of the store in `dir`, and its manifest.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`]: there are segments, but no manifest that can be read.
+pub(super) fn survey(dir: &Dir) -> Result<(Survey, Manifest), Error> {
+    let mut survey = Survey::of(dir, false).map_err(of_log)?;
+    match survey.manifest.take() {
+        Some(manifest) => Ok((survey, manifest)),
+        None => Err(no_manifest(dir.path(), &survey)),
+    }
+}
+
 /// Opens the directory of a store.
 pub(super) fn enter(path: &Path) -> Result<Dir, Error> {
     Dir::open(path).map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
@@ -160,7 +180,7 @@ fn no_store(path: &Path) -> Error {
 }
 
 /// What it means that there is no manifest.
-pub(super) fn no_manifest(path: &Path, survey: &Survey) -> Error {
+fn no_manifest(path: &Path, survey: &Survey) -> Error {
     if survey.files.is_empty() && survey.debris.iter().all(|name| Name::parse(name).is_none()) {
         return no_store(path);
     }
@@ -218,9 +238,21 @@ impl<'a> Audit<'a> {
     }
 
     fn directory(&mut self, dir: &Dir) -> Result<(), Error> {
-        let survey = Survey::of(dir, false).map_err(of_log)?;
-        let manifest = survey.manifest.as_ref().ok_or_else(|| no_manifest(dir.path(), &survey))?;
-        self.files(&survey.files, manifest)
+        match survey(dir) {
+            Ok((survey, manifest)) => self.files(&survey.files, &manifest),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.finding(0, 0, true, error.message().to_owned())?;
+                self.all_segments(dir)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every file under a segment's name.
+    fn all_segments(&mut self, dir: &Dir) -> Result<(), Error> {
+        let files = all_segments(dir)?;
+        let written = count_written(&files).map_err(of_log)?;
+        files.iter().enumerate().try_for_each(|(index, file)| self.segment(file, None, role(file, index, written)))
     }
 
     /// The files of one generation of the manifest, in the order of the log.
@@ -228,9 +260,8 @@ impl<'a> Audit<'a> {
         self.chain = Some(Chain::default());
         let written = count_written(files).map_err(of_log)?;
         for (index, file) in files.iter().enumerate() {
-            let is_sealed = index + 1 < written || file.name.generation > 0;
             if index < written || file.name.generation > 0 {
-                self.segment(file, Some(manifest), if is_sealed { Role::Sealed } else { Role::Last })?;
+                self.segment(file, Some(manifest), role(file, index, written))?;
             } else {
                 self.prepared(file, manifest)?;
             }
@@ -471,4 +502,9 @@ impl Lines<'_, '_> {
             None => Ok(()),
         }
     }
+}
+
+/// What the file at `index` is to the log, of which so many were written to. What compaction wrote was whole before anything named it.
+fn role(file: &SegmentFile, index: usize, written: usize) -> Role {
+    if index + 1 < written || file.name.generation > 0 { Role::Sealed } else { Role::Last }
 }

@@ -25,7 +25,7 @@ use crate::log::fill::Fill;
 use crate::log::format::{GROUP_HEAD_BYTES, record_span};
 use crate::log::manifest::Manifest;
 use crate::log::segment::{Name, Segment};
-use crate::log::survey::{SegmentFile, Survey, count_written};
+use crate::log::survey::{SegmentFile, count_written};
 use crate::log::writer::Stage;
 use crate::store::audit::{self, Item, Seen, Witness};
 use crate::store::failure::{of_env, of_log};
@@ -73,22 +73,21 @@ pub(super) fn backup_dir(dir: &Dir, to: &Path) -> Result<Backup, Error> {
 }
 
 fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>) -> Result<Backup, Error> {
-    let survey = Survey::of(dir, false).map_err(of_log)?;
-    let manifest = survey.manifest.as_ref().ok_or_else(|| audit::no_manifest(dir.path(), &survey))?;
+    let (survey, manifest) = audit::survey(dir)?;
     let mut extents = Extents { cut: to_seq.unwrap_or(u64::MAX), found: BTreeMap::new(), closed_at: None };
     let written = count_written(&survey.files).map_err(of_log)?;
     // After a failed sync the cache serves bytes that are lost (R3), and the copy would have them.
     for file in survey.files.iter().take(written).skip(written.saturating_sub(2)) {
         file.file.sync_all().and_then(|()| file.file.drop_cache()).map_err(of_env)?;
     }
-    examine(&survey.files, manifest, &mut extents)?;
-    let last = extents.last(manifest)?;
+    examine(&survey.files, &manifest, &mut extents)?;
+    let last = extents.last(&manifest)?;
     let files: Vec<&SegmentFile> = survey.files.iter().filter(|file| file.name <= last).collect();
     // What was read may be newer than that. The copy never knows more than the original.
     for file in files.iter().rev().take(2) {
         file.file.sync_all().map_err(of_env)?;
     }
-    fill_target(to, |to| extents.copy(dir, to, &files, manifest, last))
+    fill_target(to, |to| extents.copy(dir, to, &files, &manifest, last))
 }
 
 /// Reads everything; what is damaged is not copied as if it were sound.

@@ -171,6 +171,20 @@ fn open_all(dir: &Dir, problems: &mut Vec<Problem>) -> Result<Vec<Candidate>, Er
     Ok(files)
 }
 
+/// Every segment of a directory, whether or not a manifest lists it, in the order of the log.
+pub(super) fn all_segments(dir: &Dir) -> Result<Vec<SegmentFile>, Error> {
+    let mut files = Vec::new();
+    for file_name in dir.names().map_err(of_env)? {
+        let Some(name) = Name::parse(&file_name) else { continue };
+        match SegmentFile::open(dir, &file_name, name, false) {
+            Err(log::Error::Env(error)) if error.is_not_found() => {}
+            opened => files.push(opened.map_err(of_log)?),
+        }
+    }
+    files.sort_unstable_by_key(|file| file.name);
+    Ok(files)
+}
+
 /// What cannot be read, and why.
 pub(super) fn unreadable(path: &Path, error: &Error) -> Problem {
     let mut problem = Problem::of_error(path, error);

@@ -14,17 +14,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::env::{Clock, Dir};
+use crate::env::{self, Clock, Dir};
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::Entry;
 use crate::event::{Moment, Place, Status, codec, hex};
 use crate::log::cut::CUT_DIR;
 use crate::log::manifest::Manifest;
 use crate::log::reader::read_record;
-use crate::log::survey::{SegmentFile, Survey};
+use crate::log::survey::SegmentFile;
 use crate::state::{Applied, IdHasher, Policy, State, View};
-use crate::store::audit::{self, Item, Seen, Witness};
-use crate::store::failure::{of_env, of_log};
+use crate::store::audit::{self, Item, Report, Seen, Witness};
+use crate::store::failure::of_log;
 use crate::store::fold::Fold;
 
 /// What may be done about damage.
@@ -108,6 +108,10 @@ impl Problem {
         Self { path: path.to_owned(), offset, seq, text: text.into(), next: Some(NEXT.to_owned()) }
     }
 
+    pub(super) fn remark(path: &Path, offset: Option<u64>, seq: Option<u64>, text: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), offset, seq, text: text.into(), next: None }
+    }
+
     pub(super) fn of_error(path: &Path, error: &Error) -> Self {
         Self::damage(error.path().unwrap_or(path), error.offset(), error.seq(), error.message())
     }
@@ -130,34 +134,40 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification, Error> {
 /// As [`verify`], in a directory that is open.
 pub(super) fn verify_dir(dir: &Dir) -> Result<Verification, Error> {
     let path = dir.path();
-    let surveyed = Survey::of(dir, false).map_err(of_log);
-    let survey = match surveyed.and_then(|survey| match &survey.manifest {
-        Some(_) => Ok(survey),
-        None => Err(audit::no_manifest(path, &survey)),
-    }) {
-        Ok(survey) => survey,
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            let damage = vec![Problem::of_error(path, &error)];
-            return Ok(Verification { damage, cut: cut_tails(dir)?, ..Verification::default() });
-        }
+    let (survey, manifest) = match audit::survey(dir) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::Corrupt => return verify_all(dir, &error),
         Err(error) => return Err(error),
     };
-    let manifest = survey.manifest.clone().ok_or_else(|| audit::no_manifest(path, &survey))?;
-    let mut verification = Verification { cut: cut_tails(dir)?, debris: survey.debris, ..Verification::default() };
+    let mut verification = Verification { debris: survey.debris, ..Verification::default() };
+    look_into_cut(dir, &mut verification);
     let mut folds = Folds::new(&manifest);
     read_all(dir, &survey.files, &manifest, &mut folds, &mut verification)?;
     folds.compare(path, &mut verification);
     folds.read_bodies(&survey.files, &mut verification)?;
     if folds.last_seq > 0 && !folds.ends_with_mark {
         let text = "the log does not end with a mark, so nothing shows whether there was more: it is in use, or its process died";
-        let (path, seq) = (path.to_owned(), Some(folds.last_seq));
-        verification.remarks.push(Problem { path, offset: None, seq, text: text.to_owned(), next: None });
+        verification.remarks.push(Problem::remark(path, None, Some(folds.last_seq), text));
     }
     verification.store = Some(hex::encode(&manifest.store_id));
     verification.generation = manifest.generation;
     verification.extents_dropped = manifest.dropped_count() as u64;
     verification.extents_rewritten = manifest.rewritten_count() as u64;
     verification.last_seq = folds.last_seq;
+    Ok(verification)
+}
+
+/// As [`verify_dir`], where nothing tells which files count: what stands in each, and no more.
+fn verify_all(dir: &Dir, no_manifest: &Error) -> Result<Verification, Error> {
+    let damage = vec![Problem::of_error(dir.path(), no_manifest)];
+    let mut verification = Verification { damage, ..Verification::default() };
+    look_into_cut(dir, &mut verification);
+    let mut path = dir.path().to_owned();
+    let report = audit::examine_all(dir, &mut |item| {
+        verification.note(&mut path, item);
+        Ok(())
+    })?;
+    verification.count(&report);
     Ok(verification)
 }
 
@@ -171,36 +181,54 @@ fn read_all(
 ) -> Result<(), Error> {
     let mut path = dir.path().to_owned();
     let report = audit::examine(files, manifest, folds, &mut |item| {
-        match item {
-            Item::Segment { path: of, .. } => of.clone_into(&mut path),
-            Item::Finding { offset, seq, damage: true, text, .. } => {
-                verification.damage.push(Problem::damage(&path, Some(offset), seq, text));
-            }
-            Item::Finding { offset, seq, text, .. } => {
-                let (path, offset) = (path.clone(), Some(offset));
-                verification.remarks.push(Problem { path, offset, seq, text, next: None });
-            }
-            Item::Record(_) => {}
-        }
+        verification.note(&mut path, item);
         Ok(())
     })?;
-    verification.segments = report.segments;
-    verification.bytes = report.bytes;
-    verification.groups = report.groups;
-    verification.records = report.records;
+    verification.count(&report);
     Ok(())
 }
 
-/// What was cut off torn tails. Nothing is said of what is in it: nobody was promised anything about it.
-fn cut_tails(dir: &Dir) -> Result<Vec<CutTail>, Error> {
+impl Verification {
+    /// Notes what an audit says, of the file at `path` until the next one begins.
+    fn note(&mut self, path: &mut PathBuf, item: Item) {
+        match item {
+            Item::Segment { path: of, .. } => *path = of,
+            Item::Finding { offset, seq, damage: true, text, .. } => {
+                self.damage.push(Problem::damage(path, Some(offset), seq, text));
+            }
+            Item::Finding { offset, seq, text, .. } => {
+                self.remarks.push(Problem::remark(path, Some(offset), seq, text));
+            }
+            Item::Record(_) => {}
+        }
+    }
+
+    fn count(&mut self, report: &Report) {
+        let Report { segments, groups, records, bytes, .. } = *report;
+        (self.segments, self.groups, self.records, self.bytes) = (segments, groups, records, bytes);
+    }
+}
+
+/// Lists what was cut off torn tails. Nothing is said of what is in it: nobody was promised anything about it, nor that it can be read.
+fn look_into_cut(dir: &Dir, verification: &mut Verification) {
+    match cut_tails(dir) {
+        Ok(tails) => verification.cut = tails,
+        Err(error) => {
+            let text = format!("it cannot be looked into, and holds nothing that counts: {}", error.source);
+            verification.remarks.push(Problem::remark(&dir.path().join(CUT_DIR), None, None, text));
+        }
+    }
+}
+
+fn cut_tails(dir: &Dir) -> Result<Vec<CutTail>, env::Error> {
     let cut = match dir.open_dir(CUT_DIR) {
         Ok(cut) => cut,
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        Err(error) => return Err(of_env(error)),
+        Err(error) => return Err(error),
     };
     let mut tails = Vec::new();
-    for name in cut.names().map_err(of_env)? {
-        let bytes = cut.open_file(&name, false).and_then(|file| file.len()).map_err(of_env)?;
+    for name in cut.names()? {
+        let bytes = cut.open_file(&name, false).and_then(|file| file.len())?;
         tails.push(CutTail { name, bytes });
     }
     Ok(tails)
