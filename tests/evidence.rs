@@ -9,7 +9,9 @@ mod stores;
 use std::fs;
 use std::path::Path;
 
-use ledgerline::{Acceptance, ErrorKind, LogItem, Outcome, Point, Status, Store, as_of, backup, salvage, verify};
+use ledgerline::{
+    Acceptance, ErrorKind, LogItem, Outcome, Point, Status, Store, as_of, audit, backup, salvage, verify,
+};
 use stores::{event, eventful, flip, options, segments, stories};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
@@ -333,4 +335,50 @@ fn a_place_for_torn_tails_that_cannot_be_looked_into_is_a_remark() {
     let verification = verify(dir.path()).unwrap();
     assert!(verification.is_sound(), "{:?}", verification.damage);
     assert!(verification.remarks.iter().any(|remark| remark.path == dir.path().join("cut")), "{verification:?}");
+}
+
+#[test]
+fn one_bad_record_is_one_damaged_place_however_many_records_follow_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    let all: Vec<_> = (0..20).map(|number| event(&format!("e{number}"))).collect();
+    store.append_many(all).unwrap();
+    for round in 0..4 {
+        (0..40).for_each(|number| drop(store.append(event(&format!("more{round}-{number}"))).unwrap()));
+        for claim in store.claim(10).unwrap() {
+            store.settle(&claim, Outcome::Done).unwrap();
+        }
+    }
+    store.close().unwrap();
+    let sound = verify(dir.path()).unwrap();
+    assert!(sound.segments > 2 && sound.is_sound(), "{sound:?}");
+    let (mut body, mut last) = (None, 0);
+    audit::audit(dir.path(), &mut |item| {
+        if let audit::Item::Record(line) = item {
+            last = last.max(line.segment);
+            body = body.or((line.id.as_deref() == Some("e3")).then_some(line.offset + 24));
+        }
+        Ok(())
+    })
+    .unwrap();
+    flip(&segments(dir.path())[0], body.unwrap() + 100, 1);
+    let verification = verify(dir.path()).unwrap();
+    let [damage] = &verification.damage[..] else { panic!("{verification:?}") };
+    assert!(damage.path.ends_with("0000000001.seg") && damage.text.contains("body of record"), "{damage:?}");
+    let behind = verification.remarks.iter().find(|remark| remark.text.contains("behind damage")).unwrap();
+    // Of the one event that is lost, it was started and completed.
+    assert!(behind.text.starts_with("2 records behind damage do not fit") && behind.next.is_none(), "{behind:?}");
+    assert_eq!(verification.events.values().sum::<u64>(), 179, "all but that one are counted");
+    assert_eq!(verification.last_seq, sound.last_seq);
+}
+
+#[test]
+fn a_whole_segment_that_is_lost_is_one_damaged_place() {
+    let dir = tempfile::tempdir().unwrap();
+    busy(dir.path(), 200);
+    flip(&segments(dir.path())[1], 20, 1);
+    let verification = verify(dir.path()).unwrap();
+    let [damage] = &verification.damage[..] else { panic!("{verification:?}") };
+    assert!(damage.path.ends_with("0000000002.seg") && !damage.text.contains("(in "), "{damage:?}");
+    assert!(verification.remarks.iter().any(|remark| remark.text.ends_with(" and others")), "{verification:?}");
 }

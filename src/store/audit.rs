@@ -189,7 +189,8 @@ fn no_manifest(path: &Path, survey: &Survey) -> Error {
 
 /// What follows the entries of a log while it is audited.
 pub(super) trait Witness {
-    /// Sees an entry that counts, in the order of the log; returns what is wrong with it although its bytes are sound.
+    /// Sees an entry that counts, in the order of the log, or that verifies beyond a bad place of a sealed segment; returns what is wrong
+    /// with it although its bytes are sound.
     fn entry(&mut self, seen: &Seen<'_>) -> Result<Option<String>, Error>;
 }
 
@@ -198,6 +199,8 @@ pub(super) struct Seen<'s> {
     pub(super) file: &'s SegmentFile,
     pub(super) record: &'s Record<'s>,
     pub(super) entry: &'s Entry<'s>,
+    /// Whether something before it is damaged: then it need not fit what was seen.
+    pub(super) after_damage: bool,
 }
 
 /// Ids of so many receptions are remembered, to tell which event a record is about: some hundred megabytes of memory. Records mostly follow
@@ -302,6 +305,7 @@ impl<'a> Audit<'a> {
         if let (Some(chain), Some(manifest)) = (&mut self.chain, manifest)
             && let Err(broken) = chain.join(manifest, file.name)
         {
+            self.is_unjoined = true;
             self.finding(segment, 0, true, broken.to_string())?;
         }
         Ok(())
@@ -317,7 +321,7 @@ impl<'a> Audit<'a> {
             let end = SegmentEnd { ordinal: file.name.ordinal, last_seq: chain.last_seq(), length: 0, digest: 0 };
             chain.end = Some(manifest.and_then(|manifest| file.rewritten(manifest)).map_or(end, end_of));
         }
-        self.finding(file.name.ordinal, 0, true, error.to_string())
+        self.finding(file.name.ordinal, 0, true, error.message().to_owned())
     }
 
     fn segment(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, role: Role) -> Result<(), Error> {
@@ -337,7 +341,7 @@ impl<'a> Audit<'a> {
         // Beside a writer, the file may have grown since it was opened.
         let bytes = file.file.len().map_err(of_env)?;
         let mut source = Source::windowed(&file.file);
-        let mut lines = Lines { audit: self, file, names_predecessor: !header.is_sparse() };
+        let mut lines = Lines { audit: self, file, role, names_predecessor: !header.is_sparse() };
         let scan = scan(&mut source, bytes, &header, Seqs::Any, &mut lines).map_err(|stopped| match stopped {
             Stopped::Unreadable(error) => of_env(error),
             Stopped::ByVisitor(error) => error,
@@ -413,6 +417,7 @@ impl<'a> Audit<'a> {
 struct Lines<'l, 'a> {
     audit: &'l mut Audit<'a>,
     file: &'l SegmentFile,
+    role: Role,
     /// Whether the first record must say how the segment before ended.
     names_predecessor: bool,
 }
@@ -431,10 +436,14 @@ impl Visitor for Lines<'_, '_> {
                 Err(of_refusal(refusal).at_path(self.file.file.path()).at_offset(offset).at_seq(record.seq))
             }
             Some(Err(refusal)) => self.audit.finding_at(segment, offset, Some(record.seq), true, refusal.to_string()),
-            Some(Ok(entry)) if standing == Standing::Sound => {
-                self.check_joint(record, &entry)?;
+            // Nobody was promised what stands beyond a bad place of the last segment, before its verdict is known.
+            Some(Ok(entry)) if standing == Standing::Sound || self.role == Role::Sealed => {
+                if standing == Standing::Sound {
+                    self.check_joint(record, &entry)?;
+                }
+                let after_damage = standing != Standing::Sound || self.audit.report.damage > 0;
                 let Some(witness) = &mut self.audit.witness else { return Ok(()) };
-                match witness.entry(&Seen { file: self.file, record, entry: &entry })? {
+                match witness.entry(&Seen { file: self.file, record, entry: &entry, after_damage })? {
                     Some(wrong) => self.audit.finding_at(segment, offset, Some(record.seq), true, wrong),
                     None => Ok(()),
                 }

@@ -210,7 +210,7 @@ impl Extents {
 
 impl Witness for Extents {
     fn entry(&mut self, seen: &Seen<'_>) -> Result<Option<String>, Error> {
-        let Seen { file, record, entry } = *seen;
+        let Seen { file, record, entry, .. } = *seen;
         let cut = self.cut;
         let extent = self.found.entry(file.name).or_default();
         // Records of one group follow one another; between groups stands a head.

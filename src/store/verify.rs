@@ -32,6 +32,9 @@ const NEXT: &str = "put the file back from a backup, or keep what verifies with 
 /// What may be done where nobody knows what is right.
 const DISAGREE: &str = "this is a mistake of ledgerline, not of the disk: keep the directory and report it";
 
+/// So many records that do not fit behind damage are named.
+const MISFITS_NAMED_MAX: usize = 5;
+
 /// What verifying a store covered and found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -64,7 +67,8 @@ pub struct Verification {
     pub debris: Vec<String>,
     /// Torn tails that were cut off and kept aside.
     pub cut: Vec<CutTail>,
-    /// What is worth a remark and fine: prepared space, an unfinished tail that nobody was promised, an end without a mark.
+    /// What is worth a remark and no damage of its own: prepared space, an unfinished tail that nobody was promised, an end without a
+    /// mark, and behind damage all records that do not fit what is left before them, as one.
     pub remarks: Vec<Problem>,
     /// What is not as it was written.
     pub damage: Vec<Problem>,
@@ -143,6 +147,7 @@ pub(super) fn verify_dir(dir: &Dir) -> Result<Verification, Error> {
     look_into_cut(dir, &mut verification);
     let mut folds = Folds::new(&manifest);
     read_all(dir, &survey.files, &manifest, &mut folds, &mut verification)?;
+    folds.tell_misfits(path, &mut verification);
     folds.compare(path, &mut verification);
     folds.read_bodies(&survey.files, &mut verification)?;
     if folds.last_seq > 0 && !folds.ends_with_mark {
@@ -243,13 +248,31 @@ struct Folds<'m> {
     last_seq: u64,
     /// Whether the last entry attests to all before it.
     ends_with_mark: bool,
+    /// How many entries behind damage do not fit what was read before them, and the first of them.
+    misfit_count: usize,
+    misfits: Vec<u64>,
 }
 
 impl<'m> Folds<'m> {
     fn new(manifest: &'m Manifest) -> Self {
         let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
         let state = State::new(manifest.store_id, Policy::default());
-        Self { manifest, state, plain: Fold::default(), now, last_seq: 0, ends_with_mark: false }
+        let (last_seq, ends_with_mark, misfit_count) = (0, false, 0);
+        let plain = Fold::default();
+        Self { manifest, state, plain, now, last_seq, ends_with_mark, misfit_count, misfits: Vec::new() }
+    }
+
+    /// Says as one what damage before it explains, so that the damage itself is seen.
+    fn tell_misfits(&self, path: &Path, verification: &mut Verification) {
+        let Some(first) = self.misfits.first() else { return };
+        let named: Vec<String> = self.misfits.iter().map(u64::to_string).collect();
+        let more = if self.misfit_count > named.len() { " and others" } else { "" };
+        let named = named.join(", ");
+        let text = match self.misfit_count {
+            1 => format!("1 record behind damage does not fit what is left before it: seq {named}"),
+            count => format!("{count} records behind damage do not fit what is left before them: seq {named}{more}"),
+        };
+        verification.remarks.push(Problem::remark(path, None, Some(*first), text));
     }
 
     /// Holds both folds against each other. After damage they may well differ, and that says nothing more.
@@ -324,7 +347,7 @@ fn body(file: &SegmentFile, view: &View, hasher: IdHasher) -> Result<(), Error> 
 
 impl Witness for Folds<'_> {
     fn entry(&mut self, seen: &Seen<'_>) -> Result<Option<String>, Error> {
-        let Seen { file, record, entry } = *seen;
+        let Seen { file, record, entry, after_damage } = *seen;
         self.last_seq = self.last_seq.max(record.seq);
         self.ends_with_mark = matches!(entry, Entry::Mark(_));
         self.plain.entry(record.seq, entry);
@@ -333,12 +356,20 @@ impl Witness for Folds<'_> {
             return Ok(Some("the segment is too long, or its ordinal past 2147483647".to_owned()));
         };
         let place = Place { segment, offset, length };
-        Ok(match self.state.apply(record.seq, place, entry, self.now) {
+        let wrong = match self.state.apply(record.seq, place, entry, self.now) {
             Ok(Applied::Orphan { of_seq }) if !self.manifest.has_dropped_seq(of_seq) => {
                 Some(format!("a {} record is about the event {of_seq}, which is not there", entry.name()))
             }
             Ok(_) => None,
             Err(illegal) => Some(format!("a {} record cannot be: {illegal}", entry.name())),
-        })
+        };
+        if wrong.is_none() || !after_damage {
+            return Ok(wrong);
+        }
+        self.misfit_count += 1;
+        if self.misfits.len() < MISFITS_NAMED_MAX {
+            self.misfits.push(record.seq);
+        }
+        Ok(None)
     }
 }
