@@ -71,7 +71,7 @@ fn nothing_foreign_reaches_the_terminal_unescaped() {
 fn a_single_segment_is_read_without_its_store() {
     let (code, printed, _) = dump(&["store-v1/0000000003.seg"]);
     assert_eq!(code, Some(0));
-    assert!(printed.ends_with("sound: 1 segments, 4 records, 0 damaged places\n"), "{printed}");
+    assert!(printed.ends_with("checksums sound: 1 segments, 4 records, 0 damaged places\n"), "{printed}");
 }
 
 #[test]

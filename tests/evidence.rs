@@ -382,3 +382,23 @@ fn a_whole_segment_that_is_lost_is_one_damaged_place() {
     assert!(damage.path.ends_with("0000000002.seg") && !damage.text.contains("(in "), "{damage:?}");
     assert!(verification.remarks.iter().any(|remark| remark.text.ends_with(" and others")), "{verification:?}");
 }
+
+#[test]
+fn a_copy_of_a_segment_under_a_higher_name_is_told_to_be_perhaps_a_stranger() {
+    let dir = copied(Path::new(FIXTURE));
+    fs::copy(dir.path().join("0000000003.seg"), dir.path().join("0000000009.seg")).unwrap();
+    let verification = verify(dir.path()).unwrap();
+    let damage = verification.damage.iter().find(|damage| damage.text.contains("missing: 0000000004.seg")).unwrap();
+    assert!(damage.text.contains("does not belong here") && damage.path.ends_with("0000000009.seg"), "{damage:?}");
+}
+
+#[test]
+fn a_copy_that_salvage_made_says_what_it_wants_before_it_is_backed_up() {
+    let place = tempfile::tempdir().unwrap();
+    let [copy, to] = ["copy", "to"].map(|name| place.path().join(name));
+    salvage(FIXTURE, &copy, &Acceptance::All).unwrap();
+    let error = backup(&copy, &to, None).unwrap_err();
+    assert!(error.kind() == ErrorKind::NotFound && error.message().contains("open it once"), "{error}");
+    Store::open(&copy, options()).unwrap().close().unwrap();
+    backup(&copy, &to, None).unwrap();
+}

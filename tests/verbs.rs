@@ -103,6 +103,17 @@ fn verify_tells_what_it_covered_and_its_exit_code_tells_sound_from_damaged() {
 }
 
 #[test]
+fn what_to_do_about_damage_is_said_once() {
+    let dir = fixture(Some(600));
+    let (code, _, stderr) = run(dir.path(), &["backup", "--data", "store", "to"]);
+    assert_eq!((code, stderr.matches("ledgerline salvage").count()), (2, 1), "{stderr}");
+    let dir = fixture(None);
+    fs::remove_file(dir.path().join("store/0000000002.seg")).unwrap();
+    let (code, stdout, _) = run(dir.path(), &["verify", "store"]);
+    assert_eq!((code, stdout.matches("back from a backup").count()), (1, 1), "{stdout}");
+}
+
+#[test]
 fn salvage_takes_no_file_for_lost_that_another_user_may_read() {
     let dir = fixture(None);
     let path = dir.path().join("store/0000000002.seg");

@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 /// text}, where segment 0 is the manifest; the last line is {"item": "report", segments, records, damage}. Without a manifest that can be
 /// read all segments are printed.
 ///
+/// It says what the checksums say, and how segments are joined; `ledgerline verify` also says whether the records can follow one another.
+///
 /// Exit status: 0 sound, 1 damage, 2 trouble, or nobody read to the end.
 #[derive(Parser)]
 #[command(name = "ledgerline-dump", version)]
@@ -72,7 +74,7 @@ fn dump(arguments: &Arguments, out: &mut impl Write) -> Result<u64, Error> {
         let last = json!({ "item": "report", "segments": segments, "records": records, "damage": damage });
         writeln!(out, "{last}")?;
     } else {
-        let verdict = if report.damage == 0 { "sound" } else { "DAMAGED" };
+        let verdict = if report.damage == 0 { "checksums sound" } else { "DAMAGED" };
         writeln!(
             out,
             "{verdict}: {} segments, {} records, {} damaged places",

@@ -71,14 +71,16 @@ impl Trouble {
 
 impl From<ledgerline::Error> for Trouble {
     fn from(error: ledgerline::Error) -> Self {
+        let text = Self::chain(&error);
         let next = match error.kind() {
-            ErrorKind::Corrupt => {
+            // Some say by themselves what comes next.
+            ErrorKind::Corrupt if !text.contains("`ledgerline salvage") => {
                 " (`ledgerline verify DIR` says what is damaged, `ledgerline salvage` copies what is not)"
             }
             ErrorKind::Full => " (free some space, then try again)",
             _ => "",
         };
-        Self { kind: Some(error.kind()), ..Self::new(format!("{}{next}", Self::chain(&error))) }
+        Self { kind: Some(error.kind()), ..Self::new(text + next) }
     }
 }
 

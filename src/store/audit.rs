@@ -24,7 +24,7 @@ use crate::log::survey::{SegmentFile, Survey, count_written};
 use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::store::candidates::all_segments;
-use crate::store::chain::{Chain, end_of};
+use crate::store::chain::{Broken, Chain, end_of};
 use crate::store::failure::{of_env, of_log, of_refusal};
 
 pub(super) use describe::describe;
@@ -305,8 +305,16 @@ impl<'a> Audit<'a> {
         if let (Some(chain), Some(manifest)) = (&mut self.chain, manifest)
             && let Err(broken) = chain.join(manifest, file.name)
         {
+            // Whoever copied one file under the name of another has lost none.
+            let is_stray = file.checked_header(&manifest.store_id).is_err();
+            let text = match broken {
+                Broken::Missing { name } if is_stray => {
+                    format!("a file of the log is missing: {name}; or this one does not belong here: then move it away")
+                }
+                broken => broken.to_string(),
+            };
             self.is_unjoined = true;
-            self.finding(segment, 0, true, broken.to_string())?;
+            self.finding(segment, 0, true, text)?;
         }
         Ok(())
     }

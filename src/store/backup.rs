@@ -99,7 +99,8 @@ fn examine(files: &[SegmentFile], manifest: &Manifest, extents: &mut Extents) ->
             Item::Segment { path: of, .. } => path = Some(of),
             Item::Finding { offset, damage: true, text, .. } if first.is_none() => {
                 let text = format!(
-                    "the store is damaged, and damage is not backed up: {text}; `ledgerline salvage` keeps what verifies"
+                    "the store is damaged, and damage is not backed up: {text}; `ledgerline verify` names every place, and `ledgerline \
+                     salvage` keeps what verifies"
                 );
                 let error = Error::new(ErrorKind::Corrupt, text).at_offset(offset);
                 first = Some(path.iter().fold(error, Error::at_path));
@@ -165,6 +166,10 @@ impl Extents {
                  the first group has not ended",
                 first.last_seq
             )),
+            None if manifest.rewritten_count() > 0 => Error::new(
+                ErrorKind::NotFound,
+                "nothing was written to the store since it was salvaged or compacted; open it once, then back it up",
+            ),
             None => {
                 Error::new(ErrorKind::NotFound, "nothing was ever written to the store; there is nothing to back up")
             }

@@ -29,6 +29,8 @@ use crate::store::fold::Fold;
 
 /// What may be done about damage.
 const NEXT: &str = "put the file back from a backup, or keep what verifies with `ledgerline salvage`";
+/// How texts end that say a part of that by themselves.
+const PUT_BACK: [&str; 2] = ["; put it back from a backup", "; put the file that belongs here back from a backup"];
 /// What may be done where nobody knows what is right.
 const DISAGREE: &str = "this is a mistake of ledgerline, not of the disk: keep the directory and report it";
 
@@ -109,7 +111,12 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn damage(path: &Path, offset: Option<u64>, seq: Option<u64>, text: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), offset, seq, text: text.into(), next: Some(NEXT.to_owned()) }
+        // What to do is said once.
+        let mut text = text.into();
+        if let Some(told) = PUT_BACK.iter().find_map(|hint| text.strip_suffix(hint)) {
+            text.truncate(told.len());
+        }
+        Self { path: path.to_owned(), offset, seq, text, next: Some(NEXT.to_owned()) }
     }
 
     pub(super) fn remark(path: &Path, offset: Option<u64>, seq: Option<u64>, text: impl Into<String>) -> Self {
