@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+#[cfg(doc)]
+use crate::event::NewEvent;
 use crate::event::Outcome;
 use crate::store::answers::Claim;
 #[cfg(doc)]

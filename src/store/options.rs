@@ -122,7 +122,7 @@ impl StoreOptions {
     }
 
     /// What becomes of events whose type has no handler: [`Unhandled::Hold`] by default. It is asked only where somebody says which
-    /// types have one, as an [`EventManager`](crate::EventManager) with workers does; in a store without, all types have.
+    /// types have one, as an `EventManager` with workers does; in a store without, all types have.
     #[must_use]
     pub fn unhandled(mut self, unhandled: Unhandled) -> Self {
         self.unhandled = unhandled;
