@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ledgerline::testing::{Bench, CrashPoint, Drained, Unsynced};
 use ledgerline::{
-    ErrorKind, Event, EventManagerBuilder, NewEvent, Outcome, Status, StoreOptions, Timestamp, assert_emitted,
+    Context, ErrorKind, Event, EventManagerBuilder, NewEvent, Outcome, Status, StoreOptions, Timestamp, assert_emitted,
 };
 
 /// Ends as the event's data names it.
@@ -429,4 +429,94 @@ async fn a_drain_runs_what_waits_to_be_asked_for_and_says_when_the_manager_was_s
         let much = Duration::from_hours(9);
         assert_eq!(bench.drain_for(much).await.unwrap_err().kind(), ErrorKind::Closed, "a retry is due meanwhile");
     }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_drain_of_a_process_that_was_killed_returns_at_once() {
+    let mut bench = bench().await;
+    bench.manager().emit("T", "done").await.unwrap();
+    bench.crash().await;
+    let later = bench.now().saturating_add(Duration::from_hours(1));
+    assert_eq!(within(bench.drain()).await.unwrap(), Drained::default());
+    assert_eq!(within(bench.drain_for(Duration::from_hours(1))).await.unwrap(), Drained::default());
+    assert_eq!(within(bench.drain_until(later)).await.unwrap(), Drained::default());
+    bench.reopen(Unsynced::Kept).await.unwrap();
+    assert_eq!(within(bench.drain()).await.unwrap().completed, 1);
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_a_run_whose_event_was_cancelled() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ended);
+    let setup = move |builder: EventManagerBuilder| {
+        let ended = Arc::clone(&counted);
+        builder.on("T", move |_: Event, context: Context| {
+            let ended = Arc::clone(&ended);
+            async move {
+                context.cancelled().await;
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                ended.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    bench.manager().emit("T", "x").id("one").await.unwrap();
+    while bench.manager().stats().processing_events == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.manager().cancel("one", "no longer wanted").await.unwrap();
+    assert_eq!(counts(&within(bench.drain()).await.unwrap()), [1, 0, 0, 0, 1]);
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
+}
+
+/// Nothing runs unless it is asked for, and what hangs soon loses its slot.
+fn on_demand(builder: EventManagerBuilder) -> EventManagerBuilder {
+    let moment = Duration::from_millis(20);
+    let builder = builder.background_processing(false).concurrency(1).max_retries(0);
+    builder.handler_timeout(moment).handler_grace(Duration::ZERO)
+}
+
+#[tokio::test]
+async fn a_drain_asks_again_for_what_may_run_only_after_it_has_asked() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let waits = Arc::clone(&gate);
+    let setup = move |builder: EventManagerBuilder| {
+        let waits = Arc::clone(&waits);
+        on_demand(builder).on("T", obey).on_blocking("Hang", move |_: Event| wait_for(&waits))
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    let manager = bench.manager().clone();
+    manager.emit("Hang", "x").key("k").await.unwrap();
+    manager.emit("T", "done").key("k").await.unwrap();
+    let opening = async {
+        // The one that hangs is waited for no more, and the other is behind it.
+        manager.process_pending().await.unwrap();
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+    };
+    let (drained, ()) = within(async { tokio::join!(bench.drain(), opening) }).await;
+    assert_eq!(counts(&drained.unwrap()), [2, 1, 0, 1, 0]);
+}
+
+/// Keeps its thread for ever.
+fn hang(_: Event) {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[tokio::test]
+async fn a_drain_says_why_what_it_asked_for_cannot_run() {
+    let setup = |builder: EventManagerBuilder| on_demand(builder).on_blocking("Hang", hang);
+    let mut bench = Bench::start(setup).await.unwrap();
+    for number in 0..3 {
+        bench.manager().emit("Hang", number).await.unwrap();
+    }
+    assert_eq!(within(bench.drain()).await.unwrap_err().kind(), ErrorKind::NotAllowed);
 }

@@ -98,6 +98,12 @@ impl State {
         true
     }
 
+    /// Whether runs go on whose events were cancelled.
+    #[cfg(feature = "manager")]
+    pub(crate) fn has_leftovers(&self) -> bool {
+        !self.events.leftovers.is_empty()
+    }
+
     /// The event received as `seq` was cancelled just now, but the run that `token` names goes on: until [`State::let_go`], or until
     /// another process begins, neither it nor any other of its key is offered, and it counts among the runs of its type unless it had lost
     /// its slot.

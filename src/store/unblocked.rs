@@ -170,9 +170,10 @@ impl Store {
         self.shared().work().await;
     }
 
-    /// Resolves when nothing may be claimed and nothing that was claimed is unsettled, or nothing will come any more.
-    pub(crate) async fn quiet(&self) {
-        self.shared().quiet().await;
+    /// Resolves when nothing may be claimed and nothing that was claimed is unsettled, or nothing will come any more; if nobody claims who
+    /// is not asked to (`is_asked`), also when something may be claimed. Returns whether it may.
+    pub(crate) async fn quiet(&self, is_asked: bool) -> bool {
+        self.shared().quiet(is_asked).await
     }
 
     /// Makes durable whatever was taken.

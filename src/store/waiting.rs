@@ -88,19 +88,26 @@ impl Shared {
         Work { shared: self }
     }
 
-    /// Resolves when nothing is left for a claim to do and no event is being run, or the store was closed or poisoned.
-    pub(crate) async fn quiet(&self) {
+    /// Resolves when nothing is left for a claim to do and no event is being run, not even one that was cancelled meanwhile, or the store
+    /// was closed or poisoned. If `is_asked`, nobody claims who is not asked to: it resolves also when there is something to claim. Returns
+    /// whether there is.
+    pub(crate) async fn quiet(&self, is_asked: bool) -> bool {
         std::future::poll_fn(|context| {
             let now = self.now();
             let mut desk = self.desk();
-            let runs = desk.core.state.counts().of(Status::Processing) > 0;
-            if !runs && !desk.core.is_ready(now) || desk.core.poison().is_some() || desk.core.is_closed() {
-                return Poll::Ready(());
+            if desk.core.poison().is_some() || desk.core.is_closed() {
+                return Poll::Ready(false);
+            }
+            let state = &desk.core.state;
+            let runs = state.counts().of(Status::Processing) > 0 || state.has_leftovers();
+            let is_ready = desk.core.is_ready(now);
+            if is_ready && is_asked || !is_ready && !runs {
+                return Poll::Ready(is_ready);
             }
             desk.leave_work_waker(context.waker().clone());
             Poll::Pending
         })
-        .await;
+        .await
     }
 }
 

@@ -166,26 +166,27 @@ impl Bench {
 
     /// Runs handlers until nothing may be claimed now and all that was claimed is settled, durably; says how the runs ended that no drain
     /// has told of before. It returns at once where the process has died, or dies meanwhile ([`Bench::has_crashed`]). Where nothing runs in
-    /// the background it asks for it, as [`EventManager::process_pending`] does.
+    /// the background it asks for it, as [`EventManager::process_pending`] does. A run whose event was cancelled is waited for as well.
     ///
     /// A handler that always gives its event back is never done, and one that waits for what does not come is waited for until its
     /// timeout, which is on tokio's clock.
     ///
     /// # Errors
-    /// [`ErrorKind::Closed`]: the manager was shut down.
+    /// [`ErrorKind::Closed`]: the manager was shut down. Where nothing runs in the background, also what
+    /// [`EventManager::process_pending`] is refused with.
     pub async fn drain(&mut self) -> Result<Drained, Error> {
-        let store = self.store();
-        if !self.manager.runs_in_background() {
-            // Refused where the process has died or the manager was shut down, which is seen below.
-            let _ = self.manager.process_pending().await;
-        }
-        store.quiet().await;
-        let settled = store.settle_down();
         let mut drained = Drained::default();
+        if self.has_crashed() {
+            // Nobody is left who could wake whoever waits.
+            return Ok(drained);
+        }
+        let store = self.store();
+        let worked = self.work_off(&store).await;
+        let settled = store.settle_down();
         if self.has_crashed() {
             return Ok(drained);
         }
-        settled?;
+        worked.and(settled)?;
         if !self.manager.is_running() {
             return Err(Error::new(ErrorKind::Closed, "the manager was shut down"));
         }
@@ -197,6 +198,21 @@ impl Bench {
         }
         self.uncounted = log.position();
         Ok(drained)
+    }
+
+    /// Waits until nothing may be claimed and nothing runs, and has it run where it does not by itself.
+    async fn work_off(&self, store: &Store) -> Result<(), Error> {
+        if self.manager.runs_in_background() {
+            store.quiet(false).await;
+            return Ok(());
+        }
+        loop {
+            self.manager.process_pending().await?;
+            // What comes after a round waits for the next one.
+            if !store.quiet(true).await {
+                return Ok(());
+            }
+        }
     }
 
     /// Drains, and goes on from due time to due time until `time` has passed on the clocks: as if the bench had run for so long.
