@@ -271,11 +271,12 @@ impl EventManager {
 
     /// As [`EventManager::builder`], of a store that is kept at `place`.
     pub(crate) fn builder_at(place: Place) -> EventManagerBuilder {
+        let holds_clock = matches!(place, Place::Machine(_));
         EventManagerBuilder {
             place,
             store: StoreOptions::default(),
             queue_size: 1_000,
-            options: Options::default(),
+            options: Options { holds_clock, ..Options::default() },
             handlers: Vec::new(),
             layers: Layers::default(),
         }

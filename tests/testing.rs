@@ -112,6 +112,26 @@ async fn where_tokios_clock_is_held_too_a_handler_that_hangs_times_out_at_once()
     assert_eq!(bench.drain().await.unwrap().failed, 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn where_tokios_clock_is_held_too_a_blocking_handler_has_its_time() {
+    let setup = |manager: EventManagerBuilder| {
+        manager.max_retries(0).on_blocking("T", |_: Event, context: Context| {
+            for _ in 0..10_000 {
+                std::thread::yield_now();
+                if context.is_cancelled() {
+                    return Err("its time is over");
+                }
+            }
+            Ok(())
+        })
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    for number in 0..3 {
+        bench.manager().emit("T", number).await.unwrap();
+        assert_eq!(bench.drain().await.unwrap().completed, 1);
+    }
+}
+
 #[tokio::test]
 async fn an_assertion_shows_what_was_emitted_instead() {
     let bench = bench().await;

@@ -47,7 +47,7 @@ struct Known {
 impl Handlers {
     /// Those of `given` with `layers` around each, refusing by name a type that is no type, or a name that is taken.
     pub(crate) fn new(given: Vec<Given>, layers: Layers, options: Options) -> Result<Self, Error> {
-        let threads = Arc::new(Threads::new(options.concurrency));
+        let threads = Arc::new(Threads::new(options.concurrency, options.holds_clock));
         let known = Known { by_type: HashMap::new(), layers, threads, closed: false };
         let handlers = Self { options, known: Mutex::new(known) };
         for given in given {
@@ -97,7 +97,7 @@ impl Handlers {
         let let_go = {
             let mut known = self.lock();
             known.closed = true;
-            let threads = std::mem::replace(&mut known.threads, Arc::new(Threads::new(0)));
+            let threads = std::mem::replace(&mut known.threads, Arc::new(Threads::new(0, false)));
             (std::mem::take(&mut known.by_type), std::mem::take(&mut known.layers), threads)
         };
         // Dropped without the lock: what a handler holds may look in here while it goes.

@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) batch_processing: bool,
     /// Whether events run without being asked for.
     pub(crate) background_processing: bool,
+    /// Whether a paused clock of tokio's stands still while a blocking handler runs.
+    pub(crate) holds_clock: bool,
     /// None: as the engine does by itself.
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) per_type: PerType,
@@ -37,6 +39,7 @@ impl Default for Options {
             drain_timeout: Duration::from_secs(25),
             batch_processing: true,
             background_processing: true,
+            holds_clock: false,
             retry: None,
             per_type: PerType::default(),
         }

@@ -5,7 +5,7 @@
 //! in its place.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -27,6 +27,8 @@ pub(super) struct Threads {
 
 struct Shared {
     threads_max: usize,
+    /// Whether tokio's clock, where it is paused, stands still while somebody waits for a job.
+    holds_clock: bool,
     jobs: Mutex<Jobs>,
     changed: Condvar,
 }
@@ -50,9 +52,10 @@ impl Jobs {
 }
 
 impl Threads {
-    /// None yet, and at most `threads_max` beside those whose jobs were given up.
-    pub(super) fn new(threads_max: usize) -> Self {
-        let shared = Shared { threads_max, jobs: Mutex::default(), changed: Condvar::new() };
+    /// None yet, and at most `threads_max` beside those whose jobs were given up. `holds_clock` is for tests whose runtime's clock is paused:
+    /// it would leap to the timeout of whoever waits for a job, because tokio knows nothing of these threads.
+    pub(super) fn new(threads_max: usize, holds_clock: bool) -> Self {
+        let shared = Shared { threads_max, holds_clock, jobs: Mutex::default(), changed: Condvar::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -64,6 +67,7 @@ impl Threads {
     ) -> impl Future<Output = Outcome> + Send + use<J> {
         let (answer, answered) = oneshot::channel();
         let runtime = Handle::try_current().ok();
+        let held = runtime.as_ref().filter(|_| self.shared.holds_clock).map(hold_clock);
         let mut ticket = self.enter(Box::new(move || {
             let _entered = runtime.as_ref().map(Handle::enter);
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
@@ -73,6 +77,7 @@ impl Threads {
         async move {
             let ended = answered.await;
             ticket.is_over = true;
+            drop(held);
             match ended {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(payload)) => std::panic::resume_unwind(payload),
@@ -159,6 +164,13 @@ impl Shared {
     }
 }
 
+/// Has the runtime's clock stand still, if it is paused, until what this returns is dropped: as it does while a thread of its own works.
+fn hold_clock(runtime: &Handle) -> mpsc::Sender<()> {
+    let (held, holding) = mpsc::channel();
+    runtime.spawn_blocking(move || _ = holding.recv());
+    held
+}
+
 /// A job that somebody waits for.
 struct Ticket {
     shared: Arc<Shared>,
@@ -192,7 +204,6 @@ impl Drop for Ticket {
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Barrier;
-    use std::sync::mpsc;
     use std::thread::ThreadId;
 
     use super::*;
@@ -204,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_run_on_named_threads_that_are_used_again() {
-        let threads = Threads::new(4);
+        let threads = Threads::new(4, false);
         let (tell, told) = mpsc::channel();
         for _ in 0..20 {
             let tell = tell.clone();
@@ -221,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn there_are_as_many_threads_as_are_needed_but_no_more_than_allowed() {
-        let threads = Threads::new(2);
+        let threads = Threads::new(2, false);
         let barrier = Arc::new(Barrier::new(3));
         let job = || {
             let barrier = Arc::clone(&barrier);
@@ -250,7 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_waits_is_dropped_with_its_future_and_never_runs() {
-        let threads = Threads::new(1);
+        let threads = Threads::new(1, false);
         let (open, gate) = mpsc::channel::<()>();
         let first = tokio::spawn(threads.run(move || {
             gate.recv().unwrap();
@@ -264,7 +275,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_reaches_whoever_waits_and_the_thread_goes_on() {
-        let threads = Threads::new(1);
+        let threads = Threads::new(1, false);
         let panicked = tokio::spawn(threads.run(|| panic!("bad")));
         assert!(panicked.await.unwrap_err().is_panic());
         assert_eq!(threads.run(|| Outcome::Done).await, Outcome::Done);
@@ -272,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_them_waits_for_nobody() {
-        let threads = Threads::new(2);
+        let threads = Threads::new(2, false);
         let (_open, gate) = mpsc::channel::<()>();
         let hung = threads.run(move || {
             let _ = gate.recv();

@@ -18,6 +18,9 @@ type Setup = Box<dyn Fn(EventManagerBuilder) -> EventManagerBuilder + Send + Syn
 /// A manager on a machine of its own, which is in memory: its clocks stand still until they are moved, nothing works in the background, and
 /// it dies where it is told to. See [the module](super).
 ///
+/// Where tokio's clock is paused (`start_paused` of `#[tokio::test]`, with tokio's feature `test-util`), handlers that hang come to their
+/// timeouts at once, but for blocking ones: while one runs that clock stands still, as it does for tokio's own `spawn_blocking`.
+///
 /// It is to be used from one task; the handlers may do what they like.
 pub struct Bench {
     machine: Machine,

@@ -30,8 +30,9 @@
 //! ```
 //!
 //! **Time.** Both clocks of the store stand still until [`Bench::advance`] or [`Bench::drain_for`] moves them; nothing sleeps. Handlers and
-//! their timeouts live on tokio's clock: hold that with `#[tokio::test(start_paused = true)]`, and it goes on by itself whenever everybody
-//! waits. Retention does not run by itself: call [`compact`](crate::EventManager::compact).
+//! their timeouts live on tokio's clock: hold that with `#[tokio::test(start_paused = true)]` (tokio's feature `test-util`), and it goes on
+//! by itself whenever everybody waits. It stands still while a blocking handler runs; one that does not return comes to its timeout only by
+//! `tokio::time::advance`. Retention does not run by itself: call [`compact`](crate::EventManager::compact).
 //!
 //! **The same again.** No thread works in the background, and ids, salts and the store's id come from the [seed](BenchBuilder::seed). When a
 //! retry is due is spread by a hash of the store's id, the event's seq and its attempt: the same seed and the same calls in the same order
