@@ -232,19 +232,21 @@ impl Attempts {
 /// The task of a run: what it awaits is dropped when it is aborted, and it has not ended while anything of it goes on elsewhere, on a
 /// thread or in a batch.
 async fn to_its_end<F: Future<Output = Ending>>(running: impl FnOnce() -> F, context: Context, report: Report) {
-    let ending = caught(|| async {
-        let ending = tokio::select! {
+    let ended = caught(|| async {
+        tokio::select! {
             biased;
             ending = running() => ending,
             () = context.aborted() => Ending::Aborted,
-        };
-        context.quiet().await;
-        if matches!(ending, Ending::Returned(Outcome::Release)) {
-            rest(&context).await;
         }
-        ending
     });
-    report.send(ending.await.unwrap_or_else(|payload| Ending::Panicked(panic_text(&*payload))));
+    let ended = ended.await;
+    // Also after a panic: what was dropped by it may have left a thread behind.
+    context.quiet().await;
+    let ending = ended.unwrap_or_else(|payload| Ending::Panicked(panic_text(&*payload)));
+    if matches!(ending, Ending::Returned(Outcome::Release)) {
+        rest(&context).await;
+    }
+    report.send(ending);
 }
 
 /// A run that gives its event back would begin again at once, and again, and the log would keep each time: it keeps its slot for a moment,
@@ -264,12 +266,55 @@ fn judge(attempt: &Attempt, ending: Ending) -> Ended {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{self, Poll};
+
     use super::*;
     use crate::event::NewEvent;
     use crate::processor::layer::HandlerService;
     use crate::processor::team::Named;
     use crate::queue::Queue;
     use crate::store::{Store, StoreOptions};
+
+    /// A run that something goes on of elsewhere, and that panics when it is dropped.
+    struct Bad;
+
+    impl Future for Bad {
+        type Output = Outcome;
+
+        fn poll(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Outcome> {
+            Poll::Pending
+        }
+    }
+
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_panics_when_it_is_dropped_has_not_ended_while_its_thread_goes_on() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        let intake = Intake::new(Queue::embedded(store.clone()), 1, Arc::new(|_| None));
+        let mut attempts = Attempts::new(Duration::ZERO, intake, "store".into());
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let service = HandlerService::innermost(move |_, context| {
+            let _ = tell.send(context.linger());
+            Box::pin(Bad)
+        });
+        let team = vec![Named { name: "Issue#1".into(), service }];
+        attempts.begin(store.claim(1).unwrap().remove(0), team, Duration::from_secs(1), Instant::now());
+        let thread = told.recv().await.unwrap();
+        attempts.abort_all();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(attempts.try_ended().is_none());
+        drop(thread);
+        assert_eq!(attempts.ended().await.outcome, Outcome::Retry("panicked: dropped".to_owned()));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_run_that_has_ended_is_not_overdue_because_nobody_has_looked_since() {

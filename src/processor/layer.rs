@@ -117,24 +117,26 @@ impl HandlerService {
 
     /// Runs it to its end. A panic in it or in a layer is caught: it is the error of this attempt.
     pub(super) async fn run(mut self, run: Run) -> Ending {
-        let response = caught(|| async move {
+        let outcome = caught(|| async move {
             match &mut self.inner {
                 Inner::Handler(function) => {
                     let (event, context) = run.into_parts();
-                    Ok(function(event, context).await)
+                    function(event, context).await
                 }
-                Inner::Layered(service) => {
-                    poll_fn(|context| service.ready(context)).await?;
-                    service.respond(run).await
-                }
+                // Telling an error is up to the layer it comes from, and may panic as well.
+                Inner::Layered(service) => respond(&mut **service, run).await.unwrap_or_else(Outcome::of_error),
             }
         });
-        match response.await {
-            Ok(Ok(outcome)) => Ending::Returned(outcome),
-            Ok(Err(error)) => Ending::Returned(Outcome::of_error(error)),
+        match outcome.await {
+            Ok(outcome) => Ending::Returned(outcome),
             Err(payload) => Ending::Panicked(panic_text(&*payload)),
         }
     }
+}
+
+async fn respond(service: &mut dyn Erased, run: Run) -> Result<Outcome, BoxError> {
+    poll_fn(|context| service.ready(context)).await?;
+    service.respond(run).await
 }
 
 impl Clone for HandlerService {
@@ -199,5 +201,69 @@ impl Layers {
     /// The handler with all of them around it.
     pub(super) fn around(&self, innermost: HandlerService) -> HandlerService {
         self.layers.iter().rev().fold(innermost, |service, layer| layer(service))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::event::NewEvent;
+    use crate::queue::{Intake, Queue};
+    use crate::store::{Store, StoreOptions};
+
+    /// An error that panics when it is told.
+    #[derive(Debug)]
+    struct Untold;
+
+    impl fmt::Display for Untold {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("cannot be told");
+        }
+    }
+
+    impl StdError for Untold {}
+
+    /// A layer that refuses with it, and its service.
+    #[derive(Clone)]
+    struct Refusing;
+
+    impl Layer<HandlerService> for Refusing {
+        type Service = Self;
+
+        fn layer(&self, _: HandlerService) -> Self {
+            Self
+        }
+    }
+
+    impl Service<Run> for Refusing {
+        type Response = Outcome;
+        type Error = Untold;
+        type Future = std::future::Ready<Result<Outcome, Untold>>;
+
+        fn poll_ready(&mut self, _: &mut task::Context<'_>) -> task::Poll<Result<(), Untold>> {
+            task::Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Run) -> Self::Future {
+            std::future::ready(Err(Untold))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_of_a_layer_that_panics_when_it_is_told_is_a_panic_of_that_handler() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        let claim = store.claim(1).unwrap().remove(0);
+        let intake = Intake::new(Queue::embedded(store), 1, Arc::new(|_| None));
+        let context = Context::new(&claim, &intake, &"store".into(), Instant::now(), Duration::from_secs(1));
+        let mut layers = Layers::default();
+        layers.add(Refusing);
+        let service = layers.around(HandlerService::innermost(|_, _| Box::pin(std::future::ready(Outcome::Done))));
+        let ending = service.run(Run::new(claim.event().clone(), context, "Issue#1".into())).await;
+        assert_eq!(ending, Ending::Panicked("panicked: cannot be told".to_owned()));
     }
 }
