@@ -45,14 +45,23 @@ impl BatchOptions {
         self
     }
 
-    /// How long the first event waits for others: 0 to 1 minute, and less than a run's timeout, which it is a part of. 100 ms by default.
+    /// How long the first event waits for others: 0 to 1 minute, and less than the timeout of a run of any type that comes to the handler,
+    /// which it is a part of. 100 ms by default.
+    ///
+    /// It also waits where nobody could join it: where all that is pending has its key, or no slot is free. Where events come one by one
+    /// say zero.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
     }
 
     /// Refuses what is out of bounds, by name.
-    pub(super) fn validate(&self, event_type: &str, concurrency: usize, timeout: Duration) -> Result<(), Error> {
+    pub(super) fn validate(
+        &self,
+        event_type: &str,
+        concurrency: usize,
+        (timed, timeout): (&str, Duration),
+    ) -> Result<(), Error> {
         let Self { size, linger } = *self;
         if !(1..=concurrency).contains(&size) {
             return Err(Error::invalid(format!(
@@ -61,7 +70,7 @@ impl BatchOptions {
         }
         if linger > Duration::from_mins(1) || linger >= timeout {
             return Err(Error::invalid(format!(
-                "the linger of type {event_type:?} is {linger:?}; it must be at most 60s and less than the timeout, {timeout:?}"
+                "the linger of type {event_type:?} is {linger:?}; it must be at most 60s and less than the timeout of type {timed:?}, {timeout:?}"
             )));
         }
         Ok(())
@@ -359,12 +368,15 @@ mod tests {
     #[test]
     fn values_out_of_bounds_are_refused_by_name() {
         let good = BatchOptions::new;
-        let check = |options: BatchOptions| options.validate("Issue", 16, Duration::from_secs(30));
+        let check = |options: BatchOptions| options.validate("Issue", 16, ("Short", Duration::from_secs(30)));
         check(good().size(16)).unwrap();
         for (options, says) in [
             (good().size(0), "the batch size of type \"Issue\" is 0; it must be from 1 to the concurrency, 16"),
             (good().size(17), "is 17"),
-            (good().linger(Duration::from_secs(30)), "is 30s; it must be at most 60s and less than the timeout, 30s"),
+            (
+                good().linger(Duration::from_secs(30)),
+                "is 30s; it must be at most 60s and less than the timeout of type \"Short\", 30s",
+            ),
             (good().linger(Duration::from_secs(61)), "is 61s"),
         ] {
             let error = check(options).unwrap_err();

@@ -46,7 +46,9 @@ struct Known {
 
 impl Handlers {
     /// Those of `given` with `layers` around each, refusing by name a type that is no type, or a name that is taken.
-    pub(crate) fn new(given: Vec<Given>, layers: Layers, options: Options) -> Result<Self, Error> {
+    pub(crate) fn new(mut given: Vec<Given>, layers: Layers, options: Options) -> Result<Self, Error> {
+        // Last, so that it is known which types are left to them.
+        given.sort_by_key(|given| given.event_type == ANY_TYPE);
         let threads = Arc::new(Threads::new(options.concurrency, options.holds_clock));
         let known = Known { by_type: HashMap::new(), layers, threads, closed: false };
         let handlers = Self { options, known: Mutex::new(known) };
@@ -60,12 +62,13 @@ impl Handlers {
     pub(crate) fn add(&self, given: Given, engine: impl FnOnce(Handled)) -> Result<(), Error> {
         let Given { name, event_type, handler } = given;
         check_type(&event_type, "a handler")?;
-        if let Kind::Batch(batch, _) = &handler.kind {
-            batch.validate(&event_type, self.options.slots(&event_type), self.options.timeout(&event_type))?;
-        }
         let mut known = self.lock();
         if known.closed {
             return Err(Error::new(ErrorKind::Closed, "the manager was shut down"));
+        }
+        if let Kind::Batch(batch, _) = &handler.kind {
+            let shortest = self.options.shortest_timeout(&event_type, |other| known.by_type.contains_key(other));
+            batch.validate(&event_type, self.options.slots(&event_type), shortest)?;
         }
         let team = known.by_type.get(&event_type).map_or(&[][..], |team| team);
         let name = name.unwrap_or_else(|| numbered(&event_type, team.len() + 1));
@@ -168,8 +171,11 @@ fn check_name(event_type: &str, name: &str, team: &[Named]) -> Result<(), Error>
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::event::Event;
+    use crate::processor::{BatchOptions, TypeOptions};
 
     fn given(event_type: &str, name: Option<&str>) -> Given {
         let handler = AnyHandler::new(|_: Event| async {});
@@ -220,6 +226,23 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_batch_for_all_types_lingers_less_long_than_any_run_of_a_type_that_is_left_to_it_may_take() {
+        let batch = |event_type: &str| {
+            let handler = AnyHandler::batch(BatchOptions::new(), |_: Vec<Event>| async {});
+            Given { handler, ..given(event_type, None) }
+        };
+        let mut options = Options::default();
+        options.per_type.set("Short".to_owned(), TypeOptions::new().timeout(Duration::from_millis(100)));
+        let refusal =
+            |given| Handlers::new(given, Layers::default(), options.clone()).err().map(|error| error.to_string());
+        for given in [vec![batch("*")], vec![batch("*"), given("Other", None)], vec![batch("Short")]] {
+            let text = refusal(given).unwrap();
+            assert!(text.contains("less than the timeout of type \"Short\", 100ms"), "{text}");
+        }
+        assert_eq!(refusal(vec![batch("*"), given("Short", None)]), None);
     }
 
     #[test]

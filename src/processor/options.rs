@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::event::Event;
 use crate::processor::RetryPolicy;
+use crate::processor::handlers::ANY_TYPE;
 use crate::processor::type_options::PerType;
 
 /// Bounds and times of the workers. Documented for users at the builder's methods of the same names.
@@ -77,6 +78,21 @@ impl Options {
     /// How long a run of this type may take.
     pub(super) fn timeout(&self, event_type: &str) -> Duration {
         self.per_type.timeout(event_type).unwrap_or(self.handler_timeout)
+    }
+
+    /// The shortest time that a run has which comes to the handlers of `event_type`, and of which type; `are_elsewhere` says which types have
+    /// handlers of their own.
+    pub(super) fn shortest_timeout<'a>(
+        &'a self,
+        event_type: &'a str,
+        are_elsewhere: impl Fn(&str) -> bool,
+    ) -> (&'a str, Duration) {
+        let own = (event_type, self.timeout(event_type));
+        if event_type != ANY_TYPE {
+            return own;
+        }
+        let others = self.per_type.shortest_timeout(|event_type| !are_elsewhere(event_type));
+        others.filter(|(_, timeout)| *timeout < own.1).unwrap_or(own)
     }
 
     /// How long `event` waits for its retry after its `attempt`-th run has failed; `origin` names the store. None: as the engine does

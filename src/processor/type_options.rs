@@ -97,6 +97,12 @@ impl PerType {
         self.of(event_type, |options| options.timeout.as_ref()).copied()
     }
 
+    /// The type with the shortest timeout of its own, of those that `are_meant`.
+    pub(super) fn shortest_timeout(&self, are_meant: impl Fn(&str) -> bool) -> Option<(&str, Duration)> {
+        let own = self.by_type.iter().filter_map(|(event_type, options)| Some((&**event_type, options.timeout?)));
+        own.filter(|(event_type, _)| are_meant(event_type)).min_by_key(|(_, timeout)| *timeout)
+    }
+
     pub(super) fn retry(&self, event_type: &str) -> Option<&RetryPolicy> {
         self.of(event_type, |options| options.retry.as_ref())
     }
