@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use ledgerline::testing::Bench;
 use ledgerline::{
-    Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions, TypeOptions, Waiting,
+    Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions, Timestamp, TypeOptions,
+    Waiting,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -178,6 +179,25 @@ async fn a_run_that_gives_its_event_back_begins_again_a_second_later_unless_it_i
     assert_eq!(stopped.elapsed().as_secs(), 0);
     let event = builder(dir.path()).open().await.unwrap().get("Issue").await.unwrap().unwrap();
     assert_eq!((event.status(), event.retry_count()), (Status::Pending, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_puts_its_event_off_by_nothing_begins_again_a_second_later() {
+    for outcome in [Outcome::Snooze(Duration::ZERO), Outcome::RetryAt(Timestamp::default())] {
+        let (tell, mut told) = unbounded_channel();
+        let setup = move |builder: EventManagerBuilder| {
+            let (tell, outcome) = (tell.clone(), outcome.clone());
+            builder.on("Issue", move |_: Event| {
+                let _ = tell.send(Instant::now());
+                std::future::ready(outcome.clone())
+            })
+        };
+        let bench = Bench::start(setup).await.unwrap();
+        bench.manager().emit("Issue", 1).await.unwrap();
+        let first = told.recv().await.unwrap();
+        let second = told.recv().await.unwrap();
+        assert_eq!((second - first).as_secs(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]

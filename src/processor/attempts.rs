@@ -15,7 +15,7 @@ use crate::processor::outcome::{caught, panic_text};
 use crate::processor::team::{self, Team};
 use crate::queue::{Claim, Intake, Mishap, Settling};
 
-/// How long a run that gives its event back keeps its slot.
+/// How long a run whose event comes back at once keeps its slot.
 const RELEASE_REST: Duration = Duration::from_secs(1);
 
 /// A run that is over, and what becomes of its event.
@@ -243,13 +243,23 @@ async fn to_its_end<F: Future<Output = Ending>>(running: impl FnOnce() -> F, con
     // Also after a panic: what was dropped by it may have left a thread behind.
     context.quiet().await;
     let ending = ended.unwrap_or_else(|payload| Ending::Panicked(panic_text(&*payload)));
-    if matches!(ending, Ending::Returned(Outcome::Release)) {
+    if comes_back_at_once(&ending, &context) {
         rest(&context).await;
     }
     report.send(ending);
 }
 
-/// A run that gives its event back would begin again at once, and again, and the log would keep each time: it keeps its slot for a moment,
+/// Whether the event may run again as soon as this run is settled.
+fn comes_back_at_once(ending: &Ending, context: &Context) -> bool {
+    match ending {
+        Ending::Returned(Outcome::Release) => true,
+        Ending::Returned(Outcome::Snooze(wait)) => wait.is_zero(),
+        Ending::Returned(Outcome::RetryAt(time)) => *time <= context.now(),
+        _ => false,
+    }
+}
+
+/// A run whose event comes back at once would begin again, and again, and the log would keep each time: it keeps its slot for a moment,
 /// unless it is told to end, and no longer than it may take.
 async fn rest(context: &Context) {
     tokio::select! {
