@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use ledgerline::testing::Bench;
 use ledgerline::{
-    Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions, Timestamp, TypeOptions,
-    Waiting,
+    BatchOptions, Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions, Timestamp,
+    TypeOptions, Waiting,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -197,6 +197,26 @@ async fn a_run_that_puts_its_event_off_by_nothing_begins_again_a_second_later() 
         let first = told.recv().await.unwrap();
         let second = told.recv().await.unwrap();
         assert_eq!((second - first).as_secs(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_shutdown_a_batch_that_gathers_goes_at_once() {
+    let setup = |builder: EventManagerBuilder| {
+        let options = BatchOptions::new().linger(30 * SECOND);
+        builder.on_batch("Issue", options, |_: Vec<Event>| async {})
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    for id in ["a", "b"] {
+        bench.manager().emit("Issue", 1).id(id).await.unwrap();
+    }
+    // Time stands still until both have been claimed and wait.
+    tokio::time::sleep(SECOND).await;
+    let stopped = Instant::now();
+    bench.restart().await.unwrap();
+    assert_eq!(stopped.elapsed().as_secs(), 0);
+    for id in ["a", "b"] {
+        assert_eq!(bench.manager().get(id).await.unwrap().unwrap().status(), Status::Completed);
     }
 }
 

@@ -49,7 +49,7 @@ impl BatchOptions {
     /// which it is a part of. 100 ms by default.
     ///
     /// It also waits where nobody could join it: where all that is pending has its key, or no slot is free. Where events come one by one
-    /// say zero.
+    /// say zero. At a shutdown those who have gathered go at once.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
@@ -184,14 +184,13 @@ where
 
 pub(super) type Function = Arc<dyn Fn(Vec<Event>, Vec<Context>) -> RunningBatch + Send + Sync>;
 
-/// The service whose runs gather for `function`.
-pub(super) fn service(options: BatchOptions, function: Function) -> HandlerService {
-    let gathering = Arc::new(Gathering { options, function, seats: Mutex::default() });
+/// The service whose runs gather there.
+pub(super) fn service(gathering: Arc<Gathering>) -> HandlerService {
     HandlerService::innermost(move |event, context| Box::pin(Arc::clone(&gathering).run(event, context)))
 }
 
 /// Runs that wait for enough others.
-struct Gathering {
+pub(super) struct Gathering {
     options: BatchOptions,
     function: Function,
     // A std lock: it is held for one look, and never across an await.
@@ -204,6 +203,8 @@ struct Seats {
     given: u64,
     /// When those who are gathered go, however few they are.
     goes_at: Option<Instant>,
+    /// Nobody else is claimed: whoever still comes goes at once.
+    is_last_call: bool,
 }
 
 struct Member {
@@ -217,6 +218,20 @@ struct Member {
 }
 
 impl Gathering {
+    /// Nobody yet, for `function`.
+    pub(super) fn new(options: BatchOptions, function: Function) -> Self {
+        Self { options, function, seats: Mutex::default() }
+    }
+
+    /// Nobody else is claimed: all who are gathered go, and nobody waits for others any more.
+    pub(super) fn call_last(&self) {
+        let mut seats = self.seats();
+        seats.is_last_call = true;
+        if !seats.taken.is_empty() {
+            self.begin(seats.leave_all());
+        }
+    }
+
     /// The run of one event: it takes a seat, and ends as the batch says.
     async fn run(self: Arc<Self>, event: Event, context: Context) -> Outcome {
         let (seat, goes_at, mut answered) = self.sit(event, context.clone());
@@ -257,7 +272,7 @@ impl Gathering {
         let goes_at = *seats.goes_at.get_or_insert_with(|| Instant::now() + self.options.linger);
         let linger = context.linger();
         seats.taken.push(Member { seat, event, context, answer, _linger: linger });
-        if seats.taken.len() >= self.options.size {
+        if seats.taken.len() >= self.options.size || seats.is_last_call {
             self.begin(seats.leave_all());
         }
         drop(seats);

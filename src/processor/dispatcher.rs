@@ -249,7 +249,8 @@ impl Dispatcher {
         self.gauges.set_running(false);
         self.round.abandon();
         match phase {
-            Phase::Running | Phase::Over | Phase::Draining(_) => {}
+            Phase::Running | Phase::Over => {}
+            Phase::Draining(_) => self.handlers.call_last(),
             Phase::Leaving(_) => self.attempts.cancel_all(),
             Phase::Aborting(_) => {
                 self.attempts.cancel_all();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::limits;
+use crate::processor::batch::Gathering;
 use crate::processor::handler::Kind;
 use crate::processor::layer::{HandlerService, Layers};
 use crate::processor::team::{Named, Team};
@@ -41,6 +42,8 @@ struct Known {
     by_type: HashMap<String, Team>,
     layers: Layers,
     threads: Arc<Threads>,
+    /// Where runs wait for others.
+    gatherings: Vec<Arc<Gathering>>,
     closed: bool,
 }
 
@@ -50,7 +53,7 @@ impl Handlers {
         // Last, so that it is known which types are left to them.
         given.sort_by_key(|given| given.event_type == ANY_TYPE);
         let threads = Arc::new(Threads::new(options.concurrency, options.holds_clock));
-        let known = Known { by_type: HashMap::new(), layers, threads, closed: false };
+        let known = Known { by_type: HashMap::new(), layers, threads, gatherings: Vec::new(), closed: false };
         let handlers = Self { options, known: Mutex::new(known) };
         for given in given {
             handlers.add(given, |_| ())?;
@@ -95,13 +98,22 @@ impl Handlers {
         &self.options
     }
 
+    /// Nothing more is claimed: no batch waits for others any more.
+    pub(super) fn call_last(&self) {
+        let gatherings = self.lock().gatherings.clone();
+        for gathering in gatherings {
+            gathering.call_last();
+        }
+    }
+
     /// Lets go of all handlers, and of what they hold (a manager, perhaps), and takes no more.
     pub(crate) fn close(&self) {
         let let_go = {
             let mut known = self.lock();
             known.closed = true;
             let threads = std::mem::replace(&mut known.threads, Arc::new(Threads::new(0, false)));
-            (std::mem::take(&mut known.by_type), std::mem::take(&mut known.layers), threads)
+            let gatherings = std::mem::take(&mut known.gatherings);
+            (std::mem::take(&mut known.by_type), std::mem::take(&mut known.layers), threads, gatherings)
         };
         // Dropped without the lock: what a handler holds may look in here while it goes.
         drop(let_go);
@@ -121,11 +133,15 @@ impl Known {
         }
     }
 
-    fn service(&self, handler: AnyHandler) -> HandlerService {
+    fn service(&mut self, handler: AnyHandler) -> HandlerService {
         let innermost = match handler.kind {
             Kind::Plain(function) => HandlerService::of(function),
             Kind::Blocking(function) => blocking::service(function, Arc::clone(&self.threads)),
-            Kind::Batch(options, function) => batch::service(options, function),
+            Kind::Batch(options, function) => {
+                let gathering = Arc::new(Gathering::new(options, function));
+                self.gatherings.push(Arc::clone(&gathering));
+                batch::service(gathering)
+            }
         };
         self.layers.around(innermost)
     }
