@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use ledgerline::testing::Bench;
 use ledgerline::{
-    BatchOptions, Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, Status, StoreOptions, Timestamp,
-    TypeOptions, Waiting,
+    BatchOptions, Context, Event, EventManager, EventManagerBuilder, Filter, Outcome, RetryPolicy, Status,
+    StoreOptions, Timestamp, TypeOptions, Waiting,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -293,6 +293,91 @@ async fn a_change_of_health_is_said_once_each_way() {
     assert!(manager.is_healthy());
     manager.shutdown().await.unwrap();
     assert_eq!(heard(), (1, 1), "a shutdown is no change for the worse");
+}
+
+/// Keeps what the workers say: level, message and fields.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+impl Said {
+    fn all(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// The fields of what is said, in their order.
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        let text = if field.name() == "message" { format!(" {value:?}") } else { format!(" {field}={value:?}") };
+        self.0.push_str(&text);
+    }
+}
+
+impl tracing::Subscriber for Said {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target().starts_with("ledgerline::processor")
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        if *event.metadata().level() <= tracing::Level::INFO {
+            self.0.lock().unwrap().push(line.0);
+        }
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn a_failure_that_is_retried_and_one_for_good_are_told_apart() {
+    let said = Said::default();
+    let _guard = tracing::subscriber::set_default(said.clone());
+    let setup = |builder: EventManagerBuilder| {
+        let builder = builder.max_retries(1).retry_policy(RetryPolicy::delays([60 * SECOND]));
+        builder.on("Issue", |_: Event| async { Err::<(), _>("no") })
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    bench.manager().emit("Issue", 1).id("a").await.unwrap();
+    bench.drain_for(60 * SECOND).await.unwrap();
+    let of = |attempt: u32| format!("event_id=\"a\" event_type=\"Issue\" attempt={attempt} error=\"no\"");
+    let expected = [
+        format!("INFO a run failed; its event is retried {} retry_in=60s", of(1)),
+        format!("WARN a run failed; its event has failed for good {}", of(2)),
+    ];
+    assert_eq!(said.all(), expected);
+}
+
+#[tokio::test]
+async fn of_a_run_whose_event_was_cancelled_no_failure_is_told() {
+    let said = Said::default();
+    let _guard = tracing::subscriber::set_default(said.clone());
+    let setup = |builder: EventManagerBuilder| {
+        builder.on("Issue", |_: Event, context: Context| async move {
+            context.cancelled().await;
+            Err::<(), _>("was called off")
+        })
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    bench.manager().emit("Issue", 1).id("a").await.unwrap();
+    runs(&bench).await;
+    bench.manager().cancel("a", "no longer wanted").await.unwrap();
+    bench.drain().await.unwrap();
+    let said = said.all();
+    assert!(said.len() == 1 && said[0].starts_with("INFO a run has ended whose event was cancelled"), "{said:?}");
+}
+
+/// Waits until something runs.
+async fn runs(bench: &Bench) {
+    while bench.manager().stats().processing_events == 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 // ------------------------------------------------------------------------------------------------------------------ a poison pill

@@ -38,13 +38,17 @@ impl Ended {
         Settling { claim: &self.claim, outcome: &self.outcome, delay: self.delay }
     }
 
-    /// Says in the log how it went.
+    /// Says in the log how it went, once it is settled.
     pub(super) fn tell(&self) {
         let (event_id, event_type) = (self.claim.event().id(), self.claim.event().event_type());
         let attempt = self.claim.attempt();
         match &self.outcome {
+            Outcome::Retry(error) if !self.claim.is_last() => {
+                let retry_in = self.delay.map(tracing::field::debug);
+                tracing::info!(event_id, event_type, attempt, error, retry_in, "a run failed; its event is retried");
+            }
             Outcome::Retry(error) | Outcome::Fail(error) => {
-                tracing::warn!(event_id, event_type, attempt, error, "a run failed");
+                tracing::warn!(event_id, event_type, attempt, error, "a run failed; its event has failed for good");
             }
             outcome => tracing::debug!(event_id, event_type, attempt, ?outcome, "a run ended"),
         }

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Outcome;
 use crate::processor::attempts::{Attempts, Ended};
 use crate::processor::lookout::Lookout;
+use crate::processor::obstacle::Obstacle;
 use crate::processor::round::Round;
 use crate::processor::workers::{Command, Gauges, Report};
 use crate::processor::{Handlers, Options};
@@ -44,6 +45,7 @@ pub(super) struct Dispatcher {
     unsettled: Vec<Ended>,
     /// Why one of them still was refused when it was tried again.
     unsettled_again: Option<Error>,
+    obstacle: Obstacle,
     settle_again_at: Instant,
     report: Report,
     report_at: Instant,
@@ -113,6 +115,7 @@ impl Dispatcher {
             round: Round::default(),
             unsettled: Vec::new(),
             unsettled_again: None,
+            obstacle: Obstacle::default(),
             settle_again_at: now,
             report,
             report_at: now + REPORT_INTERVAL,
@@ -144,6 +147,13 @@ impl Dispatcher {
             tracing::warn!(event_id = run.claim.event().id(), "a handler does not end; it is left behind");
         }
         self.settle(left).await;
+        if !self.unsettled.is_empty() {
+            let count = self.unsettled.len();
+            tracing::error!(
+                count,
+                "runs could not be settled before the end; their events run again after the next start"
+            );
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -353,14 +363,15 @@ impl Dispatcher {
             if run.delay.is_none() && matches!(run.outcome, Outcome::Retry(_)) && !run.claim.is_last() {
                 run.delay = self.options.retry_delay(run.claim.event(), run.claim.attempt(), &self.origin);
             }
-            run.tell();
         }
         let settled = {
             let runs: Vec<_> = ended.iter().map(Ended::settling).collect();
             self.queue.settle(&runs).await
         };
         let refusals = ended.into_iter().zip(settled).filter_map(|(run, settled)| self.note_settled(run, settled));
-        refusals.last()
+        let refused = refusals.last();
+        self.obstacle.tell(refused.as_ref(), self.unsettled.len());
+        refused
     }
 
     /// Why it is tried again, if it is.
@@ -369,16 +380,17 @@ impl Dispatcher {
         let (event_id, event_type, attempt) = (claim.event().id(), claim.event().event_type(), claim.attempt());
         match settled {
             Ok(()) => {
+                ended.tell();
                 self.round.count(outcome);
                 if let Some(mishap) = *mishap {
                     self.queue.note_mishap(claim, mishap);
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotAllowed => {
-                tracing::info!(event_id, event_type, attempt, %error, "a run ended after its claim; its outcome is of no account");
+                let text = "a run has ended whose event was cancelled meanwhile; its outcome is of no account";
+                tracing::info!(event_id, event_type, attempt, "{text}");
             }
             Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::Io) => {
-                tracing::warn!(event_id, event_type, attempt, ?error, "a run cannot be settled yet; it is tried again");
                 self.unsettled.push(ended);
                 return Some(error);
             }

@@ -36,6 +36,7 @@ mod handler;
 mod handlers;
 mod layer;
 mod lookout;
+mod obstacle;
 mod options;
 mod outcome;
 mod retry;
