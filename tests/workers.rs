@@ -373,6 +373,23 @@ async fn of_a_run_whose_event_was_cancelled_no_failure_is_told() {
     assert!(said.len() == 1 && said[0].starts_with("INFO a run has ended whose event was cancelled"), "{said:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_aborted_at_the_end_of_a_shutdown_is_not_said_to_be_left_behind() {
+    let said = Said::default();
+    let _guard = tracing::subscriber::set_default(said.clone());
+    let setup = |builder: EventManagerBuilder| {
+        let builder = builder.max_retries(0).handler_timeout(SECOND).handler_grace(Duration::ZERO);
+        builder.on("Hang", |_: Event| std::future::pending::<()>())
+    };
+    let mut bench = Bench::start(setup).await.unwrap();
+    bench.manager().emit("Hang", 1).id("a").await.unwrap();
+    runs(&bench).await;
+    bench.restart().await.unwrap();
+    assert_eq!(bench.manager().get("a").await.unwrap().unwrap().error_message(), Some("timed out after 1s"));
+    let said = said.all();
+    assert!(said.len() == 3 && !said.iter().any(|line| line.contains("left behind")), "{said:?}");
+}
+
 /// Waits until something runs.
 async fn runs(bench: &Bench) {
     while bench.manager().stats().processing_events == 0 {

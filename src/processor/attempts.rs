@@ -67,6 +67,8 @@ pub(super) struct Attempts {
     /// When something happens to a run: the end of its time, then the end of its grace.
     timers: BTreeMap<(Instant, u64), RunKey>,
     stuck: usize,
+    /// When the last of them was aborted.
+    aborted_at: Option<Instant>,
     grace: Duration,
     intake: Intake,
     origin: Arc<str>,
@@ -83,6 +85,7 @@ impl Attempts {
             taken: Vec::new(),
             timers: BTreeMap::new(),
             stuck: 0,
+            aborted_at: None,
             grace,
             intake,
             origin,
@@ -171,6 +174,7 @@ impl Attempts {
                 tracing::warn!(event_id, "a handler did not end when it was told to; it is aborted");
                 attempt.standing = Standing::Stuck;
                 attempt.context.abort();
+                self.aborted_at = Some(now);
                 self.stuck += 1;
                 self.intake.queue().lose_slot(&attempt.claim);
             } else {
@@ -207,7 +211,13 @@ impl Attempts {
 
     /// Aborts all runs: what they await is dropped.
     pub(super) fn abort_all(&mut self) {
+        self.aborted_at = Some(Instant::now());
         self.all().for_each(|attempt| attempt.context.abort());
+    }
+
+    /// When the last of those that have not ended was aborted; none: nothing runs that was.
+    pub(super) fn aborted_at(&self) -> Option<Instant> {
+        self.aborted_at.filter(|_| self.len() > 0)
     }
 
     /// Lets go of the runs whose tasks do not end.

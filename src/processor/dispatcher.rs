@@ -142,6 +142,7 @@ impl Dispatcher {
             // An engine may answer without ever waiting, and then nothing else here would let other tasks run.
             tokio::task::consume_budget().await;
         }
+        self.await_aborted().await;
         let left = self.attempts.give_up();
         for run in &left {
             tracing::warn!(event_id = run.claim.event().id(), "a handler does not end; it is left behind");
@@ -156,11 +157,21 @@ impl Dispatcher {
         }
     }
 
+    /// Whoever was aborted just now has his time to end, though nobody else is left to wait for.
+    async fn await_aborted(&mut self) {
+        while let Some(aborted_at) = self.attempts.aborted_at() {
+            match tokio::time::timeout_at(aborted_at + LEAVE_GRACE, self.attempts.ended()).await {
+                Ok(ended) => self.settle_all(ended).await,
+                Err(_) => return,
+            }
+        }
+    }
+
     fn is_over(&self) -> bool {
         match self.phase {
             Phase::Running => false,
             Phase::Over => true,
-            // Runs that were given up have had their time.
+            // Nobody waits for runs that have lost their slots, but for a moment at the end.
             _ => self.attempts.slots_taken() == 0 && self.claiming.is_none() && self.unsettled.is_empty(),
         }
     }
