@@ -85,7 +85,9 @@ impl BatchOptions {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of batches",
     note = "it is an async function or a closure that takes `(Vec<Event>)` or `(Vec<Event>, Vec<Context>)`, with the types written out",
-    note = "it returns `()`, a `Vec` with an outcome for each event, or a `Result` of these"
+    note = "its future is `Send`: no `Rc`, and no guard of a `std` lock, lives across an `.await`",
+    note = "it returns `()`, a `Vec` with an outcome for each event, or a `Result` of these whose error converts into \
+            `Box<dyn Error + Send + Sync>`"
 )]
 pub trait BatchHandler<Args>: sealed::HandleBatch<Args> {}
 

@@ -11,14 +11,15 @@ use crate::processor::{Context, IntoOutcome};
 /// A function that runs an event and may block its thread: it takes `(Event)` or `(Event, Context)`, is not async, and returns anything
 /// that is [`IntoOutcome`]. Nothing else is a blocking handler, and nobody needs to implement this.
 ///
-/// It runs on a thread of its own kind (`ledgerline-blocking`), of which there are at most as many as the builder's `concurrency`. When
-/// it is called off ([`Context::is_cancelled`]) it has to end by itself: nothing can abort it. One that does not end gives up its slot
+/// It runs on a thread of its own kind (`ledgerline-blocking`), of which there are at most as many as the builder's `concurrency`, beside
+/// those whose runs were given up. When it is called off ([`Context::is_cancelled`]) it has to end by itself: nothing can abort it. One that does not end gives up its slot
 /// after the grace, keeps its event's key, and holds up neither a shutdown nor the runtime. Within it,
 /// `tokio::runtime::Handle::current()` is the manager's runtime.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a blocking handler",
     note = "a blocking handler is a function or a closure that takes `(Event)` or `(Event, Context)`, with the types written out",
-    note = "it is not async, and returns `()`, `Outcome`, or `Result<_, E>` where `E` converts into `Box<dyn Error + Send + Sync>`"
+    note = "it is not async (an async one is for `on`), and what it captures is `Send`, `Sync` and `'static`",
+    note = "it returns `()`, `Outcome`, or `Result<_, E>` where `E` converts into `Box<dyn Error + Send + Sync>`"
 )]
 pub trait BlockingHandler<Args>: sealed::HandleBlocking<Args> {}
 

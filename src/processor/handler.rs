@@ -22,6 +22,8 @@ use crate::processor::{BatchHandler, BatchOptions, BlockingHandler, Context, Int
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     note = "a handler is an async function or a closure that takes `(Event)` or `(Event, Context)`, with the types written out",
+    note = "a function of the event's data in a type of your own is for `on_typed`, and one that is not async for `on_blocking`",
+    note = "its future is `Send`: no `Rc`, and no guard of a `std` lock, lives across an `.await`",
     note = "it returns `()`, `Outcome`, or `Result<_, E>` where `E` converts into `Box<dyn Error + Send + Sync>`"
 )]
 pub trait Handler<Args>: sealed::Handle<Args> {}
@@ -33,7 +35,9 @@ impl<Args, H: sealed::Handle<Args>> Handler<Args> for H {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a typed handler",
     note = "a typed handler is an async function or a closure that takes `(T)`, `(T, Event)`, `(T, Context)` or `(T, Event, Context)`, \
-            with the types written out, where `T` implements `serde::de::DeserializeOwned`"
+            with the types written out, where `T` implements `serde::de::DeserializeOwned`",
+    note = "its future is `Send`: no `Rc`, and no guard of a `std` lock, lives across an `.await`",
+    note = "it returns `()`, `Outcome`, or `Result<_, E>` where `E` converts into `Box<dyn Error + Send + Sync>`"
 )]
 pub trait TypedHandler<Args>: sealed::HandleTyped<Args> {}
 
