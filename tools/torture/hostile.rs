@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -459,14 +459,23 @@ impl Attack {
     }
 }
 
-/// Everything that is answered until the connection is closed; none if it stays open in silence.
+/// Everything that is answered until the connection is closed; none if it stays open in silence. Whoever has heard that it is about to be
+/// closed sends no more, and need not be waited for.
 fn answered(connection: &mut TcpStream) -> Option<Vec<u8>> {
     let mut answer = Vec::new();
     let mut buffer = [0; 4_096];
+    let mut is_told = false;
     loop {
         match connection.read(&mut buffer) {
             Ok(0) => return Some(answer),
-            Ok(count) => answer.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Ok(count) => {
+                answer.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                let text = String::from_utf8_lossy(&answer);
+                if !is_told && text.contains("\r\nconnection: close\r\n") && service::is_whole(&text) {
+                    is_told = true;
+                    drop(connection.shutdown(Shutdown::Write));
+                }
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
             // Reset, because what was sent is not read.
             Err(_) => return Some(answer),

@@ -138,16 +138,20 @@ pub(crate) fn exchange(connection: &mut TcpStream, request: &[u8]) -> io::Result
         let read = connection.read(&mut buffer)?;
         answer.extend_from_slice(buffer.get(..read).unwrap_or_default());
         let text = String::from_utf8_lossy(&answer);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-            if body.len() >= length {
-                return code(&text).ok_or_else(|| io::ErrorKind::InvalidData.into());
-            }
+        if is_whole(&text) {
+            return code(&text).ok_or_else(|| io::ErrorKind::InvalidData.into());
         }
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
+}
+
+/// Whether the first answer in this text is there to its end.
+pub(crate) fn is_whole(text: &str) -> bool {
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    body.len() >= length
 }
 
 /// The code of the first answer in this text.
