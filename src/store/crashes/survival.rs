@@ -8,6 +8,7 @@ use crate::event::NewEvent;
 use crate::log::format::SegmentHeader;
 use crate::log::segment::Segment;
 use crate::store::answers::Filter;
+use crate::store::options::StoreOptions;
 
 /// What is cheap enough for every run of the tests.
 const REACH: Reach = Reach { states_max: 32, states_again_max: 2, again_every: 4, grows: false, lies: false, seed: 0 };
@@ -47,48 +48,50 @@ fn where_files_grow_an_opening_makes_durable_what_it_believes() {
     assert_sound(&on_all_cores(&lives, |ops| crash_in_the_last(ops, reach)));
 }
 
-/// The same where records stand behind what was filled, so that nothing is given back: a run has begun, its record is written and not
-/// synced, and the process dies. The next one finds it and goes on from there; then the power fails (R3).
-#[test]
-fn what_a_dead_process_wrote_past_what_was_filled_is_durable_before_the_next_goes_on_from_it() {
+fn mebibyte_segments() -> StoreOptions {
+    options().segment_bytes(1024 * 1024)
+}
+
+/// What a process leaves that dies in a run, whose record is written and not synced, beside ten events that are; and the store's id.
+fn died_in_a_run() -> (Disk, [u8; 16]) {
     let disk = Disk::new();
     disk.let_files_grow();
-    let options = || options().segment_bytes(1024 * 1024);
-    let (store, _clock) = open_with(options(), &disk, first_day(), 1, 0).unwrap();
+    let (store, _clock) = open_with(mebibyte_segments(), &disk, first_day(), 1, 0).unwrap();
     for number in 0..10 {
         store.append(NewEvent::new("Issue", &"x".repeat(30_000)).unwrap().id(format!("e{number}"))).unwrap();
     }
     assert_eq!(store.claim(1).unwrap().len(), 1);
-    let disk = disk.copy();
-    let (next, _clock) = open_with(options(), &disk, first_day(), 2, 0).unwrap();
+    let store_id = store.shared().desk().core.manifest.store_id;
+    (disk.copy(), store_id)
+}
+
+/// The next process finds the run and goes on from there; then the power fails.
+fn assert_run_and_events_survive(disk: &Disk) {
+    let (next, _clock) = open_with(mebibyte_segments(), disk, first_day(), 2, 0).unwrap();
     assert_eq!(next.recovery().events_released, 1);
     let disk = disk.after_crash(&mut Choices::nothing());
-    let (last, _clock) = open_with(options(), &disk, first_day(), 3, 1).unwrap();
+    let (last, _clock) = open_with(mebibyte_segments(), &disk, first_day(), 3, 1).unwrap();
     assert_eq!(last.list(&Filter::all()).unwrap().len(), 10);
+}
+
+/// The same where records stand behind what was filled, so that nothing is given back: a run has begun, its record is written and not
+/// synced, and the process dies. The next one finds it and goes on from there; then the power fails (R3).
+#[test]
+fn what_a_dead_process_wrote_past_what_was_filled_is_durable_before_the_next_goes_on_from_it() {
+    let (disk, _) = died_in_a_run();
+    assert_run_and_events_survive(&disk);
 }
 
 /// The same where further segments were prepared meanwhile, as they are while a slow disk syncs and much has been staged: the last one
 /// that was written to is not among the last two files.
 #[test]
 fn what_a_dead_process_wrote_is_durable_before_the_next_goes_on_whatever_was_prepared_behind_it() {
-    let disk = Disk::new();
-    disk.let_files_grow();
-    let options = || options().segment_bytes(1024 * 1024);
-    let (store, _clock) = open_with(options(), &disk, first_day(), 1, 0).unwrap();
-    for number in 0..10 {
-        store.append(NewEvent::new("Issue", &"x".repeat(30_000)).unwrap().id(format!("e{number}"))).unwrap();
-    }
-    assert_eq!(store.claim(1).unwrap().len(), 1);
-    let (store_id, disk) = (store.shared().desk().core.manifest.store_id, disk.copy());
+    let (disk, store_id) = died_in_a_run();
     for ordinal in [2, 3] {
         let header = SegmentHeader { store_id, ordinal, generation: 0, salt: ordinal };
         drop(Segment::create(&disk.root(), header, 0).unwrap());
     }
-    let (next, _clock) = open_with(options(), &disk, first_day(), 2, 0).unwrap();
-    assert_eq!(next.recovery().events_released, 1);
-    let disk = disk.after_crash(&mut Choices::nothing());
-    let (last, _clock) = open_with(options(), &disk, first_day(), 3, 1).unwrap();
-    assert_eq!(last.list(&Filter::all()).unwrap().len(), 10);
+    assert_run_and_events_survive(&disk);
 }
 
 /// A manifest that was renamed and is not durable is seen by the next process, which removes what it calls dropped: in this order both
