@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,7 +16,7 @@ use crate::processor::obstacle::Obstacle;
 use crate::processor::round::Round;
 use crate::processor::workers::{Command, Gauges, Report};
 use crate::processor::{Handlers, Options};
-use crate::queue::{Claim, Intake, Queue};
+use crate::queue::{Claim, Intake, Queue, give_way};
 
 /// How long runs that were called off at the end may take to end, and their aborted tasks after that.
 const LEAVE_GRACE: Duration = Duration::from_secs(1);
@@ -360,7 +359,7 @@ impl Dispatcher {
     async fn settle_all(&mut self, first: Ended) {
         if self.attempts.slots_taken() > 0 {
             // Those that are about to be polled may end as well: one settlement serves them all.
-            others_first().await;
+            give_way().await;
         }
         let ended = std::iter::once(first).chain(std::iter::from_fn(|| self.attempts.try_ended())).collect();
         self.settle(ended).await;
@@ -432,19 +431,6 @@ impl Drop for Dispatcher {
         self.gauges.set_running(false);
         self.handlers.close();
     }
-}
-
-/// Lets those tasks run that are ready by now. tokio's own way to yield also looks for news of sockets first.
-async fn others_first() {
-    let mut is_late = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut is_late, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 async fn claimed(claiming: &mut Option<Claiming>) -> Result<Vec<Claim>, Error> {

@@ -145,4 +145,4 @@ pub(crate) use standing::Bookmarks;
 #[cfg(feature = "manager")]
 pub(crate) use statistics::Mishap;
 #[cfg(feature = "manager")]
-pub(crate) use unblocked::Settling;
+pub(crate) use unblocked::{Settling, give_way};

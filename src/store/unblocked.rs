@@ -23,8 +23,8 @@ pub(crate) struct Settling<'a> {
     pub(crate) delay: Option<Duration>,
 }
 
-/// Lets other tasks of the thread have their turn.
-async fn give_way() {
+/// Lets those tasks run that are ready by now. tokio's own way to yield also looks for news of sockets first.
+pub(crate) async fn give_way() {
     let mut has_waited = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut has_waited, true) {
