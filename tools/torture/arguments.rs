@@ -47,8 +47,8 @@ pub(crate) struct Arguments {
     /// A kind that is skipped, because this machine lacks what it needs, is a failure.
     #[arg(long)]
     pub(crate) require_all: bool,
-    /// Where the result is left: each kind's entry replaces the one that is there. A campaign leaves it in RELIABILITY.json, if nothing
-    /// else is said; others leave none.
+    /// Where the result is left: when a kind ends, its entry replaces the one that is there. A campaign leaves it in RELIABILITY.json,
+    /// if nothing else is said; others leave none.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Name the kinds, and end.

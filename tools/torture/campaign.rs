@@ -11,33 +11,35 @@ use super::cores::said;
 use super::kinds::KINDS;
 use super::machine;
 use super::progress::{self, Progress};
-use super::report::{self, Outcome};
+use super::report::{Outcome, Report};
 use super::trial::{Kind, Skipped, Trial, unkept};
 
 /// A kind that goes on for so long after its time is up hangs.
 const OVERTIME: Duration = Duration::from_mins(2);
 
-/// Runs what is asked for and leaves the result file; returns how much of it failed.
+/// Runs what is asked for, and leaves what each kind came to as soon as it ends; returns how much of it failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<u64, String> {
     let kinds = chosen(&arguments.only)?;
     if arguments.case.is_some() && kinds.len() != 1 {
         return Err("--case repeats a case of one kind: name it with --only, once".to_owned());
     }
+    let report = arguments.result().map(Report::begin).transpose()?;
     let seed = arguments.seed.unwrap_or_else(|| RandomState::new().hash_one(Instant::now()) >> 32);
     drop(writeln!(io::stderr(), "seed {seed}"));
     let (began, extent) = (Instant::now(), arguments.extent());
-    let mut outcomes = Vec::new();
+    let mut failed = 0;
     for (at, kind) in kinds.iter().enumerate() {
         let rest: u32 = kinds.iter().skip(at).map(|kind| kind.weight).sum();
         // What earlier kinds left of their time, and what they took too much, is shared by all that follow.
         let left = extent.time.saturating_sub(began.elapsed());
         let until = Instant::now() + left * kind.weight / rest.max(1);
-        outcomes.push(try_kind(kind, seed, until, extent, arguments));
+        let outcome = try_kind(kind, seed, until, extent, arguments);
+        failed += failures(&outcome, arguments.require_all);
+        if let Some(report) = &report {
+            report.add(&outcome)?;
+        }
     }
-    if let Some(path) = arguments.result() {
-        report::write(path, &outcomes).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
-    Ok(outcomes.iter().map(|outcome| failures(outcome, arguments.require_all)).sum())
+    Ok(failed)
 }
 
 /// How much of it failed. Of a kind that fell short nobody may say that it held.

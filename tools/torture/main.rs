@@ -6,7 +6,7 @@
 //! kinds      the table of what there is; each entry's work stands in a file of its own
 //! trial      what a kind is given: a seed, a bound, and where to report
 //! progress   what is told meanwhile
-//! report     the file that is left in the end
+//! report     the file that is left
 //! ```
 //!
 //! A kind is one way of breaking promises. It invents cases from its seed, counts them, and reports each that shows a broken promise, with

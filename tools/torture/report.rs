@@ -1,5 +1,5 @@
-//! The file that is left in the end: what ran where, how often, and what broke. A kind's entry is that of the last run that had it; those
-//! of others stay as they are.
+//! The file that is left: what ran where, how often, and what broke. A kind's entry is that of the last run in which it ended; those of
+//! others stay as they are.
 
 use std::io::{Error, ErrorKind};
 use std::path::Path;
@@ -24,13 +24,35 @@ pub(crate) struct Outcome {
     pub(crate) skipped: Option<String>,
 }
 
-/// Puts these results into the file at `path`.
-pub(crate) fn write(path: &Path, outcomes: &[Outcome]) -> std::io::Result<()> {
-    let mut kinds = read(path)?;
-    kinds.extend(outcomes.iter().map(|outcome| (outcome.kind.to_owned(), described(outcome))));
-    let written = path.with_extension("json.tmp");
-    std::fs::write(&written, format!("{:#}\n", json!({ "kinds": kinds })))?;
-    std::fs::rename(written, path)
+/// The file, and what is the same of every entry that this run puts into it.
+pub(crate) struct Report<'p> {
+    path: &'p Path,
+    /// What was checked out when the run began: its own first entry is a change already.
+    commit: String,
+}
+
+impl<'p> Report<'p> {
+    /// Looks that the file at `path` can be written before hours are spent on what it is to hold.
+    pub(crate) fn begin(path: &'p Path) -> Result<Self, String> {
+        let report = Self { path, commit: machine::commit() };
+        report.extend(None)?;
+        Ok(report)
+    }
+
+    /// Puts this result into the file.
+    pub(crate) fn add(&self, outcome: &Outcome) -> Result<(), String> {
+        self.extend(Some((outcome.kind.to_owned(), described(outcome, &self.commit))))
+    }
+
+    fn extend(&self, entry: Option<(String, Value)>) -> Result<(), String> {
+        let written = self.path.with_extension("json.tmp");
+        let extended = read(self.path).and_then(|mut kinds| {
+            kinds.extend(entry);
+            std::fs::write(&written, format!("{:#}\n", json!({ "kinds": kinds })))?;
+            std::fs::rename(written, self.path)
+        });
+        extended.map_err(|error| format!("cannot write {}: {error}", self.path.display()))
+    }
 }
 
 /// The entries that are there.
@@ -43,11 +65,11 @@ fn read(path: &Path) -> std::io::Result<Map<String, Value>> {
     kinds.ok_or_else(|| Error::new(ErrorKind::InvalidData, "it holds something else than results"))
 }
 
-fn described(outcome: &Outcome) -> Value {
+fn described(outcome: &Outcome, commit: &str) -> Value {
     let Outcome { cases, wanted, violations, seed, time, .. } = outcome;
     let mut said = json!({
         "cases": cases, "wanted": wanted, "violations": violations, "seeds": [seed], "seconds": time.as_secs(),
-        "commit": machine::commit(), "machine": machine::described(),
+        "commit": commit, "machine": machine::described(),
         "date": ledgerline::Timestamp::from(SystemTime::now()).to_string(),
     });
     if let (Some(why), Some(said)) = (&outcome.skipped, said.as_object_mut()) {
