@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use crate::event::Status;
 use crate::mutants::mutant;
+use crate::state::halves::both;
 use crate::state::index::Gap;
-use crate::state::keys::{self, Keys};
+use crate::state::keys::{self, Keys, Members, Rows};
 use crate::state::lanes::Lanes;
 use crate::state::leftovers::{Leftover, Leftovers};
 use crate::state::pauses::Pauses;
@@ -41,6 +42,15 @@ pub(crate) struct Events {
     deaths_max: u8,
     /// Whether those that wait are still to be put where they belong.
     pub(super) is_deferring: bool,
+}
+
+/// Of some events, those who do not stay as they are when all are arranged.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Who is to leave his lane and his row.
+    placed: Vec<u32>,
+    /// Who is to be in the row of a key.
+    members: Members,
 }
 
 impl Events {
@@ -128,28 +138,47 @@ impl Events {
         if std::mem::take(&mut self.is_deferring) {
             self.slots.settle();
         }
-        // Rows are made anew, each at once: joining one by one could walk through a long row for each.
-        let (mut live, mut placed, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-        for at in self.slots.from(0) {
-            let slot = &self.slots[at];
-            if slot.is_live() || slot.lane() == Lane::Out {
-                live.push(at);
-                // After a replay that are those in flight.
-                if slot.lane() != Lane::Out || slot.is_linked() {
-                    placed.push(at);
-                }
-            }
-            if slot.key != 0 && self.holds_key(slot) {
-                rows.push(keys::Member::new(&self.slots, at));
-            }
-        }
-        for at in placed {
+        let mut all = Vec::with_capacity(self.slots.order().len());
+        all.extend(self.slots.from(0));
+        let (first, second) = all.split_at(all.len() / 2);
+        let (first, second) = both(all.len(), || self.standing(first), || self.standing(second));
+        for at in [first.placed, second.placed].into_iter().flatten() {
             self.lanes.leave(&mut self.slots, at);
             self.slots[at].prev = NONE;
             self.slots[at].next = NONE;
         }
-        self.keys = Keys::of(&mut self.slots, rows);
-        for at in live {
+        // Rows are made anew, each at once: joining one by one could walk through a long row for each.
+        let mut rows = Rows::of([first.members, second.members]);
+        rows.link(&mut self.slots);
+        let (keys, ()) = both(all.len(), || Keys::of(&rows), || self.enter_lanes(&all));
+        self.keys = keys;
+    }
+
+    fn standing(&self, all: &[u32]) -> Standing {
+        let mut standing = Standing::default();
+        for &at in all {
+            let slot = &self.slots[at];
+            // After a replay that are those in flight.
+            if slot.is_live() && (slot.lane() != Lane::Out || slot.is_linked()) {
+                standing.placed.push(at);
+            }
+            if slot.key != 0 && self.holds_key(slot) {
+                standing.members.push(slot.key, at);
+            }
+        }
+        standing
+    }
+
+    /// Puts those of these who are in no lane where they belong, and into a row of their own if they are alone in it.
+    fn enter_lanes(&mut self, all: &[u32]) {
+        for &at in all {
+            let slot = &self.slots[at];
+            if slot.lane() != Lane::Out {
+                continue;
+            }
+            if slot.key != 0 && !slot.is_linked() && self.holds_key(slot) {
+                keys::link_alone(&mut self.slots, at);
+            }
             let lane = self.lane(at);
             self.lanes.enter(&mut self.slots, at, lane);
         }

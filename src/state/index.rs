@@ -8,6 +8,8 @@
 //! of 4,096 shards grows by an eighth on its own. While a log is replayed nobody waits for that, and most will come at once: then they
 //! double, and are made to fit at the end. Hashes are keyed already, so their bits are used as they are.
 
+use crate::state::halves::both;
+
 const SHARD_COUNT: usize = 4_096;
 const SHARD_LEN_MIN: usize = 8;
 /// A shard that would be fuller grows.
@@ -77,14 +79,19 @@ impl Index {
         Self { shards: Vec::new(), len: 0, growth: Growth::Eighth }
     }
 
-    /// Empty, but with room for about so many: none of its shards is likely to grow before.
-    pub(crate) fn with_room_for(count: usize) -> Self {
+    /// Of pairs of a hash and a slot, by ascending hash. Each shard is laid out once, as full as one that was made to fit.
+    pub(crate) fn of(pairs: impl Iterator<Item = (u64, u32)>) -> Self {
         let mut index = Self::new();
-        let mean = count / SHARD_COUNT;
-        if mean >= SHARD_LEN_MIN {
-            // Two deviations more than the mean, at the load that makes a shard grow.
-            let len = (mean + 2 * mean.isqrt()) * 100 / LOAD_PERCENT_MAX + 1;
-            index.shards_mut().iter_mut().for_each(|shard| shard.rebuild(len));
+        let mut pairs = pairs.map(|(hash, slot)| (split(hash), slot)).peekable();
+        let mut cells = Vec::new();
+        while let Some(((shard, _), _)) = pairs.peek().copied() {
+            let of_shard = std::iter::from_fn(|| pairs.next_if(|((of, _), _)| *of == shard));
+            cells.extend(of_shard.map(|((_, tag), slot)| Cell::new(tag, slot)));
+            index.len += cells.len();
+            if let Some(shard) = index.shards_mut().get_mut(shard) {
+                *shard = Shard::laid(cells.iter(), settled_len(cells.len()));
+            }
+            cells.clear();
         }
         index
     }
@@ -97,12 +104,10 @@ impl Index {
     /// They have come: shards give back what they have too much, and grow by an eighth from here on.
     pub(crate) fn settle(&mut self) {
         self.growth = Growth::Eighth;
-        for shard in &mut self.shards {
-            let most = (shard.len as usize * 100 / LOAD_PERCENT_SETTLED + 1).max(SHARD_LEN_MIN);
-            if shard.cells.len() > most + most / 16 {
-                shard.rebuild(most);
-            }
-        }
+        let middle = self.shards.len() / 2;
+        let (lower, upper) = self.shards.split_at_mut(middle);
+        let settle = |shards: &mut [Shard]| shards.iter_mut().for_each(Shard::settle);
+        both(self.len, || settle(lower), || settle(upper));
     }
 
     #[cfg(any(test, fuzzing))]
@@ -188,6 +193,11 @@ const fn split(hash: u64) -> (usize, u16) {
     ((hash >> 52) as usize, (hash >> 36) as u16)
 }
 
+/// How many cells a shard takes that is made to fit so many slots.
+fn settled_len(count: usize) -> usize {
+    (count * 100 / LOAD_PERCENT_SETTLED + 1).max(SHARD_LEN_MIN)
+}
+
 /// Open addressing with linear probing, sorted: tags ascend through the cells, whatever lies between them empty. So a search ends at
 /// the first tag that is greater, and growing is one walk through old and new cells. There are no tombstones.
 #[derive(Debug, Clone, Default)]
@@ -199,6 +209,27 @@ struct Shard {
 }
 
 impl Shard {
+    /// Of these, whose tags ascend, in about `len` cells.
+    fn laid<'c>(sorted: impl Iterator<Item = &'c Cell>, len: usize) -> Self {
+        let homes = u32::try_from(len - len / 32 - 1);
+        let homes = homes.expect("slots have numbers of 32 bits, and each takes less than two cells");
+        let mut shard = Self { homes, ..Self::default() };
+        let mut cells = Vec::with_capacity(len);
+        for cell in sorted {
+            let home = shard.home(cell.tag());
+            if home > cells.len() {
+                cells.resize(home, Cell::EMPTY);
+            }
+            cells.push(*cell);
+            shard.len += 1;
+        }
+        if cells.len() < len {
+            cells.resize(len, Cell::EMPTY);
+        }
+        shard.cells = cells.into_boxed_slice();
+        shard
+    }
+
     /// Where a tag would lie if nobody were in its way. It ascends with the tag.
     const fn home(&self, tag: u16) -> usize {
         (tag as usize * self.homes as usize) >> 16
@@ -252,22 +283,16 @@ impl Shard {
 
     /// Moves everything into about `len` cells.
     fn rebuild(&mut self, len: usize) {
-        let homes = len - len / 32 - 1;
-        self.homes = u32::try_from(homes).expect("slots have numbers of 32 bits, and each takes less than two cells");
-        let mut cells = Vec::with_capacity(len);
-        for cell in self.cells.iter().filter(|cell| !cell.is_empty()) {
-            let home = self.home(cell.tag());
-            if home > cells.len() {
-                cells.resize(home, Cell::EMPTY);
-            }
-            cells.push(*cell);
-        }
-        if cells.len() < len {
-            cells.resize(len, Cell::EMPTY);
-        }
-        self.cells = cells.into_boxed_slice();
+        *self = Self::laid(self.cells.iter().filter(|cell| !cell.is_empty()), len);
     }
 
+    /// Gives back what it has too much, once everything has come.
+    fn settle(&mut self) {
+        let most = settled_len(self.len as usize);
+        if self.cells.len() > most + most / 16 {
+            self.rebuild(most);
+        }
+    }
     fn position(&self, cell: Cell) -> Option<usize> {
         let home = self.home(cell.tag());
         let found = self.cells.get(home..)?.iter().position(|other| *other == cell || other.is_empty())?;

@@ -9,7 +9,9 @@
 
 use crate::event::Status;
 use crate::mutants::mutant;
+use crate::state::halves::both;
 use crate::state::index::Index;
+use crate::state::order::Pair;
 use crate::state::slab::NONE;
 use crate::state::slots::Slots;
 
@@ -26,30 +28,10 @@ impl Keys {
         Self { firsts: Index::new(), last_put: NONE }
     }
 
-    /// The rows of `members`, who are in none.
-    pub(crate) fn of(slots: &mut Slots, members: Vec<Member>) -> Self {
-        // First as if each were alone: they lie in the order of the slots here, and most often that is all.
-        for member in &members {
-            slots[member.at].prev = member.at;
-            slots[member.at].next = NONE;
-        }
-        let members = by_row(members);
-        let rows = || members.chunk_by(|a, b| a.key == b.key);
-        let mut keys = Self { firsts: Index::with_room_for(rows().count()), last_put: NONE };
-        for row in rows() {
-            let (Some(first), Some(last)) = (row.first(), row.last()) else { continue };
-            keys.firsts.insert(first.key, first.at);
-            if row.len() == 1 {
-                continue;
-            }
-            let mut before = last.at;
-            for (member, next) in row.iter().zip(row.iter().skip(1).map(|next| next.at).chain([NONE])) {
-                slots[member.at].prev = before;
-                slots[member.at].next = next;
-                before = member.at;
-            }
-        }
-        keys
+    /// Of rows whose members know one another already.
+    pub(crate) fn of(rows: &Rows) -> Self {
+        let firsts = rows.iter().filter_map(|row| row.first());
+        Self { firsts: Index::of(firsts.map(|first| first.split())), last_put: NONE }
     }
 
     /// How many keys have a row.
@@ -68,8 +50,7 @@ impl Keys {
         debug_assert!(key != 0 && !slots[at].is_linked(), "only what has a key and is in no row joins one");
         let Some(first) = self.first(slots, key) else {
             self.firsts.insert(key, at);
-            slots[at].prev = at;
-            slots[at].next = NONE;
+            link_alone(slots, at);
             return None;
         };
         if goes_before(slots, at, first) {
@@ -160,69 +141,103 @@ impl Keys {
     }
 }
 
-/// Somebody who is to be in the row of a key, with what decides where.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Member {
-    key: u64,
-    /// Whether it waits, then its rank.
-    place: u64,
-    at: u32,
-}
+/// Keys, each with the slot of somebody who is to be in its row: apart by the first bit of the key, so that two can go on with them.
+#[derive(Debug, Default)]
+pub(crate) struct Members([Vec<Pair>; 2]);
 
-/// Members are dealt out by so many bits of their keys first: in so many places the processor can write in turns.
-const DEALT_BITS: u32 = 10;
-
-impl Member {
-    pub(crate) fn new(slots: &Slots, at: u32) -> Self {
-        let (waits, rank) = place(slots, at);
-        debug_assert!(rank < 1 << 63, "no store reaches this seq");
-        Self { key: slots[at].key, place: u64::from(waits) << 63 | rank, at }
-    }
-
-    /// Its row, and where in it: one number, which is sorted by without branches.
-    fn order(&self) -> u128 {
-        u128::from(self.key) << 64 | u128::from(self.place)
-    }
-
-    const fn deal(&self) -> usize {
-        (self.key >> (u64::BITS - DEALT_BITS)) as usize
+impl Members {
+    pub(crate) fn push(&mut self, key: u64, at: u32) {
+        let Self([lower, upper]) = self;
+        let half = if key >> (u64::BITS - 1) == 0 { lower } else { upper };
+        half.push(Pair::new(key, at));
     }
 }
 
-/// The same members, row by row, each row in its order. A million at once would be sorted from one end of the memory to the other, and
-/// put into the index likewise; what was dealt out lies in the processor's cache for both.
+/// Members are dealt out by so many bits of their keys, behind the first, before they are sorted: in so many places the processor can
+/// write in turns.
+const DEALT_BITS: u32 = 9;
+
+/// Where a member is dealt to.
+const fn deal(member: Pair) -> usize {
+    (member.number() << 1 >> (u64::BITS - DEALT_BITS)) as usize
+}
+
+/// Rows that are made at once: members by ascending key, and in each row by who comes first.
+#[derive(Debug)]
+pub(crate) struct Rows([Vec<Pair>; 2]);
+
+impl Rows {
+    pub(crate) fn of([Members([lower, upper]), Members([other_lower, other_upper])]: [Members; 2]) -> Self {
+        let count = lower.len() + upper.len() + other_lower.len() + other_upper.len();
+        let (lower, upper) = both(count, || by_key([lower, other_lower]), || by_key([upper, other_upper]));
+        Self([lower, upper])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[Pair]> {
+        self.0.iter().flat_map(|half| half.chunk_by(is_of_row))
+    }
+
+    /// Has the members of each row know their neighbours, but those who are alone, as most are: see [`link_alone`].
+    pub(crate) fn link(&mut self, slots: &mut Slots) {
+        let rows = self.0.iter_mut().flat_map(|half| half.chunk_by_mut(is_of_row));
+        for row in rows.filter(|row| row.len() > 1) {
+            row.sort_by_cached_key(|member| place(slots, member.split().1));
+            let members = || row.iter().map(|member| member.split().1);
+            let Some(mut before) = members().next_back() else { continue };
+            for (at, next) in members().zip(members().skip(1).chain([NONE])) {
+                slots[at].prev = before;
+                slots[at].next = next;
+                before = at;
+            }
+        }
+    }
+}
+
+fn is_of_row(a: &Pair, b: &Pair) -> bool {
+    a.number() == b.number()
+}
+
+/// The members by ascending key. A million at once would be sorted from one end of the memory to the other, and put into the index
+/// likewise; what was dealt out lies in the processor's cache for both.
 #[expect(
     clippy::indexing_slicing,
     reason = "there is a deal for each number of those bits, and who is dealt was counted"
 )]
-fn by_row(mut members: Vec<Member>) -> Vec<Member> {
-    if members.len() < 1 << DEALT_BITS {
-        members.sort_unstable_by_key(Member::order);
+fn by_key(members: [Vec<Pair>; 2]) -> Vec<Pair> {
+    let count = members.iter().map(Vec::len).sum();
+    if count < 1 << DEALT_BITS {
+        let mut members = members.concat();
+        members.sort_unstable_by_key(|member| member.key());
         return members;
     }
-    let mut ends = vec![0; 1 << DEALT_BITS];
-    for member in &members {
-        ends[member.deal()] += 1;
+    let mut ends = [0; 1 << DEALT_BITS];
+    for member in members.iter().flatten() {
+        ends[deal(*member)] += 1;
     }
     let mut sum = 0;
     for end in &mut ends {
         // Where they begin; dealing moves it to where they end.
         (*end, sum) = (sum, sum + *end);
     }
-    let mut dealt = vec![Member::default(); members.len()];
-    for member in members {
-        let next = &mut ends[member.deal()];
-        dealt[*next] = member;
+    let mut dealt = vec![Pair::default(); count];
+    for member in members.iter().flatten() {
+        let next = &mut ends[deal(*member)];
+        dealt[*next] = *member;
         *next += 1;
     }
-    let mut rest = dealt.as_mut_slice();
-    let mut start = 0;
+    let (mut rest, mut start) = (dealt.as_mut_slice(), 0);
     for end in ends {
         let (deal, others) = rest.split_at_mut(end - start);
-        deal.sort_unstable_by_key(Member::order);
+        deal.sort_unstable_by_key(|member| member.key());
         (rest, start) = (others, end);
     }
     dealt
+}
+
+/// Makes somebody a row of his own.
+pub(crate) fn link_alone(slots: &mut Slots, at: u32) {
+    slots[at].prev = at;
+    slots[at].next = NONE;
 }
 
 /// Whether `at` is in front of its row. The one before the first is the last, and only the last has no next.

@@ -18,27 +18,27 @@ const RUN_LEN_MAX: usize = 128;
 const RUN_LEN_MIN: usize = 32;
 
 /// A number and a slot, ordered by number, then slot. Three words, because a `(u64, u32)` would be padded to sixteen bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pair([u32; 3]);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Pair([u32; 3]);
 
 impl Pair {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of a u64")]
-    const fn new(number: u64, slot: u32) -> Self {
+    pub(crate) const fn new(number: u64, slot: u32) -> Self {
         Self([(number >> 32) as u32, number as u32, slot])
     }
 
-    const fn number(self) -> u64 {
+    pub(crate) const fn number(self) -> u64 {
         let Self([high, low, _]) = self;
         (high as u64) << 32 | low as u64
     }
 
-    const fn split(self) -> (u64, u32) {
+    pub(crate) const fn split(self) -> (u64, u32) {
         let Self([_, _, slot]) = self;
         (self.number(), slot)
     }
 
     /// The pair as one number, which is compared without branches.
-    const fn key(self) -> u128 {
+    pub(crate) const fn key(self) -> u128 {
         let (number, slot) = self.split();
         (number as u128) << 32 | slot as u128
     }
