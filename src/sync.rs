@@ -6,7 +6,8 @@
 //! is thereby the code that runs everywhere else, and no copy of it.
 //!
 //! Whatever a thread holds or waits for while others go on must come from here, or a checker stands still without knowing why. What is
-//! held for a look or a note, as the simulated disk's lock is, may be std's: in a model nobody ever finds it taken.
+//! held for a look or a note, as the simulated disk's lock is, may be std's: in a model nobody ever finds it taken. So may a thread that
+//! does a part of one step and meets nobody but who waits for it.
 //!
 //! In a model no wait ends because time has passed: whoever counts on that is found by it. And a model is less than a machine: loom wakes
 //! those who sleep on a condition in the order in which they came, never another one of them, and nobody for no reason; shuttle takes

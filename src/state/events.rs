@@ -6,12 +6,13 @@
 //! Because it follows from the fields, it need not be followed step by step while a log is replayed: until [`Events::arrange_all`]
 //! only those in flight and those finished are in their lanes, which is what entries ask about, and nobody is in a row.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::Status;
 use crate::mutants::mutant;
-use crate::state::halves::both;
+use crate::state::at_once::both;
 use crate::state::index::Gap;
 use crate::state::keys::{self, Keys, Members, Rows};
 use crate::state::lanes::Lanes;
@@ -45,10 +46,12 @@ pub(crate) struct Events {
 }
 
 /// Of some events, those who do not stay as they are when all are arranged.
-#[derive(Debug, Default)]
-struct Standing {
+#[derive(Debug)]
+struct Moving {
     /// Who is to leave his lane and his row.
-    placed: Vec<u32>,
+    leaving: Vec<u32>,
+    /// How many are to enter a lane then: those, and who is in none.
+    entering: usize,
     /// Who is to be in the row of a key.
     members: Members,
 }
@@ -140,9 +143,10 @@ impl Events {
         }
         let mut all = Vec::with_capacity(self.slots.order().len());
         all.extend(self.slots.from(0));
-        let (first, second) = all.split_at(all.len() / 2);
-        let (first, second) = both(all.len(), || self.standing(first), || self.standing(second));
-        for at in [first.placed, second.placed].into_iter().flatten() {
+        let (len, middle) = (all.len(), all.len() / 2);
+        let (lower, upper) = all.split_at_mut(middle);
+        let (first, second) = both(len, || self.moving(lower), || self.moving(upper));
+        for at in [first.leaving, second.leaving].into_iter().flatten() {
             self.lanes.leave(&mut self.slots, at);
             self.slots[at].prev = NONE;
             self.slots[at].next = NONE;
@@ -150,32 +154,37 @@ impl Events {
         // Rows are made anew, each at once: joining one by one could walk through a long row for each.
         let mut rows = Rows::of([first.members, second.members]);
         rows.link(&mut self.slots);
-        let (keys, ()) = both(all.len(), || Keys::of(&rows), || self.enter_lanes(&all));
+        let entering = lower.iter().take(first.entering).chain(upper.iter().take(second.entering));
+        let (keys, ()) = both(len, || Keys::of(&rows), || self.enter_lanes(entering.copied()));
         self.keys = keys;
     }
 
-    fn standing(&self, all: &[u32]) -> Standing {
-        let mut standing = Standing::default();
-        for &at in all {
+    /// Puts those in front who are to enter a lane; the rest means nothing any more.
+    fn moving(&self, some: &mut [u32]) -> Moving {
+        let some = Cell::from_mut(some).as_slice_of_cells();
+        let mut moving = Moving { leaving: Vec::new(), entering: 0, members: Members::with_room_for(some.len()) };
+        let mut front = some.iter();
+        for at in some.iter().map(Cell::get) {
             let slot = &self.slots[at];
-            // After a replay that are those in flight.
-            if slot.is_live() && (slot.lane() != Lane::Out || slot.is_linked()) {
-                standing.placed.push(at);
+            if slot.is_live() || slot.lane() == Lane::Out {
+                front.next().expect("what is in front was looked at").set(at);
+                // After a replay that are those in flight.
+                if slot.lane() != Lane::Out || slot.is_linked() {
+                    moving.leaving.push(at);
+                }
             }
             if slot.key != 0 && self.holds_key(slot) {
-                standing.members.push(slot.key, at);
+                moving.members.push(slot.key, at);
             }
         }
-        standing
+        moving.entering = some.len() - front.len();
+        moving
     }
 
-    /// Puts those of these who are in no lane where they belong, and into a row of their own if they are alone in it.
-    fn enter_lanes(&mut self, all: &[u32]) {
-        for &at in all {
+    /// Puts these, who are in no lane, where they belong, and into a row of their own if they are alone with their key.
+    fn enter_lanes(&mut self, entering: impl Iterator<Item = u32>) {
+        for at in entering {
             let slot = &self.slots[at];
-            if slot.lane() != Lane::Out {
-                continue;
-            }
             if slot.key != 0 && !slot.is_linked() && self.holds_key(slot) {
                 keys::link_alone(&mut self.slots, at);
             }

@@ -8,7 +8,7 @@
 //! of 4,096 shards grows by an eighth on its own. While a log is replayed nobody waits for that, and most will come at once: then they
 //! double, and are made to fit at the end. Hashes are keyed already, so their bits are used as they are.
 
-use crate::state::halves::both;
+use crate::state::at_once::both;
 
 const SHARD_COUNT: usize = 4_096;
 const SHARD_LEN_MIN: usize = 8;
@@ -79,7 +79,7 @@ impl Index {
         Self { shards: Vec::new(), len: 0, growth: Growth::Eighth }
     }
 
-    /// Of pairs of a hash and a slot, by ascending hash. Each shard is laid out once, as full as one that was made to fit.
+    /// Of pairs of a hash and a slot, by ascending hash: in another order they would not be found. Each shard is laid out once, as full as one that was made to fit.
     pub(crate) fn of(pairs: impl Iterator<Item = (u64, u32)>) -> Self {
         let mut index = Self::new();
         let mut pairs = pairs.map(|(hash, slot)| (split(hash), slot)).peekable();
@@ -293,6 +293,7 @@ impl Shard {
             self.rebuild(most);
         }
     }
+
     fn position(&self, cell: Cell) -> Option<usize> {
         let home = self.home(cell.tag());
         let found = self.cells.get(home..)?.iter().position(|other| *other == cell || other.is_empty())?;
@@ -338,11 +339,15 @@ mod tests {
     use super::*;
     use crate::state::chance::Chance;
 
-    /// The same operations on an [`Index`] and on a map leave the same entries; `bits` few make many hashes meet.
+    /// The same operations on an [`Index`] and on a map leave the same entries; few bits in `mask` make many hashes meet. A quarter of them
+    /// are there from the start.
     fn check(seed: u64, mask: u64, steps: u32, removals: u64) {
         let mut chance = Chance::new(seed);
-        let (mut index, mut map) = (Index::new(), HashMap::<u32, u64>::new());
-        for slot in 0..steps {
+        let mut pairs: Vec<(u64, u32)> = (0..steps / 4).map(|slot| (chance.next() & mask, slot)).collect();
+        pairs.sort_unstable();
+        let mut index = Index::of(pairs.iter().copied());
+        let mut map: HashMap<u32, u64> = pairs.into_iter().map(|(hash, slot)| (slot, hash)).collect();
+        for slot in steps / 4..steps {
             if chance.below(10) < removals {
                 let victim = u32::try_from(chance.below(u64::from(slot) + 1)).unwrap();
                 if let Some(hash) = map.remove(&victim) {
@@ -375,21 +380,27 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_costs_less_than_eight_bytes_whether_it_came_alone_or_with_many() {
-        for many in [false, true] {
-            let (mut index, mut chance) = (Index::new(), Chance::new(5));
-            if many {
-                index.expect_many();
-            }
-            let hashes: Vec<u64> = (0..400_000).map(|_| chance.next()).collect();
+    fn an_entry_costs_less_than_eight_bytes_whether_it_came_alone_or_with_many_or_with_all() {
+        let mut chance = Chance::new(5);
+        let mut hashes: Vec<u64> = (0..400_000).map(|_| chance.next()).collect();
+        let one_by_one = |mut index: Index, hashes: &[u64]| {
             for (hash, slot) in hashes.iter().zip(0..) {
                 index.insert(*hash, slot);
             }
             index.settle();
+            index
+        };
+        let mut of_many = Index::new();
+        of_many.expect_many();
+        let (alone, many) = (one_by_one(Index::new(), &hashes), one_by_one(of_many, &hashes));
+        let unsorted = hashes.clone();
+        hashes.sort_unstable();
+        let all = Index::of(hashes.iter().copied().zip(0..));
+        for (index, hashes) in [(alone, &unsorted), (many, &unsorted), (all, &hashes)] {
             let cells: usize = index.shards.iter().map(|shard| shard.cells.len()).sum();
             assert!(cells * size_of::<Cell>() < 400_000 * 83 / 10, "{cells} cells");
-            for (hash, slot) in hashes.into_iter().zip(0..) {
-                assert_eq!(index.find(hash, |found| found == slot), Some(slot));
+            for (hash, slot) in hashes.iter().zip(0..) {
+                assert_eq!(index.find(*hash, |found| found == slot), Some(slot));
             }
         }
     }

@@ -9,7 +9,7 @@
 
 use crate::event::Status;
 use crate::mutants::mutant;
-use crate::state::halves::both;
+use crate::state::at_once::both;
 use crate::state::index::Index;
 use crate::state::order::Pair;
 use crate::state::slab::NONE;
@@ -28,7 +28,7 @@ impl Keys {
         Self { firsts: Index::new(), last_put: NONE }
     }
 
-    /// Of rows whose members know one another already.
+    /// Of rows that were linked, which puts each in its order.
     pub(crate) fn of(rows: &Rows) -> Self {
         let firsts = rows.iter().filter_map(|row| row.first());
         Self { firsts: Index::of(firsts.map(|first| first.split())), last_put: NONE }
@@ -142,10 +142,16 @@ impl Keys {
 }
 
 /// Keys, each with the slot of somebody who is to be in its row: apart by the first bit of the key, so that two can go on with them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Members([Vec<Pair>; 2]);
 
 impl Members {
+    /// None yet, of whom at most `count` will come: keys are hashes, so about half of them in each half.
+    pub(crate) fn with_room_for(count: usize) -> Self {
+        let half = || Vec::with_capacity(count / 2 + count / 16);
+        Self([half(), half()])
+    }
+
     pub(crate) fn push(&mut self, key: u64, at: u32) {
         let Self([lower, upper]) = self;
         let half = if key >> (u64::BITS - 1) == 0 { lower } else { upper };
@@ -162,7 +168,8 @@ const fn deal(member: Pair) -> usize {
     (member.number() << 1 >> (u64::BITS - DEALT_BITS)) as usize
 }
 
-/// Rows that are made at once: members by ascending key, and in each row by who comes first.
+/// Rows that are made at once: members by ascending key, as [`Index::of`] needs them; and once they were linked, in each row by who comes
+/// first.
 #[derive(Debug)]
 pub(crate) struct Rows([Vec<Pair>; 2]);
 
@@ -181,7 +188,10 @@ impl Rows {
     pub(crate) fn link(&mut self, slots: &mut Slots) {
         let rows = self.0.iter_mut().flat_map(|half| half.chunk_by_mut(is_of_row));
         for row in rows.filter(|row| row.len() > 1) {
-            row.sort_by_cached_key(|member| place(slots, member.split().1));
+            // Most slots were taken in the order of ranks.
+            if !row.is_sorted_by_key(|member| place(slots, member.split().1)) {
+                row.sort_by_cached_key(|member| place(slots, member.split().1));
+            }
             let members = || row.iter().map(|member| member.split().1);
             let Some(mut before) = members().next_back() else { continue };
             for (at, next) in members().zip(members().skip(1).chain([NONE])) {
@@ -197,8 +207,8 @@ fn is_of_row(a: &Pair, b: &Pair) -> bool {
     a.number() == b.number()
 }
 
-/// The members by ascending key. A million at once would be sorted from one end of the memory to the other, and put into the index
-/// likewise; what was dealt out lies in the processor's cache for both.
+/// The members by ascending key. A million at once would be sorted from one end of the memory to the other; what was dealt out lies in the
+/// processor's cache.
 #[expect(
     clippy::indexing_slicing,
     reason = "there is a deal for each number of those bits, and who is dealt was counted"

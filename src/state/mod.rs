@@ -19,10 +19,8 @@
 //! event stands after an entry is one exhaustive [`table`]. No structure grows by doubling, no body is held, and a live event costs
 //! about 160 bytes ([`slot`] adds them up).
 //!
-//! What goes over all events at once, after a replay or when the handlers change, is done by two threads where that is worth it
-//! ([`halves`]); what it comes to is the same.
-//!
-//! Deliberately absent: files, clocks, randomness, waiting. A [`Moment`](crate::event::Moment) comes in with each call that needs
+//! Deliberately absent: files, clocks, randomness, waiting. What goes over all events, after a replay or when the handlers change, has a
+//! second thread do a part and waits for it ([`at_once`]): that shares nothing with anybody else, and comes to what one would. A [`Moment`](crate::event::Moment) comes in with each call that needs
 //! one; time alone changes nothing but whether an event is due (R13). Nor is it known here what is durable: [`State::next_claim`]
 //! is told.
 //!
@@ -30,10 +28,10 @@
 
 #![expect(clippy::expect_used, reason = "what is expected are our own invariants; bytes of others are judged before")]
 
+mod at_once;
 mod claim;
 mod events;
 mod gist;
-mod halves;
 mod hash;
 mod index;
 mod judgement;

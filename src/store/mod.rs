@@ -10,7 +10,7 @@
 //! commit, desk ── many callers, one disk; waiters, relay, keeper ── who waits for it, is woken how, and by whom
 //! preparer ── the next segment, before anybody needs it
 //! in_memory ── the same on a disk that ends with the process; crash_point ── where simulated processes die
-//! core ── the store as explicit steps, without clock, file or thread
+//! core ── the store as explicit steps, without clock, file or thread of its own
 //! scrub ── reading the log in search of rot
 //! open, replay, ahead ── from a directory to a core, with a thread that verifies ahead of the one that applies
 //! audit ── every record of a directory, for whoever must prove what happened

@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u64, String> {
     let seed = arguments.seed.unwrap_or_else(|| RandomState::new().hash_one(Instant::now()) >> 32);
     drop(writeln!(io::stderr(), "seed {seed}"));
     let (began, extent) = (Instant::now(), arguments.extent());
-    let mut failed = 0;
+    let (mut failed, mut unwritten) = (0, None);
     for (at, kind) in kinds.iter().enumerate() {
         let rest: u32 = kinds.iter().skip(at).map(|kind| kind.weight).sum();
         // What earlier kinds left of their time, and what they took too much, is shared by all that follow.
@@ -35,11 +35,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u64, String> {
         let until = Instant::now() + left * kind.weight / rest.max(1);
         let outcome = try_kind(kind, seed, until, extent, arguments);
         failed += failures(&outcome, arguments.require_all);
-        if let Some(report) = &report {
-            report.add(&outcome)?;
+        // That it cannot be left ends no campaign: what the next kinds find is told, too.
+        if let Some(Err(error)) = report.as_ref().map(|report| report.add(&outcome)) {
+            progress::say(&error);
+            unwritten = Some(error);
         }
     }
-    Ok(failed)
+    unwritten.map_or(Ok(failed), Err)
 }
 
 /// How much of it failed. Of a kind that fell short nobody may say that it held.
