@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Parser};
 
 /// The result of a campaign.
-const RESULT: &str = "RELIABILITY.json";
+pub(crate) const RESULT: &str = "RELIABILITY.json";
 /// How long a campaign takes at most.
 const CAMPAIGN: Duration = Duration::from_hours(3);
 /// How long the short form takes at most.

@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::arguments::RESULT;
+
 /// Cores, memory, kernel, and the file system of the current directory.
 pub(crate) fn described() -> Value {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -17,13 +19,21 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|status| status.uid() == 0)
 }
 
-/// The commit that is checked out here, and whether files differ from it; "unknown" outside of a repository.
+/// The commit that is checked out here, and whether files differ from it, other than what campaigns left; "unknown" outside of a repository.
 pub(crate) fn commit() -> String {
-    let describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=, with changes"];
-    let asked = Command::new("git").args(describe).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let hash = asked.ok().filter(|output| output.status.success()).map(|output| output.stdout).unwrap_or_default();
-    let hash = String::from_utf8_lossy(&hash).trim().to_owned();
-    if hash.is_empty() { "unknown".to_owned() } else { hash }
+    let others = format!(":(top,exclude){RESULT}");
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ":/", &others]);
+    match (git(&["rev-parse", "HEAD"]), changed.as_deref()) {
+        (Some(hash), Some("")) => hash,
+        (Some(hash), _) => format!("{hash}, with changes"),
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+/// What git answers, if it does.
+fn git(arguments: &[&str]) -> Option<String> {
+    let asked = Command::new("git").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).trim().to_owned())
 }
 
 fn read(path: &str) -> String {

@@ -27,7 +27,7 @@ pub(crate) struct Outcome {
 /// The file, and what is the same of every entry that this run puts into it.
 pub(crate) struct Report<'p> {
     path: &'p Path,
-    /// What was checked out when the run began: its own first entry is a change already.
+    /// What was checked out when the run began.
     commit: String,
 }
 
