@@ -18,6 +18,7 @@ use crate::state::keys::{self, Keys, Members, Rows};
 use crate::state::lanes::Lanes;
 use crate::state::leftovers::{Leftover, Leftovers};
 use crate::state::pauses::Pauses;
+#[cfg(any(test, fuzzing))]
 use crate::state::slab::NONE;
 use crate::state::slot::{Arrival, Fact, Lane, Slot};
 use crate::state::slots::Slots;
@@ -148,8 +149,7 @@ impl Events {
         let (first, second) = both(len, || self.moving(lower), || self.moving(upper));
         for at in [first.leaving, second.leaving].into_iter().flatten() {
             self.lanes.leave(&mut self.slots, at);
-            self.slots[at].prev = NONE;
-            self.slots[at].next = NONE;
+            keys::unlink(&mut self.slots, at);
         }
         // Rows are made anew, each at once: joining one by one could walk through a long row for each.
         let mut rows = Rows::of([first.members, second.members]);
@@ -173,7 +173,7 @@ impl Events {
                     moving.leaving.push(at);
                 }
             }
-            if slot.key != 0 && self.holds_key(slot) {
+            if self.holds_key(slot) {
                 moving.members.push(slot.key, at);
             }
         }
@@ -185,7 +185,7 @@ impl Events {
     fn enter_lanes(&mut self, entering: impl Iterator<Item = u32>) {
         for at in entering {
             let slot = &self.slots[at];
-            if slot.key != 0 && !slot.is_linked() && self.holds_key(slot) {
+            if !slot.is_linked() && self.holds_key(slot) {
                 keys::link_alone(&mut self.slots, at);
             }
             let lane = self.lane(at);
@@ -263,7 +263,7 @@ impl Events {
             }
             return;
         }
-        let holds_key = slot.key != 0 && self.holds_key(slot);
+        let holds_key = self.holds_key(slot);
         let other = match (slot.is_linked(), holds_key) {
             (false, false) => None,
             (false, true) => self.keys.insert(&mut self.slots, at),
@@ -283,12 +283,12 @@ impl Events {
         self.lanes.enter(&mut self.slots, at, lane);
     }
 
-    /// Live events hold their key, except those that are held, and those that never ran and are not due.
+    /// Live events hold their key, if they have one, except those that are held, and those that never ran and are not due.
     fn holds_key(&self, slot: &Slot) -> bool {
         let not_due = slot.status() == Status::Pending && slot.is(Fact::WAITS)
             || mutant!("key-released-while-its-event-runs") && slot.status() == Status::Processing
             || mutant!("key-released-while-its-event-waits") && slot.is(Fact::WAITS);
-        slot.is_live() && !self.is_held(slot) && !not_due
+        slot.key != 0 && slot.is_live() && !self.is_held(slot) && !not_due
     }
 
     /// Where an event belongs.
@@ -327,7 +327,7 @@ impl Events {
         for (at, slot) in self.slots.iter() {
             let seq = slot.seq;
             assert_eq!(slot.lane(), self.lane(at), "seq {seq} is in its lane");
-            let holds_key = slot.key != 0 && self.holds_key(slot);
+            let holds_key = self.holds_key(slot);
             assert_eq!(slot.is_linked(), holds_key, "seq {seq} is in the row of its key if it holds it");
             linked += usize::from(slot.is_linked());
             if keys::is_first(&self.slots, at) {

@@ -79,7 +79,8 @@ impl Index {
         Self { shards: Vec::new(), len: 0, growth: Growth::Eighth }
     }
 
-    /// Of pairs of a hash and a slot, by ascending hash: in another order they would not be found. Each shard is laid out once, as full as one that was made to fit.
+    /// Of pairs of a hash and a slot, by ascending hash: in another order they would not be found. Each shard is laid out once, as full
+    /// as one that was made to fit.
     pub(crate) fn of(pairs: impl Iterator<Item = (u64, u32)>) -> Self {
         let mut index = Self::new();
         let mut pairs = pairs.map(|(hash, slot)| (split(hash), slot)).peekable();

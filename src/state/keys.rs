@@ -105,8 +105,7 @@ impl Keys {
             let after = if next == NONE { self.first(slots, key) } else { Some(next) };
             slots[after.expect("a row has a first")].prev = prev;
         }
-        slots[at].next = NONE;
-        slots[at].prev = NONE;
+        unlink(slots, at);
         Some(next).filter(|next| was_first && *next != NONE)
     }
 
@@ -168,8 +167,8 @@ const fn deal(member: Pair) -> usize {
     (member.number() << 1 >> (u64::BITS - DEALT_BITS)) as usize
 }
 
-/// Rows that are made at once: members by ascending key, as [`Index::of`] needs them; and once they were linked, in each row by who comes
-/// first.
+/// Rows that are made at once: members by ascending key, as [`Index::of`] needs them; and once they were linked, in each row by who
+/// comes first.
 #[derive(Debug)]
 pub(crate) struct Rows([Vec<Pair>; 2]);
 
@@ -207,8 +206,8 @@ fn is_of_row(a: &Pair, b: &Pair) -> bool {
     a.number() == b.number()
 }
 
-/// The members by ascending key. A million at once would be sorted from one end of the memory to the other; what was dealt out lies in the
-/// processor's cache.
+/// The members by ascending key. A million at once would be sorted from one end of the memory to the other; what was dealt out lies in
+/// the processor's cache.
 #[expect(
     clippy::indexing_slicing,
     reason = "there is a deal for each number of those bits, and who is dealt was counted"
@@ -247,6 +246,12 @@ fn by_key(members: [Vec<Pair>; 2]) -> Vec<Pair> {
 /// Makes somebody a row of his own.
 pub(crate) fn link_alone(slots: &mut Slots, at: u32) {
     slots[at].prev = at;
+    slots[at].next = NONE;
+}
+
+/// Makes somebody forget his neighbours, who have forgotten him or are about to be told anew.
+pub(crate) fn unlink(slots: &mut Slots, at: u32) {
+    slots[at].prev = NONE;
     slots[at].next = NONE;
 }
 

@@ -19,10 +19,10 @@
 //! event stands after an entry is one exhaustive [`table`]. No structure grows by doubling, no body is held, and a live event costs
 //! about 160 bytes ([`slot`] adds them up).
 //!
-//! Deliberately absent: files, clocks, randomness, waiting. What goes over all events, after a replay or when the handlers change, has a
-//! second thread do a part and waits for it ([`at_once`]): that shares nothing with anybody else, and comes to what one would. A [`Moment`](crate::event::Moment) comes in with each call that needs
+//! Deliberately absent: files, clocks, randomness, waiting. A [`Moment`](crate::event::Moment) comes in with each call that needs
 //! one; time alone changes nothing but whether an event is due (R13). Nor is it known here what is durable: [`State::next_claim`]
-//! is told.
+//! is told. Waiting has one exception: what goes over all events, after a replay or when the handlers change, has a second thread do
+//! a part ([`at_once`]), which shares nothing with anybody else; it comes to the same as with one.
 //!
 //! Read next: [`table`], then [`machine`], [`transition`], [`claim`] and [`ready`].
 

@@ -6,8 +6,8 @@
 //!         (sync)  ─► synced   what callers wait for (R1)
 //! ```
 //!
-//! Everything here happens under one lock and waits for nothing: no clock, no file, no thread but one that helps. The state runs ahead of the disk by
-//! what is staged; none of that leaks, because events are offered only up to `durable` and callers wait for it.
+//! Everything here happens under one lock and waits for nothing: no clock, no file, no thread but one that helps. The state runs ahead
+//! of the disk by what is staged; none of that leaks, because events are offered only up to `durable` and callers wait for it.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;

@@ -19,10 +19,11 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|status| status.uid() == 0)
 }
 
-/// The commit that is checked out here, and whether files differ from it, other than what campaigns left; "unknown" outside of a repository.
+/// The commit that is checked out here, and whether files differ from it, other than what campaigns left; "unknown" outside of a
+/// repository.
 pub(crate) fn commit() -> String {
-    let others = format!(":(top,exclude){RESULT}");
-    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ":/", &others]);
+    let but_the_result = format!(":(top,exclude){RESULT}");
+    let changed = git(&["status", "--porcelain", "--untracked-files=no", "--", ":/", &but_the_result]);
     match (git(&["rev-parse", "HEAD"]), changed.as_deref()) {
         (Some(hash), Some("")) => hash,
         (Some(hash), _) => format!("{hash}, with changes"),
