@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ledgerline::{Acceptance, ErrorKind, Filter, LogItem, Outcome, Status, Store, audit, backup, salvage, verify};
+use ledgerline::{
+    Acceptance, ErrorKind, Filter, LogItem, Outcome, Status, Store, StoreOptions, audit, backup, salvage, verify,
+};
 use stores::{Story, event, eventful, flip, options, segments, stories};
 
 /// Numbers that look random and are the same each time.
@@ -160,22 +162,51 @@ fn check_stories(before: &[Story], after: &[Story], report: &ledgerline::Salvage
 }
 
 #[test]
-fn a_bad_first_group_of_the_last_segment_costs_that_group_and_nothing_behind_it() {
+fn a_bad_head_of_a_group_costs_none_of_its_records() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
     store.append(event("first")).unwrap();
     store.close().unwrap();
     let store = Store::open(dir.path(), options()).unwrap();
-    for number in 0..20 {
+    store.append_many((0..20).map(|number| event(&format!("e{number}")))).unwrap();
+    store.close().unwrap();
+    let last_seq = verify(dir.path()).unwrap().last_seq;
+    let segment = &segments(dir.path())[1];
+    let batch = 64 + group_bytes(segment, 64);
+    for at in [64, batch] {
+        flip(segment, at as u64 + 16, 1);
+    }
+    let (_to, report) = salvaged(dir.path());
+    assert_eq!((&report.lost[..], report.records), (&[][..], last_seq), "{report:?}");
+    // The header of one of its records: that one is lost.
+    flip(segment, batch as u64 + 40, 1);
+    let (_to, report) = salvaged(dir.path());
+    let [lost] = &report.lost[..] else { panic!("{report:?}") };
+    assert_eq!((lost.from, report.records), (lost.to, last_seq - 1), "{report:?}");
+}
+
+#[test]
+fn however_many_groups_are_damaged_the_others_are_salvaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(1024 * 1024)).unwrap();
+    for number in 0..400 {
         store.append(event(&format!("e{number}"))).unwrap();
     }
     store.close().unwrap();
-    let last_seq = verify(dir.path()).unwrap().last_seq;
-    flip(&segments(dir.path())[1], 80, 1);
-    let report = salvage(dir.path(), dir.path().with_extension("salvaged"), &Acceptance::All).unwrap();
-    let [lost] = report.lost[..] else { panic!("{report:?}") };
-    assert!(lost.to < 10 && report.records >= last_seq - 10, "{report:?}");
-    fs::remove_dir_all(dir.path().with_extension("salvaged")).unwrap();
+    let segment = &segments(dir.path())[0];
+    let mut at = 64;
+    for number in 0..400 {
+        let bytes = group_bytes(segment, at);
+        // Not what the segment begins with.
+        if number >= 5 && number % 2 == 0 {
+            flip(segment, (at + bytes - 16) as u64, 1);
+        }
+        at += bytes;
+    }
+    let (_to, report) = salvaged(dir.path());
+    let lost: Vec<_> = report.lost.iter().map(|lost| (lost.from, lost.to)).collect();
+    let damaged: Vec<_> = (6..400).step_by(2).map(|number| (number + 2, number + 2)).collect();
+    assert_eq!(lost, damaged, "one record of each");
 }
 
 /// A store that was compacted: rewritten segments, and ids that are only remembered.

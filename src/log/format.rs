@@ -298,7 +298,8 @@ const HEAD_PAST_RECORD_BYTES: usize = GROUP_HEAD_BYTES - RECORD_HEADER_BYTES;
 
 /// Whether the head of a group and the header of its first record stand at this place that were sealed with one salt, whichever that is.
 ///
-/// A checksum is linear: what a salt adds to it is known without the salt. Both pieces agree in that by chance once in 2³² times.
+/// A checksum is linear: what a salt adds to it is known without the salt. Both pieces agree in that by chance once in 2³² times, and
+/// where somebody made them to: whoever believes it may refuse what is sound, and must not believe anything else for it.
 pub(crate) fn is_sealed_with_some_salt(bytes: &[u8], offset: u64) -> bool {
     let head = bytes.first_chunk::<GROUP_HEAD_BYTES>();
     let record = bytes.get(GROUP_HEAD_BYTES..).and_then(<[u8]>::first_chunk::<RECORD_HEADER_BYTES>);

@@ -11,8 +11,9 @@
 //! It believes a length only after the checksum that covers it, and bounds it before anything is read (R7, R14).
 
 use crate::log::format::{
-    ALIGNMENT, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GROUP_MAGIC, GROUP_SPARSE, GroupHead, RECORD_HEADER_BYTES,
-    RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, aligned, is_sealed_with_some_salt,
+    ALIGNMENT, GROUP_BYTES_MAX, GROUP_HEAD_BYTES, GROUP_MAGIC, GROUP_SPARSE, GroupHead, RECORD_BYTES_MAX,
+    RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader, aligned, is_sealed_with_some_salt,
+    record_span,
 };
 use crate::log::source::Source;
 use crate::mutants::mutant;
@@ -20,11 +21,7 @@ use crate::mutants::mutant;
 /// No store reaches this seq; beyond it a number is a mistake, and no arithmetic is done on it.
 pub(crate) const SEQ_MAX: u64 = 1 << 63;
 
-/// So many heads beyond a bad place may verify without their records before the rest is searched for evidence only: a file that was
-/// made to keep a reader busy ends there (R14).
-const TORN_COUNT_MAX: u32 = 64;
-
-/// Bytes that the search for a later group looks at together.
+/// Bytes that the search beyond a bad place looks at together.
 const SEARCH_BYTES: usize = 256 * 1024;
 
 /// What is wrong at a place in a segment.
@@ -71,7 +68,7 @@ pub(crate) enum Standing {
     Sound,
     /// Its group verifies, but a bad place lies before it.
     Beyond,
-    /// Its own checksums hold; its group is incomplete.
+    /// Its own checksums hold; its group's do not, or not all of them.
     Torn,
     /// Its header holds; its body does not.
     Damaged,
@@ -381,29 +378,29 @@ fn look_beyond<V: Visitor>(
     visitor: &mut V,
 ) -> Result<(), Stopped<V::Stop>> {
     let mut only_zeros = true;
-    let mut torn = 0;
+    let mut unsound_bytes_left = scan.file_bytes;
     let mut at = scan.end;
     while at < scan.file_bytes {
         let bytes = source.view(at, SEARCH_BYTES)?;
         if bytes.is_empty() {
             break;
         }
-        let zeros = bytes.iter().all(|byte| *byte == 0);
         if mutant!("zeros-end-the-log") && bytes.iter().take(ALIGNMENT).all(|byte| *byte == 0) {
             break;
         }
-        only_zeros &= zeros;
-        let candidate = if zeros { None } else { find_magic(bytes) };
-        let Some(skip) = candidate else {
+        if bytes.iter().all(|byte| *byte == 0) {
             at += bytes.len().next_multiple_of(ALIGNMENT) as u64;
             continue;
-        };
-        at += skip as u64;
-        if mutant!("search-ends-at-the-bad-place") {
-            at += ALIGNMENT as u64;
-            continue;
         }
-        at += look_at_candidate(source, ground, at, scan, &mut torn, visitor)?;
+        only_zeros = false;
+        let (skip, candidate) = find_candidate(bytes, ground.salt, at);
+        at += skip as u64;
+        at += match candidate {
+            None => 0,
+            Some(_) if mutant!("search-ends-at-the-bad-place") => ALIGNMENT as u64,
+            Some(Candidate::Group) => look_at_group(source, ground, at, scan, &mut unsound_bytes_left, visitor)?,
+            Some(Candidate::Record(header)) => look_at_record(source, &header, at, visitor)?,
+        };
     }
     if only_zeros {
         scan.finding = None;
@@ -411,18 +408,44 @@ fn look_beyond<V: Visitor>(
     Ok(())
 }
 
-/// Offset within `bytes`, which begin at an aligned place, of the first bytes that might be a group's head.
-fn find_magic(bytes: &[u8]) -> Option<usize> {
-    bytes.chunks(ALIGNMENT).position(|chunk| chunk.starts_with(&GROUP_MAGIC)).map(|index| index * ALIGNMENT)
+/// What the search beyond a bad place stops at.
+enum Candidate {
+    /// Bytes that might be a group's head.
+    Group,
+    /// The header of a record verifies here; its group's head was passed over, or did not verify.
+    Record(RecordHeader),
 }
 
-/// Looks at what might be a group beyond the bad place; returns how many bytes are dealt with.
-fn look_at_candidate<V: Visitor>(
+/// The first candidate within `bytes`, which begin at the aligned place `at`, and how many bytes before it hold none. Where a header
+/// might go on behind them, the last of them are left for the next search.
+fn find_candidate(bytes: &[u8], salt: u64, at: u64) -> (usize, Option<Candidate>) {
+    let mut index = 0;
+    while let Some(rest) = bytes.get(index..).filter(|rest| !rest.is_empty()) {
+        if rest.starts_with(&GROUP_MAGIC) {
+            return (index, Some(Candidate::Group));
+        }
+        if rest.len() < RECORD_HEADER_BYTES && bytes.len() == SEARCH_BYTES {
+            return (index, None);
+        }
+        let plausible = unverified(rest).filter(|header| {
+            header.flags == 0 && header.length <= RECORD_BYTES_MAX && (1..SEQ_MAX).contains(&header.seq)
+        });
+        if let Some(header) = plausible.and_then(|_| RecordHeader::decode(rest, salt, at + index as u64)) {
+            return (index, Some(Candidate::Record(header)));
+        }
+        index += ALIGNMENT;
+    }
+    (index, None)
+}
+
+/// Looks at what might be a group beyond the bad place; returns how many bytes are dealt with. Groups are read whole until so many bytes
+/// of them were unsound as a file can have, if it was not made to keep a reader busy: there groups overlap (R14).
+fn look_at_group<V: Visitor>(
     source: &mut Source<'_>,
     ground: Ground,
     offset: u64,
     scan: &mut Scan,
-    torn: &mut u32,
+    unsound_bytes_left: &mut u64,
     visitor: &mut V,
 ) -> Result<u64, Stopped<V::Stop>> {
     let bytes = source.view(offset, GROUP_HEAD_BYTES + RECORD_HEADER_BYTES)?;
@@ -435,39 +458,39 @@ fn look_at_candidate<V: Visitor>(
     };
     // A head that verifies was written by us, whatever became of its records: its evidence counts.
     scan.evidence = scan.evidence.max(head.durable);
-    if *torn >= TORN_COUNT_MAX {
-        return Ok(ALIGNMENT as u64);
-    }
-    match read_group(source, ground, offset, None, &mut Vec::new())? {
-        Ok(group) => {
-            for record in group.records() {
-                visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
+    let left = unsound_bytes_left.checked_sub(u64::from(head.length));
+    if let Some(left) = left {
+        match read_group(source, ground, offset, None, &mut Vec::new())? {
+            Ok(group) => {
+                for record in group.records() {
+                    visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
+                }
+                return Ok(group.bytes.len() as u64);
             }
-            return Ok(group.bytes.len() as u64);
+            Err(finding) if matches!(finding.defect, Defect::Flags { .. }) => {
+                scan.unknown = scan.unknown.or(Some(finding));
+            }
+            Err(_) => {}
         }
-        Err(finding) if matches!(finding.defect, Defect::Flags { .. }) => scan.unknown = scan.unknown.or(Some(finding)),
-        Err(_) => {}
+        *unsound_bytes_left = left;
     }
-    *torn += 1;
-    if head.length <= GROUP_BYTES_MAX {
-        let bytes = source.view(offset, head.length as usize)?;
-        show_torn(bytes, ground.salt, offset, visitor).map_err(Stopped::ByVisitor)?;
-    }
-    Ok(ALIGNMENT as u64)
+    // Its records are looked for one by one.
+    Ok(GROUP_HEAD_BYTES as u64)
 }
 
-/// Shows the records of an incomplete group up to the first whose header does not verify.
-fn show_torn<V: Visitor>(bytes: &[u8], salt: u64, offset: u64, visitor: &mut V) -> Result<(), V::Stop> {
-    let mut at = GROUP_HEAD_BYTES;
-    while let Some(header) = bytes.get(at..).and_then(|rest| RecordHeader::decode(rest, salt, offset + at as u64)) {
-        let rest = bytes.get(at + RECORD_HEADER_BYTES..).unwrap_or_default();
-        let body = rest.get(..header.length as usize);
-        let sound = body.is_some_and(|body| crc32fast::hash(body) == header.body_checksum);
-        let torn = if mutant!("torn-group-believed") { Standing::Sound } else { Standing::Torn };
-        let standing = if sound { torn } else { Standing::Damaged };
-        let record = Record { seq: header.seq, offset: offset + at as u64, body: body.unwrap_or_default() };
-        visitor.record(&record, standing)?;
-        at += aligned(RECORD_HEADER_BYTES + header.length as usize);
-    }
-    Ok(())
+/// Shows a record whose header verifies and whose group does not; returns how many bytes are dealt with.
+fn look_at_record<V: Visitor>(
+    source: &mut Source<'_>,
+    header: &RecordHeader,
+    offset: u64,
+    visitor: &mut V,
+) -> Result<u64, Stopped<V::Stop>> {
+    let bytes = source.view(offset, RECORD_HEADER_BYTES + header.length as usize)?;
+    let body = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + header.length as usize);
+    let sound = body.is_some_and(|body| crc32fast::hash(body) == header.body_checksum);
+    let torn = if mutant!("torn-group-believed") { Standing::Sound } else { Standing::Torn };
+    let standing = if sound { torn } else { Standing::Damaged };
+    let record = Record { seq: header.seq, offset, body: body.unwrap_or_default() };
+    visitor.record(&record, standing).map_err(Stopped::ByVisitor)?;
+    Ok(record_span(header.length as usize) as u64)
 }

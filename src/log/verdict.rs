@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!                       │ nothing │ unknown flags, │ bad, at or below │ bad, above
-//!                       │ bad     │ a wrong seq,   │ the evidence     │ the evidence
+//!                       │ bad     │ here or beyond;│ the evidence     │ the evidence
+//!                       │         │ a wrong seq,   │                  │
 //!                       │         │ another salt   │                  │
 //! ──────────────────────┼─────────┼────────────────┼──────────────────┼─────────────
 //! sealed by a successor │ keep    │ refuse         │ refuse           │ refuse
@@ -42,6 +43,7 @@ pub(crate) fn verdict(role: Role, scan: &Scan, last_seq: u64) -> Verdict {
     let role = if mutant!("sealed-tail-cut") { Role::Last } else { role };
     match (role, finding.defect) {
         (_, Defect::Flags { .. }) => Verdict::Refuse("this version must not touch it: use the one that wrote it"),
+        _ if scan.unknown.is_some() => Verdict::Refuse("behind it stands what a newer version wrote: use that one"),
         // Its checksums hold, so no crash tore it: what should stand before it is gone.
         (_, Defect::Seq { .. }) => Verdict::Refuse("the records between are lost"),
         (Role::Sealed, _) => Verdict::Refuse("this segment was complete before the next one began"),
@@ -78,6 +80,9 @@ mod tests {
                     let stray = Some(Finding { offset: 640, defect: Defect::Salt });
                     let under_another_header = verdict(role, &Scan { stray, ..scan.clone() }, 5);
                     assert_ne!(under_another_header, Verdict::Cut, "{role:?} {defect:?} {evidence}");
+                    let unknown = Some(Finding { offset: 640, defect: Defect::Flags { flags: 2 } });
+                    let before_newer = verdict(role, &Scan { unknown, ..scan.clone() }, 5);
+                    assert_ne!(before_newer, Verdict::Cut, "{role:?} {defect:?} {evidence}");
                     let verdict = verdict(role, &scan, 5);
                     let unknown = matches!(defect, Some(Defect::Flags { .. } | Defect::Seq { .. }));
                     match (defect, role) {
