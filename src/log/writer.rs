@@ -121,15 +121,16 @@ impl Stage {
         group.min(RECORD_BYTES_MAX as usize)
     }
 
+    /// What records whose bodies have these lengths take as one group.
+    pub(crate) fn group_bytes(bodies: impl IntoIterator<Item = usize>) -> usize {
+        bodies.into_iter().map(record_span).fold(GROUP_HEAD_BYTES, usize::saturating_add)
+    }
+
     /// Whether records whose bodies have these lengths fit into the active segment as one group.
     pub(crate) fn room(&self, bodies: impl IntoIterator<Item = usize>) -> Room {
         let longest = Self::record_bytes_max(self.segment_bytes);
-        let mut span = GROUP_HEAD_BYTES;
         let mut is_record_too_long = false;
-        for length in bodies {
-            is_record_too_long |= length > longest;
-            span += record_span(length);
-        }
+        let span = Self::group_bytes(bodies.into_iter().inspect(|length| is_record_too_long |= *length > longest));
         if is_record_too_long || span > Self::group_bytes_max(self.segment_bytes) {
             Room::Never
         } else {

@@ -33,10 +33,10 @@ impl State {
         self.events.slots.by_seq(seq).is_some_and(|at| self.events.slots[at].body().is_some())
     }
 
-    /// Whether there is room for a reception of this type: there are at most
-    /// [`TYPE_COUNT_MAX`](crate::state::types::TYPE_COUNT_MAX) types.
-    pub(crate) fn type_room(&self, event_type: &str) -> bool {
-        self.events.types.has_room(event_type)
+    /// Whether there is room for receptions of these types: there are at most
+    /// [`TYPE_COUNT_MAX`](crate::state::types::TYPE_COUNT_MAX).
+    pub(crate) fn type_room<'n>(&self, event_types: impl Iterator<Item = &'n str>) -> bool {
+        self.events.types.have_room(event_types)
     }
 
     /// The event as it runs, if it runs under this very claim (R17).

@@ -1,6 +1,6 @@
 //! Event types as numbers, and which of them anybody handles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most distinct types that receptions may bring. They are never forgotten while the store is open.
@@ -42,9 +42,13 @@ impl Types {
         Self { names: Vec::new(), numbers: BTreeMap::new(), last: 0, handled: Handled::All, limits: BTreeMap::new() }
     }
 
-    /// Whether a reception of this type may be appended.
-    pub(crate) fn has_room(&self, name: &str) -> bool {
-        self.names.len() < TYPE_COUNT_MAX || self.numbers.contains_key(name)
+    /// Whether receptions of these types may be appended together.
+    pub(crate) fn have_room<'n>(&self, names: impl Iterator<Item = &'n str>) -> bool {
+        let left = TYPE_COUNT_MAX.saturating_sub(self.names.len());
+        if names.size_hint().1.is_some_and(|most| most <= left) {
+            return true;
+        }
+        names.filter(|name| !self.numbers.contains_key(*name)).collect::<BTreeSet<_>>().len() <= left
     }
 
     /// Whether [`Types::number`] can number it.
@@ -124,12 +128,17 @@ mod tests {
     #[test]
     fn a_type_keeps_its_number_and_room_ends_at_the_stated_maximum() {
         let mut types = Types::new();
+        let have_room = |types: &Types, names: &[&str]| types.have_room(names.iter().copied());
         for number in 0..TYPE_COUNT_MAX {
-            assert!(types.has_room(&number.to_string()));
+            assert!(have_room(&types, &[&number.to_string()]));
+            if number + 1 == TYPE_COUNT_MAX {
+                assert!(have_room(&types, &["7", "one more", "one more", "8"]), "only one of them is new");
+                assert!(!have_room(&types, &["one more", "7", "another"]));
+            }
             assert_eq!(types.number(&number.to_string()) as usize, number);
         }
-        assert!(!types.has_room("one more") && types.is_numberable("one more"));
-        assert!(types.has_room("7"));
+        assert!(!have_room(&types, &["one more"]) && types.is_numberable("one more"));
+        assert!(have_room(&types, &["7"]));
         assert_eq!((types.number("7"), &*types.name(7)), (7, "7"));
     }
 

@@ -244,13 +244,13 @@ impl Core {
 
     fn too_large(&self, mut bodies: impl Iterator<Item = usize> + Clone) -> Error {
         let longest = self.options.record_bytes_max();
-        let total: usize = bodies.clone().sum();
+        let total = Stage::group_bytes(bodies.clone());
         let text = match bodies.find(|length| *length > longest) {
             Some(length) => {
                 format!("the record has {length} bytes; at most {longest} fit: 16 MiB, or a quarter of a segment")
             }
             None => format!(
-                "the batch's records have {total} bytes; at most {} fit into one group: 32 MiB, or a quarter of a segment",
+                "the batch takes {total} bytes; at most {} are one group: 32 MiB, or a quarter of a segment",
                 Stage::group_bytes_max(self.options.segment_bytes)
             ),
         };

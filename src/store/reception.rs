@@ -1,7 +1,8 @@
 //! Events on their way in: validated, named, hashed and encoded before anybody takes a lock.
 
 use std::borrow::{Borrow, Cow};
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::entry::{Flags, Received};
@@ -297,7 +298,10 @@ impl Core {
     pub(crate) fn judge_single(&self, single: &mut Single<'_>) -> Result<Judged, Error> {
         self.check_open()?;
         let incoming = &mut single.incoming;
-        self.judge_incoming(incoming)?;
+        self.judge_incoming(incoming);
+        if incoming.is_new() {
+            self.check_types(std::iter::once(incoming.event.event_type.as_str()))?;
+        }
         Ok(match (incoming.doubt(), incoming.fate) {
             (Some(seq), _) => Judged::Doubtful { seq },
             (None, _) if incoming.is_taken => Judged::Taken,
@@ -328,7 +332,7 @@ impl Core {
         self.check_open()?;
         let Batch { incoming, draft } = batch;
         for incoming in incoming.iter_mut() {
-            self.judge_incoming(incoming)?;
+            self.judge_incoming(incoming);
         }
         if let Some(seq) = incoming.iter().filter_map(Incoming::doubt).max() {
             return Ok(Decision::Doubt { seq });
@@ -337,8 +341,11 @@ impl Core {
             return Ok(Decision::Conflict);
         }
         refuse_twins(incoming)?;
+        let same_bodies = find_same_bodies(incoming);
         let new_count = incoming.iter().filter(|incoming| incoming.is_new()).count();
         if new_count > 0 {
+            let new = incoming.iter().filter(|incoming| incoming.is_new());
+            self.check_types(new.map(|incoming| incoming.event.event_type.as_str()))?;
             let lengths = draft.lengths().zip(incoming.iter());
             let new = lengths.filter(|(_, incoming)| incoming.is_new()).map(|(length, _)| length);
             self.make_room(new, Urgency::Reception, now)?;
@@ -347,6 +354,12 @@ impl Core {
                 draft.retain(|number| incoming.get(number).is_some_and(Incoming::is_new));
             }
             self.put_receptions(incoming, draft, now);
+        }
+        for (of, duplicate) in same_bodies {
+            let seq = incoming.get(of).and_then(|first| first.fate?.seq());
+            if let Some(incoming) = incoming.get_mut(duplicate) {
+                incoming.fate = Some(Fate::Duplicate { why: Duplicate::SameBody, seq });
+            }
         }
         Ok(Decision::Done { seq: incoming.iter().filter_map(|incoming| incoming.fate?.seq()).max() })
     }
@@ -365,7 +378,7 @@ impl Core {
     }
 
     /// Gives an event its fate unless it is new, or its id is taken by other data.
-    fn judge_incoming(&self, incoming: &mut Incoming<'_>) -> Result<(), Error> {
+    fn judge_incoming(&self, incoming: &mut Incoming<'_>) {
         let Gist { id, body, flags, .. } = incoming.gist;
         let is_identity = flags.contains(Flags::BODY_IS_IDENTITY);
         // An id of ours is nobody else's.
@@ -380,13 +393,19 @@ impl Core {
         };
         incoming.is_taken = matches!(judged, Reception::Conflict(_));
         incoming.fate = match judged {
-            Reception::Conflict(_) => None,
-            Reception::New if self.state.type_room(&incoming.event.event_type) => None,
-            Reception::New => return Err(Error::invalid("there are too many event types already: 65,536")),
+            Reception::Conflict(_) | Reception::New => None,
             Reception::SameId(known) => Some(duplicate(Duplicate::SameId, known)),
             Reception::SameBody(known) => Some(duplicate(Duplicate::SameBody, known)),
         };
-        Ok(())
+    }
+
+    /// Refuses more types than there may be.
+    fn check_types<'n>(&self, event_types: impl Iterator<Item = &'n str>) -> Result<(), Error> {
+        if self.state.type_room(event_types) {
+            return Ok(());
+        }
+        let text = "there would be more than 65,536 event types; those of which no event is left are forgotten once the store is reopened";
+        Err(Error::invalid(text))
     }
 
     /// What an event is that has the id of one that is kept, and whose data may be the same.
@@ -419,6 +438,25 @@ fn refuse_twins(batch: &[Incoming<'_>]) -> Result<(), Error> {
         Some(twin) => Err(Error::invalid(format!("the batch holds the id {:?} twice; nothing was appended", twin.id))),
         None => Ok(()),
     }
+}
+
+/// Those of a batch that are new but for one before them with the same body, where that is what they are known by: each after the number
+/// of that one. They are not new any more; which record theirs is, is not known before that one has its place.
+fn find_same_bodies(batch: &mut [Incoming<'_>]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut seen = HashMap::new();
+    let is_known_by_body = |incoming: &Incoming<'_>| incoming.gist.flags.contains(Flags::BODY_IS_IDENTITY);
+    let new = batch.iter_mut().enumerate().filter(|(_, incoming)| incoming.is_new() && is_known_by_body(incoming));
+    for (number, incoming) in new {
+        match seen.entry(incoming.gist.body) {
+            Entry::Vacant(first) => _ = first.insert(number),
+            Entry::Occupied(first) => {
+                incoming.fate = Some(Fate::Duplicate { why: Duplicate::SameBody, seq: None });
+                found.push((*first.get(), number));
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -477,6 +515,22 @@ mod tests {
         for (id, bytes) in sizes {
             assert_eq!(data_of(&shared, id).len(), bytes + 2, "{id}");
         }
+    }
+
+    #[test]
+    fn a_body_that_comes_twice_in_a_batch_under_two_ids_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let known_by_body = |id, bytes| NewEvent { same_body_is_duplicate: true, ..event(id, bytes) };
+        let batch = [known_by_body("a", 10), known_by_body("b", 20), known_by_body("c", 10), event("d", 10)];
+        let kept = keep(&shared, &batch).unwrap();
+        let fates: Vec<Fate> = kept.iter().map(|(fate, _)| *fate).collect();
+        let Fate::Kept { seq } = fates[0] else { panic!("{kept:?}") };
+        let duplicate = Fate::Duplicate { why: Duplicate::SameBody, seq: Some(seq) };
+        assert_eq!(fates[1..], [Fate::Kept { seq: seq + 1 }, duplicate, Fate::Kept { seq: seq + 2 }]);
+        assert!(shared.get("c").unwrap().is_none());
+        let one_by_one = keep(&shared, &[known_by_body("e", 10)]).unwrap();
+        assert_eq!(one_by_one[0].0, duplicate);
     }
 
     #[test]
