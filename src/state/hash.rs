@@ -6,7 +6,7 @@
 use siphasher::sip128::SipHasher24;
 
 /// Hashes ids and keys under the id of one store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IdHasher {
     store_id: [u8; 16],
 }

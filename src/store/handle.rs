@@ -312,6 +312,7 @@ impl Store {
     /// [`ErrorKind::NotAllowed`]: the claim no longer holds, because the event was cancelled or replayed meanwhile, or another
     /// process start claimed it. Otherwise as [`Store::claim`].
     pub fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
+        self.check_ours(claim)?;
         let waits = matches!(outcome, Outcome::Cancel(_));
         drop(self.shared().pass(CrashPoint::Settling));
         let settled = self.shared().step(|core, now| core.settle(claim.event.seq(), claim.token, &outcome, now));
@@ -353,7 +354,17 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::InvalidInput`]: the name is out of bounds, or one more than 64. Otherwise as [`Store::settle`].
     pub fn record_handled(&self, claim: &Claim, handler: &str) -> Result<(), Error> {
+        self.check_ours(claim)?;
         self.shared().step(|core, now| core.record_handled(claim.event.seq(), claim.token, handler, now))
+    }
+
+    /// Numbers of events and of starts are the same in many stores.
+    fn check_ours(&self, claim: &Claim) -> Result<(), Error> {
+        if claim.hasher == self.shared().hasher {
+            return Ok(());
+        }
+        let text = format!("the claim of {:?} is of another store; settle it there", claim.event.id());
+        Err(Error::new(ErrorKind::NotAllowed, text))
     }
 
     /// Lets events run anew: retries start from 0, and each joins the end of its key. What may not be replayed is named, and the
