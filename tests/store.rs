@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what its own scaffolding cannot do fails a test")]
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -224,6 +225,45 @@ fn a_claim_that_is_over_settles_nothing() {
 }
 
 #[test]
+fn a_claim_of_another_store_settles_nothing() {
+    // R17: numbers are the same in both.
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [ours, theirs] = dirs.each_ref().map(|dir| open(dir.path()));
+    ours.append(event("ours")).unwrap();
+    theirs.append(event("theirs")).unwrap();
+    let (claim, other) = (claim_one(&ours), claim_one(&theirs));
+    assert_eq!(ours.settle(&other, Outcome::Done).unwrap_err().kind(), ErrorKind::NotAllowed);
+    assert_eq!(ours.record_handled(&other, "h").unwrap_err().kind(), ErrorKind::NotAllowed);
+    assert_eq!(ours.get("ours").unwrap().unwrap().status(), Status::Processing);
+    ours.settle(&claim, Outcome::Done).unwrap();
+}
+
+#[test]
+fn whoever_removes_the_lock_of_a_store_in_use_lets_nobody_in() {
+    // R12.
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fs::remove_file(dir.path().join("LOCK")).unwrap();
+    let refused = Store::open(dir.path(), StoreOptions::default()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Locked);
+    store.append(event("a")).unwrap();
+    store.close().unwrap();
+    assert_eq!(open(dir.path()).stats().pending_events, 1);
+}
+
+#[test]
+fn nothing_is_acknowledged_that_went_into_a_removed_file() {
+    // R1: it would be gone with the process.
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.append(event("a")).unwrap();
+    fs::remove_file(dir.path().join("0000000001.seg")).unwrap();
+    let error = store.append(event("b")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    assert!(error.to_string().contains("removed"), "{error}");
+}
+
+#[test]
 fn what_was_being_processed_runs_again_at_once_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
@@ -284,8 +324,8 @@ fn a_reader_changes_nothing_of_the_directory_that_another_process_writes() {
         store.close().unwrap();
     }
     let files = || {
-        let entries = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
-        let contents = entries.map(|path| (path.clone(), std::fs::read(path).unwrap()));
+        let entries = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let contents = entries.map(|path| (path.clone(), fs::read(path).unwrap()));
         contents.collect::<std::collections::BTreeMap<_, _>>()
     };
     let before = files();
@@ -380,7 +420,7 @@ fn a_closed_store_takes_nothing_more_and_closes_once() {
 fn a_closed_store_gives_back_the_space_it_had_prepared() {
     // R10 reserves it ahead, in the active segment and in the next one.
     let dir = tempfile::tempdir().unwrap();
-    let len = |ordinal: u32| std::fs::metadata(dir.path().join(format!("{ordinal:010}.seg"))).map(|file| file.len());
+    let len = |ordinal: u32| fs::metadata(dir.path().join(format!("{ordinal:010}.seg"))).map(|file| file.len());
     let options = StoreOptions::default().segment_bytes(2 * 1024 * 1024);
     let store = Store::open(dir.path(), options.clone()).unwrap();
     for number in 0..12 {
@@ -491,10 +531,10 @@ fn a_compaction_that_fails_before_its_rename_stops_nothing() {
     // R2: and the next one does what it could not.
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = aged(dir.path(), Duration::ZERO);
-    std::fs::create_dir(dir.path().join("MANIFEST.tmp")).unwrap();
+    fs::create_dir(dir.path().join("MANIFEST.tmp")).unwrap();
     assert_eq!(store.compact().unwrap_err().kind(), ErrorKind::Io);
     store.append(event("next")).unwrap();
-    std::fs::remove_dir(dir.path().join("MANIFEST.tmp")).unwrap();
+    fs::remove_dir(dir.path().join("MANIFEST.tmp")).unwrap();
     assert!(store.compact().unwrap().segments_deleted >= 4);
     drop(store);
     assert_eq!(ids(&open(dir.path()).list(&Filter::all()).unwrap()), ["live", "next"]);
@@ -506,12 +546,12 @@ fn segments_that_were_deleted_and_come_back_are_debris() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = aged(dir.path(), Duration::ZERO);
     let path = |ordinal: u32| dir.path().join(format!("{ordinal:010}.seg"));
-    let before: Vec<(u32, Vec<u8>)> = (1..5).map(|ordinal| (ordinal, std::fs::read(path(ordinal)).unwrap())).collect();
+    let before: Vec<(u32, Vec<u8>)> = (1..5).map(|ordinal| (ordinal, fs::read(path(ordinal)).unwrap())).collect();
     assert!(store.compact().unwrap().segments_deleted >= 4);
     store.close().unwrap();
     for (ordinal, bytes) in &before {
         assert!(!path(*ordinal).exists());
-        std::fs::write(path(*ordinal), bytes).unwrap();
+        fs::write(path(*ordinal), bytes).unwrap();
     }
     let store = open(dir.path());
     assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["live"]);
@@ -536,7 +576,7 @@ fn closing_beside_a_compaction_waits_for_its_step_and_loses_nothing() {
         });
         store.close().unwrap();
         let names =
-            || std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+            || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
         let closed = names();
         let compacted = compaction.join().unwrap();
         assert_eq!(names(), closed, "nobody is at work in a directory whose lock was given up");
@@ -560,9 +600,9 @@ fn an_event_that_rots_while_the_store_serves_fails_alone() {
     store.append(NewEvent::new("Issue", &needle).unwrap().id("rotten")).unwrap();
     store.append(event("sound")).unwrap();
     let path = dir.path().join("0000000001.seg");
-    let bytes = std::fs::read(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
     let at = bytes.windows(needle.len()).position(|window| window == needle.as_bytes()).unwrap();
-    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
     file.write_all_at(b"R", at as u64).unwrap();
     assert_eq!(store.get("rotten").unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(ids(&store.list(&Filter::all()).unwrap()), ["sound"], "one hides no other");

@@ -148,6 +148,18 @@ impl Dir {
         }
     }
 
+    /// Takes the exclusive lock of the directory itself, without waiting: false if another open file has it. Where there is no such lock,
+    /// as on a simulated disk and some of the machine's, nobody has it.
+    pub(super) fn try_lock(&self) -> bool {
+        self.handle().is_none_or(|handle| !matches!(handle.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+    }
+
+    /// The same open directory once more: locked as this one is.
+    pub(super) fn copy(&self) -> Result<Option<std::fs::File>, Error> {
+        let copied = self.handle().map(std::fs::File::try_clone).transpose();
+        copied.map_err(|source| Error::new("copy the handle of", &self.path, source))
+    }
+
     /// Whether `path`, as far as it is there, leads to this directory or into it.
     pub(crate) fn contains(&self, path: &Path) -> Result<bool, Error> {
         let Some(handle) = self.handle() else { return Ok(false) };

@@ -219,6 +219,15 @@ impl File {
         }
     }
 
+    /// Whether the file still has a name, as far as the system tells: one that has none ends with the process.
+    pub(crate) fn has_name(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        match &self.handle {
+            Handle::System(file) => file.metadata().map_or(true, |meta| meta.nlink() > 0),
+            Handle::Simulated(_) => true,
+        }
+    }
+
     /// Whether this open file and the one that `path` names now are the same inode: a lock on a removed file locks nothing.
     pub(crate) fn is_still_at_its_path(&self) -> Result<bool, Error> {
         let same = match &self.handle {
@@ -226,6 +235,11 @@ impl File {
             Handle::Simulated(file) => file.is_named(&self.path.file_name().unwrap_or_default().to_string_lossy()),
         };
         same.map_err(|source| self.error("look at", source))
+    }
+
+    /// Somebody has removed it.
+    pub(crate) fn removed(&self) -> Error {
+        self.error("go on in", io::Error::new(io::ErrorKind::NotFound, "somebody removed the file"))
     }
 
     fn error(&self, operation: &'static str, source: io::Error) -> Error {

@@ -1,28 +1,48 @@
-//! The lock of a file, held by one process.
+//! The lock of a directory, held by one process.
 
-use crate::env::{Error, File};
+use crate::env::{Dir, Error, File};
 
-/// A file whose lock is held, and given up when this is dropped.
+/// A file whose lock is held, and given up when this is dropped; and with it that of its directory, where the system locks directories:
+/// whoever takes the file for a leftover, and removes it, lets nobody else in.
 ///
-/// Closing the file would do so too, but only once nobody has a copy of it, and a process that another thread is just starting has one
+/// Closing them would do so too, but only once nobody has a copy of either, and a process that another thread is just starting has one
 /// for a moment: whoever opens a store again would now and then find it held by nobody.
 #[derive(Debug)]
-pub(crate) struct Lock(File);
+pub(crate) struct Lock {
+    file: File,
+    dir: Option<std::fs::File>,
+}
 
 impl Lock {
-    /// Of a file whose lock was taken.
-    pub(crate) const fn held(file: File) -> Self {
-        Self(file)
+    /// Takes the locks of `dir` and of `file`, which lies in it, without waiting. Where another open file has either, it is the file alone.
+    pub(crate) fn take(dir: &Dir, file: File) -> Result<Result<Self, File>, Error> {
+        if !file.try_lock()? {
+            return Ok(Err(file));
+        }
+        if !dir.try_lock() {
+            file.unlock()?;
+            return Ok(Err(file));
+        }
+        Ok(Ok(Self { file, dir: dir.copy()? }))
+    }
+
+    /// Of a file whose lock nobody took.
+    pub(crate) const fn pretended(file: File) -> Self {
+        Self { file, dir: None }
     }
 
     /// The file.
     pub(crate) const fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// Gives the lock up, and says whether that worked.
     pub(crate) fn release(&self) -> Result<(), Error> {
-        self.0.unlock()
+        if let Some(dir) = &self.dir {
+            // The file's is what others ask first.
+            drop(dir.unlock());
+        }
+        self.file.unlock()
     }
 }
 
@@ -36,21 +56,36 @@ impl Drop for Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Dir;
+
+    fn file(dir: &Dir) -> File {
+        dir.open_or_create_file("LOCK").unwrap()
+    }
 
     #[test]
     fn a_lock_ends_though_somebody_has_a_copy_of_its_file() {
         // R12.
         let place = tempfile::tempdir().unwrap();
         let dir = Dir::open(place.path()).unwrap();
-        let file = dir.open_or_create_file("LOCK").unwrap();
-        assert!(file.try_lock().unwrap());
-        let copy = file.copy();
-        let lock = Lock::held(file);
-        let other = dir.open_or_create_file("LOCK").unwrap();
-        assert!(!other.try_lock().unwrap());
+        let first = file(&dir);
+        let copy = first.copy();
+        let lock = Lock::take(&dir, first).unwrap().unwrap();
+        let other = Dir::open(place.path()).unwrap();
+        assert!(Lock::take(&other, file(&other)).unwrap().is_err());
         drop(lock);
-        assert!(other.try_lock().unwrap());
+        assert!(Lock::take(&other, file(&other)).unwrap().is_ok());
         drop(copy);
+    }
+
+    #[test]
+    fn whoever_removes_the_file_of_a_lock_lets_nobody_in() {
+        // R12.
+        let place = tempfile::tempdir().unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        let lock = Lock::take(&dir, file(&dir)).unwrap().unwrap();
+        dir.remove("LOCK").unwrap();
+        let other = Dir::open(place.path()).unwrap();
+        assert!(Lock::take(&other, file(&other)).unwrap().is_err());
+        drop(lock);
+        assert!(Lock::take(&other, file(&other)).unwrap().is_ok());
     }
 }

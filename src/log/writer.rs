@@ -324,6 +324,10 @@ impl Tail {
                 synced = self.segment.file.sync_data();
             }
             synced?;
+            // What was removed while it was in use is synced well, and gone with the process.
+            if !self.segment.file.has_name() {
+                return Err(self.segment.file.removed());
+            }
             self.unsynced = false;
         }
         Ok(())

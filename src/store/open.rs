@@ -167,12 +167,10 @@ pub(crate) fn check_owner(path: &Path) -> Result<(), Error> {
 pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
     let Ok(dir) = Dir::open(path) else { return Ok(()) };
     let Ok(file) = dir.open_file(LOCK, false) else { return Ok(()) };
-    match file.try_lock() {
-        Ok(true) => drop(Lock::held(file)),
-        Ok(false) => return Err(locked(&dir, &file, Chance::Machine.process_id())),
-        Err(_) => {}
+    match Lock::take(&dir, file) {
+        Ok(Err(file)) => Err(locked(&dir, &file, Chance::Machine.process_id())),
+        Ok(Ok(_)) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// Takes the lock of a directory in which no store is to be opened: it is created if it is not there.
@@ -196,10 +194,11 @@ fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
 fn lock(dir: &Dir, chance: &Chance) -> Result<Lock, Error> {
     let file = dir.open_or_create_file(LOCK).map_err(of_env)?;
-    if !file.try_lock().map_err(of_env)? && !mutant!("lock-not-taken") {
-        return Err(locked(dir, &file, chance.process_id()));
-    }
-    let lock = Lock::held(file);
+    let lock = match Lock::take(dir, file).map_err(of_env)? {
+        Ok(lock) => lock,
+        Err(file) if mutant!("lock-not-taken") => Lock::pretended(file),
+        Err(file) => return Err(locked(dir, &file, chance.process_id())),
+    };
     let file = lock.file();
     if !file.is_still_at_its_path().map_err(of_env)? {
         return Err(locked(dir, file, chance.process_id()));
