@@ -81,6 +81,7 @@ impl Shared {
         let desk = self.desk();
         let core = &desk.core;
         let (totals, counts) = (core.state.totals(), core.state.counts());
+        let damaged_events = notes.damaged.keys().filter(|seq| core.state.view(**seq).is_some()).count();
         Stats {
             events_processed: totals.completed,
             events_failed: totals.attempts_failed,
@@ -96,8 +97,9 @@ impl Shared {
             cancelled_events: counts.of(Status::Cancelled),
             held_events: counts.held,
             pauses: core.state.pause_count(now) as u64,
-            damaged_events: notes.damaged.iter().filter(|seq| core.state.view(**seq).is_some()).count() as u64,
-            damaged_places: notes.damaged_places.len() as u64,
+            damaged_events: damaged_events as u64,
+            // What is forgotten stands there until its segment goes.
+            damaged_places: (notes.damaged_places.len() + notes.damaged.len() - damaged_events) as u64,
             segments: core.sealed.len() as u64 + u64::from(core.is_writing()),
             log_bytes: core.log_bytes(),
             uptime_seconds: Duration::from_micros(now.steady).as_secs_f64(),

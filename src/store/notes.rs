@@ -1,6 +1,6 @@
 //! What a store notes beside its state: when it last did what, what it found damaged, and whether the clock is to be believed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::event::{Moment, Timestamp};
@@ -19,8 +19,8 @@ pub(crate) struct Notes {
     pub(crate) last_persistence: Option<Timestamp>,
     pub(crate) last_cleanup: Option<Timestamp>,
     pub(crate) last_scrub: Option<Timestamp>,
-    /// Receptions that were found damaged.
-    pub(crate) damaged: BTreeSet<u64>,
+    /// Receptions that were found damaged, and the segments, by key, in which they stand.
+    pub(crate) damaged: BTreeMap<u64, u32>,
     /// Segments, by key, that were found damaged elsewhere, and where; or the manifest.
     pub(crate) damaged_places: BTreeSet<(u32, u64)>,
     /// Retention rests until this much running time has passed, in microseconds.
@@ -30,6 +30,12 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
+    /// Segments are gone, and what was damaged in them.
+    pub(crate) fn forget_segments(&mut self, keys: &[u32]) {
+        self.damaged_places.retain(|(key, _)| !keys.contains(key));
+        self.damaged.retain(|_, key| !keys.contains(key));
+    }
+
     /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:
     /// whoever sets it right has an hour.
     pub(crate) fn rests_until(&mut self, now: Moment) -> u64 {

@@ -247,7 +247,7 @@ impl Shared {
                 files.remove(key);
             }
         }
-        self.note(|notes, _| notes.damaged_places.retain(|(key, _)| !keys.contains(key)));
+        self.note(|notes, _| notes.forget_segments(keys));
         for segment in gone {
             if let Err(error) = self.dir.remove(&segment.name().to_string()) {
                 tracing::warn!(%error, "a segment that is not needed could not be deleted; the next opening deletes it");

@@ -193,7 +193,7 @@ impl Shared {
                 scrubbed.events_damaged += 1;
                 is_of_event |= u64::from(view.place.offset) == offset;
                 let mut is_new = false;
-                self.note(|notes, _| is_new = notes.damaged.insert(view.seq));
+                self.note(|notes, _| is_new = notes.damaged.insert(view.seq, key).is_none());
                 if is_new {
                     tracing::error!(seq = view.seq, %path, offset = view.place.offset, "an event is damaged");
                 }
@@ -267,8 +267,13 @@ mod tests {
 
     /// A store whose first segments are sealed: `e0`, which is completed, and others that wait.
     fn store(dir: &std::path::Path) -> Store {
+        store_that_keeps(dir, Duration::from_hours(24))
+    }
+
+    /// Keeps finished events for so long.
+    fn store_that_keeps(dir: &std::path::Path, max_age: Duration) -> Store {
         let options = StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_millis(1));
-        let store = Store::open(dir, options).unwrap();
+        let store = Store::open(dir, options.max_event_age(max_age)).unwrap();
         store.append(event("e0")).unwrap();
         let claim = store.claim(1).unwrap().remove(0);
         store.settle(&claim, Outcome::Done).unwrap();
@@ -335,6 +340,29 @@ mod tests {
         }
         assert_eq!(store.shared().seqs(Status::Failed).len(), 1);
         goes_on(&store, 58);
+    }
+
+    #[test]
+    fn damage_is_told_until_its_segment_is_gone_though_its_event_is_forgotten() {
+        // The next opening refuses it.
+        let dir = tempfile::tempdir().unwrap();
+        let store = store_that_keeps(dir.path(), Duration::from_secs(1));
+        let place = place_of(&store, "e3");
+        rot(&store, place.segment, u64::from(place.offset) + 1_000);
+        assert_eq!(scrub(&store), (1, 0));
+        store.cancel("e3", "it is damaged").unwrap();
+        let is_forgotten = || {
+            store.compact().unwrap();
+            store.shared().view_durable("e3").unwrap().is_none()
+        };
+        while !is_forgotten() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let stats = store.stats();
+        assert_eq!((stats.failed_events, stats.damaged_events, stats.damaged_places), (0, 0, 1));
+        store.close().unwrap();
+        let refused = Store::open(dir.path(), StoreOptions::default()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt);
     }
 
     #[test]
