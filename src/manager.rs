@@ -408,7 +408,7 @@ impl EventManager {
     }
 
     /// Forgets completed and cancelled events that are older than `max_event_age`, and frees their space: see
-    /// [`Store::compact`](crate::Store::compact). This also happens by itself every hour.
+    /// [`Store::compact`](crate::Store::compact). This also happens by itself, a minute after the start and then every hour.
     ///
     /// # Errors
     /// As [`Store::compact`]; no live event is lost by any of them.

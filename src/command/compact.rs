@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
-/// Forget finished events that are old enough, and free their space. The running service does it every hour
+/// Forget finished events that are old enough, and free their space. The running service does it a minute after its start, then every hour
 ///
 /// Beside a service that goes by the service's settings. Without one it goes by those that this command finds: give it the same --config
 /// and environment, or events are forgotten at another age than the service's.

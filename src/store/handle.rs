@@ -466,14 +466,24 @@ impl Store {
     }
 }
 
+/// How long after the opening retention runs first.
+const FIRST_RETENTION: Duration = Duration::from_mins(1);
+
 /// What the keeper starts from time to time.
 fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> Vec<Chore<'_>> {
     let (retention, scrub) = (shared.options.compaction_interval, shared.options.scrub_interval);
+    // Or no process that lives less than an hour would ever do it. Its start is busy enough, unless there is too much already.
+    let is_over = shared.desk().core.log_bytes() > shared.options.log_bytes_max && shared.options.log_bytes_max > 0;
+    let first_retention = if is_over { Duration::ZERO } else { retention.min(FIRST_RETENTION) };
     // A process that is started again and again comes to every part of the log only if each begins at another.
     let first = Duration::from_secs(Salts::at(&seed, 0) % scrub.as_secs().max(1));
     let mut count = 0;
     let mut chores = vec![
-        Chore { due: retention, interval: retention, run: Box::new(|| beside(shared, "ledgerline-retention", retain)) },
+        Chore {
+            due: first_retention,
+            interval: retention,
+            run: Box::new(|| beside(shared, "ledgerline-retention", retain)),
+        },
         Chore {
             due: first,
             interval: scrub,

@@ -131,7 +131,7 @@ impl StoreOptions {
 
     /// How long events of a type without a handler are held, counted from their arrival, their last replay or the beginning of their last
     /// run: 1 s to 10 years, 30 days by default. Older ones have failed for good, because there is no handler, and wait for a person.
-    /// Retention sees to it, every hour and at [`crate::Store::compact`].
+    /// Retention sees to it, a minute after the opening, then every hour, and at [`crate::Store::compact`].
     #[must_use]
     pub fn held_age_max(mut self, age: Duration) -> Self {
         self.held_age_max = age;
