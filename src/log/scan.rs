@@ -378,7 +378,8 @@ fn look_beyond<V: Visitor>(
     visitor: &mut V,
 ) -> Result<(), Stopped<V::Stop>> {
     let mut only_zeros = true;
-    let mut unsound_bytes_left = scan.file_bytes;
+    // Each byte of a file that nobody forged lies in one group and in one record.
+    let mut unsound_bytes_left = 2 * scan.file_bytes;
     let mut at = scan.end;
     while at < scan.file_bytes {
         let bytes = source.view(at, SEARCH_BYTES)?;
@@ -399,7 +400,7 @@ fn look_beyond<V: Visitor>(
             None => 0,
             Some(_) if mutant!("search-ends-at-the-bad-place") => ALIGNMENT as u64,
             Some(Candidate::Group) => look_at_group(source, ground, at, scan, &mut unsound_bytes_left, visitor)?,
-            Some(Candidate::Record(header)) => look_at_record(source, &header, at, visitor)?,
+            Some(Candidate::Record(header)) => look_at_record(source, &header, at, &mut unsound_bytes_left, visitor)?,
         };
     }
     if only_zeros {
@@ -438,8 +439,8 @@ fn find_candidate(bytes: &[u8], salt: u64, at: u64) -> (usize, Option<Candidate>
     (index, None)
 }
 
-/// Looks at what might be a group beyond the bad place; returns how many bytes are dealt with. Groups are read whole until so many bytes
-/// of them were unsound as a file can have, if it was not made to keep a reader busy: there groups overlap (R14).
+/// Looks at what might be a group beyond the bad place; returns how many bytes are dealt with. What does not verify is read whole until it
+/// was as many bytes as there may be: more there are only where somebody made groups and records overlap, to keep a reader busy (R14).
 fn look_at_group<V: Visitor>(
     source: &mut Source<'_>,
     ground: Ground,
@@ -478,13 +479,18 @@ fn look_at_group<V: Visitor>(
     Ok(GROUP_HEAD_BYTES as u64)
 }
 
-/// Shows a record whose header verifies and whose group does not; returns how many bytes are dealt with.
+/// Shows a record whose header verifies and whose group does not; returns how many bytes are dealt with. Of one that is damaged that is
+/// its header: evidence may stand behind it.
 fn look_at_record<V: Visitor>(
     source: &mut Source<'_>,
     header: &RecordHeader,
     offset: u64,
+    unsound_bytes_left: &mut u64,
     visitor: &mut V,
 ) -> Result<u64, Stopped<V::Stop>> {
+    let Some(left) = unsound_bytes_left.checked_sub(u64::from(header.length)) else {
+        return Ok(RECORD_HEADER_BYTES as u64);
+    };
     let bytes = source.view(offset, RECORD_HEADER_BYTES + header.length as usize)?;
     let body = bytes.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + header.length as usize);
     let sound = body.is_some_and(|body| crc32fast::hash(body) == header.body_checksum);
@@ -492,5 +498,9 @@ fn look_at_record<V: Visitor>(
     let standing = if sound { torn } else { Standing::Damaged };
     let record = Record { seq: header.seq, offset, body: body.unwrap_or_default() };
     visitor.record(&record, standing).map_err(Stopped::ByVisitor)?;
-    Ok(record_span(header.length as usize) as u64)
+    if sound {
+        return Ok(record_span(header.length as usize) as u64);
+    }
+    *unsound_bytes_left = left;
+    Ok(RECORD_HEADER_BYTES as u64)
 }
