@@ -157,8 +157,9 @@ impl Manifest {
         let mut ranges = Vec::new();
         for dropped in &self.dropped {
             let mut next = dropped.first_seq;
-            let within = |extent: &&Extent| dropped.covers(extent.first_ordinal);
-            for extent in self.rewritten.iter().filter(within) {
+            let from = self.rewritten.partition_point(|extent| extent.first_ordinal < dropped.first_ordinal);
+            let left = self.rewritten.iter().skip(from);
+            for extent in left.take_while(|extent| dropped.covers(extent.first_ordinal)) {
                 if extent.first_seq > next {
                     ranges.push((next, extent.first_seq - 1));
                 }
