@@ -314,6 +314,35 @@ fn a_reader_goes_on_behind_a_bad_place_and_tells_how_events_stand() {
 }
 
 #[test]
+fn a_reader_shows_every_event_behind_a_bad_first_group() {
+    // Nothing sound stands before the bad place, in a segment that has a successor and in one that has none.
+    for is_last in [false, true] {
+        let dir = in_memory();
+        let store = Store::open(dir.path(), options()).unwrap();
+        for number in 0..30 {
+            store.append(NewEvent::new("Issue", &"x".repeat(8_000)).unwrap().id(format!("e{number}"))).unwrap();
+        }
+        store.close().unwrap();
+        let is_written =
+            |ordinal: &u32| fs::read(segment(dir.path(), *ordinal)).is_ok_and(|bytes| groups(&bytes).len() > 2);
+        let last = (2..20).take_while(is_written).last().unwrap();
+        let path = segment(dir.path(), if is_last { last } else { 2 });
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[3_000] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let refused = Store::open(dir.path(), options()).unwrap_err();
+        assert_eq!((refused.kind(), refused.path()), (ErrorKind::Corrupt, Some(path.as_path())));
+        let reader = Store::open_read_only(dir.path()).unwrap();
+        let events = reader.list(&Filter::all()).unwrap();
+        assert_eq!((reader.stats().pending_events, events.len()), (29, 29), "{:?}", reader.recovery().damage);
+        for event in events {
+            assert_eq!(reader.get(event.id()).unwrap().map(|event| event.data().len()), Some(8_002));
+            assert_eq!(reader.history(event.id()).unwrap().len(), 1, "{}", event.id());
+        }
+    }
+}
+
+#[test]
 fn a_file_that_lost_its_header_and_all_behind_it_refuses_the_opening() {
     // A segment has its name only since its header is durable, so no crash leaves that.
     let dir = crashed(&["a", "b"]);

@@ -431,10 +431,9 @@ impl Core {
         self.stage.as_ref().map_or(0, |stage| stage.segment_bytes() - stage.left())
     }
 
-    /// The last segment with records: its key, and where they end.
-    pub(crate) fn end_of_log(&self) -> (u32, u64) {
-        let sealed = || self.sealed.last_key_value().map_or((0, 0), |(key, extent)| (*key, extent.length));
-        self.active().map_or_else(sealed, |active| (active.key(), self.active_end()))
+    /// The segment that is written to: its key, and where its records end; none where the store is only read.
+    pub(crate) fn end_of_log(&self) -> Option<(u32, u64)> {
+        self.active().map(|active| (active.key(), self.active_end()))
     }
 
     /// Takes the oldest group that waits for the disk.

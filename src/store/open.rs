@@ -303,13 +303,13 @@ fn new_replay<'a>(manifest: &'a Manifest, rigour: Rigour, options: &StoreOptions
     Replay::new(State::replaying(manifest.store_id, policy), manifest, rigour, now)
 }
 
-/// The segments that hold records.
+/// The segments that hold records, and those that are damaged where that is tolerated.
 type Kept = BTreeMap<Name, Ending>;
 
 /// The files that are longer than what is sound in them.
 type Torn<'f> = Vec<(&'f SegmentFile, Ending)>;
 
-/// Replays the written segments; returns those that hold records, and those whose tail is torn.
+/// Replays the written segments; returns those that are kept, and those whose tail is torn.
 fn replay_all<'f>(
     replay: &mut Replay<'_>,
     files: &'f [SegmentFile],
@@ -328,7 +328,7 @@ fn replay_all<'f>(
             if ending.torn || file.bytes > ending.end {
                 cut.push((file, ending));
             }
-            if ending.record_count > 0 {
+            if ending.is_kept {
                 kept.insert(file.name, ending);
             }
         }

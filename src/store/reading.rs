@@ -229,7 +229,8 @@ impl Shared {
     pub(super) fn history_of(&self, mut view: View) -> Result<Vec<HistoryEntry>, Error> {
         let segments = loop {
             // Before the files are looked at: what is begun after it holds nothing that was durable by now.
-            let (last, end) = self.desk().core.end_of_log();
+            let end = self.desk().core.end_of_log();
+            let last = end.map_or(u32::MAX, |(key, _)| key);
             let segments: Vec<(u32, Arc<Segment>)> = {
                 let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
                 files.range(view.place.segment..=last).map(|(key, segment)| (*key, Arc::clone(segment))).collect()
@@ -239,7 +240,8 @@ impl Shared {
                 None => return Ok(Vec::new()),
                 Some(now) if now.place != view.place => view.place = now.place,
                 Some(_) => {
-                    break segments.into_iter().map(move |(key, segment)| (segment, (key == last).then_some(end)));
+                    let end_of = move |key| end.filter(|(last, _)| *last == key).map(|(_, end)| end);
+                    break segments.into_iter().map(move |(key, segment)| (segment, end_of(key)));
                 }
             }
         };

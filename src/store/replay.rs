@@ -72,7 +72,8 @@ pub(crate) struct Ending {
     /// Where its sound groups end.
     pub(crate) end: u64,
     pub(crate) torn: bool,
-    pub(crate) record_count: u64,
+    /// Whether the state may have places in it: of sound records, or of those that verify beyond a bad place.
+    pub(crate) is_kept: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -116,7 +117,7 @@ impl<'a> Replay<'a> {
             Err(error) => {
                 self.tolerate(error)?;
                 self.pass_over(file);
-                return Ok(Ending { end: 0, torn: false, record_count: 0 });
+                return Ok(Ending { end: 0, torn: false, is_kept: false });
             }
         };
         let key = file.name.key().ok_or_else(|| unsupported_ordinal(file))?;
@@ -134,7 +135,8 @@ impl<'a> Replay<'a> {
             path: file.file.path(),
         };
         let scan = visitor.scan(file, role, &header, seqs, ahead).map_err(stopped)?;
-        if self.judge(file, role, &scan)? == Judged::Damaged {
+        let judged = self.judge(file, role, &scan)?;
+        if judged == Judged::Damaged {
             // What stands behind the bad place was kept all the same, and tells where events stand.
             let (is_first, from, wanted) = (false, 0, Standing::Beyond);
             let mut visitor = Applying { is_first, from, wanted, replay: self, key, path: file.file.path() };
@@ -162,7 +164,8 @@ impl<'a> Replay<'a> {
         }
         self.record_count += scan.record_count;
         self.byte_count += if scan.record_count > 0 { scan.end } else { 0 };
-        Ok(Ending { end: scan.end, torn: scan.finding.is_some(), record_count: scan.record_count })
+        let is_kept = scan.record_count > 0 || judged == Judged::Damaged;
+        Ok(Ending { end: scan.end, torn: scan.finding.is_some(), is_kept })
     }
 
     /// Goes past a file in which nothing can be read; it is there all the same.
