@@ -343,6 +343,28 @@ fn a_reader_shows_every_event_behind_a_bad_first_group() {
 }
 
 #[test]
+fn a_reader_names_a_few_of_the_records_that_do_not_fit_and_counts_the_others() {
+    // Without the receptions nothing fits that is said about their events.
+    let dir = in_memory();
+    let store = Store::open(dir.path(), options()).unwrap();
+    for number in 0..100 {
+        store.append(event(&format!("e{number}"))).unwrap();
+    }
+    store.close().unwrap();
+    let store = Store::open(dir.path(), options()).unwrap();
+    for claim in store.claim(100).unwrap() {
+        store.settle(&claim, Outcome::Done).unwrap();
+    }
+    store.close().unwrap();
+    fs::remove_file(segment(dir.path(), 1)).unwrap();
+    let reader = Store::open_read_only(dir.path()).unwrap();
+    let damage = &reader.recovery().damage;
+    assert_eq!(damage.len(), 1 + 5 + 1, "{damage:?}");
+    assert!(damage[0].contains("is missing") && damage[5].contains("which is not there"), "{damage:?}");
+    assert!(damage[6].ends_with("besides those named: 195"), "{damage:?}");
+}
+
+#[test]
 fn a_file_that_lost_its_header_and_all_behind_it_refuses_the_opening() {
     // A segment has its name only since its header is durable, so no crash leaves that.
     let dir = crashed(&["a", "b"]);

@@ -244,7 +244,8 @@ pub struct Recovery {
     pub events_released: u64,
     /// Events that were given up because the process died too often while they ran alone.
     pub events_condemned: u64,
-    /// What is damaged, where a store was opened for reading in spite of it.
+    /// What is damaged, where a store was opened for reading in spite of it: each place, and of the records that do not fit what is left
+    /// before them the first few, and how many more there are.
     pub damage: Vec<String>,
     /// How long opening took, in milliseconds.
     pub elapsed_ms: u64,

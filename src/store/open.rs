@@ -118,7 +118,7 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
     let mut replay = new_replay(&manifest, Rigour::Lenient, &options, now);
     let (kept, _) = replay_all(&mut replay, &survey.files, written)?;
     let mut recovery = report(&replay, &kept, false, clock.steady().saturating_sub(began));
-    recovery.damage.clone_from(&replay.damage);
+    recovery.damage = replay.take_damage();
     let replayed = finish(replay, manifest.clone());
     let files = open_segments(survey, &kept);
     let shared = Shared::new(dir, clock, Core::read_only(replayed, Arc::new(options)), files, None);

@@ -24,6 +24,7 @@ use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
 use crate::store::parsed::{Fact, Parsed};
+use crate::store::verify::MISFITS_NAMED_MAX;
 
 /// How damage is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,10 @@ pub(crate) struct Replay<'a> {
     pub(crate) last_at: i64,
     /// Whether the last record closes the store.
     pub(crate) closed: bool,
-    /// What was found damaged, where that is tolerated.
-    pub(crate) damage: Vec<String>,
+    /// What was found damaged, where that is tolerated; of records that do not fit, the first.
+    damage: Vec<String>,
+    /// How many records do not fit what is left before them.
+    misfit_count: usize,
     /// How the segment before ended is not known, and that was noted.
     is_unjoined: bool,
     manifest: &'a Manifest,
@@ -89,6 +92,7 @@ impl<'a> Replay<'a> {
             last_at: i64::MIN,
             closed: false,
             damage: Vec::new(),
+            misfit_count: 0,
             is_unjoined: false,
             manifest,
             rigour,
@@ -111,7 +115,7 @@ impl<'a> Replay<'a> {
     /// Replays one segment; they come by ascending ordinal.
     pub(crate) fn segment(&mut self, file: &SegmentFile, role: Role, ahead: &mut Ahead) -> Result<Ending, Error> {
         self.join(file)?;
-        let noted = self.damage.len();
+        let noted = self.noted();
         let header = match file.checked_header(&self.manifest.store_id).map_err(failure::of_log) {
             Ok(header) => header,
             Err(error) => {
@@ -158,7 +162,7 @@ impl<'a> Replay<'a> {
             self.last_seq = self.last_seq.max(extent.last_seq);
         }
         // What follows a damaged segment is not damaged for that.
-        self.is_unjoined = self.damage.len() > noted;
+        self.is_unjoined = self.noted() > noted;
         if found.is_none() && self.is_unjoined {
             self.pass_over(file);
         }
@@ -246,11 +250,35 @@ impl<'a> Replay<'a> {
 
     /// Refuses what is wrong, or notes it, as the rigour is.
     fn tolerate(&mut self, error: Error) -> Result<(), Error> {
-        if self.rigour == Rigour::Strict || error.kind() == ErrorKind::UnsupportedFormat {
-            return Err(error);
+        self.check_tolerable(error).map(|error| self.damage.push(error.to_string()))
+    }
+
+    /// As [`Replay::tolerate`], of a record that does not fit: one segment that is lost may leave thousands of them.
+    fn tolerate_misfit(&mut self, error: Error) -> Result<(), Error> {
+        let error = self.check_tolerable(error)?;
+        self.misfit_count += 1;
+        if self.misfit_count <= MISFITS_NAMED_MAX {
+            self.damage.push(error.to_string());
         }
-        self.damage.push(error.to_string());
         Ok(())
+    }
+
+    fn check_tolerable(&self, error: Error) -> Result<Error, Error> {
+        let is_refused = self.rigour == Rigour::Strict || error.kind() == ErrorKind::UnsupportedFormat;
+        if is_refused { Err(error) } else { Ok(error) }
+    }
+
+    /// How often something was noted, named or not.
+    fn noted(&self) -> usize {
+        self.damage.len() + self.misfit_count
+    }
+
+    /// Takes what was found damaged. Of records that do not fit the first are named, and how many more there are.
+    pub(crate) fn take_damage(&mut self) -> Vec<String> {
+        let more = self.misfit_count.saturating_sub(MISFITS_NAMED_MAX);
+        let told = (more > 0)
+            .then(|| format!("records that do not fit what is left before them, besides those named: {more}"));
+        std::mem::take(&mut self.damage).into_iter().chain(told).collect()
     }
 
     fn apply(&mut self, record: &Record<'_>, entry: &Entry<'_>, place: Place, path: &Path) -> Result<(), Error> {
@@ -277,7 +305,7 @@ impl<'a> Replay<'a> {
             }
             Err(illegal) => format!("a {name} record cannot be: {illegal}"),
         };
-        self.tolerate(placed(Error::new(ErrorKind::Corrupt, text)))
+        self.tolerate_misfit(placed(Error::new(ErrorKind::Corrupt, text)))
     }
 
     /// Checks that a segment begins as the one before ended (R9).
@@ -415,7 +443,7 @@ impl Visitor for Applying<'_, '_> {
             Err(_) if mutant!("unknown-kind-skipped") => Ok(()),
             Err(refusal) => {
                 let error = failure::of_refusal(refusal).at_path(self.path);
-                self.replay.tolerate(error.at_offset(record.offset).at_seq(record.seq))
+                self.replay.tolerate_misfit(error.at_offset(record.offset).at_seq(record.seq))
             }
         }
     }

@@ -35,7 +35,7 @@ const PUT_BACK: [&str; 2] = ["; put it back from a backup", "; put the file that
 const DISAGREE: &str = "this is a mistake of ledgerline, not of the disk: keep the directory and report it";
 
 /// So many records that do not fit behind damage are named.
-const MISFITS_NAMED_MAX: usize = 5;
+pub(super) const MISFITS_NAMED_MAX: usize = 5;
 
 /// What verifying a store covered and found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
