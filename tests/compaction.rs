@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ledgerline::{Duplicate, Event, Filter, NewEvent, Outcome, Status, Store, StoreOptions, audit};
+use ledgerline::{
+    Duplicate, Event, Filter, NewEvent, Outcome, Point, Status, Store, StoreOptions, as_of, audit, backup,
+};
 
 const SEGMENT: u64 = 64 * 1024;
 
@@ -107,6 +109,32 @@ fn one_waiting_event_keeps_itself_and_not_its_segment() {
     let replays = store.replay(&failed).unwrap();
     assert!(replays.iter().all(|replay| replay.refused.is_none()), "{replays:?}");
     assert_eq!(store.claim(100).unwrap().len(), 8);
+}
+
+#[test]
+fn a_copy_of_an_earlier_point_says_that_what_counted_then_is_gone() {
+    let dir = in_memory();
+    let base = dir.path().join("base");
+    let store = Store::open(&base, forgetful()).unwrap();
+    let seqs: Vec<u64> = (0..80).map(|number| store.append(event(&format!("e{number}"), 1_000)).unwrap().seq).collect();
+    let then = seqs[79];
+    let copied = |name: &str, to_seq| {
+        let to = dir.path().join(name);
+        let made = backup(&base, &to, to_seq).unwrap();
+        (made.last_seq, made.complete, ids(&Store::open_read_only(&to).unwrap(), &Filter::all()).len())
+    };
+    assert_eq!(copied("before", Some(then)), (then, true, 80));
+    for claim in store.claim(100).unwrap() {
+        store.settle(&claim, Outcome::Done).unwrap();
+    }
+    assert_eq!(copied("finished", Some(then)), (then, true, 80));
+    outlive_the_age();
+    assert_eq!(store.compact().unwrap().events_forgotten, 80);
+    let (last_seq, complete, count) = copied("after", Some(then));
+    assert!(!segments(&base).contains_key("0000000001.seg") && (1..80).contains(&count), "{count}");
+    assert_eq!((last_seq, complete), (then, false));
+    assert!(!as_of(&base, Point::Seq(then), None).unwrap().complete, "both say the same");
+    assert!(copied("now", None).1 && store.backup(dir.path().join("own")).unwrap().complete);
 }
 
 #[test]

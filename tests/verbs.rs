@@ -15,6 +15,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use ledgerline::{NewEvent, Outcome, Store, StoreOptions, Timestamp};
 use scaffold::command;
@@ -184,6 +185,31 @@ fn backup_and_status_answer_beside_whoever_holds_the_store() {
         stdout.contains("started    → processing  attempt 1") && stdout.contains("completed  → completed"),
         "{stdout}"
     );
+}
+
+#[test]
+fn backup_up_to_a_record_exits_with_1_where_events_are_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions::default().segment_bytes(64 * 1024).max_event_age(Duration::from_secs(1));
+    let store = Store::open(dir.path().join("store"), options.dedup_window(Duration::ZERO)).unwrap();
+    let append = |number: u32| {
+        let event = NewEvent::new("Issue", &"x".repeat(1_000)).unwrap().id(format!("e{number}"));
+        store.append(event).unwrap().seq
+    };
+    let to_seq = (0..80).map(append).max().unwrap().to_string();
+    for claim in store.claim(100).unwrap() {
+        store.settle(&claim, Outcome::Done).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(1_050));
+    assert!(store.compact().unwrap().segments_deleted > 0);
+    let (code, stdout, _) = run(dir.path(), &["backup", "earlier", "--data", "store", "--to-seq", &to_seq]);
+    let missing = format!("\nMISSING events that counted at record {to_seq}, and were forgotten and dropped since");
+    assert!(code == 1 && stdout.contains(&missing), "{stdout}");
+    let (code, stdout, _) = run(dir.path(), &["backup", "same", "--data", "store", "--to-seq", &to_seq, "--json"]);
+    assert!(code == 1 && stdout.contains("\"complete\":false"), "{stdout}");
+    let (code, stdout, _) = run(dir.path(), &["backup", "now", "--data", "store", "--json"]);
+    assert!(code == 0 && stdout.contains("\"complete\":true"), "{stdout}");
+    assert_eq!(run(dir.path(), &["verify", "earlier"]).0, 0);
 }
 
 #[test]

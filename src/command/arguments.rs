@@ -19,7 +19,7 @@ struct Arguments {
     verb: Verb,
 }
 
-const ENDS: &str = "Exit codes: 0 done; 1 health, verify or salvage found that not all is well; 2 trouble, told on stderr (with \
+const ENDS: &str = "Exit codes: 0 done; 1 health, verify, salvage or backup found that not all is well; 2 trouble, told on stderr (with \
     --json as {error, message}: the kind of the error, such as not_found or locked, or null).";
 
 /// The exit code of everything that could not be done.

@@ -10,11 +10,12 @@ use super::output::Output;
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
-/// Copy a store, in service or not, into a directory that opens as the same store
+/// Copy a store, in service or not, into a directory that opens as the same store: exit 0 if all that counted is in it, 1 if not
 ///
 /// It takes no lock and asks no service; everything that was acknowledged before it began is in the copy. All of it is read and
 /// verified; damage is trouble. Files that never change are linked where the file system allows it: what rots in one rots in both, so
-/// keep a copy on another disk. A copy without a MANIFEST was cut short.
+/// keep a copy on another disk. A copy without a MANIFEST was cut short. One that ends at an earlier record lacks the events that counted
+/// then, if they were forgotten and dropped since.
 #[derive(Args)]
 #[command(after_help = FIELDS)]
 pub(super) struct Backup {
@@ -28,8 +29,11 @@ pub(super) struct Backup {
     store: StoreArguments,
 }
 
-const FIELDS: &str =
-    "JSON: store (its id), last_seq (the last record in the copy), segments, segments_linked, bytes_copied.";
+/// The exit code where events are missing that counted at the record that the copy ends with.
+const INCOMPLETE: u8 = 1;
+
+const FIELDS: &str = "JSON: store (its id), last_seq (the last record in the copy), complete (false: events that counted then may be \
+    missing, forgotten and dropped since), segments, segments_linked, bytes_copied.";
 
 impl Backup {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
@@ -44,8 +48,15 @@ impl Backup {
                 "store {} up to record {} is in {to}: segments {}, linked {}, bytes copied {}",
                 backup.store, backup.last_seq, backup.segments, backup.segments_linked, backup.bytes_copied
             ));
+            if !backup.complete {
+                let _ = output.line(format_args!(
+                    "MISSING events that counted at record {}, and were forgotten and dropped since: only a backup that was made before has \
+                     them; what is in the copy stands as it stood",
+                    backup.last_seq
+                ));
+            }
         }
         output.finish()?;
-        Ok(ExitCode::SUCCESS)
+        Ok(if backup.complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! Everything is reached through the crate's public path, as any other program would. Results go to stdout, everything else to stderr;
 //! `--json` prints the documents as they are answered, readable text is made from the same documents. Exit 0: done; 1: `health`,
-//! `verify` or `salvage` found that not all is well; 2: trouble, told as `ledgerline: what, where, what next`.
+//! `verify`, `salvage` or `backup` found that not all is well; 2: trouble, told as `ledgerline: what, where, what next`.
 //!
 //! Deliberately absent: what an operation does. Read next: `arguments` for the verbs, `output` for what is printed.
 

@@ -16,6 +16,7 @@ use crate::event::entry::Entry;
 use crate::event::{Moment, Place, Status, Timestamp};
 use crate::state::{IdHasher, Policy, State};
 use crate::store::audit::{self, Seen, Witness};
+use crate::store::forgotten::Forgotten;
 use crate::store::replay::at_of;
 
 /// A point in the log.
@@ -106,17 +107,18 @@ pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<A
         seq: 0,
         first: None,
         is_past: false,
-        forgot_since: false,
+        forgotten: Forgotten::NOTHING,
+        forgotten_then: Forgotten::NOTHING,
         handled: BTreeMap::new(),
     };
     let report = audit::examine(&survey.files, &manifest, &mut folding, &mut |_| Ok(()))?;
-    let Folding { state, seq, first, forgot_since, handled, .. } = folding;
+    let Folding { state, seq, first, forgotten, forgotten_then, handled, .. } = folding;
     let counts = state.counts();
     let found = id.and_then(|id| state.find(IdHasher::new(manifest.store_id).id(id))).and_then(|seq| state.view(seq));
     Ok(AsOf {
         seq,
         retained_from: first.unwrap_or(0),
-        complete: seq > 0 && (manifest.dropped_count() == 0 || !forgot_since),
+        complete: seq > 0 && forgotten_then.is_all_there(forgotten, &manifest),
         events: Status::ALL.into_iter().map(|status| (status, counts.of(status))).collect(),
         event: found.map(|view| EventAsOf {
             seq: view.seq,
@@ -137,8 +139,9 @@ struct Folding {
     seq: u64,
     first: Option<u64>,
     is_past: bool,
-    /// Whether a horizon came after the point: what it forgot may be gone.
-    forgot_since: bool,
+    /// How far the log has forgotten, and how far it had at the point: what was forgotten since may be gone.
+    forgotten: Forgotten,
+    forgotten_then: Forgotten,
     /// The last record that one of an event's handlers has succeeded, where nothing else happened to the event since: the run goes on, so
     /// the state does not count it.
     handled: BTreeMap<u64, u64>,
@@ -152,16 +155,11 @@ impl Witness for Folding {
             Point::Seq(seq) => record.seq > seq,
             Point::Time(time) => at_of(entry).is_some_and(|at| at > time.unix_micros()),
         };
+        self.forgotten.see(entry);
         if self.is_past {
-            let horizon = match entry {
-                Entry::Horizon(horizon) => Some(*horizon),
-                Entry::State(summary) => Some(summary.totals.horizon),
-                _ => None,
-            };
-            let in_force = self.state.totals().horizon.finished_before;
-            self.forgot_since |= horizon.is_some_and(|horizon| horizon.finished_before > in_force);
             return Ok(None);
         }
+        self.forgotten_then = self.forgotten;
         self.seq = record.seq;
         match entry {
             Entry::Handled(handled) => drop(self.handled.insert(handled.of.seq, record.seq)),

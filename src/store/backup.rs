@@ -29,6 +29,7 @@ use crate::log::survey::{SegmentFile, count_written};
 use crate::log::writer::Stage;
 use crate::store::audit::{self, Item, Seen, Witness};
 use crate::store::failure::{of_env, of_log};
+use crate::store::forgotten::Forgotten;
 use crate::store::target::{check_target, fill_target};
 
 /// Bytes that are copied together.
@@ -42,6 +43,9 @@ pub struct Backup {
     pub store: String,
     /// The last record of the store that is in the copy.
     pub last_seq: u64,
+    /// Whether nothing may be missing that counted at that record: false where events were forgotten and dropped since. The copy is
+    /// sound all the same, and what is in it stands as it stood.
+    pub complete: bool,
     /// Segment files in the copy.
     pub segments: u64,
     /// Those among them that are second names of the store's own files, and take no space of their own.
@@ -51,8 +55,8 @@ pub struct Backup {
 }
 
 /// Copies the store at `from`, in service or not, into `to`, which must not exist or be empty. With `to_seq` the copy ends with the
-/// last group whose records are all at or before that; [`Backup::last_seq`] says which record that came to. Everything is read and
-/// verified on the way. The copy ends with a mark of its own, is durable once this returns, and opens as the same store: what was
+/// last group whose records are all at or before that; [`Backup::last_seq`] says which record that came to, and [`Backup::complete`]
+/// whether all that counted there is still retained. Everything is read and verified on the way. The copy ends with a mark of its own, is durable once this returns, and opens as the same store: what was
 /// finished does not run again, what was running then does.
 ///
 /// # Errors
@@ -74,7 +78,8 @@ pub(super) fn backup_dir(dir: &Dir, to: &Path) -> Result<Backup, Error> {
 
 fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>) -> Result<Backup, Error> {
     let (survey, manifest) = audit::survey(dir)?;
-    let mut extents = Extents { cut: to_seq.unwrap_or(u64::MAX), found: BTreeMap::new(), closed_at: None };
+    let (cut, found) = (to_seq.unwrap_or(u64::MAX), BTreeMap::new());
+    let mut extents = Extents { cut, found, closed_at: None, forgotten: Forgotten::NOTHING };
     let written = count_written(&survey.files).map_err(of_log)?;
     // After a failed sync the cache serves bytes that are lost (R3), and the copy would have them.
     for file in survey.files.iter().take(written).skip(written.saturating_sub(2)) {
@@ -117,6 +122,8 @@ fn examine(files: &[SegmentFile], manifest: &Manifest, extents: &mut Extents) ->
 struct End {
     offset: u64,
     last_seq: u64,
+    /// How far the log had forgotten there.
+    forgotten: Forgotten,
 }
 
 /// What of a file goes into the copy.
@@ -147,6 +154,8 @@ struct Extents {
     found: BTreeMap<Name, Extent>,
     /// Seq of the last mark within the cut that closes the store.
     closed_at: Option<u64>,
+    /// How far the log has forgotten.
+    forgotten: Forgotten,
 }
 
 impl Extents {
@@ -188,6 +197,7 @@ impl Extents {
         let mut backup = Backup {
             store: hex::encode(&manifest.store_id),
             last_seq: 0,
+            complete: true,
             segments: files.len() as u64,
             segments_linked: 0,
             bytes_copied: 0,
@@ -202,6 +212,7 @@ impl Extents {
             backup.bytes_copied += end.offset;
             if file.name == last {
                 backup.last_seq = end.last_seq;
+                backup.complete = end.forgotten.is_all_there(self.forgotten, manifest);
                 if self.closed_at != Some(end.last_seq) {
                     mark(file, copy, end)?;
                 }
@@ -223,7 +234,8 @@ impl Witness for Extents {
             extent.close(cut);
         }
         let offset = record.offset + record_span(record.body.len()) as u64;
-        extent.open = Some(End { offset, last_seq: record.seq });
+        self.forgotten.see(entry);
+        extent.open = Some(End { offset, last_seq: record.seq, forgotten: self.forgotten });
         if matches!(entry, Entry::Mark(Mark::Close)) {
             self.closed_at = self.closed_at.max(Some(record.seq).filter(|seq| *seq <= cut));
         }

@@ -14,7 +14,8 @@
 //! scrub ── reading the log in search of rot
 //! open, replay, ahead ── from a directory to a core, with a thread that verifies ahead of the one that applies
 //! audit ── every record of a directory, for whoever must prove what happened
-//!   └ verify, fold ── all of it, folded in two ways; as_of ── folded to an earlier point; backup ── copied
+//!   └ verify, fold ── all of it, folded in two ways; as_of ── folded to an earlier point; backup ── copied;
+//!   │   forgotten ── what is missing of an earlier point
 //! reader, following ── entries in order, along with the writer
 //! salvage, remains, candidates, mending ── what is left of a damaged store
 //! ```
@@ -55,6 +56,7 @@ mod desk;
 mod failure;
 mod fold;
 mod following;
+mod forgotten;
 mod handle;
 mod histogram;
 #[cfg(feature = "torture")]
