@@ -63,7 +63,7 @@ pub struct Backup {
 /// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty or lies in `from`, or `to_seq` lies before what
 /// compaction has left as it was. [`ErrorKind::Corrupt`]: the store is damaged; salvage it. [`ErrorKind::Full`], [`ErrorKind::Io`],
 /// [`ErrorKind::UnsupportedFormat`]. After an error `to` is as it was before, unless the error says
-/// otherwise; in any case it holds no manifest, and no store opens there.
+/// otherwise; even then its manifest goes first, and without one no store opens there.
 pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>) -> Result<Backup, Error> {
     let from = audit::enter(from.as_ref())?;
     check_target(&from, to.as_ref())?;

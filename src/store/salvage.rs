@@ -150,7 +150,8 @@ pub struct UncertainEvent {
 /// # Errors
 /// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty, or lies in `from`.
 /// [`ErrorKind::Corrupt`]: nothing can be salvaged. [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Full`], [`ErrorKind::Io`]. After
-/// an error `to` is as it was before, unless the error says otherwise; in any case it has no manifest, and no store opens there.
+/// an error `to` is as it was before, unless the error says otherwise; even then its manifest goes first, and without one no store
+/// opens there.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance) -> Result<Salvage, Error> {
     let to = to.as_ref();
     check_target(&crate::store::audit::enter(from.as_ref())?, to)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::env::Dir;
 use crate::error::Error;
+use crate::log::manifest::MANIFEST;
 use crate::store::failure::of_env;
 
 /// Refuses a directory in which anything is, and one that lies in the store or is it.
@@ -37,10 +38,13 @@ pub(super) fn fill_target<T>(to: &Path, fill: impl FnOnce(&Dir) -> Result<T, Err
     })
 }
 
+/// Removes all that is in the directory: first the manifest, without which no store opens whatever else could not be removed.
 fn clear(dir: &Dir, was_there: bool) -> Result<(), Error> {
-    for name in dir.names().map_err(of_env)? {
-        dir.remove(&name).map_err(of_env)?;
-    }
+    let unnamed = dir.remove(MANIFEST).and_then(|()| dir.sync());
+    // Where it had to stay, a store without a segment does not open either.
+    let names = dir.names().map_err(of_env)?;
+    let removed = names.iter().map(|name| dir.remove(name)).fold(unnamed, Result::and);
+    removed.map_err(of_env)?;
     if was_there { dir.sync() } else { dir.remove_itself() }.map_err(of_env)
 }
 
@@ -64,5 +68,21 @@ mod tests {
             assert_eq!(error.unwrap_err().kind(), ErrorKind::Full);
             assert_eq!(Dir::open(&to).map(|dir| dir.names().unwrap()).ok(), (name == "old").then(Vec::new));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_left_without_a_manifest() {
+        let to = tempfile::tempdir().unwrap();
+        let error = fill_target(to.path(), |dir| {
+            // A directory is not removed as a file is.
+            Dir::create(&to.path().join("0000000001.seg")).map_err(of_env)?;
+            for name in ["0000000002.seg", MANIFEST] {
+                dir.create_file(name).map_err(of_env)?;
+            }
+            Err::<(), _>(Error::new(ErrorKind::Io, "it could not be synced"))
+        });
+        let error = error.unwrap_err();
+        assert!(error.kind() == ErrorKind::Io && error.message().contains("could not be removed"), "{error}");
+        assert_eq!(Dir::open(to.path()).unwrap().names().unwrap(), ["0000000001.seg"]);
     }
 }
