@@ -134,6 +134,8 @@ fn a_copy_of_an_earlier_point_says_that_what_counted_then_is_gone() {
     assert!(!segments(&base).contains_key("0000000001.seg") && (1..80).contains(&count), "{count}");
     assert_eq!((last_seq, complete), (then, false));
     assert!(!as_of(&base, Point::Seq(then), None).unwrap().complete, "both say the same");
+    let nothing = as_of(&base, Point::Seq(0), None).unwrap();
+    assert!(nothing.seq == 0 && nothing.retained_from > 1 && !nothing.complete, "{nothing:?}");
     assert!(copied("now", None).1 && store.backup(dir.path().join("own")).unwrap().complete);
 }
 

@@ -180,6 +180,8 @@ fn backup_and_status_answer_beside_whoever_holds_the_store() {
     let (code, _, stderr) = run(dir.path(), &["status", "second", "--at", &at, "--data", "store"]);
     assert!(code == 2 && stderr.contains("no event \"second\" is known to have been there at record"), "{stderr}");
     assert_eq!(run(dir.path(), &["status", "--at", "noon", "--data", "store"]).0, 2);
+    let (code, stdout, _) = run(dir.path(), &["status", "--at", "0", "--data", "store"]);
+    assert_eq!((code, stdout.as_str()), (0, "record 0 lies before the first record of all: record 1\n"));
     let (_, stdout, _) = run(dir.path(), &["show", "first", "--history", "--data", "store"]);
     assert!(
         stdout.contains("started    → processing  attempt 1") && stdout.contains("completed  → completed"),

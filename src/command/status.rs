@@ -58,7 +58,11 @@ impl Status {
 
     fn print(&self, answer: &AsOf, at: Point, output: &mut Output) {
         if answer.seq == 0 {
-            let _ = output.line(format_args!("{at} lies before all that is retained: record {}", answer.retained_from));
+            let _ = match (answer.complete, answer.retained_from) {
+                (true, 0) => output.line("nothing was ever written to the store"),
+                (true, first) => output.line(format_args!("{at} lies before the first record of all: record {first}")),
+                (false, first) => output.line(format_args!("{at} lies before all that is retained: record {first}")),
+            };
             return;
         }
         let mut table = Table::without_head();

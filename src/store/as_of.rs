@@ -61,7 +61,8 @@ impl fmt::Display for Point {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AsOf {
-    /// The last record that was counted; 0 if the point lies before all that are retained.
+    /// The last record that was counted; 0 if the point lies before all that are retained. Then the answer is complete only where the log
+    /// begins with record 1: before it there was nothing.
     pub seq: u64,
     /// The first record that is retained; 0 if there is none.
     pub retained_from: u64,
@@ -118,7 +119,12 @@ pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<A
     Ok(AsOf {
         seq,
         retained_from: first.unwrap_or(0),
-        complete: seq > 0 && forgotten_then.is_all_there(forgotten, &manifest),
+        complete: match (seq, first) {
+            // Before the first record of all there was nothing.
+            (0, Some(first)) => first == 1,
+            (0, None) => manifest.dropped_count() == 0 && report.damage == 0,
+            _ => forgotten_then.is_all_there(forgotten, &manifest),
+        },
         events: Status::ALL.into_iter().map(|status| (status, counts.of(status))).collect(),
         event: found.map(|view| EventAsOf {
             seq: view.seq,
