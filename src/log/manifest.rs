@@ -196,8 +196,9 @@ impl Manifest {
     /// The file that follows segment `ordinal`, 0 before the first.
     pub(crate) fn next_after(&self, ordinal: u64) -> Next<'_> {
         // Where the one before was rewritten, what follows still says how it ended as the log wrote it.
-        let Some(dropped) = self.dropped(ordinal + 1).or_else(|| self.dropped(ordinal)) else {
-            return Next::Original(Name::original(ordinal + 1));
+        let next = ordinal.saturating_add(1);
+        let Some(dropped) = self.dropped(next).or_else(|| self.dropped(ordinal)) else {
+            return Next::Original(Name::original(next));
         };
         let index = self.rewritten.partition_point(|extent| extent.first_ordinal <= ordinal);
         match self.rewritten.get(index).filter(|extent| extent.first_ordinal <= dropped.last_ordinal) {

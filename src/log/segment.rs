@@ -85,6 +85,9 @@ impl Segment {
     /// It gets its name last, in place of one that was merely prepared under that name before: a file that has a segment's name has
     /// a whole header, and a name that was there never vanishes.
     pub(crate) fn create(dir: &Dir, header: SegmentHeader, bytes: u64) -> Result<Arc<Self>, NotCreated> {
+        if header.name().key().is_none() {
+            return Err(NotCreated::Nothing(Error::Exhausted { path: dir.path().to_owned() }));
+        }
         let name = header.name().to_string();
         let temporary = format!("{name}.tmp");
         let written = Self::write_aside(dir, &temporary, header, bytes);

@@ -40,6 +40,7 @@ pub(crate) fn of_log(error: log::Error) -> Error {
         log::Error::Foreign { path } | log::Error::Misnamed { path, .. } | log::Error::Missing { path, .. } => {
             corrupt(format!("{text}; put the file that belongs here back from a backup")).at_path(path)
         }
+        log::Error::Exhausted { path } => Error::new(ErrorKind::UnsupportedFormat, text).at_path(path),
         log::Error::Damaged { path, offset, seq } => {
             let error = corrupt(text).at_path(path).at_offset(offset);
             match seq {

@@ -86,13 +86,14 @@ pub(crate) fn open_in(
     let mut replay = new_replay(&manifest, Rigour::Strict, &options, now);
     let (kept, cut) = replay_all(&mut replay, &survey.files, written)?;
     let mut recovery = report(&replay, &kept, created, clock.steady().saturating_sub(began));
-    recovery.bytes_cut = cut_torn(&dir, &manifest.store_id, &cut)?;
     // A log without times says nothing about the clock.
     let seen = if replay.last_at == i64::MIN { now.wall } else { Timestamp::from_unix_micros(replay.last_at) };
     let replayed = finish(replay, manifest.clone());
-    clear(&dir, &survey, &kept, next_name(&replayed))?;
+    let next = next_name(&dir, &replayed)?;
+    recovery.bytes_cut = cut_torn(&dir, &manifest.store_id, &cut)?;
+    clear(&dir, &survey, &kept, next)?;
     let ground = Ground { dir, lock, clock, chance, options: Arc::new(options), salts, now };
-    let (shared, condemned) = ground.begin(replayed, open_segments(survey, &kept))?;
+    let (shared, condemned) = ground.begin(replayed, next, open_segments(survey, &kept))?;
     recovery.events_condemned = condemned;
     shared.note(|notes, _| {
         notes.seen = Some(Moment { wall: seen, ..now });
@@ -372,9 +373,11 @@ fn clear(dir: &Dir, survey: &Survey, kept: &Kept, next: Name) -> Result<(), Erro
     if names.is_empty() { Ok(()) } else { dir.sync().map_err(of_env) }
 }
 
-/// The segment that a process start begins.
-fn next_name(replayed: &Replayed) -> Name {
-    Name::original(replayed.end.map_or(1, |end| end.ordinal + 1))
+/// The segment that a process start begins, if there can be one.
+fn next_name(dir: &Dir, replayed: &Replayed) -> Result<Name, Error> {
+    let name = Name::original(replayed.end.map_or(1, |end| end.ordinal + 1));
+    let exhausted = || of_log(crate::log::Error::Exhausted { path: dir.path().to_owned() });
+    name.key().map(|_| name).ok_or_else(exhausted)
 }
 
 fn report(replay: &Replay<'_>, kept: &Kept, created: bool, took: Duration) -> Recovery {
@@ -416,13 +419,17 @@ struct Ground {
 }
 
 impl Ground {
-    /// Begins the next epoch in a new segment, gives up the events that killed the process too often, and makes that durable.
+    /// Begins the next epoch in a new segment, `next`, gives up the events that killed the process too often, and makes that durable.
     /// Returns how many those are, too.
-    fn begin(mut self, replayed: Replayed, mut files: BTreeMap<u32, Arc<Segment>>) -> Result<(Shared, u64), Error> {
+    fn begin(
+        mut self,
+        replayed: Replayed,
+        next: Name,
+        mut files: BTreeMap<u32, Arc<Segment>>,
+    ) -> Result<(Shared, u64), Error> {
         check_room(&replayed.state, &self.options, self.now)?;
-        let ordinal = next_name(&replayed).ordinal;
         let store_id = replayed.manifest.store_id;
-        let header = SegmentHeader { store_id, ordinal, generation: 0, salt: self.salts.next() };
+        let header = SegmentHeader { store_id, ordinal: next.ordinal, generation: 0, salt: self.salts.next() };
         let active = match files.values().next_back() {
             Some(last) if mutant!("appended-after-a-cut") => Arc::clone(last),
             _ => {

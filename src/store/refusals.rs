@@ -9,7 +9,8 @@ use crate::event::entry::{Completed, Entry, Mark, Of, Token};
 use crate::event::{NewEvent, Outcome};
 use crate::log::fill::Fill;
 use crate::log::format::SegmentHeader;
-use crate::log::segment::{Name, Segment};
+use crate::log::manifest::{Extent, Manifest};
+use crate::log::segment::{Name, ORDINAL_MAX, Segment};
 use crate::log::writer::Stage;
 use crate::store::answers::{Duplicate, Filter};
 use crate::store::crashes::opening::{AGE, first_day, open};
@@ -164,6 +165,40 @@ fn a_store_in_whose_midst_a_file_is_missing_is_refused() {
     let refused = refusal(&left.disk).unwrap();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
     assert!(refused.to_string().contains(&format!("is missing: {missing}")), "an operator is told which: {refused}");
+}
+
+#[test]
+fn a_log_whose_numbers_have_run_out_takes_nothing_more_and_refuses_the_next_opening() {
+    // No store comes that far by itself: whoever wrote the directory wanted a panic.
+    let disk = Disk::new();
+    let dir = disk.root();
+    let (first_seq, last_seq, record_count) = (1, 10, 10);
+    let last_ordinal = ORDINAL_MAX - 1;
+    let (generation, length, digest) = (0, 640, 5);
+    let dropped =
+        Extent { first_ordinal: 1, last_ordinal, generation, first_seq, last_seq, record_count, length, digest };
+    let manifest = Manifest::new([7; 16]).after(&[dropped], None);
+    manifest.write_aside(&dir).unwrap().put().unwrap();
+    let header = SegmentHeader { store_id: [7; 16], ordinal: ORDINAL_MAX, generation: 0, salt: 1 };
+    Segment::create(&dir, header, 0).unwrap();
+    let (store, clock) = open(&disk, first_day(), 1, 0).unwrap();
+    let text = |error: &Error| error.to_string().contains("no segment can follow 2147483647");
+    let refused = (0..1_000).find_map(|number: u32| {
+        clock.advance(std::time::Duration::from_secs(1));
+        while store.shared().tend() {}
+        store.append(NewEvent::new("Issue", &"x".repeat(300)).unwrap().id(format!("e{number}"))).err()
+    });
+    assert!(refused.is_some_and(|error| text(&error)));
+    let kept = store.list(&Filter::all()).unwrap().len();
+    assert!(kept > 2, "what there was room for is kept");
+    store.close().unwrap();
+    let left = disk.copy();
+    let mut before = left.files();
+    assert!(refusal(&left).is_some_and(|error| text(&error)));
+    let mut after = left.files();
+    before.remove("LOCK");
+    after.remove("LOCK");
+    assert!(after == before, "a refused opening changes nothing");
 }
 
 #[test]
