@@ -219,6 +219,34 @@ mod tests {
         assert_eq!(bell.0.load(Ordering::SeqCst), 1);
     }
 
+    /// A task whose waker is broken.
+    struct Broken;
+
+    impl Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_does_not_end_the_keeper() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let keeper = Arc::clone(&shared);
+        let keeper = std::thread::spawn(move || keeper.keep(&mut []));
+        let (sender, staged) = channel();
+        let sound = Stages(Arc::clone(&shared), Mutex::new(sender));
+        for (id, waker) in [("1", Waker::from(Arc::new(Broken))), ("2", Waker::from(Arc::new(sound)))] {
+            let seq = receive(&shared, id, 10).unwrap();
+            let mut desk = shared.desk();
+            desk.leave_waker(seq, Level::Durable, waker);
+            shared.wake_keeper(&mut desk);
+        }
+        staged.recv_timeout(AT_MOST).expect("others are served");
+        shared.stop();
+        keeper.join().unwrap();
+    }
+
     #[test]
     fn whoever_the_keeper_wakes_may_call_the_store() {
         let dir = tempfile::tempdir().unwrap();

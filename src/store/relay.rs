@@ -53,7 +53,7 @@ impl Relay {
             self.count.store(left.len(), Ordering::Release);
         }
         for (_, first) in firsts {
-            first.wake();
+            wake(first);
         }
     }
 
@@ -89,9 +89,11 @@ impl Relay {
     }
 }
 
-#[cfg(all(test, feature = "manager"))]
+#[cfg(test)]
+#[cfg(feature = "manager")]
 mod tests {
     use std::sync::Arc;
+    use std::task::Wake;
 
     use super::*;
     use crate::store::bell::Bell;
@@ -114,5 +116,25 @@ mod tests {
         relay.start([(here, waker(0))]);
         relay.pass_on(here);
         assert_eq!(rung(), [2, 1, 1, 1, 1]);
+    }
+
+    /// A task whose waker is broken.
+    struct Broken;
+
+    impl Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_of_any_lane_from_being_woken() {
+        let relay = Relay::default();
+        let bells: Vec<Arc<Bell>> = (0..2).map(|_| Arc::default()).collect();
+        let (here, there) = (Lane::here(), std::thread::spawn(Lane::here).join().unwrap());
+        let (broken, bell) = (|| Waker::from(Arc::new(Broken)), |at: usize| Waker::from(Arc::clone(&bells[at])));
+        relay.start([(here, broken()), (there, bell(0)), (here, broken()), (here, bell(1))]);
+        relay.pass_on_all();
+        assert_eq!(bells.iter().map(|bell| bell.0.load(Ordering::SeqCst)).collect::<Vec<_>>(), [1, 1]);
     }
 }
