@@ -3,6 +3,7 @@
 //! Each event of a batch is a run of its own: it has its slot, its time and its outcome. Such a run gathers with others of its handler
 //! until there are enough, or the first has waited long enough; then one call takes them all.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -336,22 +337,36 @@ impl Drop for Seat {
 /// One call of the handler. It is dropped once nobody waits for it any more.
 async fn run_batch(function: Function, mut members: Vec<Member>) {
     let (events, contexts) = members.iter().map(|member| (member.event.clone(), member.context.clone())).unzip();
+    // What a handler leaves may panic when it is dropped, its future or what it panicked with: that is a panic of the handler as well.
+    let call = || async move {
+        let ended = caught(|| async move { function(events, contexts).await }).await;
+        ended.map_err(|payload| said(&*payload))
+    };
     let ended = tokio::select! {
         biased;
-        ended = caught(|| async move { function(events, contexts).await }) => ended,
+        ended = caught(call) => ended,
         () = all_gone(&mut members) => return,
     };
-    let outcomes = match ended {
-        Ok(Ok(outcomes)) if outcomes.len() == members.len() => outcomes.into_iter().map(Ok).collect(),
+    let count = members.len();
+    let (outcomes, left) = match ended {
+        Ok(Ok(Ok(outcomes))) if outcomes.len() == count => (outcomes.into_iter().map(Ok).collect(), None),
         // From somebody else's `IntoOutcomes`.
-        Ok(Ok(outcomes)) => vec![Ok(Outcome::Retry(miscounted(outcomes.len(), members.len()))); members.len()],
-        Ok(Err(error)) => vec![Ok(Outcome::Retry(error)); members.len()],
-        Err(payload) => vec![Err(panic_said(&*payload).unwrap_or_default().to_owned()); members.len()],
+        Ok(Ok(Ok(outcomes))) => (vec![Ok(Outcome::Retry(miscounted(outcomes.len(), count))); count], None),
+        Ok(Ok(Err(error))) => (vec![Ok(Outcome::Retry(error)); count], None),
+        Ok(Err(said)) => (vec![Err(said); count], None),
+        Err(payload) => (vec![Err(said(&*payload)); count], Some(payload)),
     };
     for (member, outcome) in members.into_iter().zip(outcomes) {
         // Refused by those who were aborted meanwhile.
         let _ = member.answer.send(outcome);
     }
+    // What even that panicked with, now that nobody waits for this any more.
+    drop(left);
+}
+
+/// What a panic of the handler said.
+fn said(payload: &(dyn Any + Send)) -> String {
+    panic_said(payload).unwrap_or_default().to_owned()
 }
 
 async fn all_gone(members: &mut [Member]) {
@@ -362,8 +377,50 @@ async fn all_gone(members: &mut [Member]) {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::panic_any;
+    use std::pin::Pin;
+    use std::task::{self, Poll};
+
     use super::*;
-    use crate::event::Permanent;
+    use crate::event::{NewEvent, Permanent};
+    use crate::processor::attempt::Ending;
+    use crate::processor::layer::Run;
+    use crate::queue::{Intake, Queue};
+    use crate::store::{Store, StoreOptions};
+
+    /// A future that has ended and a payload of panics, both of which panic when they are dropped.
+    struct Bad;
+
+    impl Future for Bad {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_panics_when_it_is_dropped_is_a_panic_of_the_batch() {
+        let panics = batching(BatchOptions::new(), async |_, _| -> () { panic_any(Bad) });
+        let ends = batching(BatchOptions::new(), |_, _| Bad);
+        for handler in [panics, ends] {
+            let Kind::Batch(options, function) = handler.kind else { panic!("it is a handler of batches") };
+            let store = Store::in_memory(StoreOptions::default()).unwrap();
+            store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+            let claim = store.claim(1).unwrap().remove(0);
+            let intake = Intake::new(Queue::embedded(store), 1, Arc::new(|_| None));
+            let context = Context::new(&claim, &intake, &"store".into(), Instant::now(), Duration::from_secs(1));
+            let gathering = Arc::new(Gathering::new(options.linger(Duration::ZERO), function));
+            let run = Run::new(claim.event().clone(), context, "Issue#1".into());
+            assert_eq!(service(gathering).run(run).await, Ending::Panicked("panicked: dropped".to_owned()));
+        }
+    }
 
     #[test]
     fn whatever_a_handler_of_batches_returns_is_an_outcome_for_each_event() {
