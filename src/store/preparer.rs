@@ -10,7 +10,9 @@
 //! segment that was not filled in time, or with which a store begins, is filled ahead of what is written. A store that rests prepares
 //! nothing. Without the thread, as in tests of the steps alone, the leader creates the segments and nothing is filled.
 //!
-//! A failure before the new segment has its name, or while it is filled, poisons nothing: another is made a second later (R2).
+//! A failure before the new segment has its name, or while it is filled and nothing was written to it, poisons nothing: it gives its space
+//! back, and another is made a second later (R2). Once a segment is in use, zeros that cannot be written are no loss either; but a sync
+//! that fails poisons, as any other does.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -219,27 +221,39 @@ impl Shared {
         let mut desk = self.desk();
         let pause = PAUSE.max(ended.saturating_sub(began) * PAUSE_TIMES);
         desk.preparation.fill_at = micros(ended + pause);
-        match taken {
+        let failed = match taken {
             Ok(()) => {
                 desk.preparation.told &= segment.fill.due().is_some();
                 return desk;
             }
-            Err(Failed::Write(error)) => {
-                // Where it is in use already, its space is reserved all the same, and no byte of a record is concerned.
-                if desk.core.take_back(segment) {
-                    desk.not_prepared(of_env(error), micros(ended));
-                }
+            Err(failed) => failed,
+        };
+        let is_in_use = !desk.core.take_back(segment);
+        match failed {
+            Failed::Write(error) | Failed::Sync(error) if !is_in_use => {
+                desk = self.give_back(desk, segment);
+                desk.not_prepared(of_env(error), micros(ended));
             }
-            Err(Failed::Sync(error)) => {
-                if desk.core.take_back(segment) {
-                    desk.not_prepared(of_env(error), micros(ended));
-                } else if !mutant!("filling-sync-forgiven") {
-                    // What the disk lost may be the writer's.
-                    desk.core.poison_with(error.to_string());
-                }
-            }
+            // Its space is reserved all the same, and no byte of a record is concerned.
+            Failed::Write(_) => {}
+            Failed::Sync(_) if mutant!("filling-sync-forgiven") => {}
+            // What the disk lost may be the writer's.
+            Failed::Sync(error) => desk.core.poison_with(error.to_string()),
         }
         self.announce(desk, Leader::Caller)
+    }
+
+    /// Gives back the space of a segment that was taken back: the one that is made in its place needs as much, and there may be no more.
+    fn give_back<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, segment: &Segment) -> MutexGuard<'a, Desk> {
+        // Nobody makes another one before that.
+        desk.preparation.creating = true;
+        drop(desk);
+        if let Err(error) = segment.file.truncate(SEGMENT_HEADER_BYTES) {
+            tracing::warn!(%error, "the space of a segment that could not be filled is not given back");
+        }
+        let mut desk = self.desk();
+        desk.preparation.creating = false;
+        desk
     }
 
     /// Gives back the space of a segment that nothing was written to, once the store is closed and the preparer gone.
@@ -345,6 +359,7 @@ mod tests {
         let bad = unfillable(&shared);
         shared.desk().core.prepared(Ok(Arc::clone(&bad)));
         assert!(prepare(&shared) > 0);
+        assert_eq!(bad.file.len().unwrap(), SEGMENT_HEADER_BYTES, "its space is there for the other one");
         {
             let mut desk = shared.desk();
             assert!(desk.core.is_full() && desk.core.next_segment().is_none());
