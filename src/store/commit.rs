@@ -33,6 +33,7 @@ use crate::store::following::Followed;
 use crate::store::keeper::IDLE;
 use crate::store::notes::Notes;
 use crate::store::options::StoreOptions;
+use crate::store::preparer::tell;
 use crate::store::relay::Relay;
 use crate::store::waiters::{Marks, Seat, Waiter, wake};
 use crate::sync::{Condvar, Mutex, MutexGuard, spin_loop, yield_now};
@@ -429,12 +430,16 @@ impl Shared {
         if desk.may_lead() && !desk.waiters.has_tasks() {
             woken.extend(desk.waiters.next_leader());
         }
-        if woken.is_empty() {
+        let untold = desk.preparation.take_untold();
+        if woken.is_empty() && untold.is_none() {
             desk.woken = woken;
             return desk;
         }
         drop(desk);
         self.wake(&mut woken, leader);
+        if let Some(error) = untold {
+            tell(&error);
+        }
         let mut desk = self.desk();
         desk.woken = woken;
         desk

@@ -49,6 +49,20 @@ pub(crate) struct Preparation {
     fill_at: u64,
     /// The failure was told, and nothing was well since.
     told: bool,
+    /// What is to be said of it by whoever announces next: a subscriber is somebody else's code, which may block or call the store.
+    untold: Option<String>,
+}
+
+impl Preparation {
+    /// What is to be said, once.
+    pub(super) const fn take_untold(&mut self) -> Option<String> {
+        self.untold.take()
+    }
+}
+
+/// Says that preparation failed; without the lock.
+pub(super) fn tell(error: &str) {
+    tracing::warn!(error, "no new segment could be prepared; it is tried again every second");
 }
 
 /// What the preparer is at.
@@ -127,7 +141,7 @@ impl Desk {
     /// Preparation failed: it is told once, and tried again later.
     fn not_prepared(&mut self, error: Error, now: u64) {
         if !std::mem::replace(&mut self.preparation.told, true) {
-            tracing::warn!(?error, "no new segment could be prepared; it is tried again every second");
+            self.preparation.untold = Some(format!("{error:?}"));
         }
         self.preparation.again_at = now + micros(AGAIN);
         self.core.prepared(Err(error));
@@ -258,11 +272,14 @@ impl Shared {
 
     /// Gives back the space of a segment that nothing was written to, once the store is closed and the preparer gone.
     pub(crate) fn trim_prepared(&self) {
-        let desk = self.desk();
-        if desk.core.poison().is_some() {
-            return;
-        }
-        if let Some(next) = desk.core.next_segment() {
+        let next = {
+            let desk = self.desk();
+            if desk.core.poison().is_some() {
+                return;
+            }
+            desk.core.next_segment().map(Arc::clone)
+        };
+        if let Some(next) = next {
             next.fill.stop();
             if let Err(error) = next.file.truncate(SEGMENT_HEADER_BYTES) {
                 tracing::warn!(%error, "the space of a prepared segment is not given back; the next opening sees to it");
@@ -273,6 +290,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use crate::env::Clock;
     use crate::env::simulated::{Disk, Fault, Kind};
@@ -375,6 +394,48 @@ mod tests {
             assert!(next.salt() != bad.salt() && !desk.core.is_full() && !desk.preparation.told);
         }
         keep_until(&shared, 2);
+    }
+
+    /// A subscriber that asks the store something, from another thread so that it can tell whether it must wait; its answers.
+    struct Asks(Arc<Shared>, mpsc::Sender<bool>);
+
+    impl tracing::Subscriber for Asks {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            let (shared, (told, answer)) = (Arc::clone(&self.0), mpsc::channel());
+            let asking = std::thread::spawn(move || {
+                drop(shared.desk());
+                told.send(()).unwrap();
+            });
+            self.1.send(answer.recv_timeout(Duration::from_secs(10)).is_ok()).unwrap();
+            drop(asking);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn whoever_hears_that_no_segment_could_be_prepared_may_ask_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(store(dir.path()));
+        let bad = unfillable(&shared);
+        shared.desk().core.prepared(Ok(bad));
+        let (sender, answers) = mpsc::channel();
+        tracing::subscriber::with_default(Asks(Arc::clone(&shared), sender), || assert!(prepare(&shared) > 0));
+        assert_eq!(answers.iter().collect::<Vec<_>>(), [true], "it is told once, without the lock");
     }
 
     #[test]
