@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ledgerline::{
-    ErrorKind, Event, Filter, NewEvent, Outcome, Refusal, Selection, Status, Store, StoreOptions, Timestamp,
+    ErrorKind, Event, Filter, NewEvent, Outcome, Refusal, Scope, Selection, Status, Store, StoreOptions, Timestamp,
 };
 
 fn open(dir: &Path) -> Store {
@@ -235,6 +235,42 @@ fn a_paced_pass_ends_when_the_store_is_closed() {
     }
     store.close().unwrap();
     assert_eq!(paced.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn a_closed_store_refuses_whatever_would_change_something_even_where_nothing_matches() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for id in ["completed", "runs"] {
+        store.append(event(id, "Issue", id)).unwrap();
+    }
+    let [completed, runs] = store.claim(2).unwrap().try_into().unwrap();
+    store.settle(&completed, Outcome::Done).unwrap();
+    store.close().unwrap();
+    for (call, answer) in [
+        ("replay_failed", store.replay_failed().map(drop)),
+        ("replay", store.replay(&["none"]).map(drop)),
+        ("replay none", store.replay(&[] as &[&str]).map(drop)),
+        ("replay_all", store.replay_all(Selection::failed()).map(drop)),
+        ("cancel_all", store.cancel_all("completed", "").map(drop)),
+        ("cancel", store.cancel("none", "")),
+        ("cancel again", store.cancel("completed", "")),
+        ("settle", store.settle(&runs, Outcome::Done)),
+        ("settle again", store.settle(&completed, Outcome::Done)),
+        ("record_handled", store.record_handled(&completed, "mail")),
+        ("claim", store.claim(0).map(drop)),
+        ("append_many", store.append_many([] as [NewEvent; 0]).map(drop)),
+        ("append", store.append(event("completed", "Issue", "completed")).map(drop)),
+        ("pause", store.pause(Scope::Key("k".to_owned()), Some(Timestamp::from_unix_micros(1)), "")),
+        ("resume", store.resume(&Scope::Key("k".to_owned())).map(drop)),
+        ("save_cursor", store.save_cursor("reader", u64::MAX)),
+        ("remove_cursor", store.remove_cursor("reader").map(drop)),
+        ("compact", store.compact().map(drop)),
+    ] {
+        assert_eq!(answer.map_err(|error| error.kind()), Err(ErrorKind::Closed), "{call}");
+    }
+    let rehearsed = store.replay_all(Selection::all().dry_run()).unwrap();
+    assert_eq!((rehearsed.done, rehearsed.refused), (1, 1), "what only reads goes on");
 }
 
 #[cfg(feature = "manager")]

@@ -397,8 +397,12 @@ impl Store {
     /// as [`Store::append`].
     pub fn cancel(&self, id: &str, reason: &str) -> Result<(), Error> {
         let missing = || Error::new(ErrorKind::NotFound, format!("there is no event {id:?}"));
-        let seq = self.find(id).ok_or_else(missing)?;
-        let seq = self.shared().step(|core, now| core.cancel(seq, reason, now))?;
+        let hash = self.shared().hasher.id(id);
+        let seq = self.shared().step(|core, now| {
+            core.check_open()?;
+            let seq = core.state.find(hash).ok_or_else(missing)?;
+            core.cancel(seq, reason, now)
+        })?;
         self.shared().wait(seq, Level::Durable)
     }
 

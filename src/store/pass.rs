@@ -80,8 +80,8 @@ impl Pass {
     /// Begins to do `act` to what is selected.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] names what is out of bounds; [`ErrorKind::NotAllowed`] if the store was opened for reading only
-    /// and this is no rehearsal.
+    /// [`ErrorKind::InvalidInput`] names what is out of bounds. Unless this is a rehearsal: [`ErrorKind::NotAllowed`] if the store was
+    /// opened for reading only, [`ErrorKind::Closed`], [`ErrorKind::Poisoned`].
     pub(crate) fn begin(store: &Store, selection: Selection, act: Act) -> Result<Self, Error> {
         selection.validate()?;
         let shared = store.shared();
@@ -90,8 +90,8 @@ impl Pass {
         let ids = selection.ids.take();
         let last_seq = {
             let desk = shared.desk();
-            if !selection.dry_run && !desk.core.is_writing() {
-                return Err(Error::new(ErrorKind::NotAllowed, "the store was opened for reading only"));
+            if !selection.dry_run {
+                desk.core.check_writable()?;
             }
             desk.core.last_seq()
         };
@@ -233,6 +233,9 @@ impl Pass {
 
     fn turn(&self, seq: u64) -> Result<Turn, Error> {
         self.store.shared().step(|core, now| {
+            if !self.selection.dry_run {
+                core.check_writable()?;
+            }
             let Some(view) = core.state.view(seq) else { return Ok(Turn::Gone) };
             if !self.selection.matches(&view, self.key_hash) {
                 return Ok(Turn::Passed);

@@ -78,6 +78,7 @@ impl Core {
         delay: Option<Duration>,
         now: Moment,
     ) -> Result<Settled, Refused> {
+        self.check_open()?;
         let view = self.state.judge_settle(of, token).map_err(|refused| not_allowed(&refused))?;
         let (of, at) = (view.of(), self.ended_at(now));
         let entry = match outcome {
@@ -106,6 +107,7 @@ impl Core {
     /// Keeps that, of several handlers of the event whose run `token` names, the one of this name has succeeded (R17).
     pub(crate) fn record_handled(&mut self, of: u64, token: Token, handler: &str, now: Moment) -> Result<(), Refused> {
         check_handler(handler)?;
+        self.check_open()?;
         let view = self.state.judge_settle(of, token).map_err(|refused| not_allowed(&refused))?;
         if view.handled.contains(&self.state.handler(handler)) {
             return Ok(());
@@ -136,6 +138,7 @@ impl Core {
 
     /// Lets an event run anew; returns the seq to wait for.
     pub(crate) fn replay(&mut self, seq: u64, now: Moment) -> Result<u64, Refused> {
+        self.check_open()?;
         let view = self.state.judge_replay(seq).map_err(|refused| not_allowed(&refused))?;
         let entry = Entry::Replayed(Replayed { of: view.of(), at: now.wall.unix_micros() });
         self.append(&entry, Urgency::Reception, now)
@@ -143,6 +146,7 @@ impl Core {
 
     /// Calls an event off; returns the seq to wait for.
     pub(crate) fn cancel(&mut self, seq: u64, reason: &str, now: Moment) -> Result<u64, Refused> {
+        self.check_open()?;
         let view = self.state.judge_cancel(seq).map_err(|refused| not_allowed(&refused))?;
         let entry = Entry::Cancelled(Cancelled { of: view.of(), reason: bounded(reason), at: self.ended_at(now) });
         let has_slot = self.state.has_slot(seq);

@@ -132,6 +132,7 @@ impl Core {
         reason: &str,
         now: Moment,
     ) -> Result<u64, Refused> {
+        self.check_open()?;
         if let Some(until) = until.filter(|until| *until <= now.wall) {
             return Err(Error::invalid(format!("the pause would be over at {until}; it is {} now", now.wall)).into());
         }
@@ -177,6 +178,7 @@ impl Core {
 
     /// Keeps a place in the log; returns the seq to wait for.
     pub(crate) fn save_cursor(&mut self, name: &str, seq: u64, now: Moment) -> Result<u64, Refused> {
+        self.check_open()?;
         let durable = self.durable();
         if seq > durable {
             let text = format!("the cursor {name:?} cannot be at {seq}: the last durable record is {durable}");
@@ -184,7 +186,6 @@ impl Core {
         }
         if self.state.cursor(name) == Some(seq) {
             // Whoever saves by a timer writes nothing while nothing is new.
-            self.check_open()?;
             return Ok(self.last_seq());
         }
         let entry = Entry::Cursor(Cursor { name, seq: Some(seq), at: now.wall.unix_micros() });
