@@ -238,6 +238,25 @@ fn a_paced_pass_ends_when_the_store_is_closed() {
 }
 
 #[test]
+fn a_rehearsal_tells_of_an_id_that_is_given_twice_what_the_real_one_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    one_of_each(&store);
+    for (selection, cancels) in [
+        (Selection::ids(["failed", "failed", "completed"]), false),
+        (Selection::ids(["cancelled", "cancelled"]).status(Status::Cancelled), false),
+        (Selection::ids(["pending", "processing", "pending"]), true),
+    ] {
+        let act = |selection| if cancels { store.cancel_all(selection, "") } else { store.replay_all(selection) };
+        let rehearsed = act(selection.clone().dry_run()).unwrap();
+        assert_eq!((rehearsed.dry_run, rehearsed.refused), (true, 1), "{selection:?}");
+        let mut done = act(selection).unwrap();
+        done.dry_run = true;
+        assert_eq!(rehearsed, done);
+    }
+}
+
+#[test]
 fn a_closed_store_refuses_whatever_would_change_something_even_where_nothing_matches() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

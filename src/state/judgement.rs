@@ -8,6 +8,14 @@ use crate::state::table::{self, Step};
 use crate::state::verdict::{Known, Reception, Refused};
 use crate::state::view::View;
 
+/// Where an event that stands at `status` is after `step`.
+///
+/// # Errors
+/// [`Refused::Status`] if that cannot happen to it.
+pub(crate) fn judge_step(status: Status, step: Step) -> Result<Status, Refused> {
+    table::next(Some(status), step).ok_or(Refused::Status { status, step })
+}
+
 impl State {
     /// What a reception would be.
     ///
@@ -78,8 +86,7 @@ impl State {
 
     fn judge(&self, seq: u64, step: Step) -> Result<View, Refused> {
         let view = self.view(seq).ok_or(Refused::Unknown)?;
-        let status: Status = view.status;
-        table::next(Some(status), step).map(|_| view).ok_or(Refused::Status { status, step })
+        judge_step(view.status, step).map(|_| view)
     }
 
     /// The event with this id, be it only remembered.

@@ -9,17 +9,18 @@
 //! The lock is held for one page or one event at a time, whatever the number of events. A pass is driven from outside, step by step,
 //! so that whoever may not block can rest without a thread; dropped between two steps, it has done those before and nothing more.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 use crate::event::Status;
-use crate::state::{State, View};
+use crate::state::{State, Step, View, judge_step};
 use crate::store::answers::Replay;
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
 use crate::store::handle::Store;
+use crate::store::runs::not_allowed;
 use crate::store::selection::{Selected, Selection};
 
 /// Events that are looked at under one lock: some ten microseconds.
@@ -44,6 +45,8 @@ pub(crate) struct Pass {
     range: Option<(Option<u64>, u64)>,
     /// Matched when they were looked at, and their turn is still to come.
     found: VecDeque<u64>,
+    /// Given by id, and had their turn in a rehearsal: where each would stand by now, because it may have been given twice.
+    rehearsed: HashMap<u64, Status>,
     report: Selected,
     rest: Duration,
     /// What ended the last step early; what was done in that step is told first.
@@ -69,11 +72,24 @@ enum Turn {
     /// It matches no more.
     Passed,
     Gone,
-    /// Appended as this seq, unless it was a rehearsal.
+    /// Appended as this seq.
     Done {
-        appended: Option<u64>,
+        appended: u64,
         is_called_off: bool,
     },
+    /// It would have been done.
+    Rehearsed {
+        leads_to: Status,
+    },
+}
+
+impl Act {
+    const fn step(&self) -> Step {
+        match self {
+            Self::Replay => Step::Replayed,
+            Self::Cancel(_) => Step::Cancelled,
+        }
+    }
 }
 
 impl Pass {
@@ -98,8 +114,19 @@ impl Pass {
         let range = if ids.is_some() { None } else { Some((Some(1), last_seq)) };
         let report = Selected { dry_run: selection.dry_run, ..Selected::default() };
         let ids = ids.unwrap_or_default().into();
-        let (store, found) = (store.clone(), VecDeque::new());
-        Ok(Self { store, selection, key_hash, act, ids, range, found, report, rest: Duration::ZERO, trouble: None })
+        Ok(Self {
+            store: store.clone(),
+            selection,
+            key_hash,
+            act,
+            ids,
+            range,
+            found: VecDeque::new(),
+            rehearsed: HashMap::new(),
+            report,
+            rest: Duration::ZERO,
+            trouble: None,
+        })
     }
 
     /// Does it to the next few events: durable once this returns. None: there are no more.
@@ -211,14 +238,20 @@ impl Pass {
     }
 
     /// Does it to one event, if it matches: what came of it, and the seq that says so.
-    fn act_on(&self, seq: Option<u64>, id: Option<String>) -> Result<Option<(Acted, Option<u64>)>, Error> {
+    fn act_on(&mut self, seq: Option<u64>, id: Option<String>) -> Result<Option<(Acted, Option<u64>)>, Error> {
         let refused = |kind, reason: &str, id| {
             let refused = Some((kind, reason.to_owned()));
             Acted { seq, id, refused, is_called_off: false }
         };
         let turn = seq.map_or(Ok(Turn::Gone), |seq| self.turn(seq));
         Ok(Some(match turn {
-            Ok(Turn::Done { appended, is_called_off }) => (Acted { seq, id, refused: None, is_called_off }, appended),
+            Ok(Turn::Done { appended, is_called_off }) => {
+                (Acted { seq, id, refused: None, is_called_off }, Some(appended))
+            }
+            Ok(Turn::Rehearsed { leads_to }) => {
+                self.rehearsed.extend(seq.filter(|_| id.is_some()).map(|seq| (seq, leads_to)));
+                (Acted { seq, id, refused: None, is_called_off: false }, None)
+            }
             Ok(Turn::Passed | Turn::Gone) if id.is_none() => return Ok(None),
             Ok(Turn::Passed) => {
                 (refused(ErrorKind::NotAllowed, "it does not match the rest of the selection", id), None)
@@ -236,18 +269,19 @@ impl Pass {
             if !self.selection.dry_run {
                 core.check_writable()?;
             }
-            let Some(view) = core.state.view(seq) else { return Ok(Turn::Gone) };
+            let Some(mut view) = core.state.view(seq) else { return Ok(Turn::Gone) };
+            view.status = self.rehearsed.get(&seq).copied().unwrap_or(view.status);
             if !self.selection.matches(&view, self.key_hash) {
                 return Ok(Turn::Passed);
             }
-            let is_called_off = !self.selection.dry_run && view.status == Status::Processing;
+            if self.selection.dry_run {
+                let leads_to = judge_step(view.status, self.act.step()).map_err(|refused| not_allowed(&refused))?;
+                return Ok(Turn::Rehearsed { leads_to });
+            }
+            let is_called_off = view.status == Status::Processing;
             let appended = match &self.act {
-                _ if self.selection.dry_run => {
-                    core.judge(seq, matches!(self.act, Act::Replay))?;
-                    None
-                }
-                Act::Replay => Some(core.replay(seq, now)?),
-                Act::Cancel(reason) => Some(core.cancel(seq, reason, now)?),
+                Act::Replay => core.replay(seq, now)?,
+                Act::Cancel(reason) => core.cancel(seq, reason, now)?,
             };
             Ok(Turn::Done { appended, is_called_off })
         })

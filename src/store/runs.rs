@@ -221,13 +221,6 @@ impl Core {
         format!("there is no handler for {event_type:?}")
     }
 
-    /// Whether an event may be replayed, or else cancelled.
-    pub(crate) fn judge(&self, seq: u64, replay: bool) -> Result<(), Refused> {
-        let state = &self.state;
-        let judged = if replay { state.judge_replay(seq) } else { state.judge_cancel(seq) };
-        judged.map(|_| ()).map_err(|refused| not_allowed(&refused).into())
-    }
-
     /// Gives up one event that killed the process too often while it ran alone; false if there is none.
     pub(crate) fn condemn_next(&mut self, now: Moment) -> Result<bool, Refused> {
         let Some(of) = self.state.condemned().next() else { return Ok(false) };
@@ -283,7 +276,7 @@ pub(super) fn bounded(message: &str) -> &str {
     message.get(..end).unwrap_or_default()
 }
 
-fn not_allowed(refused: &impl std::fmt::Display) -> Error {
+pub(super) fn not_allowed(refused: &impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::NotAllowed, refused.to_string())
 }
 
