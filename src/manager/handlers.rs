@@ -17,7 +17,8 @@ impl EventManagerBuilder {
     /// All handlers of a type run for each of its events, beside one another within one slot, one task and one timeout. The event is
     /// completed when all have succeeded; a retry runs only those that have not. If they end differently, the gravest counts: `Cancel`,
     /// then `Fail`, then `Retry`, then `Release`, then of `RetryAt` and `Snooze` the one that waits the least; the error names each
-    /// handler that failed (`notify: connection lost; audit: …`), and the event's history each one that succeeded.
+    /// handler that failed (`notify: connection lost; audit: …`) or had not returned when the time was over (`timed out after 60s in audit`),
+    /// and the event's history each one that succeeded.
     ///
     /// What has succeeded is kept by the handler's name in the log, across restarts, so the name should stay the same from one
     /// start to the next. Handlers without one are numbered in the order in which they are given.

@@ -1,5 +1,6 @@
 //! One run of one event, and the verdict on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -18,6 +19,8 @@ pub(super) struct Attempt {
     pub(super) task: JoinHandle<()>,
     pub(super) timeout: Duration,
     pub(super) standing: Standing,
+    /// Those of several handlers that had not returned when the time was over.
+    pub(super) late: Vec<Arc<str>>,
     /// When something happens to it next.
     pub(super) timer: Option<Instant>,
 }
@@ -60,17 +63,17 @@ pub(super) enum Ending {
     Aborted,
 }
 
-/// What becomes of an event whose run stood at `standing` and ended like this.
+/// What becomes of an event whose run stood at `standing` and ended like this; `late` names the handlers that took too long, if it had several.
 ///
 /// A run that is told to leave may still succeed, or give its event up for good; whatever else it says then is taken for the
 /// consequence of being told, and counts as no failure. A run whose time is over has failed, whatever it says.
-pub(super) fn verdict(standing: Standing, ending: Ending, timeout: Duration) -> Outcome {
+pub(super) fn verdict(standing: Standing, ending: Ending, timeout: Duration, late: &[Arc<str>]) -> Outcome {
     let outcome = match (standing, ending) {
         (Standing::Running | Standing::Leaving, Ending::Aborted)
         | (Standing::Leaving, Ending::Returned(Outcome::Retry(_)) | Ending::Panicked(_)) => Outcome::Release,
         (Standing::Running | Standing::Leaving, Ending::Returned(outcome)) => outcome,
         (Standing::Running, Ending::Panicked(said)) => Outcome::Retry(said),
-        (Standing::Overdue | Standing::Stuck, ending) => Outcome::Retry(overdue(ending, timeout)),
+        (Standing::Overdue | Standing::Stuck, ending) => Outcome::Retry(overdue(ending, timeout, late)),
     };
     match outcome {
         Outcome::Retry(error) => Outcome::Retry(bounded(error)),
@@ -89,12 +92,16 @@ pub(super) fn mishap(standing: Standing, ending: &Ending) -> Option<Mishap> {
     }
 }
 
-fn overdue(ending: Ending, timeout: Duration) -> String {
+fn overdue(ending: Ending, timeout: Duration, late: &[Arc<str>]) -> String {
+    let mut text = format!("timed out after {timeout:?}");
+    if !late.is_empty() {
+        text = format!("{text} in {}", late.join(", "));
+    }
     match ending {
         Ending::Returned(Outcome::Retry(said) | Outcome::Fail(said)) | Ending::Panicked(said) => {
-            format!("timed out after {timeout:?}: {said}")
+            format!("{text}: {said}")
         }
-        Ending::Returned(_) | Ending::Aborted => format!("timed out after {timeout:?}"),
+        Ending::Returned(_) | Ending::Aborted => text,
     }
 }
 
@@ -102,6 +109,16 @@ fn overdue(ending: Ending, timeout: Duration) -> String {
 mod tests {
     use super::*;
     use crate::event::Timestamp;
+
+    #[test]
+    fn a_run_of_several_handlers_names_those_that_took_too_long() {
+        let late = ["mail".into(), "audit".into()];
+        let verdict = |ending| verdict(Standing::Overdue, ending, Duration::from_mins(1), &late);
+        let text = "timed out after 60s in mail, audit";
+        assert_eq!(verdict(Ending::Aborted), Outcome::Retry(text.to_owned()));
+        let said = Ending::Returned(Outcome::Retry("post: lost".to_owned()));
+        assert_eq!(verdict(said), Outcome::Retry(format!("{text}: post: lost")));
+    }
 
     #[test]
     fn every_standing_and_ending_has_its_verdict() {
@@ -129,7 +146,7 @@ mod tests {
                 (Standing::Stuck, &over),
                 (Standing::Leaving, &leaving),
             ] {
-                let outcome = verdict(standing, ending.clone(), Duration::from_mins(1));
+                let outcome = verdict(standing, ending.clone(), Duration::from_mins(1), &[]);
                 assert_eq!(outcome, *expected, "{standing:?} × {ending:?}");
             }
         }

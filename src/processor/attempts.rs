@@ -112,7 +112,16 @@ impl Attempts {
         let ends_at = now + timeout;
         self.timers.insert((ends_at, key.number), key);
         let timer = Some(ends_at);
-        let attempt = Attempt { claim, number: key.number, context, task, timeout, standing: Standing::Running, timer };
+        let attempt = Attempt {
+            claim,
+            number: key.number,
+            context,
+            task,
+            timeout,
+            standing: Standing::Running,
+            late: Vec::new(),
+            timer,
+        };
         match self.runs.get_mut(at) {
             Some(place) => *place = Some(attempt),
             None => self.runs.push(Some(attempt)),
@@ -180,6 +189,7 @@ impl Attempts {
             } else {
                 tracing::warn!(event_id, timeout = ?attempt.timeout, "a handler has exceeded its time and is told to end");
                 attempt.standing = Standing::Overdue;
+                attempt.late = attempt.context.still_running();
                 attempt.context.cancel();
                 let ends_at = now + self.grace;
                 attempt.timer = Some(ends_at);
@@ -284,7 +294,7 @@ async fn rest(context: &Context) {
 
 fn judge(attempt: &Attempt, ending: Ending) -> Ended {
     let mishap = mishap(attempt.standing, &ending);
-    let outcome = verdict(attempt.standing, ending, attempt.timeout);
+    let outcome = verdict(attempt.standing, ending, attempt.timeout, &attempt.late);
     Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
 }
 
@@ -338,6 +348,25 @@ mod tests {
         assert!(attempts.try_ended().is_none());
         drop(thread);
         assert_eq!(attempts.ended().await.outcome, Outcome::Retry("panicked: dropped".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_whose_time_is_over_names_those_of_its_handlers_that_have_not_returned() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        let intake = Intake::new(Queue::embedded(store.clone()), 1, Arc::new(|_| None));
+        let mut attempts = Attempts::new(Duration::ZERO, intake, "store".into());
+        let ends = HandlerService::innermost(|_, _| Box::pin(std::future::ready(Outcome::Done)));
+        let hangs = || HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
+        let team = [("mail", hangs()), ("notify", ends), ("audit", hangs())];
+        let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service }).collect();
+        let second = Duration::from_secs(1);
+        attempts.begin(store.claim(1).unwrap().remove(0), team, second, Instant::now());
+        tokio::task::yield_now().await;
+        tokio::time::advance(2 * second).await;
+        attempts.expire(Instant::now());
+        attempts.abort_all();
+        assert_eq!(attempts.ended().await.outcome, Outcome::Retry("timed out after 1s in mail, audit".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]

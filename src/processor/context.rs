@@ -1,8 +1,8 @@
 //! What a handler knows about its run.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -38,6 +38,14 @@ struct Shared {
     /// How much of the run goes on outside its task.
     lingering: AtomicUsize,
     quiet: Notify,
+    /// Which of several handlers have not returned. A std lock: it is held for one look, and never across an await.
+    running: Mutex<Vec<Arc<str>>>,
+}
+
+impl Shared {
+    fn running(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Something of a run that goes on outside its task: the run has not ended before this is dropped.
@@ -75,6 +83,7 @@ impl Context {
             aborted: Notify::new(),
             lingering: AtomicUsize::new(0),
             quiet: Notify::new(),
+            running: Mutex::default(),
         };
         Self { run: Arc::new(run) }
     }
@@ -214,6 +223,21 @@ impl Context {
         if !self.run.is_aborted.load(Ordering::Acquire) {
             aborted.await;
         }
+    }
+
+    /// Says that the run is one of several handlers, by their names.
+    pub(super) fn run_by(&self, handlers: Vec<Arc<str>>) {
+        *self.run.running() = handlers;
+    }
+
+    /// Says that one of them has returned.
+    pub(super) fn returned(&self, handler: &str) {
+        self.run.running().retain(|running| **running != *handler);
+    }
+
+    /// Those of several handlers that have not returned.
+    pub(super) fn still_running(&self) -> Vec<Arc<str>> {
+        self.run.running().clone()
     }
 
     /// Says that something of the run goes on outside its task.

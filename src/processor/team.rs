@@ -31,13 +31,15 @@ pub(super) async fn run(team: Team, claim: Claim, context: Context, queue: Queue
     if !is_one_of_many && let Some(alone) = left.pop() {
         return alone.service.run(Run::new(event, context, alone.name)).await;
     }
+    context.run_by(left.iter().map(|handler| Arc::clone(&handler.name)).collect());
     let runs = left.into_iter().map(|handler| run_one(handler, event.clone(), &claim, context.clone(), &queue));
     merge(together(runs).await, context.now())
 }
 
 async fn run_one(handler: Named, event: Event, claim: &Claim, context: Context, queue: &Queue) -> (Arc<str>, Ending) {
     let name = Arc::clone(&handler.name);
-    let ending = handler.service.run(Run::new(event, context, handler.name)).await;
+    let ending = handler.service.run(Run::new(event, context.clone(), handler.name)).await;
+    context.returned(&name);
     if ending == Ending::Returned(Outcome::Done) {
         match queue.record_handled(claim, &name).await {
             // Somebody ended the claim meanwhile: nothing of it counts.
