@@ -351,6 +351,22 @@ fn a_reader_changes_nothing_of_the_directory_that_another_process_writes() {
 }
 
 #[test]
+fn an_empty_path_is_refused_as_one() {
+    for refused in [
+        Store::open("", small()).map(drop),
+        Store::open_existing("", small()).map(drop),
+        Store::open_read_only("").map(drop),
+        ledgerline::verify("").map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::InvalidInput, "the path of the store is empty")
+        );
+    }
+}
+
+#[test]
 fn only_open_creates_a_store() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");

@@ -26,6 +26,7 @@ use crate::log::writer::SegmentEnd;
 use crate::store::candidates::all_segments;
 use crate::store::chain::{Broken, Chain, end_of};
 use crate::store::failure::{of_env, of_log, of_refusal};
+use crate::store::open::check_path;
 
 pub(super) use describe::describe;
 
@@ -172,6 +173,7 @@ pub(super) fn survey(dir: &Dir) -> Result<(Survey, Manifest), Error> {
 
 /// Opens the directory of a store.
 pub(super) fn enter(path: &Path) -> Result<Dir, Error> {
+    check_path(path)?;
     Dir::open(path).map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
 }
 

@@ -557,7 +557,7 @@ fn again(full: &Error) -> Error {
     let text = if full.kind() == ErrorKind::Full {
         format!("there is no room for a new segment{cause}; free space, and the store goes on by itself")
     } else {
-        format!("no new segment can be prepared: {full}{cause}; the store tries again by itself")
+        format!("no new segment can be prepared: {}{cause}; the store tries again by itself", full.message())
     };
     let error = Error::new(full.kind(), text);
     match full.path() {

@@ -137,7 +137,13 @@ fn no_store(path: &Path) -> Error {
     Error::new(ErrorKind::NotFound, text)
 }
 
+/// Refuses a path that names nothing.
+pub(super) fn check_path(path: &Path) -> Result<(), Error> {
+    if path.as_os_str().is_empty() { Err(Error::invalid("the path of the store is empty")) } else { Ok(()) }
+}
+
 fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
+    check_path(path)?;
     let entered = match creation {
         Creation::Allowed => Dir::create(path),
         Creation::Refused => Dir::open(path),
