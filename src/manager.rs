@@ -57,9 +57,10 @@ pub use subscription::{SubscribeFrom, Subscription};
 /// ran is aborted and runs again after the next start; no event is lost. The store is closed, and its lock free, some time after, once
 /// nothing uses it any more: a [`Context`](crate::Context) that was kept does.
 ///
-/// Its async calls belong on a tokio runtime with timers enabled, and panic elsewhere. Once polled they go on though they are dropped,
-/// unless they say otherwise: what they were to change may change. None waits for a sync on a thread of the runtime; what reads the log
-/// does so on blocking threads, but for the data of events that are claimed, and the id of the event whose body a duplicate has.
+/// Its async calls belong on a tokio runtime with timers enabled. [`EventManager::emit`] and [`EventManager::emit_event`] do without; the
+/// others panic elsewhere where they come to need it. Once polled they go on though they are dropped, unless they say otherwise: what they
+/// were to change may change. None waits for a sync on a thread of the runtime; what reads the log does so on blocking threads, but for
+/// the data of events that are claimed, and the id of the event whose body a duplicate has.
 #[derive(Clone)]
 #[must_use = "the workers stop when the last clone of a manager is dropped"]
 pub struct EventManager {
@@ -113,8 +114,9 @@ impl EventManagerBuilder {
         self
     }
 
-    /// How long a handler may take: 1 ms to 24 hours, 60 s by default. After that the attempt has failed, whatever the handler still
-    /// returns, and [`crate::Context::cancelled`] resolves.
+    /// How long a handler may take: 1 ms to 24 hours, 60 s by default. Once the workers see that it is over the attempt has failed,
+    /// whatever the handler still returns, and [`crate::Context::cancelled`] resolves. What has returned when they look counts as what
+    /// it returned, even if that was a moment too late.
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
         self.options.handler_timeout = timeout;
         self
@@ -456,7 +458,8 @@ impl EventManager {
     }
 
     /// Shuts down in good order: claims nothing more, lets handlers run on for `drain_timeout`, then tells them to end, aborts after
-    /// a second those that do not, and releases their events; then closes the store.
+    /// a second those that do not, leaves behind what does not end for another second (a thread that blocks cannot be aborted), and
+    /// releases their events; then closes the store. Handlers can so hold it up for `drain_timeout` and two seconds.
     ///
     /// Once this returns, everything is durable, the directory is free for another process, and whatever did not complete will run
     /// after the next start. Released runs count as no failure. Calling it again is fine: it waits for the same end. Once it was polled,

@@ -121,8 +121,9 @@ impl NewEvent {
     }
 
     /// Names the event. The same id again, while the first is kept or remembered, is answered with the event that is there; the
-    /// same id with other data, or of another type, is refused. Data is compared byte by byte: whoever may emit an event again leaves out
-    /// of it what differs each time, such as the present time or the order of a `HashMap`. Without it an id is made up (a UUID, version 7).
+    /// same id with other data is refused, and so is one of another type while the first is kept (of one that is only remembered the type
+    /// is not known). Data is compared byte by byte: whoever may emit an event again leaves out of it what differs each time, such as the
+    /// present time or the order of a `HashMap`. Without it an id is made up (a UUID, version 7).
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
@@ -152,7 +153,9 @@ impl NewEvent {
 
     /// Not to be run earlier. Until then it holds up no other event of its key. Default: none; a time that is past is the same.
     ///
-    /// However the clock is set meanwhile, the event waits no longer than this time was away when it was received.
+    /// However the clock is set meanwhile, the event waits no longer than this time was away when it was received. That is measured by the
+    /// time that the process runs, which stands still while the machine is suspended. When the store is opened again, what is left is told
+    /// by the clock anew, and is no longer than the whole.
     #[must_use]
     pub fn not_before(mut self, time: Timestamp) -> Self {
         self.not_before = Some(Start::At(time));

@@ -173,7 +173,8 @@ impl Context {
         self.run.intake.queue().pause(Scope::Key(key.to_owned()), until, reason).await
     }
 
-    /// How long until the run will count as failed; zero once it does.
+    /// How long until the run's time is over; zero from then on. It counts as failed as soon as the workers see that: what returns before
+    /// they look counts as what it returned.
     pub fn time_left(&self) -> Duration {
         self.run.timeout.saturating_sub(self.run.begun.elapsed())
     }

@@ -163,7 +163,7 @@ impl Emit {
     }
 
     /// Names the event. Without it an id is made up (a UUID, version 7). The same id again is answered with the event that is there
-    /// and nothing is kept twice, as long as the first is kept or remembered; with other data, byte by byte, or of another type it is
+    /// and nothing is kept twice, as long as the first is kept or remembered; with other data, byte by byte, it is
     /// refused: see [`NewEvent::id`].
     pub fn id(self, id: impl Into<String>) -> Self {
         self.with(|event| event.id(id))

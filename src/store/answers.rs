@@ -14,7 +14,9 @@ use crate::store::statistics::{AttemptStats, TypeStats};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// What the event is known by. For a duplicate: the id of the event that was there before.
+    /// What the event is known by. For a duplicate: the id of the event that was there before. Of one that is known by its body
+    /// ([`Duplicate::SameBody`]) that is read from the log: where the event is forgotten, or its bytes are damaged, this is the id that was
+    /// given now, which no event has.
     pub id: String,
     /// The number of the record that keeps it; 0 for a duplicate of an event that was forgotten, and of which only the id is remembered.
     pub seq: u64,

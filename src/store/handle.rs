@@ -76,9 +76,11 @@ impl Store {
     /// the process or the machine before.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`]: an option is out of bounds. [`ErrorKind::Locked`]: another process holds it; stop that first.
+    /// [`ErrorKind::InvalidInput`]: an option is out of bounds, or the path is empty. [`ErrorKind::NotFound`]: the path is a link that
+    /// leads nowhere. [`ErrorKind::Locked`]: another process holds it; stop that first.
     /// [`ErrorKind::Corrupt`]: acknowledged bytes are missing or changed; [`Store::open_read_only`] still shows what verifies.
-    /// [`ErrorKind::UnsupportedFormat`]: a newer version wrote it. [`ErrorKind::Full`], [`ErrorKind::Io`]: the disk refused.
+    /// [`ErrorKind::UnsupportedFormat`]: a newer version wrote it. [`ErrorKind::Full`]: the disk has no room. [`ErrorKind::Io`]: the
+    /// operating system refused, and says why; where too many files are open, as each segment of the log is one, allow more (`ulimit -n`).
     pub fn open(dir: impl AsRef<Path>, options: StoreOptions) -> Result<Self, Error> {
         Self::start(open::open(dir.as_ref(), options, Creation::Allowed)?)
     }
@@ -96,7 +98,8 @@ impl Store {
     /// and what verifies is shown.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is no store; [`ErrorKind::UnsupportedFormat`], [`ErrorKind::Io`].
+    /// [`ErrorKind::NotFound`] if there is no store; [`ErrorKind::InvalidInput`] if the path is empty; [`ErrorKind::UnsupportedFormat`],
+    /// [`ErrorKind::Io`].
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let (shared, recovery) = open::open_read_only(dir.as_ref())?;
         Ok(Self::of(Arc::new(shared), recovery, Ids::new([0; 16]), None))
@@ -167,8 +170,10 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`], [`ErrorKind::TooLarge`]: it exceeds a bound. [`ErrorKind::IdConflict`]: its id is taken by other
-    /// data. [`ErrorKind::Full`]: no room; try later. In these cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk
-    /// failed meanwhile; give the same id again after reopening. [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
+    /// data. [`ErrorKind::Full`]: no room; try later. [`ErrorKind::Io`]: no further segment can be created for another reason, as where too
+    /// many files are open (`ulimit -n`); the store tries again by itself. [`ErrorKind::NotAllowed`]: opened for reading only. In these
+    /// cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk failed meanwhile; give the same id again after reopening.
+    /// [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
         let now = self.shared().now();
         let mut single = Single::new(&event, &self.givens(now))?;

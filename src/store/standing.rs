@@ -26,7 +26,8 @@ impl Store {
     /// event that comes first in it. Durable once this returns: the pause outlives the process.
     ///
     /// Of `reason` the first 4 KiB are kept. There are at most 10,000 pauses, and they and the cursors together take at most an eighth
-    /// of a segment, or 4 MiB. However the clock is set meanwhile, the pause lasts no longer than `until` was away now.
+    /// of a segment, or 4 MiB. However the clock is set meanwhile, the pause lasts no longer than `until` was away now:
+    /// as for [`NewEvent::not_before`](crate::NewEvent::not_before).
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`]: the scope names nothing an event can have, or `until` is not in the future. [`ErrorKind::TooLarge`]: there
