@@ -477,13 +477,27 @@ async fn reopening_runs_what_was_left() {
 }
 
 #[tokio::test]
-async fn closing_the_store_beneath_stops_the_workers() {
+async fn closing_the_store_beneath_stops_the_workers_and_what_they_ran_runs_again() {
     let dir = dir();
-    let manager = builder(&dir).on("Issue", |_: Event| async {}).start().await.unwrap();
+    let (tell, mut told) = unbounded_channel();
+    let handler = move |event: Event, context: Context| {
+        tell.send(event.id().to_owned()).unwrap();
+        async move { context.cancelled().await }
+    };
+    let manager = builder(&dir).drain_timeout(Duration::ZERO).on("Issue", handler).start().await.unwrap();
+    let id = manager.emit("Issue", 1).await.unwrap();
+    assert_eq!(within(told.recv()).await.unwrap(), id);
     let store = manager.store();
     tokio::task::spawn_blocking(move || store.close()).await.unwrap().unwrap();
     until(async || (!manager.stats().is_running).then_some(())).await;
     within(manager.shutdown()).await.unwrap();
+    drop(manager);
+    let (handler, mut told) = teller();
+    let manager = builder(&dir).on("Issue", handler).start().await.unwrap();
+    assert_eq!((manager.recovery().closed_cleanly, manager.recovery().events_released), (true, 1));
+    assert_eq!(within(told.recv()).await.unwrap(), id, "its success came too late to be kept");
+    assert_eq!(stands(&manager, &id, Status::Completed).await.retry_count(), 0, "and it is no failure");
+    manager.shutdown().await.unwrap();
 }
 
 #[tokio::test]
