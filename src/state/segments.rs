@@ -48,7 +48,8 @@ pub(crate) struct SegmentUse {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ref {
     bytes: u64,
-    /// The receptions to which the bytes are in proportion, where the other was rewritten since; 0: it was not.
+    /// How many receptions `bytes` counts for: each that is known needs such a part of them. 0: for all that the other segment has at
+    /// present. Set once the other was rewritten, where forgotten receptions went and what is said here of them did not: see [`redirect`].
     receptions: u64,
 }
 

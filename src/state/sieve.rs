@@ -11,12 +11,19 @@
 //! paused, resumed, cursor   gone: the `State` of a later segment says what is left of them
 //! ```
 //!
-//! Replaying what is kept gives the same state as replaying all, the deaths of the process while each event ran included. Four things
-//! see to that. A transition goes only if its reception has gone, durably, or goes with it (R6): an event whose completion went first
-//! would run again. Of process starts without anything kept between them, the first of another epoch ends what ran before, and the last
-//! gives the epoch to what starts after; what ran may lie elsewhere, so `Segments` knows whose runs ended in a segment. A close stays
-//! with the start after it: it alone tells that start from one after a crash. Of horizons without anything kept between them only those
-//! count that go furthest; and each is needed before an id that it made free is taken again.
+//! Replaying what is kept gives the same state as replaying all, the deaths of the process while each event ran included. What is kept for
+//! that, and what replay would get wrong without it:
+//!
+//! - A transition, until its reception has gone, durably, or goes with it (R6). An event whose completion went first would run again.
+//! - Of process starts without anything kept between them, the first, and the first of another epoch than that. The one with which a new
+//!   epoch begins ends what ran before; without it those runs would end with a later start, and whether they died with their process is
+//!   told by the boot of the start that ends them and by the close before it.
+//! - The last of these starts. It gives the epoch to what starts after it, which cannot have happened in another one.
+//! - These starts, and a close, at the end, where nothing else is kept but one of them ended runs of events that are known and lie in other
+//!   segments: `Segments` knows whether. Those would end otherwise, as above.
+//! - A close, with the start after it. That start would be one after a crash, and what it ends would have died once more.
+//! - Of horizons without anything kept between them, each that goes further than any other in one respect, before what is kept next. An id
+//!   that it made free and that is taken there would still be another event's.
 
 use std::collections::BTreeMap;
 

@@ -80,7 +80,7 @@ pub(crate) enum Leader {
 }
 
 impl Leader {
-    /// How many who wait for the sync are not in line.
+    /// 1 if the leader itself waits for the sync: the waiters do not count it.
     fn own(self) -> usize {
         usize::from(self == Self::Waiting)
     }
