@@ -384,6 +384,39 @@ fn a_file_that_lost_its_header_and_all_behind_it_refuses_the_opening() {
 }
 
 #[test]
+fn an_emptied_store_does_not_pass_for_an_empty_one_with_readers() {
+    let dir = crashed(&["a", "b"]);
+    let image = dir.path().join("image");
+    fs::remove_file(segment(&image, 1)).unwrap();
+    assert_eq!(reopened(&image), Err(ErrorKind::Corrupt));
+    let reader = Store::open_read_only(&image).unwrap();
+    assert!(reader.recovery().damage[0].contains("a file of the log is missing: 0000000001.seg"));
+}
+
+#[test]
+fn no_store_is_created_among_the_things_of_others() {
+    for (name, content, is_refused) in [
+        ("notes.txt", "mine", true),
+        ("LOCK", "pid of another program", true),
+        ("LOCK", "4711\n", false),
+        (".gitignore", "*", false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        let opened = Store::open(dir.path(), options()).map(drop).map_err(|error| error.kind());
+        assert_eq!(opened, if is_refused { Err(ErrorKind::NotAllowed) } else { Ok(()) }, "{name}");
+        let is_alone = fs::read_dir(dir.path()).unwrap().count() == 1;
+        assert!(!is_refused || is_alone && fs::read_to_string(&path).unwrap() == content, "nothing is changed");
+    }
+    // Nor over a file that has a name of ours, and nothing else.
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(segment(dir.path(), 1), "precious").unwrap();
+    assert_eq!(reopened(dir.path()), Err(ErrorKind::Corrupt));
+    assert_eq!(fs::read_to_string(segment(dir.path(), 1)).unwrap(), "precious");
+}
+
+#[test]
 fn a_segment_that_lost_its_tail_at_a_group_is_seen_by_its_successor() {
     // R9: the file is well-formed, but its successor knows how it ended.
     let dir = tempfile::tempdir().unwrap();

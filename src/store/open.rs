@@ -38,6 +38,11 @@ use crate::store::standing::check_room;
 /// The file whose lock makes one writer (R12).
 const LOCK: &str = "LOCK";
 
+/// What may be in a directory in which a store is created: what a service keeps beside it, or what a file system begins with.
+const BESIDE: [&str; 4] = [LOCK, "control.sock", "secret", "lost+found"];
+/// What a lock holds is a process number; whatever is this long is another file.
+const LOCK_BYTES_MAX: u64 = 4 * 1024;
+
 /// What an opening may do where there is no store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Creation {
@@ -67,8 +72,11 @@ pub(crate) fn open_in(
     creation: Creation,
 ) -> Result<(Shared, Recovery), Error> {
     let Outside { dir, clock, mut chance } = outside;
-    if creation == Creation::Refused && !holds_files_of_a_store(&dir)? {
-        return Err(no_store(dir.path()));
+    if !holds_files_of_a_store(&dir)? {
+        if creation == Creation::Refused {
+            return Err(no_store(dir.path()));
+        }
+        check_ours(&dir)?;
     }
     let lock = lock(&dir, &chance)?;
     // What a process before this one renamed or removed may still be in memory only (R5).
@@ -120,6 +128,9 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
     let (kept, _) = replay_all(&mut replay, &survey.files, written)?;
     let mut recovery = report(&replay, &kept, false, clock.steady().saturating_sub(began));
     recovery.damage = replay.take_damage();
+    if let Err(emptied) = check_not_emptied(&dir, &survey) {
+        recovery.damage.push(emptied.to_string());
+    }
     let replayed = finish(replay, manifest.clone());
     let files = open_segments(survey, &kept);
     let shared = Shared::new(dir, clock, Core::read_only(replayed, Arc::new(options)), files, None);
@@ -189,6 +200,7 @@ pub(crate) fn lock_without_store(path: &Path) -> Result<Lock, Error> {
         let text = "a store is in the directory, and would be passed over: name another directory, or move it away";
         return Err(Error::new(ErrorKind::NotAllowed, text).at_path(path));
     }
+    check_ours(&dir)?;
     lock(&dir, &Chance::Machine)
 }
 
@@ -196,6 +208,25 @@ pub(crate) fn lock_without_store(path: &Path) -> Result<Lock, Error> {
 fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
     let names = dir.names().map_err(of_env)?;
     Ok(names.iter().any(|name| name == MANIFEST || Name::parse(name).is_some()))
+}
+
+/// Refuses a directory without a store in which anything is that is not ours: somebody else works in it, perhaps with a `LOCK` or a
+/// `secret` of his own.
+fn check_ours(dir: &Dir) -> Result<(), Error> {
+    let is_beside = |name: &str| BESIDE.contains(&name) || name.starts_with('.') || name.ends_with(".tmp");
+    let names = dir.names().map_err(of_env)?;
+    let stranger = names.iter().find(|name| !is_beside(name)).map(String::as_str);
+    let lock = dir.read(LOCK, LOCK_BYTES_MAX).map_err(of_env)?.unwrap_or_default();
+    let is_number = lock.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n');
+    match stranger.or((!is_number).then_some(LOCK)) {
+        None => Ok(()),
+        Some(name) => {
+            let text = format!(
+                "no store is created in a directory with other things in it, such as {name:?}; name an empty one"
+            );
+            Err(Error::new(ErrorKind::NotAllowed, text).at_path(dir.path()))
+        }
+    }
 }
 
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
@@ -260,12 +291,12 @@ fn survey_or_create(
 }
 
 /// Refuses a directory that holds a store without its manifest. That is written right after the first segment was created, so without
-/// one there can be at most that segment, and nothing in it.
+/// one there can be at most that segment, and nothing in it but its header, with which it got its name.
 fn check_new(dir: &Dir, survey: &Survey) -> Result<(), Error> {
     let rewritten = survey.debris.iter().filter(|name| Name::parse(name).is_some()).count();
     match (survey.files.as_slice(), count_written(&survey.files).map_err(of_log)?, rewritten) {
         ([], 0, 0) => Ok(()),
-        ([file], 0, 0) if file.name == Name::original(1) => Ok(()),
+        ([file], 0, 0) if file.name == Name::original(1) && file.header.is_ok() => Ok(()),
         (files, _, rewritten) => Err(Error::new(
             ErrorKind::Corrupt,
             format!(
