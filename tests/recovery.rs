@@ -394,6 +394,27 @@ fn an_emptied_store_does_not_pass_for_an_empty_one_with_readers() {
 }
 
 #[test]
+fn a_backup_does_not_attest_to_an_end_that_nothing_proves() {
+    let dir = crashed(&["a", "b"]);
+    let (image, copied) = (dir.path().join("image"), dir.path().join("copied"));
+    let is_unproven = |store: &Path| {
+        let remarks = ledgerline::verify(store).unwrap().remarks;
+        remarks.iter().any(|remark| remark.text.contains("does not end with a mark"))
+    };
+    assert!(is_unproven(&image));
+    assert!(!ledgerline::backup(&image, &copied, None).unwrap().end_proven);
+    assert!(is_unproven(&copied), "or a loss at the end would go unnoticed from here on");
+    fs::remove_dir_all(&copied).unwrap();
+    // Whoever has it in use knows its end, and so does whoever cuts before it.
+    assert!(ledgerline::backup(&image, &copied, Some(3)).unwrap().end_proven);
+    fs::remove_dir_all(&copied).unwrap();
+    let store = Store::open(&image, options()).unwrap();
+    assert!(ledgerline::backup(&image, &copied, None).unwrap().end_proven);
+    assert!(!is_unproven(&copied));
+    drop(store);
+}
+
+#[test]
 fn no_store_is_created_among_the_things_of_others() {
     for (name, content, is_refused) in [
         ("notes.txt", "mine", true),

@@ -33,7 +33,7 @@ pub(super) struct Backup {
 const INCOMPLETE: u8 = 1;
 
 const FIELDS: &str = "JSON: store (its id), last_seq (the last record in the copy), complete (false: events that counted then may be \
-    missing, forgotten and dropped since), segments, segments_linked, bytes_copied.";
+    missing, forgotten and dropped since), end_proven (false: nothing shows whether there was more, as after a crash), segments, segments_linked, bytes_copied.";
 
 impl Backup {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
@@ -48,6 +48,11 @@ impl Backup {
                 "store {} up to record {} is in {to}: segments {}, linked {}, bytes copied {}",
                 backup.store, backup.last_seq, backup.segments, backup.segments_linked, backup.bytes_copied
             ));
+            if !backup.end_proven {
+                let _ = output.line(
+                    "the log does not end with a mark, and nobody has it in use: nothing shows whether there was more, nor does the copy",
+                );
+            }
             if !backup.complete {
                 let _ = output.line(format_args!(
                     "MISSING events that counted at record {}, and were forgotten and dropped since: only a backup that was made before has \

@@ -30,6 +30,7 @@ use crate::log::writer::Stage;
 use crate::store::audit::{self, Item, Seen, Witness};
 use crate::store::failure::{of_env, of_log};
 use crate::store::forgotten::Forgotten;
+use crate::store::open::is_held;
 use crate::store::target::{check_target, fill_target};
 
 /// Bytes that are copied together.
@@ -46,6 +47,9 @@ pub struct Backup {
     /// Whether nothing may be missing that counted at that record: false where events were forgotten and dropped since. The copy is
     /// sound all the same, and what is in it stands as it stood.
     pub complete: bool,
+    /// Whether nothing can have been lost behind that record: false where the log does not end with a mark and no process has it in use, as
+    /// after a crash. Then the copy does not end with a mark either.
+    pub end_proven: bool,
     /// Segment files in the copy.
     pub segments: u64,
     /// Those among them that are second names of the store's own files, and take no space of their own.
@@ -56,8 +60,9 @@ pub struct Backup {
 
 /// Copies the store at `from`, in service or not, into `to`, which must not exist or be empty. With `to_seq` the copy ends with the
 /// last group whose records are all at or before that; [`Backup::last_seq`] says which record that came to, and [`Backup::complete`]
-/// whether all that counted there is still retained. Everything is read and verified on the way. The copy ends with a mark of its own, is durable once this returns, and opens as the same store: what was
-/// finished does not run again, what was running then does.
+/// whether all that counted there is still retained. Everything is read and verified on the way. The copy ends with a mark of its own if
+/// the end of the log is proven, is durable once this returns, and opens as the same store: what was finished does not run again, what was
+/// running then does.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`]: there is no store. [`ErrorKind::InvalidInput`]: `to` is not empty or lies in `from`, or `to_seq` lies before what
@@ -67,19 +72,21 @@ pub struct Backup {
 pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>) -> Result<Backup, Error> {
     let from = audit::enter(from.as_ref())?;
     check_target(&from, to.as_ref())?;
-    copy_dir(&from, to.as_ref(), to_seq)
+    let in_use = is_held(&from);
+    copy_dir(&from, to.as_ref(), to_seq, in_use)
 }
 
-/// As [`backup`], of a directory that is open.
+/// As [`backup`], of a directory that is open and in use.
 pub(super) fn backup_dir(dir: &Dir, to: &Path) -> Result<Backup, Error> {
     check_target(dir, to)?;
-    copy_dir(dir, to, None)
+    copy_dir(dir, to, None, true)
 }
 
-fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>) -> Result<Backup, Error> {
+fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>, in_use: bool) -> Result<Backup, Error> {
     let (survey, manifest) = audit::survey(dir)?;
     let (cut, found) = (to_seq.unwrap_or(u64::MAX), BTreeMap::new());
-    let mut extents = Extents { cut, found, closed_at: None, forgotten: Forgotten::NOTHING };
+    let mut extents =
+        Extents { cut, found, closed_at: None, in_use, is_followed: false, forgotten: Forgotten::NOTHING };
     let written = count_written(&survey.files).map_err(of_log)?;
     // After a failed sync the cache serves bytes that are lost (R3), and the copy would have them.
     for file in survey.files.iter().take(written).skip(written.saturating_sub(2)) {
@@ -154,6 +161,10 @@ struct Extents {
     found: BTreeMap<Name, Extent>,
     /// Seq of the last mark within the cut that closes the store.
     closed_at: Option<u64>,
+    /// Whoever writes the log knows its end.
+    in_use: bool,
+    /// Whether the last record that was seen is a mark or stands behind the cut: then nothing was lost there.
+    is_followed: bool,
     /// How far the log has forgotten.
     forgotten: Forgotten,
 }
@@ -198,6 +209,7 @@ impl Extents {
             store: hex::encode(&manifest.store_id),
             last_seq: 0,
             complete: true,
+            end_proven: self.in_use || self.is_followed,
             segments: files.len() as u64,
             segments_linked: 0,
             bytes_copied: 0,
@@ -213,7 +225,7 @@ impl Extents {
             if file.name == last {
                 backup.last_seq = end.last_seq;
                 backup.complete = end.forgotten.is_all_there(self.forgotten, manifest);
-                if self.closed_at != Some(end.last_seq) {
+                if backup.end_proven && self.closed_at != Some(end.last_seq) {
                     mark(file, copy, end)?;
                 }
             }
@@ -236,6 +248,7 @@ impl Witness for Extents {
         let offset = record.offset + record_span(record.body.len()) as u64;
         self.forgotten.see(entry);
         extent.open = Some(End { offset, last_seq: record.seq, forgotten: self.forgotten });
+        self.is_followed = record.seq > cut || matches!(entry, Entry::Mark(_));
         if matches!(entry, Entry::Mark(Mark::Close)) {
             self.closed_at = self.closed_at.max(Some(record.seq).filter(|seq| *seq <= cut));
         }

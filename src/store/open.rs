@@ -180,6 +180,11 @@ pub(crate) fn check_owner(path: &Path) -> Result<(), Error> {
     Err(Error::new(ErrorKind::NotAllowed, text))
 }
 
+/// Whether a process, this one or another, holds the store in the directory.
+pub(super) fn is_held(dir: &Dir) -> bool {
+    dir.open_file(LOCK, false).and_then(|file| Lock::take(dir, file)).is_ok_and(|taken| taken.is_err())
+}
+
 /// Refuses if another process holds the store at `path`. That there is no store is fine, and so is what only an opening would tell.
 #[cfg(feature = "service")]
 pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
@@ -213,7 +218,8 @@ fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
 /// Refuses a directory without a store in which anything is that is not ours: somebody else works in it, perhaps with a `LOCK` or a
 /// `secret` of his own.
 fn check_ours(dir: &Dir) -> Result<(), Error> {
-    let is_beside = |name: &str| BESIDE.contains(&name) || name.starts_with('.') || name.ends_with(".tmp");
+    let is_debris = |name: &str| name.rsplit_once('.').is_some_and(|(_, extension)| extension == "tmp");
+    let is_beside = |name: &str| BESIDE.contains(&name) || name.starts_with('.') || is_debris(name);
     let names = dir.names().map_err(of_env)?;
     let stranger = names.iter().find(|name| !is_beside(name)).map(String::as_str);
     let lock = dir.read(LOCK, LOCK_BYTES_MAX).map_err(of_env)?.unwrap_or_default();
