@@ -8,8 +8,8 @@
 //! | 404, 405 | anything else than this listener serves |
 //! | 408 `{"error":"timeout"}` | the body did not arrive in time |
 //! | 413 `{"error":"too_large"}` | the body is longer than the limit, or than a record |
-//! | 500 `{"error":…}` | what cannot happen to a delivery, or a disk that fails |
-//! | 503 `{"error":…}` and `Retry-After` | try again: the disk is full or slow, the store is being recovered, poisoned or closing, too much arrives at once |
+//! | 500 `{"error":…}` | what cannot happen to a delivery |
+//! | 503 `{"error":…}` and `Retry-After` | try again: the disk is full, slow or refuses, the store is being recovered, poisoned or closing, too much arrives at once |
 //!
 //! Linear takes 200 alone as success and tries again after everything else, so all the others differ for people only.
 
@@ -84,7 +84,7 @@ fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::InvalidInput => StatusCode::BAD_REQUEST,
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Full | ErrorKind::Poisoned | ErrorKind::OutcomeUnknown | ErrorKind::Closed => {
+        ErrorKind::Full | ErrorKind::Poisoned | ErrorKind::OutcomeUnknown | ErrorKind::Closed | ErrorKind::Io => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         ErrorKind::IdConflict
@@ -92,8 +92,7 @@ fn status(kind: ErrorKind) -> StatusCode {
         | ErrorKind::NotAllowed
         | ErrorKind::Locked
         | ErrorKind::Corrupt
-        | ErrorKind::UnsupportedFormat
-        | ErrorKind::Io => StatusCode::INTERNAL_SERVER_ERROR,
+        | ErrorKind::UnsupportedFormat => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -118,7 +117,8 @@ mod tests {
 
     #[test]
     fn whatever_may_pass_is_answered_with_503_and_a_time_to_wait() {
-        for kind in [ErrorKind::Full, ErrorKind::Poisoned, ErrorKind::OutcomeUnknown, ErrorKind::Closed] {
+        for kind in [ErrorKind::Full, ErrorKind::Poisoned, ErrorKind::OutcomeUnknown, ErrorKind::Closed, ErrorKind::Io]
+        {
             let response = refused(kind);
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
             assert_eq!(response.headers().get(header::RETRY_AFTER).unwrap(), RETRY_AFTER_SECONDS);
@@ -130,7 +130,6 @@ mod tests {
         for (kind, status) in [
             (ErrorKind::InvalidInput, StatusCode::BAD_REQUEST),
             (ErrorKind::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
-            (ErrorKind::Io, StatusCode::INTERNAL_SERVER_ERROR),
             (ErrorKind::IdConflict, StatusCode::INTERNAL_SERVER_ERROR),
         ] {
             let response = refused(kind);

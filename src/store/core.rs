@@ -100,6 +100,8 @@ pub(crate) struct Core {
     taking: Taking,
     /// Why no segment could be prepared, while that is so.
     full: Option<Error>,
+    /// Whether a reception was refused since.
+    is_refusing: bool,
     last_is_mark: bool,
     active_first_seq: u64,
     /// What is counted since the store was opened.
@@ -164,6 +166,7 @@ impl Core {
             poison: None,
             taking: Taking::All,
             full: None,
+            is_refusing: false,
             last_is_mark: true,
             active_first_seq: last_seq + 1,
             tallies: Tallies::default(),
@@ -234,7 +237,11 @@ impl Core {
                 return Err(Refused::Rolled);
             }
             // Until the next segment is there, nobody knows that there will be one: what endings need is not given away before.
-            _ => return Err(self.full.as_ref().map_or(Refused::Busy, |full| again(full).into())),
+            _ => {
+                let Some(full) = &self.full else { return Err(Refused::Busy) };
+                self.is_refusing |= urgency == Urgency::Reception;
+                return Err(again(full).into());
+            }
         }
         if let Some(stage) = &mut self.stage {
             stage.begin_batch(bodies);
@@ -526,18 +533,18 @@ impl Core {
                 if let Some(stage) = &mut self.stage {
                     stage.put_prepared(segment);
                 }
-                self.full = None;
+                (self.full, self.is_refusing) = (None, false);
             }
             Err(error) => self.full = Some(error),
         }
     }
 
-    /// Whether an ordinary event would be kept now.
+    /// Whether an ordinary event would be kept now: a full store rests just above the reserve, with room for none.
     #[cfg(feature = "service")]
     pub(crate) fn is_taking(&self) -> bool {
         let room =
             self.stage.as_ref().is_some_and(|stage| stage.left() >= Urgency::Reception.reserve(stage.segment_bytes()));
-        self.check_open().is_ok() && (self.full.is_none() || room)
+        self.check_open().is_ok() && (self.full.is_none() || (room && !self.is_refusing))
     }
 
     /// Why no segment can be prepared, while that is so.

@@ -77,6 +77,18 @@ fn a_full_disk_refuses_events_settles_what_runs_and_compacts_to_go_on() {
     assert_eq!(run_all(&store), kept - run + 1, "what could not begin begins now");
 }
 
+#[cfg(feature = "service")]
+#[test]
+fn a_full_store_that_has_refused_an_event_says_that_it_takes_none_until_there_is_room() {
+    let (disk, store, clock, _) = filled();
+    assert!(!store.is_taking());
+    disk.set_capacity(Some(disk.used() + 4 * SEGMENT_BYTES));
+    assert!(!store.is_taking(), "nobody has seen yet that there is room");
+    wait(&store, &clock);
+    assert!(store.is_taking());
+    append(&store, 100).unwrap();
+}
+
 #[test]
 fn what_was_forgotten_gives_room_though_there_is_none_to_forget_more() {
     let disk = Disk::new();
