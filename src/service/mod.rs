@@ -40,6 +40,7 @@ mod printable;
 mod printer;
 mod reach;
 mod receiver;
+mod recurrence;
 mod sample;
 mod secret;
 mod server;

@@ -10,7 +10,7 @@
 //! uniform answer. 200 is said once the event is durable, never earlier.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::answer::{self, Answer};
 use super::config::Stale;
+use super::recurrence::Recurrence;
 use super::server::Answers;
 use crate::env::Clock;
 use crate::error::ErrorKind;
@@ -52,36 +53,6 @@ pub(super) fn bodies() -> Semaphore {
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What anybody can cause is told so often.
-const TOLD_INTERVAL: Duration = Duration::from_mins(1);
-
-/// Refusals of what nobody has proven, which anybody can cause: the first is told, and from then on one an interval, with their number.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    since: Mutex<Since>,
-}
-
-#[derive(Debug, Default)]
-struct Since {
-    /// In running time; none before the first.
-    told_at: Option<Duration>,
-    /// How many were not told since.
-    untold: u64,
-}
-
-impl Refusals {
-    /// One more; how many were not told before it, if this one is to be told.
-    fn count(&self, now: Duration) -> Option<u64> {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        if since.told_at.is_some_and(|at| now < at + TOLD_INTERVAL) {
-            since.untold += 1;
-            return None;
-        }
-        since.told_at = Some(now);
-        Some(std::mem::take(&mut since.untold))
-    }
-}
-
 /// What it takes to judge and keep a delivery.
 pub(super) struct Receiver {
     pub(super) manager: EventManager,
@@ -93,7 +64,8 @@ pub(super) struct Receiver {
     pub(super) stale_tolerance: Duration,
     pub(super) stale: Stale,
     pub(super) clock: Clock,
-    pub(super) refusals: Refusals,
+    /// Refusals of what nobody has proven.
+    pub(super) unproven: Recurrence,
 }
 
 /// Everything that this listener serves. So few paths need no router.
@@ -212,7 +184,7 @@ fn closing(mut response: Answer) -> Answer {
 impl Receiver {
     /// Tells that what nobody has proven was refused, if it is time to.
     fn tell_refusal(&self, why: &dyn Display) {
-        match self.refusals.count(self.clock.read().steady) {
+        match self.unproven.count(self.clock.read().steady) {
             Some(0) => tracing::warn!("a delivery was refused: {why}"),
             Some(untold) => tracing::warn!(untold, "a delivery was refused, as were others that were not told: {why}"),
             None => tracing::debug!("a delivery was refused: {why}"),
@@ -352,7 +324,7 @@ mod tests {
             stale_tolerance: Duration::from_mins(1),
             stale: Stale::Kept,
             clock: Clock::system(),
-            refusals: Refusals::default(),
+            unproven: Recurrence::default(),
         });
         door.open(receiver);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -460,14 +432,6 @@ mod tests {
         assert_eq!(refused(&mut other).await.unwrap(), "HTTP/1.1 401");
         let whole = format!(r#"{{"type":"Issue","data":"{}"}}"#, "x".repeat(length - 30));
         assert!(answer(address, &signed(&whole)).await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[test]
-    fn refusals_are_told_once_a_minute_with_the_number_of_the_others() {
-        let refusals = Refusals::default();
-        let told: Vec<_> =
-            [0, 1, 59, 60, 61, 200, 201].map(|second| refusals.count(Duration::from_secs(second))).into();
-        assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1), None]);
     }
 
     #[tokio::test]

@@ -16,7 +16,8 @@ use super::descriptors::connections_max;
 use super::named_file::refused;
 use super::operations::Operations;
 use super::printer::Printer;
-use super::receiver::{self, Door, Receiver, Refusals};
+use super::receiver::{self, Door, Receiver};
+use super::recurrence::Recurrence;
 use super::secret::SigningSecret;
 use super::server::{self, Limits};
 use super::settings;
@@ -184,7 +185,7 @@ fn receiver(config: &Config, manager: EventManager, secrets: &[SigningSecret]) -
         stale_tolerance: config.stale_tolerance,
         stale: config.stale,
         clock: Clock::system(),
-        refusals: Refusals::default(),
+        unproven: Recurrence::default(),
     }
 }
 
