@@ -48,6 +48,8 @@ mod server;
 mod service;
 mod setting;
 mod settings;
+#[cfg(test)]
+mod told;
 mod values;
 
 pub use config::Config;

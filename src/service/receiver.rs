@@ -25,7 +25,7 @@ use super::config::Stale;
 use super::recurrence::Recurrence;
 use super::server::Answers;
 use crate::env::Clock;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::event::{NewEvent, Timestamp};
 use crate::manager::EventManager;
 use crate::webhook::{self, Delivery, Note, Secret};
@@ -66,6 +66,8 @@ pub(super) struct Receiver {
     pub(super) clock: Clock,
     /// Refusals of what nobody has proven.
     pub(super) unproven: Recurrence,
+    /// Deliveries that the store did not take: on a full disk that is every one.
+    pub(super) unkept: Recurrence,
 }
 
 /// Everything that this listener serves. So few paths need no router.
@@ -191,6 +193,15 @@ impl Receiver {
         }
     }
 
+    /// Tells what could not be done for a proven delivery, if it is time to.
+    fn tell_failure(&self, what: &str, error: &Error) {
+        match self.unkept.count(self.clock.read().steady) {
+            Some(0) => tracing::error!(?error, "{what}"),
+            Some(untold) => tracing::error!(untold, ?error, "{what}, nor could others be served that were not told"),
+            None => tracing::debug!(?error, "{what}"),
+        }
+    }
+
     /// Whether deliveries are taken.
     fn is_ready(&self) -> bool {
         self.manager.is_running() && self.manager.store().is_taking()
@@ -251,7 +262,7 @@ impl Receiver {
                 answer::kept(&receipt)
             }
             Err(error) => {
-                tracing::error!(error = ?error, "a proven delivery was not kept");
+                self.tell_failure("a proven delivery was not kept", &error);
                 answer::refused(error.kind())
             }
         }
@@ -270,7 +281,7 @@ impl Receiver {
                 answer::unauthorized()
             }
             Err(error) => {
-                tracing::error!(error = ?error, "whether a proven delivery was kept before cannot be told");
+                self.tell_failure("whether a proven delivery was kept before cannot be told", &error);
                 answer::refused(error.kind())
             }
         }
@@ -301,6 +312,7 @@ mod tests {
     use super::*;
     use crate::event::Event;
     use crate::service::server::{self, Limits};
+    use crate::service::told::Told;
 
     const SECRET: &[u8] = b"a secret for these tests";
 
@@ -315,8 +327,16 @@ mod tests {
     ) -> (SocketAddr, EventManager) {
         let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
         let door = Arc::new(Door::default());
-        let receiver = other(Receiver {
-            manager: manager.clone(),
+        door.open(other(before(manager.clone())));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(server::run(listener, service(door), Limits::connections(8), std::future::pending()));
+        (address, manager)
+    }
+
+    fn before(manager: EventManager) -> Receiver {
+        Receiver {
+            manager,
             secrets: vec![Secret::new(SECRET).unwrap()],
             body_bytes_max: 1024,
             bodies: Semaphore::new(0),
@@ -325,12 +345,8 @@ mod tests {
             stale: Stale::Kept,
             clock: Clock::system(),
             unproven: Recurrence::default(),
-        });
-        door.open(receiver);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(server::run(listener, service(door), Limits::connections(8), std::future::pending()));
-        (address, manager)
+            unkept: Recurrence::default(),
+        }
     }
 
     async fn answer(address: SocketAddr, request: &str) -> String {
@@ -432,6 +448,28 @@ mod tests {
         assert_eq!(refused(&mut other).await.unwrap(), "HTTP/1.1 401");
         let whole = format!(r#"{{"type":"Issue","data":"{}"}}"#, "x".repeat(length - 30));
         assert!(answer(address, &signed(&whole)).await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn that_deliveries_are_not_kept_is_told_once_a_minute_however_many_there_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
+        manager.shutdown().await.unwrap();
+        let receiver = Receiver { clock: Clock::manual(std::time::SystemTime::UNIX_EPOCH), ..before(manager) };
+        let (told, _guard) = Told::here();
+        for says in ["ERROR a proven delivery was not kept error=Closed", "ERROR a proven delivery was not kept, nor "]
+        {
+            for _ in 0..100 {
+                let body = br#"{"type":"Issue"}"#.to_vec();
+                let mut headers = HeaderMap::new();
+                let signature = Secret::new(SECRET).unwrap().sign(&body);
+                headers.insert("linear-signature", signature.parse().unwrap());
+                assert_eq!(receiver.judge(&headers, body).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+            }
+            let told = told.take();
+            assert!(told.len() == 1 && told[0].starts_with(says), "{told:?}");
+            receiver.clock.advance(Duration::from_mins(1));
+        }
     }
 
     #[tokio::test]

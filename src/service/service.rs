@@ -186,6 +186,7 @@ fn receiver(config: &Config, manager: EventManager, secrets: &[SigningSecret]) -
         stale: config.stale,
         clock: Clock::system(),
         unproven: Recurrence::default(),
+        unkept: Recurrence::default(),
     }
 }
 
