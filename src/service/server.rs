@@ -22,6 +22,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use super::own_thread;
+use super::recurrence::Recurrence;
+use crate::env::Clock;
 use crate::error::Error;
 
 /// What a connection buffers of a request's head. The bound is soft: a read may pass it, and about three times as much arrives before
@@ -83,6 +85,17 @@ impl Limits {
 /// A connection, and its place among those that are served at once.
 type Arrival = (std::net::TcpStream, Option<OwnedSemaphorePermit>);
 
+/// Where connections are served at once.
+struct Places {
+    count: usize,
+    free: Arc<Semaphore>,
+    /// Asks one connection after the other to close.
+    crowd: Arc<Notify>,
+    /// That none was free.
+    taken: Recurrence,
+    clock: Clock,
+}
+
 /// Serves `service` on `listener` until `shutdown`. Then nothing more is accepted, requests that are being served may end, and after
 /// the grace the rest is cut off.
 ///
@@ -94,20 +107,19 @@ pub(super) async fn run(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let slots = Arc::new(Semaphore::new(limits.connections_max));
-    let crowd = Arc::new(Notify::new());
+    let places = Places::new(limits.connections_max);
     let mut threads = JoinSet::new();
     let mut ways = Vec::new();
     for _ in 0..THREADS {
         let (way, arrivals) = mpsc::unbounded_channel();
-        let (service, limits, crowd) = (service.clone(), limits.clone(), Arc::clone(&crowd));
+        let (service, limits, crowd) = (service.clone(), limits.clone(), Arc::clone(&places.crowd));
         threads.spawn(own_thread::run("ledgerline-receive", move || serve_all(arrivals, service, limits, crowd)));
         ways.push(way);
     }
     let mut shutdown = pin!(shutdown);
     for way in ways.iter().cycle() {
         let arrival = tokio::select! {
-            arrival = accept(&listener, &slots, &crowd) => arrival,
+            arrival = places.accept(&listener) => arrival,
             ended = threads.join_next() => return ended.map_or(Ok(()), passed_on),
             () = &mut shutdown => break,
         };
@@ -155,26 +167,37 @@ async fn serve_all(
     while connections.join_next().await.is_some() {}
 }
 
-/// The next connection and its place among those that are served at once. While it waits for one, those that were first are asked to close,
-/// one by one: most of them have nothing to say now.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>, crowd: &Notify) -> Arrival {
-    let stream = loop {
-        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => break stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    };
-    let mut slot = Arc::clone(slots).try_acquire_owned().ok();
-    while slot.is_none() {
-        crowd.notify_one();
-        // Nobody closes the semaphore, so there always is a place at last.
-        let freed = tokio::time::timeout(CROWD_PAUSE, Arc::clone(slots).acquire_owned()).await;
-        slot = freed.ok().and_then(Result::ok);
+impl Places {
+    fn new(count: usize) -> Self {
+        let (free, crowd) = (Arc::new(Semaphore::new(count)), Arc::new(Notify::new()));
+        Self { count, free, crowd, taken: Recurrence::default(), clock: Clock::system() }
     }
-    (stream, slot)
+
+    /// The next connection and its place. While it waits for one, those that were first are asked to close, one by one: most of them have
+    /// nothing to say now.
+    async fn accept(&self, listener: &TcpListener) -> Arrival {
+        let stream = loop {
+            match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => break stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        };
+        let mut place = Arc::clone(&self.free).try_acquire_owned().ok();
+        if place.is_none() && self.taken.count(self.clock.steady()).is_some() {
+            let count = self.count;
+            tracing::warn!("all {count} places for connections are taken (connections_max): new ones wait for one");
+        }
+        while place.is_none() {
+            self.crowd.notify_one();
+            // Nobody closes the semaphore, so there always is a place at last.
+            let freed = tokio::time::timeout(CROWD_PAUSE, Arc::clone(&self.free).acquire_owned()).await;
+            place = freed.ok().and_then(Result::ok);
+        }
+        (stream, place)
+    }
 }
 
 async fn serve(
@@ -229,6 +252,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::service::told::Told;
 
     fn limits() -> Limits {
         Limits { grace: Duration::from_millis(200), ..Limits::connections(2) }
@@ -291,8 +315,13 @@ mod tests {
         let mut start = [0; 12];
         resting.read_exact(&mut start).await.unwrap();
         let began = tokio::time::Instant::now();
-        let other = asked(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-        assert!(rest(other).await.ends_with("hello"));
+        let (told, _guard) = Told::here();
+        for _ in 0..2 {
+            let other = asked(address, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+            assert!(rest(other).await.ends_with("hello"));
+        }
+        let expected = "WARN all 1 places for connections are taken (connections_max): new ones wait for one";
+        assert_eq!(told.take(), [expected], "and that once, however many have waited");
         assert!(began.elapsed() < limits().head_timeout / 2, "it did not wait for that");
         assert!(rest(resting).await.ends_with("hello"), "its answer was whole");
     }
