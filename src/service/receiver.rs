@@ -28,6 +28,7 @@ use crate::env::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::event::{NewEvent, Timestamp};
 use crate::manager::EventManager;
+use crate::store::Receipt;
 use crate::webhook::{self, Delivery, Note, Secret};
 
 /// Where Linear posts to.
@@ -256,7 +257,7 @@ impl Receiver {
         match self.manager.try_emit_event(event).await {
             Ok(receipt) => {
                 for note in notes {
-                    tracing::warn!(id = %receipt.id.escape_debug(), "{note}");
+                    tell_note(&note, &receipt);
                 }
                 tracing::debug!(id = %receipt.id.escape_debug(), duplicate = ?receipt.duplicate, "kept");
                 answer::kept(&receipt)
@@ -274,7 +275,7 @@ impl Receiver {
         match self.manager.known(event).await {
             Ok(Some(receipt)) => answer::kept(&receipt),
             Ok(None) => {
-                let why = notes.iter().find(|note| matches!(note, Note::OutOfTime { .. } | Note::UnreadableTime));
+                let why = notes.iter().find(|note| note.marks_stale());
                 let (id, why) =
                     (event.id.as_deref().unwrap_or_default(), why.map_or_else(String::new, Note::to_string));
                 tracing::warn!(id = %id.escape_debug(), "a signed delivery was refused, because its time is off: {why}");
@@ -285,6 +286,16 @@ impl Receiver {
                 answer::refused(error.kind())
             }
         }
+    }
+}
+
+/// Tells what is odd about a delivery, and what became of it.
+fn tell_note(note: &Note, receipt: &Receipt) {
+    let id = receipt.id.escape_debug();
+    match receipt.duplicate {
+        Some(_) => tracing::warn!(%id, "a duplicate, of which nothing is kept: {note}"),
+        None if note.marks_stale() => tracing::warn!(%id, "{note}: marked as stale"),
+        None => tracing::warn!(%id, "{note}"),
     }
 }
 
@@ -347,6 +358,12 @@ mod tests {
             unproven: Recurrence::default(),
             unkept: Recurrence::default(),
         }
+    }
+
+    fn signed_headers(body: &[u8]) -> HeaderMap {
+        let signature = Secret::new(SECRET).unwrap().sign(body);
+        let headers = [("linear-signature", signature), ("linear-delivery", "d".to_owned())];
+        headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
     async fn answer(address: SocketAddr, request: &str) -> String {
@@ -451,6 +468,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_a_delivery_whose_time_is_off_the_log_says_what_became_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
+        let clock = Clock::manual(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(61));
+        let (told, _guard) = Told::here();
+        let body = br#"{"type":"Issue","webhookTimestamp":0}"#;
+        for (stale, status, begins, ends) in [
+            (Stale::Rejected, 401, "WARN a signed delivery was refused, because", ": sent 61000 ms before it arrived"),
+            (Stale::Kept, 200, "WARN sent 61000 ms before it arrived: marked as stale", ""),
+            (Stale::Kept, 200, "WARN a duplicate, of which nothing is kept: sent 61000 ms before it arrived", ""),
+        ] {
+            let receiver = Receiver { stale, clock: clock.clone(), ..before(manager.clone()) };
+            assert_eq!(receiver.judge(&signed_headers(body), body.to_vec()).await.status(), status);
+            let told = told.take();
+            assert!(told.len() == 1 && told[0].starts_with(begins) && told[0].contains(ends), "{told:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn that_deliveries_are_not_kept_is_told_once_a_minute_however_many_there_are() {
         let directory = tempfile::tempdir().unwrap();
         let manager = EventManager::builder(directory.path().join("data")).open().await.unwrap();
@@ -461,10 +497,10 @@ mod tests {
         {
             for _ in 0..100 {
                 let body = br#"{"type":"Issue"}"#.to_vec();
-                let mut headers = HeaderMap::new();
-                let signature = Secret::new(SECRET).unwrap().sign(&body);
-                headers.insert("linear-signature", signature.parse().unwrap());
-                assert_eq!(receiver.judge(&headers, body).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+                assert_eq!(
+                    receiver.judge(&signed_headers(&body), body).await.status(),
+                    StatusCode::SERVICE_UNAVAILABLE
+                );
             }
             let told = told.take();
             assert!(told.len() == 1 && told[0].starts_with(says), "{told:?}");

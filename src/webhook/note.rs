@@ -39,6 +39,13 @@ pub enum Note {
     },
 }
 
+impl Note {
+    /// Whether an event that is kept in spite of this is marked as stale.
+    pub const fn marks_stale(&self) -> bool {
+        matches!(self, Self::UnreadableTime | Self::OutOfTime { .. })
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,10 +57,10 @@ impl fmt::Display for Note {
             }
             Self::HeadersDropped { count } => write!(f, "{count} headers beyond the bounds were dropped"),
             Self::NoTime => f.write_str("the body has no webhookTimestamp: whether it is late cannot be told"),
-            Self::UnreadableTime => f.write_str("webhookTimestamp is no whole number of milliseconds: marked as stale"),
+            Self::UnreadableTime => f.write_str("webhookTimestamp is no whole number of milliseconds"),
             Self::OutOfTime { late_ms } => {
                 let side = if *late_ms < 0 { "after" } else { "before" };
-                write!(f, "sent {} ms {side} it arrived: marked as stale", late_ms.unsigned_abs())
+                write!(f, "sent {} ms {side} it arrived", late_ms.unsigned_abs())
             }
         }
     }
