@@ -129,6 +129,39 @@ fn where_there_are_few_file_descriptors_connections_leave_half_of_them_to_the_lo
 }
 
 #[test]
+fn where_files_may_not_grow_events_wait_and_the_service_lives() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions::default().segment_bytes(64 * 1024);
+    let store = Store::open(directory.path().join("data"), options).unwrap();
+    // More than stdout may take, whichever unit this shell counts in.
+    for _ in 0..400 {
+        store.append(NewEvent::new("Deploy", &"x".repeat(300)).unwrap()).unwrap();
+    }
+    store.close().unwrap();
+    let script =
+        format!("ulimit -f 128; exec {PROGRAM} serve --data data --listen 127.0.0.1:0 --segment-bytes 65536 >printed");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(directory.path()).env_clear();
+    let mut serving = shell.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(serving.stderr.take().unwrap());
+    while !said.contains("events cannot be printed: they wait until there is room") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended: {said}");
+    }
+    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    let emitted = command(directory.path(), &["emit", "Deploy", "1", "--data", "data"]).output().unwrap();
+    assert!(emitted.status.success(), "{}", self::stderr(&emitted));
+    // Those that wait for room would hold up its end.
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    let stats = Store::open_read_only(directory.path().join("data")).unwrap().stats();
+    assert_eq!(
+        (stats.pending_events + stats.processing_events + stats.completed_events, stats.events_failed),
+        (401, 0)
+    );
+}
+
+#[test]
 fn a_pipe_may_be_named_where_a_file_may() {
     let directory = tempfile::tempdir().unwrap();
     let mut health = command(directory.path(), &["health", "--config", "/dev/stdin"]);
