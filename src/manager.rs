@@ -73,7 +73,11 @@ struct Inner {
     options: Options,
     /// None if it was opened without.
     workers: Option<Workers>,
+    concern: Concern,
 }
+
+/// What else may be wrong, by whoever has the manager run events; nothing but a look.
+type Concern = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What a manager is to be, before it is: its directory, its settings, its handlers. Nothing is checked or created until
 /// [`EventManagerBuilder::start`] or [`EventManagerBuilder::open`].
@@ -85,6 +89,7 @@ pub struct EventManagerBuilder {
     options: Options,
     handlers: Vec<Given>,
     layers: Layers,
+    concern: Concern,
 }
 
 impl EventManagerBuilder {
@@ -196,6 +201,13 @@ impl EventManagerBuilder {
         self.with_handler(None, event_type.into(), AnyHandler::new(handler))
     }
 
+    /// What is wrong by `concern`, beside what health looks at itself, is a reason not to be healthy.
+    #[cfg(feature = "service")]
+    pub(crate) fn concern(mut self, concern: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.concern = Arc::new(concern);
+        self
+    }
+
     /// Opens the store, creating it if there is none, and starts the workers on the present tokio runtime.
     ///
     /// Once this returns, events that were kept before run, and those that were being processed when the last process died run again.
@@ -209,7 +221,7 @@ impl EventManagerBuilder {
     pub async fn start(self) -> Result<EventManager, Error> {
         self.validate()?;
         let handlers = Handlers::new(self.handlers, self.layers, self.options.clone())?;
-        open(self.place, self.store, self.queue_size, self.options, Some(handlers)).await
+        open(self.place, self.store, self.queue_size, self.options, Some(handlers), self.concern).await
     }
 
     /// Opens the store, creating it if there is none, without running anything: to emit, to look, to replay.
@@ -223,7 +235,7 @@ impl EventManagerBuilder {
                 "open() runs nothing, but {event_type:?} was given a handler: use start()"
             )));
         }
-        open(self.place, self.store, self.queue_size, self.options, None).await
+        open(self.place, self.store, self.queue_size, self.options, None, self.concern).await
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -239,6 +251,7 @@ async fn open(
     queue_size: usize,
     options: Options,
     handlers: Option<Handlers>,
+    concern: Concern,
 ) -> Result<EventManager, Error> {
     let store = blocking(move || place.open(store)).await?;
     let per_type = options.per_type.clone();
@@ -247,9 +260,11 @@ async fn open(
         queue_size,
         Arc::new(move |event_type| per_type.max_retries(event_type)),
     );
-    let workers =
-        handlers.map(|handlers| Workers::start(intake.clone(), handlers, watching(store.clone(), options.clone())));
-    Ok(EventManager { inner: Arc::new(Inner { store, intake, options, workers }) })
+    let workers = handlers.map(|handlers| {
+        let watching = watching(store.clone(), options.clone(), Arc::clone(&concern));
+        Workers::start(intake.clone(), handlers, watching)
+    });
+    Ok(EventManager { inner: Arc::new(Inner { store, intake, options, workers, concern }) })
 }
 
 impl fmt::Debug for EventManagerBuilder {
@@ -281,6 +296,7 @@ impl EventManager {
             options: Options { holds_clock, ..Options::default() },
             handlers: Vec::new(),
             layers: Layers::default(),
+            concern: Arc::new(|| None),
         }
     }
 
@@ -443,7 +459,7 @@ impl EventManager {
     pub fn health(&self) -> Health {
         let backlog = self.inner.workers.as_ref().map_or_else(Backlog::default, Workers::backlog);
         let stats = Stats { is_running: self.is_running(), ..self.inner.store.gauges() };
-        Health::judge(&stats, backlog, &self.inner.options)
+        Health::judge(&stats, backlog, &self.inner.options).and((self.inner.concern)())
     }
 
     /// What opening the store found and did.
@@ -511,10 +527,10 @@ impl fmt::Debug for EventManager {
 }
 
 /// Looks at the health of running workers over `store` each time it is called.
-fn watching(store: Store, options: Options) -> Box<dyn FnMut(Backlog) + Send> {
+fn watching(store: Store, options: Options, concern: Concern) -> Box<dyn FnMut(Backlog) + Send> {
     let mut watch = watch::Watch::default();
     Box::new(move |backlog| {
         let stats = Stats { is_running: true, ..store.gauges() };
-        watch.observe(&Health::judge(&stats, backlog, &options));
+        watch.observe(&Health::judge(&stats, backlog, &options).and(concern()));
     })
 }

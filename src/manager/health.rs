@@ -56,6 +56,13 @@ impl Health {
             judged.into_iter().filter(|(bad, _)| *bad).map(|(_, why)| why).chain(poisoned).chain(full).collect();
         Self { healthy: reasons.is_empty(), reasons }
     }
+
+    /// The same, where there is one more reason.
+    pub(crate) fn and(mut self, reason: Option<String>) -> Self {
+        self.healthy &= reason.is_none();
+        self.reasons.extend(reason);
+        self
+    }
 }
 
 #[cfg(test)]
@@ -102,5 +109,9 @@ mod tests {
             assert_eq!(health.reasons.len(), 1);
             assert!(health.reasons[0].contains(says), "{:?}", health.reasons);
         }
+        let well = Health::judge(&well(), stuck(0), &options);
+        assert_eq!(well.clone().and(None), well);
+        let ill = well.and(Some("nobody reads".to_owned()));
+        assert_eq!(ill, Health { healthy: false, reasons: vec!["nobody reads".to_owned()] });
     }
 }

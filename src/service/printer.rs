@@ -19,6 +19,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::printable::json_line;
+use super::recurrence::Recurrence;
+use crate::env::Clock;
 use crate::event::{Event, Outcome};
 
 /// Wait before an event is tried again that could not be printed because the output's disk is full.
@@ -26,6 +28,9 @@ const FULL: Duration = Duration::from_secs(1);
 
 /// Wait before an output is tried again that does not block and takes nothing now.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// One line takes no longer where somebody reads.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// With so few that wait, nobody looks whose runs have given up.
 const FEW: usize = 64;
@@ -50,6 +55,8 @@ struct Desk {
     crowded_at: usize,
     /// None while a thread writes.
     output: Option<Output>,
+    /// When it has begun with the line that it is at, in running time.
+    writing_since: Option<Duration>,
 }
 
 /// Writes events to an output. A line is flushed before its event is done; if it cannot be written the event is kept: it is retried,
@@ -61,18 +68,30 @@ pub(super) struct Printer {
     closed: watch::Sender<bool>,
     /// Whether the output's disk had no room when it was last written to, which is told once.
     is_full: AtomicBool,
+    clock: Clock,
+    /// That events were given back because nobody reads.
+    stalls: Recurrence,
 }
 
 impl Printer {
     /// Prints to `output`; each run may take `handler_timeout`.
-    pub(super) fn new(output: Box<dyn Write + Send>, handler_timeout: Duration) -> Arc<Self> {
+    pub(super) fn new(output: Box<dyn Write + Send>, handler_timeout: Duration, clock: Clock) -> Arc<Self> {
         let output = Some(Output { to: output, is_torn: false });
+        let desk = Desk { waiting: Vec::new(), crowded_at: FEW, output, writing_since: None };
         Arc::new(Self {
-            desk: Arc::new(Mutex::new(Desk { waiting: Vec::new(), crowded_at: FEW, output })),
+            desk: Arc::new(Mutex::new(desk)),
             patience: handler_timeout / 2,
             closed: watch::Sender::new(false),
             is_full: AtomicBool::new(false),
+            clock,
+            stalls: Recurrence::default(),
         })
+    }
+
+    /// What is wrong with the output: an operator sees neither an error nor an event.
+    pub(super) fn concern(&self) -> Option<String> {
+        let stalled = look(&self.desk).is_stalled(self.clock.steady());
+        stalled.then(|| "standard output takes nothing: whoever reads it has stopped".to_owned())
     }
 
     /// Resolves once nobody reads the output any more.
@@ -91,7 +110,19 @@ impl Printer {
                 Outcome::Release
             }
             Ok(Err(error)) => Outcome::Retry(format!("cannot print the event: {error}")),
-            Err(_) => Outcome::Release,
+            Err(_) => {
+                self.tell_stall();
+                Outcome::Release
+            }
+        }
+    }
+
+    /// Tells that nobody reads, if it is time to.
+    fn tell_stall(&self) {
+        if let Some(why) = self.concern()
+            && self.stalls.count(self.clock.steady()).is_some()
+        {
+            tracing::warn!("events cannot be printed, and wait: {why}");
         }
     }
 
@@ -120,8 +151,8 @@ impl Printer {
         let mut desk = look(&self.desk);
         desk.admit(Waiting { event, run });
         if let Some(output) = desk.output.take() {
-            let desk = Arc::clone(&self.desk);
-            tokio::task::spawn_blocking(move || write_all(&desk, output));
+            let (desk, clock) = (Arc::clone(&self.desk), self.clock.clone());
+            tokio::task::spawn_blocking(move || write_all(&desk, output, &clock));
         }
         told
     }
@@ -135,6 +166,10 @@ impl Desk {
         }
         self.waiting.push(newcomer);
     }
+
+    fn is_stalled(&self, now: Duration) -> bool {
+        self.writing_since.is_some_and(|since| now >= since + STALLED)
+    }
 }
 
 fn look(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
@@ -143,12 +178,12 @@ fn look(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
 
 /// Writes what waits until nothing does, and puts the output back under the same look: whoever finds it gone is seen by the one who
 /// has it.
-fn write_all(desk: &Mutex<Desk>, mut output: Output) {
+fn write_all(desk: &Mutex<Desk>, mut output: Output, clock: &Clock) {
     loop {
         let waiting = {
             let mut desk = look(desk);
             if desk.waiting.is_empty() {
-                desk.output = Some(output);
+                (desk.output, desk.writing_since) = (Some(output), None);
                 return;
             }
             mem::take(&mut desk.waiting)
@@ -156,6 +191,7 @@ fn write_all(desk: &Mutex<Desk>, mut output: Output) {
         for Waiting { event, run } in waiting {
             // Whoever has given up comes again.
             if !run.is_closed() {
+                look(desk).writing_since = Some(clock.steady());
                 let written = catch_unwind(AssertUnwindSafe(|| write(&mut output, &event)));
                 let _ = run.send(written.unwrap_or_else(|_| Err(io::Error::other("the output panicked"))));
             }
@@ -222,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::event::{EventParts, Status, Timestamp};
+    use crate::service::told::Told;
 
     fn event(id: &str) -> Event {
         Event::new(EventParts {
@@ -246,6 +283,10 @@ mod tests {
         })
     }
 
+    fn printer(output: Box<dyn Write + Send>, handler_timeout: Duration) -> Arc<Printer> {
+        Printer::new(output, handler_timeout, Clock::system())
+    }
+
     /// Takes a line only once it is told to, and then tells that it has.
     struct Paused {
         go_on: mpsc::Receiver<()>,
@@ -268,7 +309,7 @@ mod tests {
     async fn while_the_reader_pauses_no_event_fails_and_only_one_takes_a_thread() {
         let ((go_on, wait), (written, done)) = (mpsc::channel(), mpsc::channel());
         let paused = Paused { go_on: wait, written };
-        let printer = Printer::new(Box::new(paused), Duration::from_millis(40));
+        let printer = printer(Box::new(paused), Duration::from_millis(40));
         let waiting = ["first", "second", "third"].map(|id| tokio::spawn(Arc::clone(&printer).print(event(id))));
         for run in waiting {
             assert_eq!(run.await.unwrap(), Outcome::Release);
@@ -280,6 +321,8 @@ mod tests {
             patience: Duration::MAX,
             closed: watch::Sender::default(),
             is_full: AtomicBool::default(),
+            clock: Clock::system(),
+            stalls: Recurrence::default(),
         };
         go_on.send(()).unwrap();
         assert_eq!(Arc::new(patient).print(event("second")).await, Outcome::Done);
@@ -287,10 +330,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reader_that_has_stopped_is_told_and_is_a_reason_until_it_goes_on() {
+        let ((go_on, wait), (written, done)) = (mpsc::channel(), mpsc::channel());
+        let clock = Clock::manual(std::time::SystemTime::UNIX_EPOCH);
+        let paused = Box::new(Paused { go_on: wait, written });
+        let printer = Printer::new(paused, Duration::from_millis(20), clock.clone());
+        let (told, _guard) = Told::here();
+        // Until it has begun to write.
+        while look(&printer.desk).writing_since.is_none() {
+            assert_eq!(Arc::clone(&printer).print(event("first")).await, Outcome::Release);
+        }
+        assert_eq!((printer.concern(), told.take()), (None, vec![]), "it may just be slow");
+        clock.advance(STALLED);
+        let why = "standard output takes nothing: whoever reads it has stopped";
+        assert_eq!(printer.concern().as_deref(), Some(why));
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert_eq!(Arc::clone(&printer).print(event("second")).await, Outcome::Release);
+            }
+            assert_eq!(told.take(), [format!("WARN events cannot be printed, and wait: {why}")]);
+            clock.advance(Duration::from_mins(1));
+        }
+        go_on.send(()).unwrap();
+        done.recv().unwrap();
+        while look(&printer.desk).writing_since.is_some() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        assert_eq!(printer.concern(), None);
+    }
+
+    #[tokio::test]
     async fn while_the_reader_pauses_those_that_have_given_up_are_let_go() {
         let ((_go_on, wait), (written, _done)) = (mpsc::channel(), mpsc::channel());
         let paused = Paused { go_on: wait, written };
-        let printer = Printer::new(Box::new(paused), Duration::from_micros(2));
+        let printer = printer(Box::new(paused), Duration::from_micros(2));
         for _ in 0..10 * FEW {
             assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release);
         }
@@ -299,7 +372,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_cannot_be_written_is_retried_unless_the_reader_has_gone() {
-        let failing = |kind| Printer::new(Box::new(Failing(kind)), Duration::from_mins(1));
+        let failing = |kind| printer(Box::new(Failing(kind)), Duration::from_mins(1));
         let outcome = failing(io::ErrorKind::PermissionDenied).print(event("a")).await;
         assert!(matches!(outcome, Outcome::Retry(why) if why.starts_with("cannot print the event: ")));
         assert_eq!(failing(io::ErrorKind::StorageFull).print(event("a")).await, Outcome::Release);
@@ -336,7 +409,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_output_that_panics_is_written_to_again() {
-        let printer = Printer::new(Box::new(Panicking(false)), Duration::from_mins(1));
+        let printer = printer(Box::new(Panicking(false)), Duration::from_mins(1));
         assert!(matches!(Arc::clone(&printer).print(event("a")).await, Outcome::Retry(_)));
         assert_eq!(printer.print(event("a")).await, Outcome::Done);
     }
@@ -345,7 +418,7 @@ mod tests {
     async fn every_event_of_many_is_written_and_its_run_told() {
         let disk = Disk::default();
         disk.0.lock().unwrap().1 = usize::MAX;
-        let printer = Printer::new(Box::new(disk.clone()), Duration::from_mins(1));
+        let printer = printer(Box::new(disk.clone()), Duration::from_mins(1));
         let ids: Vec<_> = (0..1_000).map(|number| number.to_string()).collect();
         let runs: Vec<_> = ids.iter().map(|id| tokio::spawn(Arc::clone(&printer).print(event(id)))).collect();
         for run in runs {
@@ -383,7 +456,7 @@ mod tests {
         for room in 1..=whole.len() {
             let disk = Disk::default();
             disk.0.lock().unwrap().1 = room;
-            let printer = Printer::new(Box::new(disk.clone()), FULL);
+            let printer = printer(Box::new(disk.clone()), FULL);
             for _ in 0..2 {
                 assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release, "room for {room}");
             }

@@ -108,7 +108,7 @@ impl Service {
             );
         }
         let reception = Reception::begin(listener, config.connections_max);
-        let printer = Printer::new(output, config.handler_timeout);
+        let printer = Printer::new(output, config.handler_timeout, Clock::system());
         match open(&config, configured, &printer).await {
             Ok((manager, secrets, socket)) => {
                 reception.door.open(receiver(&config, manager.clone(), &secrets));
@@ -234,7 +234,7 @@ async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
 }
 
 async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager, Error> {
-    let printer = Arc::clone(printer);
+    let (printer, looked_at) = (Arc::clone(printer), Arc::clone(printer));
     let builder = EventManager::builder(&config.data);
     let builder = if config.in_memory { builder.in_memory() } else { builder };
     builder
@@ -246,6 +246,7 @@ async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager
         .processing_interval(config.processing_interval)
         .concurrency(config.concurrency)
         .handler_timeout(config.handler_timeout)
+        .concern(move || looked_at.concern())
         .on("*", move |event: Event| Arc::clone(&printer).print(event))
         .start()
         .await
