@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use ledgerline::{NewEvent, Status, Store, StoreOptions};
+use ledgerline::{Filter, NewEvent, Status, Store, StoreOptions};
 use scaffold::{PROGRAM, command};
 
 /// A store with one event that nobody has run.
@@ -159,6 +159,36 @@ fn where_files_may_not_grow_events_wait_and_the_service_lives() {
         (stats.pending_events + stats.processing_events + stats.completed_events, stats.events_failed),
         (401, 0)
     );
+}
+
+#[test]
+fn whoever_writes_without_a_service_waits_for_others_that_do_and_so_does_a_service_that_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = Store::open(directory.path().join("ledgerline-data"), StoreOptions::default()).unwrap();
+    let emits: Vec<_> = (0..8)
+        .map(|number: u8| {
+            let mut emit = command(directory.path(), &["emit", "Deploy", &number.to_string()]);
+            emit.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut serve = command(directory.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    let mut serving = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // It listens before it has the store, and asks for that again and again.
+    held.close().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(serving.stderr.take().unwrap());
+    while !said.contains("Linear needs") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
+    }
+    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    for emit in emits {
+        let said = emit.wait_with_output().unwrap();
+        assert!(said.status.success(), "{}", self::stderr(&said));
+    }
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    let kept = Store::open_read_only(directory.path().join("ledgerline-data")).unwrap();
+    assert_eq!(kept.list(&Filter::all()).unwrap().len(), 8);
 }
 
 #[test]

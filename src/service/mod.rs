@@ -36,6 +36,7 @@ mod given;
 mod named_file;
 mod operations;
 mod own_thread;
+mod patience;
 mod printable;
 mod printer;
 mod reach;

@@ -3,7 +3,7 @@
 //! | | a service runs | none runs | another program holds the lock |
 //! |---|---|---|---|
 //! | reading | asks the service | reads the directory, without the lock | reads the directory, without the lock |
-//! | writing | asks the service | opens the store | refused: [`ErrorKind::Locked`] names the holder |
+//! | writing | asks the service | opens the store | tries again for 5 s, then refused: [`ErrorKind::Locked`] names the holder |
 //!
 //! Only an operation that keeps an event creates a store.
 
@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use super::config::Config;
 use super::control::Client;
 use super::operations::{Access, Operation, Operations, not_running};
+use super::patience::{PAUSE, Patience};
 use super::settings;
 use crate::error::{Error, ErrorKind};
 use crate::store::{Store, check_owner};
@@ -22,8 +23,8 @@ use crate::store::{Store, check_owner};
 /// Returns what is damaged, where the directory was read in spite of it: then the answer may lack something.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] if the operation could not be done anywhere; [`ErrorKind::NotFound`] if there is no store, or no such event; [`ErrorKind::Locked`] if a program without a control socket holds
-/// the store and the operation writes; [`ErrorKind::NotAllowed`] if no service runs, the operation writes, and the store belongs to another
+/// [`ErrorKind::InvalidInput`] if the operation could not be done anywhere; [`ErrorKind::NotFound`] if there is no store, or no such event; [`ErrorKind::Locked`] if a program without a control socket goes on
+/// holding the store and the operation writes; [`ErrorKind::NotAllowed`] if no service runs, the operation writes, and the store belongs to another
 /// user.
 pub fn perform(
     config: &Config,
@@ -31,21 +32,20 @@ pub fn perform(
     each: &mut dyn FnMut(String) -> ControlFlow<()>,
 ) -> Result<Vec<String>, Error> {
     operation.check()?;
-    let ask = |service: Client, each| service.perform(operation, each).map(|()| Vec::new());
-    if let Some(service) = Client::connect(config.data())? {
-        return ask(service, each);
-    }
-    let store = match open(config, operation.access()) {
-        // A service may have started in between: then it can be asked now.
-        Err(error) if error.kind() == ErrorKind::Locked => match Client::connect(config.data())? {
-            Some(service) => return ask(service, each),
-            None => return Err(error),
-        },
-        // It does not run, whether there is a store or not yet.
-        Err(error) if error.kind() == ErrorKind::NotFound && *operation == (Operation::Health {}) => {
-            return not_running(each).map(|()| Vec::new());
+    let patience = Patience::begin();
+    let store = loop {
+        if let Some(service) = Client::connect(config.data())? {
+            return service.perform(operation, each).map(|()| Vec::new());
         }
-        opened => opened?,
+        match open(config, operation.access()) {
+            // A command may hold it, or a service that has started in between: then that can be asked.
+            Err(error) if patience.is_left(&error) => std::thread::sleep(PAUSE),
+            // It does not run, whether there is a store or not yet.
+            Err(error) if error.kind() == ErrorKind::NotFound && *operation == (Operation::Health {}) => {
+                return not_running(each).map(|()| Vec::new());
+            }
+            opened => break opened?,
+        }
     };
     let performed = Operations::of_store(store.clone()).perform(operation.clone(), each);
     // What is durable is durable; closing only spares the next start the search for a torn end.

@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::banner::Banner;
 use super::config::Config;
-use super::control::{self, Socket};
+use super::control::{self, Client, Socket};
 use super::descriptors::connections_max;
 use super::named_file::refused;
 use super::operations::Operations;
+use super::patience::{PAUSE, Patience};
 use super::printer::Printer;
 use super::receiver::{self, Door, Receiver};
 use super::recurrence::Recurrence;
@@ -86,7 +87,7 @@ impl Service {
     /// The receiver answers from the beginning on: `/livez` with 200, and deliveries with 503 until the store is recovered.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] names the process that has the data directory; [`ErrorKind::Io`] if the address is taken; whatever
+    /// [`ErrorKind::Locked`] names the process that has the data directory, and goes on having it; [`ErrorKind::Io`] if the address is taken; whatever
     /// opening a store may find.
     pub async fn start(mut config: Config, output: Box<dyn Write + Send>) -> Result<Self, Error> {
         // What does not fit is found before anything is created, and before workers run: a start that fails processes nothing.
@@ -197,7 +198,7 @@ async fn open(
     configured: Vec<SigningSecret>,
     printer: &Arc<Printer>,
 ) -> Result<(EventManager, Vec<SigningSecret>, Socket), Error> {
-    let manager = manager(config, printer).await?;
+    let manager = manager_once_free(config, printer).await?;
     let made = || {
         let secrets = if configured.is_empty() {
             vec![SigningSecret::generated(&Dir::open(&config.data).map_err(refused)?)?]
@@ -231,6 +232,19 @@ async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
         let message = format!("cannot listen on {}: choose another address with --listen ADDR", config.listen);
         Error::new(ErrorKind::Io, message).caused_by(source)
     })
+}
+
+/// Waits for a command that holds the store for its one action, but not for another service.
+async fn manager_once_free(config: &Config, printer: &Arc<Printer>) -> Result<EventManager, Error> {
+    let patience = Patience::begin();
+    loop {
+        match manager(config, printer).await {
+            Err(error) if patience.is_left(&error) && !Client::is_awaited(&config.data) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            started => return started,
+        }
+    }
 }
 
 async fn manager(config: &Config, printer: &Arc<Printer>) -> Result<EventManager, Error> {

@@ -42,6 +42,11 @@ impl Client {
         Ok(greeted.then_some(client))
     }
 
+    /// Whether somebody listens for commands on `data`, whatever he says.
+    pub(in crate::service) fn is_awaited(data: &Path) -> bool {
+        !matches!(connect(data), Ok(None))
+    }
+
     /// Has the service do `operation`, and gives its answer line by line.
     pub(in crate::service) fn perform(mut self, operation: &Operation, each: &mut Line<'_>) -> Result<(), Error> {
         // Others take as long as they take.
