@@ -211,14 +211,24 @@ struct Header<'a> {
 
 /// As a manager's health, where there is none.
 #[derive(Serialize)]
-struct NotRunning {
+struct NotRunning<'a> {
     healthy: bool,
-    reasons: [&'static str; 1],
+    reasons: [&'a str; 1],
 }
 
 /// The answer about health where no service runs.
 pub(super) fn not_running(line: &mut Line<'_>) -> Result<(), Error> {
     one(&NotRunning { healthy: false, reasons: [NOT_RUNNING] }, line)
+}
+
+/// The answer about health where no service answers, but a process holds the store, as `locked` says.
+pub(super) fn not_answering(locked: &Error, line: &mut Line<'_>) -> Result<(), Error> {
+    // What follows is for whoever wants the store himself.
+    let (holder, _) = locked.message().split_once("; ").unwrap_or((locked.message(), ""));
+    let reason = format!(
+        "no service answers for this directory, but {holder}: it is starting, or its control socket is gone and comes back with a restart"
+    );
+    one(&NotRunning { healthy: false, reasons: [&reason] }, line)
 }
 
 /// The last line about a selection.

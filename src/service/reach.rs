@@ -11,11 +11,11 @@ use std::ops::ControlFlow;
 
 use super::config::Config;
 use super::control::Client;
-use super::operations::{Access, Operation, Operations, not_running};
+use super::operations::{Access, Operation, Operations, not_answering, not_running};
 use super::patience::{PAUSE, Patience};
 use super::settings;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Store, check_owner};
+use crate::store::{Store, check_owner, check_unlocked};
 
 /// Does `operation` and gives its answer line by line, each a JSON document that is safe to print; `each` breaks when it wants no
 /// more. What was changed is durable when this returns. It blocks.
@@ -36,6 +36,11 @@ pub fn perform(
     let store = loop {
         if let Some(service) = Client::connect(config.data())? {
             return service.perform(operation, each).map(|()| Vec::new());
+        }
+        if *operation == (Operation::Health {})
+            && let Err(locked) = check_unlocked(config.data())
+        {
+            return not_answering(&locked, each).map(|()| Vec::new());
         }
         match open(config, operation.access()) {
             // A command may hold it, or a service that has started in between: then that can be asked.
