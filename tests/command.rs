@@ -610,7 +610,10 @@ fn damage_is_told_and_what_verifies_is_shown_all_the_same() {
     let said = run(&directory, &["list", "--json"]);
     assert_eq!(said.code, 2);
     assert!(said.stdout.contains("\"two\""), "{said:?}");
-    assert!(said.stderr.contains("is damaged") && said.stderr.contains("ledgerline verify"), "{}", said.stderr);
+    let told: Value = serde_json::from_str(&said.stderr).unwrap();
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains("is damaged") && message.contains("ledgerline verify"), "{message}");
+    assert_eq!(told["error"], "corrupt", "as beside a service");
     for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["emit", "Deploy", "1"]] {
         let said = run(&directory, arguments);
         assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{arguments:?}");

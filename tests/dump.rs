@@ -111,9 +111,14 @@ fn the_exit_status_tells_sound_from_damaged_from_unreadable() {
         ("nowhere.seg", "no segment at nowhere.seg"),
         ("linear", "no store at linear"),
     ] {
-        let (code, _, said) = dump(&[path]);
-        assert_eq!(code, Some(2), "{path}");
+        let (code, printed, said) = dump(&[path]);
+        assert_eq!((code, printed.as_str()), (Some(2), ""), "{path}");
         assert!(said.contains(says), "{path}: {said}");
+        let (code, printed, said) = dump(&["--json", path]);
+        assert_eq!((code, printed.as_str()), (Some(2), ""), "{path}");
+        let told: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(told["error"], "not_found");
+        assert!(told["message"].as_str().unwrap().contains(says), "{path}: {said}");
     }
     assert_eq!(dump(&[]).0, Some(2));
 }

@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 ///
 /// With --json each line is an object with an "item": "segment" {segment, generation, path, bytes}, "record" {seq, segment, offset,
 /// length, checksum: ok | ok_beyond_damage | ok_in_torn_group | bad, kind, id, says} or "finding" {segment, offset, seq, damage,
-/// text}, where segment 0 is the manifest; the last line is {"item": "report", segments, records, damage}. Without a manifest that can be
-/// read all segments are printed.
+/// text}, where segment 0 is the manifest; the last line is {"item": "report", segments, records, damage}. What cannot be read is told on
+/// stderr as {error, message}. Without a manifest that can be read all segments are printed.
 ///
 /// It says what the checksums say, and how segments are joined; `ledgerline verify` also says whether the records can follow one another.
 ///
@@ -47,24 +47,39 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::from(2),
         Err(error) => {
             drop(out.flush());
-            let mut text = escaped(&error.to_string());
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                write!(text, ": {}", escaped(&cause.to_string())).unwrap_or_default();
-                source = cause.source();
-            }
-            drop(writeln!(io::stderr(), "ledgerline-dump: {text}"));
+            drop(writeln!(io::stderr(), "{}", trouble(&error, arguments.json)));
             ExitCode::from(2)
         }
     }
 }
 
+/// An error and its causes, as text or as a document of JSON.
+fn trouble(error: &Error, json: bool) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        write!(text, ": {cause}").unwrap_or_default();
+        source = cause.source();
+    }
+    if json {
+        plain(&json!({ "error": error.kind(), "message": text }).to_string())
+    } else {
+        format!("ledgerline-dump: {}", escaped(&text))
+    }
+}
+
 /// Prints everything; returns the number of damaged places.
 fn dump(arguments: &Arguments, out: &mut impl Write) -> Result<u64, Error> {
-    if !arguments.json {
-        writeln!(out, "#{:>9} {:>6} {:>10} {:>8} {:<4} {:<10} id", "seq", "seg", "offset", "length", "sum", "kind")?;
-    }
+    // What cannot be read has no table.
+    let mut headed = arguments.json;
     let report = audit::audit(&arguments.path, &mut |item| {
+        if !std::mem::replace(&mut headed, true) {
+            writeln!(
+                out,
+                "#{:>9} {:>6} {:>10} {:>8} {:<4} {:<10} id",
+                "seq", "seg", "offset", "length", "sum", "kind"
+            )?;
+        }
         let printed =
             if arguments.json { writeln!(out, "{}", object(&item)) } else { writeln!(out, "{}", text(&item)) };
         Ok(printed?)
@@ -91,8 +106,13 @@ fn is_closed_pipe(error: &Error) -> bool {
 }
 
 fn object(item: &Item) -> String {
+    plain(&serde_json::to_string(item).unwrap_or_default())
+}
+
+/// JSON without anything that a terminal would act upon.
+fn plain(json: &str) -> String {
     let mut line = String::new();
-    for character in serde_json::to_string(item).unwrap_or_default().chars() {
+    for character in json.chars() {
         // Within texts, which is the only place for them, what is not plain ASCII stays readable as JSON's own escapes.
         match character {
             ' '..='~' => line.push(character),

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use clap::Args;
+use ledgerline::ErrorKind;
 use ledgerline::service::{Config, Given, Operation, Setting, perform};
 use serde::de::DeserializeOwned;
 
@@ -41,10 +42,11 @@ impl StoreArguments {
             return Ok(());
         }
         let (data, damage) = (config.data().display(), damage.join("; "));
-        Err(Trouble::new(format!(
+        let text = format!(
             "the store at {data} is damaged, and only what verifies was answered: {damage} (`ledgerline verify {data}` says all \
              that is)"
-        )))
+        );
+        Err(Trouble::of(ErrorKind::Corrupt, text))
     }
 
     /// Does `operation`, and prints its answer: as it is with `--json`, else as `told` tells each document of it.

@@ -27,11 +27,15 @@ impl Trouble {
         Self { kind: None, text: text.into() }
     }
 
+    /// One of a kind that the library knows too.
+    pub(super) fn of(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self { kind: Some(kind), ..Self::new(text) }
+    }
+
     /// What clap says, without its own beginning.
     pub(super) fn of_arguments(error: &clap::Error) -> Self {
         let text = error.to_string();
-        let kind = Some(ErrorKind::InvalidInput);
-        Self { kind, ..Self::new(text.strip_prefix("error: ").unwrap_or(&text).trim_end()) }
+        Self::of(ErrorKind::InvalidInput, text.strip_prefix("error: ").unwrap_or(&text).trim_end())
     }
 
     /// `error` and its causes, after what was being done.
@@ -80,7 +84,7 @@ impl From<ledgerline::Error> for Trouble {
             ErrorKind::Full => " (free some space, then try again)",
             _ => "",
         };
-        Self { kind: Some(error.kind()), ..Self::new(text + next) }
+        Self::of(error.kind(), text + next)
     }
 }
 
