@@ -52,13 +52,25 @@ pub(super) struct Send {
 const SECRETS: &str =
     "Signed with --secret-file, else LINEAR_WEBHOOK_SECRET, else the first of the configuration's secret_files, \
     else the secret that the service generated in its data directory.
-Prints `kept ID`, or `duplicate of ID (same delivery)`, or `duplicate of ID (same body)`.";
+Prints `kept ID`, or `duplicate of ID (same delivery)`, or `duplicate of ID (same body)`; an id that is forgotten is not named.";
 
 /// What the receiver says to a delivery that is kept.
 #[derive(Deserialize)]
 struct Kept {
     id: String,
     duplicate: bool,
+    /// What a duplicate is known by.
+    #[serde(default)]
+    why: Option<Why>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Why {
+    SameId,
+    SameBody,
+    #[serde(other)]
+    Another,
 }
 
 /// What it says to one that is not.
@@ -162,11 +174,14 @@ impl Send {
 }
 
 impl Kept {
-    /// The answer names the event; a duplicate under the very id that was sent is the same delivery, under any other the same body.
+    /// The answer names the event that was kept before; where its id is forgotten, and its body alone is known, the one that was sent.
     fn told(&self, delivery: &str) -> String {
         let id = printable(&self.id);
         match (self.duplicate, self.id == delivery) {
             (false, _) => format!("kept {id}"),
+            (true, true) if self.why == Some(Why::SameBody) => {
+                "duplicate of an event whose id is forgotten (same body)".to_owned()
+            }
             (true, true) => format!("duplicate of {id} (same delivery)"),
             (true, false) => format!("duplicate of {id} (same body)"),
         }
@@ -207,13 +222,20 @@ mod tests {
 
     #[test]
     fn a_duplicate_is_told_by_the_id_that_was_sent() {
-        for (id, duplicate, told) in [
-            ("sent", false, "kept sent"),
-            ("sent~1f", false, "kept sent~1f"),
-            ("sent", true, "duplicate of sent (same delivery)"),
-            ("other", true, "duplicate of other (same body)"),
+        for (answer, told) in [
+            (r#"{"id":"sent","duplicate":false}"#, "kept sent"),
+            (r#"{"id":"sent~1f","duplicate":false}"#, "kept sent~1f"),
+            (r#"{"id":"sent","duplicate":true}"#, "duplicate of sent (same delivery)"),
+            (r#"{"id":"sent","duplicate":true,"why":"same_id"}"#, "duplicate of sent (same delivery)"),
+            (r#"{"id":"other","duplicate":true,"why":"same_body"}"#, "duplicate of other (same body)"),
+            (
+                r#"{"id":"sent","duplicate":true,"why":"same_body"}"#,
+                "duplicate of an event whose id is forgotten (same body)",
+            ),
+            (r#"{"id":"sent","duplicate":true,"why":"of a later version"}"#, "duplicate of sent (same delivery)"),
         ] {
-            assert_eq!(Kept { id: id.to_owned(), duplicate }.told("sent"), told);
+            let kept: Kept = serde_json::from_str(answer).unwrap();
+            assert_eq!(kept.told("sent"), told);
         }
     }
 }

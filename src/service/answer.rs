@@ -2,7 +2,7 @@
 //!
 //! | answer | when |
 //! |---|---|
-//! | 200 `{"id":…,"duplicate":…}` | the event is durable, now or since an earlier delivery |
+//! | 200 `{"id":…,"duplicate":…}` | the event is durable, now or since an earlier delivery; of a duplicate also `"why"`: `same_id`, `same_body` |
 //! | 400 `{"error":"invalid_input"}` | signed bytes that are no delivery |
 //! | 401 `{"error":"unauthorized"}` | no signature, a malformed one, a wrong one: one answer, so that it tells nothing |
 //! | 404, 405 | anything else than this listener serves |
@@ -20,7 +20,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::error::ErrorKind;
-use crate::store::Receipt;
+use crate::store::{Duplicate, Receipt};
 
 /// How long a sender is asked to wait. Linear waits by its own rules: 1 minute, 1 hour, 6 hours.
 const RETRY_AFTER_SECONDS: &str = "10";
@@ -32,11 +32,14 @@ pub(super) type Answer = Response<Full<Bytes>>;
 struct Kept<'a> {
     id: &'a str,
     duplicate: bool,
+    /// What a duplicate is known by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<Duplicate>,
 }
 
 /// 200: the event is durable.
 pub(super) fn kept(receipt: &Receipt) -> Answer {
-    let kept = Kept { id: &receipt.id, duplicate: receipt.duplicate.is_some() };
+    let kept = Kept { id: &receipt.id, duplicate: receipt.duplicate.is_some(), why: receipt.duplicate };
     // Text and a truth value are always writable as JSON.
     json(StatusCode::OK, serde_json::to_string(&kept).unwrap_or_default())
 }
