@@ -161,6 +161,30 @@ fn where_files_may_not_grow_events_wait_and_the_service_lives() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_service_whose_store_has_failed_ends_with_what_to_do_about_it() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let directory = tempfile::tempdir().unwrap();
+    let mut serve = command(directory.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    let mut serving = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut said, mut stderr) = (String::new(), BufReader::new(serving.stderr.take().unwrap()));
+    while !said.contains("Linear needs") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
+    }
+    // From here on no write to a file goes through.
+    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+    prlimit(Pid::from_child(&serving).into(), Resource::Fsize, nothing).unwrap();
+    let emitted = command(directory.path(), &["emit", "Deploy", "1"]).output().unwrap();
+    assert_eq!(emitted.status.code(), Some(2), "{}", self::stderr(&emitted));
+    let asked = Command::new("kill").arg(serving.id().to_string()).status().unwrap();
+    assert!(asked.success());
+    let last = stderr.lines().map(Result::unwrap).last().unwrap();
+    assert_eq!(serving.wait().unwrap().code(), Some(2));
+    assert!(last.starts_with("ledgerline: the store has failed (cannot write "), "{last}");
+    assert!(last.contains("see to the disk, then start the service again"), "{last}");
+}
+
 #[test]
 fn whoever_writes_without_a_service_waits_for_others_that_do_and_so_does_a_service_that_starts() {
     let directory = tempfile::tempdir().unwrap();

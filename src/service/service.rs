@@ -170,10 +170,19 @@ impl Service {
             ended
         };
         let (ended, received, ()) = tokio::join!(ended, received, controlled);
-        self.manager.shutdown().await?;
+        self.manager.shutdown().await.map_err(|error| ended_ill(&self.store, error))?;
         drop(self.lock);
         received.map(|()| ended)
     }
+}
+
+/// What it means that the store has failed to whoever runs the service: unlike who embeds a store, he has nothing to give again.
+fn ended_ill(store: &Store, error: Error) -> Error {
+    let Some(why) = store.stats().poisoned else { return error };
+    let text = format!(
+        "the store has failed ({why}): see to the disk, then start the service again; senders that it did not answer come again"
+    );
+    Error::new(error.kind(), text).at_path(store.path())
 }
 
 fn receiver(config: &Config, manager: EventManager, secrets: &[SigningSecret]) -> Receiver {
