@@ -5,8 +5,10 @@
 #[path = "evidence/stores.rs"]
 mod stores;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +25,11 @@ impl Chance {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % most
     }
+}
+
+/// How many cases are tried, unless somebody says otherwise.
+fn seeds(count: u64) -> u64 {
+    std::env::var("LEDGERLINE_SEEDS").map_or(count, |seeds| seeds.parse().unwrap())
 }
 
 #[test]
@@ -59,8 +66,7 @@ fn whatever_is_damaged_what_verifies_is_salvaged_and_nothing_finished_runs_again
     eventful(&bases[1]);
     let before = bases.each_ref().map(|base| stories(&Store::open_read_only(base).unwrap()));
     let (mut put_in, mut uncertain) = (0, 0);
-    let seeds = std::env::var("LEDGERLINE_SEEDS").map_or(24, |seeds| seeds.parse().unwrap());
-    for seed in 0..seeds {
+    for seed in 0..seeds(24) {
         let mut chance = Chance(seed);
         let [case, to, copy, again] = ["case", "to", "copy", "again"].map(|name| dir.path().join(name));
         for path in [&case, &to, &copy, &again] {
@@ -207,6 +213,65 @@ fn however_many_groups_are_damaged_the_others_are_salvaged() {
     let lost: Vec<_> = report.lost.iter().map(|lost| (lost.from, lost.to)).collect();
     let damaged: Vec<_> = (6..400).step_by(2).map(|number| (number + 2, number + 2)).collect();
     assert_eq!(lost, damaged, "one record of each");
+}
+
+#[test]
+fn no_record_is_lost_whose_own_bytes_are_as_they_were() {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let base = dir.path().join("base");
+    let store = Store::open(&base, options()).unwrap();
+    for number in 0..120 {
+        let count = [1, 1, 7, 25][number % 4];
+        store.append_many((0..count).map(|one| event(&format!("e{number}-{one}")))).unwrap();
+    }
+    store.close().unwrap();
+    let places = places(&base);
+    let (end_file, end_span) = places.last_key_value().unwrap().1.clone();
+    let case = dir.path().join("case");
+    let mut lost_in_all = 0;
+    for seed in 0..seeds(30) {
+        let mut chance = Chance(seed);
+        copy_into(&base, &case);
+        let mut touched = BTreeSet::new();
+        for path in segments(&case) {
+            let bytes = fs::metadata(&path).unwrap().len();
+            let name = path.file_name().unwrap().to_owned();
+            // Neither the header, by which the rest is known, nor the end, which attests to it.
+            let end = if name == end_file { end_span.start - 100 } else { bytes };
+            // One is prepared, and has nothing but its header.
+            let most = if end > 64 { 1 << chance.below(9) } else { 1 };
+            for _ in 0..chance.below(most) {
+                let at = 64 + chance.below(end - 64);
+                flip(&path, at, 1);
+                let hit = |(_, (file, span)): &(&u64, &(OsString, Range<u64>))| *file == name && span.contains(&at);
+                touched.extend(places.iter().filter(hit).map(|(seq, _)| *seq));
+            }
+        }
+        let (_to, report) = salvaged(&case);
+        let lost: BTreeSet<u64> = report.lost.iter().flat_map(|lost| lost.from..=lost.to).collect();
+        assert!(lost.is_subset(&touched), "seed {seed}: {:?}", lost.difference(&touched));
+        lost_in_all += lost.len();
+        fs::remove_dir_all(&case).unwrap();
+    }
+    assert!(lost_in_all > 1_000, "{lost_in_all}");
+}
+
+/// Where the bytes of each record stand that its checksums cover: by seq, the file and what of it.
+fn places(dir: &Path) -> BTreeMap<u64, (OsString, Range<u64>)> {
+    let (mut file, mut places) = (OsString::new(), BTreeMap::new());
+    let told = audit::audit(dir, &mut |item| {
+        match item {
+            audit::Item::Segment { path, .. } => path.file_name().unwrap().clone_into(&mut file),
+            audit::Item::Record(line) => {
+                let span = line.offset..line.offset + 24 + line.length as u64;
+                places.insert(line.seq, (file.clone(), span));
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    told.unwrap();
+    places
 }
 
 /// A store that was compacted: rewritten segments, and ids that are only remembered.
