@@ -59,18 +59,9 @@ Prints `kept ID`, or `duplicate of ID (same delivery)`, or `duplicate of ID (sam
 struct Kept {
     id: String,
     duplicate: bool,
-    /// What a duplicate is known by.
+    /// That it is known by its body alone, and the id is the one that was sent.
     #[serde(default)]
-    why: Option<Why>,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-enum Why {
-    SameId,
-    SameBody,
-    #[serde(other)]
-    Another,
+    forgotten: bool,
 }
 
 /// What it says to one that is not.
@@ -174,14 +165,13 @@ impl Send {
 }
 
 impl Kept {
-    /// The answer names the event that was kept before; where its id is forgotten, and its body alone is known, the one that was sent.
+    /// The answer names the event; a duplicate under the very id that was sent is the same delivery, unless its own id is forgotten, and
+    /// under any other the same body.
     fn told(&self, delivery: &str) -> String {
         let id = printable(&self.id);
         match (self.duplicate, self.id == delivery) {
             (false, _) => format!("kept {id}"),
-            (true, true) if self.why == Some(Why::SameBody) => {
-                "duplicate of an event whose id is forgotten (same body)".to_owned()
-            }
+            (true, _) if self.forgotten => "duplicate of an event whose id is forgotten (same body)".to_owned(),
             (true, true) => format!("duplicate of {id} (same delivery)"),
             (true, false) => format!("duplicate of {id} (same body)"),
         }
@@ -226,13 +216,11 @@ mod tests {
             (r#"{"id":"sent","duplicate":false}"#, "kept sent"),
             (r#"{"id":"sent~1f","duplicate":false}"#, "kept sent~1f"),
             (r#"{"id":"sent","duplicate":true}"#, "duplicate of sent (same delivery)"),
-            (r#"{"id":"sent","duplicate":true,"why":"same_id"}"#, "duplicate of sent (same delivery)"),
-            (r#"{"id":"other","duplicate":true,"why":"same_body"}"#, "duplicate of other (same body)"),
+            (r#"{"id":"other","duplicate":true}"#, "duplicate of other (same body)"),
             (
-                r#"{"id":"sent","duplicate":true,"why":"same_body"}"#,
+                r#"{"id":"sent","duplicate":true,"forgotten":true}"#,
                 "duplicate of an event whose id is forgotten (same body)",
             ),
-            (r#"{"id":"sent","duplicate":true,"why":"of a later version"}"#, "duplicate of sent (same delivery)"),
         ] {
             let kept: Kept = serde_json::from_str(answer).unwrap();
             assert_eq!(kept.told("sent"), told);

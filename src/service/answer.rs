@@ -2,7 +2,7 @@
 //!
 //! | answer | when |
 //! |---|---|
-//! | 200 `{"id":…,"duplicate":…}` | the event is durable, now or since an earlier delivery; of a duplicate also `"why"`: `same_id`, `same_body` |
+//! | 200 `{"id":…,"duplicate":…}` | the event is durable, now or since earlier; with `"forgotten":true` if then, under an id that is forgotten |
 //! | 400 `{"error":"invalid_input"}` | signed bytes that are no delivery |
 //! | 401 `{"error":"unauthorized"}` | no signature, a malformed one, a wrong one: one answer, so that it tells nothing |
 //! | 404, 405 | anything else than this listener serves |
@@ -12,6 +12,8 @@
 //! | 503 `{"error":…}` and `Retry-After` | try again: the disk is full, slow or refuses, the store is being recovered, poisoned or closing, too much arrives at once |
 //!
 //! Linear takes 200 alone as success and tries again after everything else, so all the others differ for people only.
+
+use std::ops::Not;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -32,16 +34,22 @@ pub(super) type Answer = Response<Full<Bytes>>;
 struct Kept<'a> {
     id: &'a str,
     duplicate: bool,
-    /// What a duplicate is known by.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<Duplicate>,
+    #[serde(skip_serializing_if = "Not::not")]
+    forgotten: bool,
+}
+
+impl<'a> Kept<'a> {
+    fn of(receipt: &'a Receipt) -> Self {
+        // Of what is forgotten hashes are left, and of another id's body no more than that it is known.
+        let forgotten = receipt.duplicate == Some(Duplicate::SameBody) && receipt.seq == 0;
+        Self { id: &receipt.id, duplicate: receipt.duplicate.is_some(), forgotten }
+    }
 }
 
 /// 200: the event is durable.
 pub(super) fn kept(receipt: &Receipt) -> Answer {
-    let kept = Kept { id: &receipt.id, duplicate: receipt.duplicate.is_some(), why: receipt.duplicate };
-    // Text and a truth value are always writable as JSON.
-    json(StatusCode::OK, serde_json::to_string(&kept).unwrap_or_default())
+    // Text and truth values are always writable as JSON.
+    json(StatusCode::OK, serde_json::to_string(&Kept::of(receipt)).unwrap_or_default())
 }
 
 /// 401, the same whatever is wrong.
@@ -117,6 +125,20 @@ fn json(status: StatusCode, text: String) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_of_which_only_the_body_is_known_is_called_forgotten() {
+        for (duplicate, seq, told) in [
+            (None, 7, r#"{"id":"a","duplicate":false}"#),
+            (Some(Duplicate::SameId), 7, r#"{"id":"a","duplicate":true}"#),
+            (Some(Duplicate::SameId), 0, r#"{"id":"a","duplicate":true}"#),
+            (Some(Duplicate::SameBody), 7, r#"{"id":"a","duplicate":true}"#),
+            (Some(Duplicate::SameBody), 0, r#"{"id":"a","duplicate":true,"forgotten":true}"#),
+        ] {
+            let receipt = Receipt { id: "a".to_owned(), seq, duplicate };
+            assert_eq!(serde_json::to_string(&Kept::of(&receipt)).unwrap(), told);
+        }
+    }
 
     #[test]
     fn whatever_may_pass_is_answered_with_503_and_a_time_to_wait() {
