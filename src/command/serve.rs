@@ -128,7 +128,7 @@ async fn serve(config: Config, log: &Log) -> Result<Ended, Trouble> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
-    // Where files may not grow beyond a limit (`ulimit -f`), a write that would pass it fails, instead of ending the process without a word.
+    // Where files may not grow beyond a limit (`ulimit -f`), a write that would pass it is to fail, not to end the process without a word.
     let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let mut asked = async move || {
         let hung_up = async {

@@ -23,9 +23,9 @@ use crate::store::{Store, check_owner, check_unlocked};
 /// Returns what is damaged, where the directory was read in spite of it: then the answer may lack something.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] if the operation could not be done anywhere; [`ErrorKind::NotFound`] if there is no store, or no such event; [`ErrorKind::Locked`] if a program without a control socket goes on
-/// holding the store and the operation writes; [`ErrorKind::NotAllowed`] if no service runs, the operation writes, and the store belongs to another
-/// user.
+/// [`ErrorKind::InvalidInput`] if the operation could not be done anywhere; [`ErrorKind::NotFound`] if there is no store, or no such
+/// event; [`ErrorKind::Locked`] if a program without a control socket goes on holding the store and the operation writes;
+/// [`ErrorKind::NotAllowed`] if no service runs, the operation writes, and the store belongs to another user.
 pub fn perform(
     config: &Config,
     operation: &Operation,

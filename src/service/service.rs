@@ -87,8 +87,8 @@ impl Service {
     /// The receiver answers from the beginning on: `/livez` with 200, and deliveries with 503 until the store is recovered.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] names the process that has the data directory, and goes on having it; [`ErrorKind::Io`] if the address is taken; whatever
-    /// opening a store may find.
+    /// [`ErrorKind::Locked`] names the process that has the data directory, and goes on having it; [`ErrorKind::Io`] if the address is
+    /// taken; whatever opening a store may find.
     pub async fn start(mut config: Config, output: Box<dyn Write + Send>) -> Result<Self, Error> {
         // What does not fit is found before anything is created, and before workers run: a start that fails processes nothing.
         let configured = SigningSecret::configured(&config)?;
