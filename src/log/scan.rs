@@ -382,7 +382,9 @@ fn look_beyond<V: Visitor>(
     let mut unsound_bytes_left = 2 * scan.file_bytes;
     let mut at = scan.end;
     while at < scan.file_bytes {
-        let bytes = source.view(at, SEARCH_BYTES)?;
+        // No more than there is, or a window would be filled anew for each candidate at the end.
+        let left = usize::try_from(scan.file_bytes - at).unwrap_or(usize::MAX);
+        let bytes = source.view(at, SEARCH_BYTES.min(left))?;
         if bytes.is_empty() {
             break;
         }
@@ -400,7 +402,9 @@ fn look_beyond<V: Visitor>(
             None => 0,
             Some(_) if mutant!("search-ends-at-the-bad-place") => ALIGNMENT as u64,
             Some(Candidate::Group) => look_at_group(source, ground, at, scan, &mut unsound_bytes_left, visitor)?,
-            Some(Candidate::Record(header)) => look_at_record(source, &header, at, &mut unsound_bytes_left, visitor)?,
+            Some(Candidate::Record(header)) => {
+                look_at_record(source, &header, at, scan.file_bytes, &mut unsound_bytes_left, visitor)?
+            }
         };
     }
     if only_zeros {
@@ -459,7 +463,8 @@ fn look_at_group<V: Visitor>(
     };
     // A head that verifies was written by us, whatever became of its records: its evidence counts.
     scan.evidence = scan.evidence.max(head.durable);
-    let left = unsound_bytes_left.checked_sub(u64::from(head.length));
+    let readable = u64::from(head.length).min(scan.file_bytes - offset);
+    let left = unsound_bytes_left.checked_sub(readable);
     if let Some(left) = left {
         match read_group(source, ground, offset, None, &mut Vec::new())? {
             Ok(group) => {
@@ -485,10 +490,12 @@ fn look_at_record<V: Visitor>(
     source: &mut Source<'_>,
     header: &RecordHeader,
     offset: u64,
+    file_bytes: u64,
     unsound_bytes_left: &mut u64,
     visitor: &mut V,
 ) -> Result<u64, Stopped<V::Stop>> {
-    let Some(left) = unsound_bytes_left.checked_sub(u64::from(header.length)) else {
+    let readable = u64::from(header.length).min(file_bytes - offset);
+    let Some(left) = unsound_bytes_left.checked_sub(readable) else {
         return Ok(RECORD_HEADER_BYTES as u64);
     };
     let bytes = source.view(offset, RECORD_HEADER_BYTES + header.length as usize)?;

@@ -114,7 +114,7 @@ impl Remains {
             self.count_unknown(ordinal, file.bytes);
             return Ok(());
         };
-        search.begin(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        search.begin(u32::try_from(self.files.len()).unwrap_or(u32::MAX), header.is_sparse());
         let count = search.found.len();
         let mut first_hole = None;
         let mut holes_end = 0;
@@ -269,7 +269,8 @@ struct Search {
     /// Seqs between which nothing is missing that was not compacted away.
     runs: Vec<(u64, u64)>,
     file: u32,
-    /// Where the next record of the run would stand, and whether the run may have gaps.
+    is_sparse: bool,
+    /// Where the next record of the run would stand.
     last: Option<u64>,
     beyond: bool,
     /// Where the last record of the file ends that verifies.
@@ -283,8 +284,8 @@ struct Search {
 }
 
 impl Search {
-    fn begin(&mut self, file: u32) {
-        (self.file, self.last, self.beyond) = (file, None, false);
+    fn begin(&mut self, file: u32, is_sparse: bool) {
+        (self.file, self.is_sparse, self.last, self.beyond) = (file, is_sparse, None, false);
         (self.end, self.highest) = (SEGMENT_HEADER_BYTES, 0);
     }
 }
@@ -298,6 +299,8 @@ impl Visitor for Search {
         }
         self.highest = self.highest.max(record.seq);
         if standing == Standing::Damaged {
+            // What follows it is joined to nothing, though there be a head's room between.
+            self.last = None;
             return Ok(());
         }
         let offset = u32::try_from(record.offset).map_err(drop)?;
@@ -308,8 +311,11 @@ impl Visitor for Search {
         // Records of one group follow one another; between groups stands a head.
         let joined =
             self.last.is_some_and(|end| record.offset == end || record.offset == end + GROUP_HEAD_BYTES as u64);
+        // What compaction wrote has gaps; elsewhere a record that is as long as a head may be missing there.
+        let is_sparse = self.is_sparse;
+        let follows = |to: u64| if is_sparse { to < record.seq } else { to + 1 == record.seq };
         match self.runs.last_mut() {
-            Some((_, to)) if joined && *to < record.seq => *to = record.seq,
+            Some((_, to)) if joined && follows(*to) => *to = record.seq,
             _ => self.runs.push((record.seq, record.seq)),
         }
         self.end = record.offset + record_span(record.body.len()) as u64;
