@@ -1,5 +1,6 @@
 //! Statistics: what the state counts, and what the store notes beside it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -81,7 +82,10 @@ impl Shared {
         let desk = self.desk();
         let core = &desk.core;
         let (totals, counts) = (core.state.totals(), core.state.counts());
-        let damaged_events = notes.damaged.keys().filter(|seq| core.state.view(**seq).is_some()).count();
+        let (known, forgotten): (Vec<_>, Vec<_>) =
+            notes.damaged.iter().partition(|(seq, _)| core.state.view(**seq).is_some());
+        let damaged_places: BTreeSet<_> =
+            forgotten.iter().map(|(_, place)| **place).chain(notes.damaged_places.iter().copied()).collect();
         Stats {
             events_processed: totals.completed,
             events_failed: totals.attempts_failed,
@@ -97,9 +101,9 @@ impl Shared {
             cancelled_events: counts.of(Status::Cancelled),
             held_events: counts.held,
             pauses: core.state.pause_count(now) as u64,
-            damaged_events: damaged_events as u64,
+            damaged_events: known.len() as u64,
             // What is forgotten stands there until its segment goes.
-            damaged_places: (notes.damaged_places.len() + notes.damaged.len() - damaged_events) as u64,
+            damaged_places: damaged_places.len() as u64,
             segments: core.sealed.len() as u64 + u64::from(core.is_writing()),
             log_bytes: core.log_bytes(),
             uptime_seconds: Duration::from_micros(now.steady).as_secs_f64(),

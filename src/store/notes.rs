@@ -19,8 +19,8 @@ pub(crate) struct Notes {
     pub(crate) last_persistence: Option<Timestamp>,
     pub(crate) last_cleanup: Option<Timestamp>,
     pub(crate) last_scrub: Option<Timestamp>,
-    /// Receptions that were found damaged, and the segments, by key, in which they stand.
-    pub(crate) damaged: BTreeMap<u64, u32>,
+    /// Receptions that were found damaged, and where they stand: segment, by key, and offset.
+    pub(crate) damaged: BTreeMap<u64, (u32, u64)>,
     /// Segments, by key, that were found damaged elsewhere, and where; or the manifest.
     pub(crate) damaged_places: BTreeSet<(u32, u64)>,
     /// Retention rests until this much running time has passed, in microseconds.
@@ -33,7 +33,7 @@ impl Notes {
     /// Segments are gone, and what was damaged in them.
     pub(crate) fn forget_segments(&mut self, keys: &[u32]) {
         self.damaged_places.retain(|(key, _)| !keys.contains(key));
-        self.damaged.retain(|_, key| !keys.contains(key));
+        self.damaged.retain(|_, (key, _)| !keys.contains(key));
     }
 
     /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:

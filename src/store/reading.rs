@@ -42,7 +42,7 @@ impl Shared {
             let path = self.path_of(view.place);
             tracing::error!(%error, seq = view.seq, path = %path.display(), "an event is damaged");
             self.note(|notes, _| {
-                notes.damaged.insert(view.seq, view.place.segment);
+                notes.damaged.insert(view.seq, (view.place.segment, u64::from(view.place.offset)));
             });
         }
         read

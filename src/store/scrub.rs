@@ -193,7 +193,9 @@ impl Shared {
                 scrubbed.events_damaged += 1;
                 is_of_event |= u64::from(view.place.offset) == offset;
                 let mut is_new = false;
-                self.note(|notes, _| is_new = notes.damaged.insert(view.seq, key).is_none());
+                self.note(|notes, _| {
+                    is_new = notes.damaged.insert(view.seq, (key, view.place.offset.into())).is_none();
+                });
                 if is_new {
                     tracing::error!(seq = view.seq, %path, offset = view.place.offset, "an event is damaged");
                 }
