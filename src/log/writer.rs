@@ -273,12 +273,14 @@ impl Stage {
 #[derive(Debug)]
 pub(crate) struct Tail {
     segment: Arc<Segment>,
+    /// Whether the system counts the names of files: not every one does.
+    has_names: bool,
     unsynced: bool,
 }
 
 impl Tail {
     pub(crate) fn new(segment: Arc<Segment>) -> Self {
-        Self { segment, unsynced: false }
+        Self { has_names: segment.file.has_name(), segment, unsynced: false }
     }
 
     /// Whether the last group was written into this segment.
@@ -325,7 +327,7 @@ impl Tail {
             }
             synced?;
             // What was removed while it was in use is synced well, and gone with the process.
-            if !self.segment.file.has_name() {
+            if self.has_names && !self.segment.file.has_name() {
                 return Err(self.segment.file.removed());
             }
             self.unsynced = false;

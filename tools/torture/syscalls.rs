@@ -54,10 +54,10 @@ const CALLS: [Call; 17] = [
     Call { name: "pread64", times: 48, aim: Aim::All, faults: &["error=EIO", "error=EINTR"] },
     Call { name: "read", times: 44, aim: Aim::All, faults: &["error=EIO", "error=EINTR"] },
     Call { name: "mkdir", times: 2, aim: Aim::All, faults: &["error=EIO", "error=ENOSPC", "error=EROFS", KILL] },
-    Call { name: "getdents64", times: 10, aim: Aim::All, faults: &["error=EIO", "error=EMFILE"] },
-    Call { name: "flock", times: 6, aim: Aim::All, faults: &["error=EIO", "error=ENOLCK"] },
+    Call { name: "getdents64", times: 14, aim: Aim::All, faults: &["error=EIO", "error=EMFILE"] },
+    Call { name: "flock", times: 12, aim: Aim::All, faults: &["error=EIO", "error=ENOLCK"] },
     Call { name: "fadvise64", times: 6, aim: Aim::All, faults: &["error=EIO", "error=EINVAL"] },
-    Call { name: "statx", times: 48, aim: Aim::All, faults: &["error=EIO", "error=EACCES"] },
+    Call { name: "statx", times: 88, aim: Aim::All, faults: &["error=EIO", "error=EACCES"] },
     Call { name: "mmap", times: 4, aim: Aim::Store, faults: &["error=ENOMEM", "error=ENODEV"] },
     Call { name: "clone3", times: 6, aim: Aim::After(1), faults: &["error=EAGAIN", "error=ENOMEM"] },
 ];
