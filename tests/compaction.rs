@@ -229,25 +229,6 @@ fn a_log_that_is_too_long_loses_what_finished_first_and_nothing_that_is_waited_f
 }
 
 #[test]
-fn a_store_that_is_opened_with_too_long_a_log_makes_room_by_itself() {
-    // Or one whose processes are all short-lived would grow for ever.
-    let dir = in_memory();
-    let most = 6 * SEGMENT;
-    let store = Store::open(dir.path(), options()).unwrap();
-    for number in 0..500 {
-        live_through(&store, &format!("done {number}"), Outcome::Done);
-    }
-    assert!(store.stats().log_bytes > most);
-    drop(store);
-    let store = Store::open(dir.path(), options().log_bytes_max(most)).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while store.stats().log_bytes > most {
-        assert!(Instant::now() < deadline, "{:?}", store.stats());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
 fn a_steady_load_takes_at_most_twice_what_is_needed_and_three_segments() {
     let dir = in_memory();
     let store = Store::open(dir.path(), forgetful()).unwrap();

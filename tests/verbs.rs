@@ -205,7 +205,7 @@ fn backup_up_to_a_record_exits_with_1_where_events_are_missing() {
     std::thread::sleep(Duration::from_millis(1_050));
     assert!(store.compact().unwrap().segments_deleted > 0);
     let (code, stdout, _) = run(dir.path(), &["backup", "earlier", "--data", "store", "--to-seq", &to_seq]);
-    let missing = format!("\nMISSING events that counted at record {to_seq}, and were forgotten and dropped since");
+    let missing = format!("\nMAY LACK events that counted at record {to_seq}, and were forgotten and dropped since");
     assert!(code == 1 && stdout.contains(&missing), "{stdout}");
     let (code, stdout, _) = run(dir.path(), &["backup", "same", "--data", "store", "--to-seq", &to_seq, "--json"]);
     assert!(code == 1 && stdout.contains("\"complete\":false"), "{stdout}");

@@ -33,7 +33,8 @@ pub(super) struct Backup {
 const INCOMPLETE: u8 = 1;
 
 const FIELDS: &str = "JSON: store (its id), last_seq (the last record in the copy), complete (false: events that counted then may be \
-    missing, forgotten and dropped since), end_proven (false: nothing shows whether there was more, as after a crash), segments, segments_linked, bytes_copied.";
+    missing, forgotten and dropped since), end_proven (false: nothing shows whether there was more, as after a crash), segments, \
+    segments_linked, bytes_copied.";
 
 impl Backup {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
@@ -55,8 +56,8 @@ impl Backup {
             }
             if !backup.complete {
                 let _ = output.line(format_args!(
-                    "MISSING events that counted at record {}, and were forgotten and dropped since: only a backup that was made before has \
-                     them; what is in the copy stands as it stood",
+                    "MAY LACK events that counted at record {}, and were forgotten and dropped since: only a backup that was made \
+                     before has them; what is in the copy stands as it stood",
                     backup.last_seq
                 ));
             }

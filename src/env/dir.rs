@@ -154,6 +154,16 @@ impl Dir {
         self.handle().is_none_or(|handle| !matches!(handle.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
     }
 
+    /// Whether another open file has that lock; as [`File::is_locked`].
+    pub(super) fn is_locked(&self) -> bool {
+        let Some(handle) = self.handle() else { return false };
+        match handle.try_lock_shared() {
+            Ok(()) => handle.unlock().is_err(),
+            Err(std::fs::TryLockError::WouldBlock) => true,
+            Err(std::fs::TryLockError::Error(_)) => false,
+        }
+    }
+
     /// The same open directory once more: locked as this one is.
     pub(super) fn copy(&self) -> Result<Option<std::fs::File>, Error> {
         let copied = self.handle().map(std::fs::File::try_clone).transpose();

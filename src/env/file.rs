@@ -200,6 +200,19 @@ impl File {
         locked.map_err(|source| self.error("lock", source))
     }
 
+    /// Whether another open file has the lock. Whoever asks has a shared one for a moment, and must not be the one that holds it.
+    pub(super) fn is_locked(&self) -> Result<bool, Error> {
+        let is_locked = match &self.handle {
+            Handle::System(file) => match file.try_lock_shared() {
+                Ok(()) => file.unlock().map(|()| false),
+                Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+                Err(std::fs::TryLockError::Error(source)) => Err(source),
+            },
+            Handle::Simulated(file) => file.try_lock().inspect(|_| file.unlock()).map(|is_free| !is_free),
+        };
+        is_locked.map_err(|source| self.error("look at the lock of", source))
+    }
+
     /// The same open file once more, as a process has it that is being started.
     #[cfg(test)]
     pub(super) fn copy(&self) -> Option<std::fs::File> {

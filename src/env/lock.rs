@@ -26,6 +26,11 @@ impl Lock {
         Ok(Ok(Self { file, dir: dir.copy()? }))
     }
 
+    /// Whether anybody holds the locks of `dir` or of `file`, which lies in it, if it is there. Both are open files of the asker's own.
+    pub(crate) fn is_held(dir: &Dir, file: Option<&File>) -> Result<bool, Error> {
+        Ok(file.map_or(Ok(false), File::is_locked)? || dir.is_locked())
+    }
+
     /// Of a file whose lock nobody took.
     pub(crate) const fn pretended(file: File) -> Self {
         Self { file, dir: None }
@@ -70,8 +75,10 @@ mod tests {
         let copy = first.copy();
         let lock = Lock::take(&dir, first).unwrap().unwrap();
         let other = Dir::open(place.path()).unwrap();
-        assert!(Lock::take(&other, file(&other)).unwrap().is_err());
+        let is_held = || Lock::is_held(&Dir::open(place.path()).unwrap(), Some(&file(&other))).unwrap();
+        assert!(Lock::take(&other, file(&other)).unwrap().is_err() && is_held());
         drop(lock);
+        assert!(!is_held());
         assert!(Lock::take(&other, file(&other)).unwrap().is_ok());
         drop(copy);
     }
@@ -84,6 +91,7 @@ mod tests {
         let lock = Lock::take(&dir, file(&dir)).unwrap().unwrap();
         dir.remove("LOCK").unwrap();
         let other = Dir::open(place.path()).unwrap();
+        assert!(Lock::is_held(&other, None).unwrap());
         assert!(Lock::take(&other, file(&other)).unwrap().is_err());
         drop(lock);
         assert!(Lock::take(&other, file(&other)).unwrap().is_ok());

@@ -70,8 +70,8 @@ fn open(config: &Config, access: Access) -> Result<Store, Error> {
     }
     let opened = match access {
         Access::Read => Store::open_read_only(config.data()),
-        Access::Write => Store::open_existing(config.data(), config.store.clone()),
-        Access::Create => Store::open(config.data(), config.store.clone()),
+        Access::Write => Store::open_existing(config.data(), config.store.clone().without_retention()),
+        Access::Create => Store::open(config.data(), config.store.clone().without_retention()),
     };
     opened.map_err(|error| if error.kind() == ErrorKind::NotFound { no_store(config) } else { error })
 }

@@ -76,10 +76,10 @@ pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>)
     copy_dir(&from, to.as_ref(), to_seq, in_use)
 }
 
-/// As [`backup`], of a directory that is open and in use.
-pub(super) fn backup_dir(dir: &Dir, to: &Path) -> Result<Backup, Error> {
+/// As [`backup`], of a directory that is open; whether whoever asks has it in use.
+pub(super) fn backup_dir(dir: &Dir, to: &Path, in_use: bool) -> Result<Backup, Error> {
     check_target(dir, to)?;
-    copy_dir(dir, to, None, true)
+    copy_dir(dir, to, None, in_use || is_held(dir))
 }
 
 fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>, in_use: bool) -> Result<Backup, Error> {

@@ -314,8 +314,8 @@ impl Store {
     /// To be called even if the event was cancelled meanwhile: only then may it, and the next of its key, be claimed again.
     ///
     /// # Errors
-    /// [`ErrorKind::NotAllowed`]: the claim no longer holds, because the event was cancelled or replayed meanwhile, or another
-    /// process start claimed it. Otherwise as [`Store::claim`].
+    /// [`ErrorKind::NotAllowed`]: the claim is of another store, or no longer holds, because the event was cancelled or replayed
+    /// meanwhile, or another process start claimed it. Otherwise as [`Store::claim`].
     pub fn settle(&self, claim: &Claim, outcome: Outcome) -> Result<(), Error> {
         self.check_ours(claim)?;
         let waits = matches!(outcome, Outcome::Cancel(_));
@@ -427,7 +427,8 @@ impl Store {
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<Backup, Error> {
         let last_seq = self.shared().desk().core.last_seq();
         self.shared().wait(last_seq, Level::Durable)?;
-        backup_dir(&self.shared().dir, to.as_ref())
+        let in_use = self.shared().desk().core.check_writable().is_ok();
+        backup_dir(&self.shared().dir, to.as_ref(), in_use)
     }
 
     /// How the store is doing.
@@ -480,32 +481,24 @@ const FIRST_RETENTION: Duration = Duration::from_mins(1);
 
 /// What the keeper starts from time to time.
 fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> Vec<Chore<'_>> {
-    let (retention, scrub) = (shared.options.compaction_interval, shared.options.scrub_interval);
-    // Or no process that lives less than an hour would ever do it. Its start is busy enough, unless there is too much already.
-    let is_over = shared.desk().core.log_bytes() > shared.options.log_bytes_max && shared.options.log_bytes_max > 0;
-    let first_retention = if is_over { Duration::ZERO } else { retention.min(FIRST_RETENTION) };
-    // A process that is started again and again comes to every part of the log only if each begins at another.
-    let first = Duration::from_secs(Salts::at(&seed, 0) % scrub.as_secs().max(1));
-    let mut count = 0;
-    let mut chores = vec![
-        Chore {
-            due: first_retention,
-            interval: retention,
-            run: Box::new(|| beside(shared, "ledgerline-retention", retain)),
-        },
-        Chore {
-            due: first,
-            interval: scrub,
-            run: Box::new(move || {
-                count += 1;
-                let start = Salts::at(&seed, count);
-                beside(shared, "ledgerline-scrub", move |shared| shared.scrub_paced(start));
-            }),
-        },
-    ];
-    if shared.dir.is_in_memory() {
-        // There is no disk that could rot.
-        chores.truncate(1);
+    let mut chores = Vec::new();
+    if let Some(interval) = shared.options.compaction_interval {
+        // Or no process that lives less than an hour would ever do it. The start is busy enough.
+        let due = shared.clock.steady() + interval.min(FIRST_RETENTION);
+        chores.push(Chore { due, interval, run: Box::new(|| beside(shared, "ledgerline-retention", retain)) });
+    }
+    // There is no disk in memory that could rot.
+    if !shared.dir.is_in_memory() {
+        let interval = shared.options.scrub_interval;
+        // A process that is started again and again comes to every part of the log only if each begins at another.
+        let due = Duration::from_secs(Salts::at(&seed, 0) % interval.as_secs().max(1));
+        let mut count = 0;
+        let scrub = move || {
+            count += 1;
+            let start = Salts::at(&seed, count);
+            beside(shared, "ledgerline-scrub", move |shared| shared.scrub_paced(start));
+        };
+        chores.push(Chore { due, interval, run: Box::new(scrub) });
     }
     chores
 }

@@ -40,6 +40,9 @@ const LOCK: &str = "LOCK";
 
 /// What may be in a directory in which a store is created: what a service keeps beside it, or what a file system begins with.
 const BESIDE: [&str; 4] = [LOCK, "control.sock", "secret", "lost+found"];
+/// How often the lock is tried, and the pause between.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 /// What a lock holds is a process number; whatever is this long is another file.
 const LOCK_BYTES_MAX: u64 = 4 * 1024;
 
@@ -180,9 +183,9 @@ pub(crate) fn check_owner(path: &Path) -> Result<(), Error> {
     Err(Error::new(ErrorKind::NotAllowed, text))
 }
 
-/// Whether a process, this one or another, holds the store in the directory.
+/// Whether a process, this one or another, holds the store in the directory, which the asker has opened for himself.
 pub(super) fn is_held(dir: &Dir) -> bool {
-    dir.open_file(LOCK, false).and_then(|file| Lock::take(dir, file)).is_ok_and(|taken| taken.is_err())
+    Lock::is_held(dir, dir.open_file(LOCK, false).ok().as_ref()).unwrap_or(false)
 }
 
 /// Refuses if another process holds the store at `path`. That there is no store is fine, and so is what only an opening would tell.
@@ -190,9 +193,9 @@ pub(super) fn is_held(dir: &Dir) -> bool {
 pub(crate) fn check_unlocked(path: &Path) -> Result<(), Error> {
     let Ok(dir) = Dir::open(path) else { return Ok(()) };
     let Ok(file) = dir.open_file(LOCK, false) else { return Ok(()) };
-    match Lock::take(&dir, file) {
-        Ok(Err(file)) => Err(locked(&dir, &file, Chance::Machine.process_id())),
-        Ok(Ok(_)) | Err(_) => Ok(()),
+    match Lock::is_held(&dir, Some(&file)) {
+        Ok(true) => Err(locked(&dir, &file, Chance::Machine.process_id())),
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 
@@ -219,7 +222,9 @@ fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
 /// `secret` of his own.
 fn check_ours(dir: &Dir) -> Result<(), Error> {
     let is_debris = |name: &str| name.rsplit_once('.').is_some_and(|(_, extension)| extension == "tmp");
-    let is_beside = |name: &str| BESIDE.contains(&name) || name.starts_with('.') || is_debris(name);
+    // Whoever is just creating a store here holds the lock, which will tell.
+    let is_begun = |name: &str| name == MANIFEST || Name::parse(name).is_some();
+    let is_beside = |name: &str| BESIDE.contains(&name) || name.starts_with('.') || is_debris(name) || is_begun(name);
     let names = dir.names().map_err(of_env)?;
     let stranger = names.iter().find(|name| !is_beside(name)).map(String::as_str);
     let lock = dir.read(LOCK, LOCK_BYTES_MAX).map_err(of_env)?.unwrap_or_default();
@@ -237,11 +242,18 @@ fn check_ours(dir: &Dir) -> Result<(), Error> {
 
 /// Takes the directory's lock for life. The file is never removed: a lock on a removed file would lock nothing.
 fn lock(dir: &Dir, chance: &Chance) -> Result<Lock, Error> {
-    let file = dir.open_or_create_file(LOCK).map_err(of_env)?;
-    let lock = match Lock::take(dir, file).map_err(of_env)? {
-        Ok(lock) => lock,
-        Err(file) if mutant!("lock-not-taken") => Lock::pretended(file),
-        Err(file) => return Err(locked(dir, &file, chance.process_id())),
+    let mut file = dir.open_or_create_file(LOCK).map_err(of_env)?;
+    let mut tries = if dir.is_in_memory() { 1 } else { LOCK_TRIES };
+    let lock = loop {
+        match Lock::take(dir, file).map_err(of_env)? {
+            Ok(lock) => break lock,
+            Err(given) if mutant!("lock-not-taken") => break Lock::pretended(given),
+            Err(given) if tries > 1 => file = given,
+            Err(given) => return Err(locked(dir, &given, chance.process_id())),
+        }
+        // Whoever only asks whether somebody holds it has it for a moment.
+        std::thread::sleep(LOCK_PAUSE);
+        tries -= 1;
     };
     let file = lock.file();
     if !file.is_still_at_its_path().map_err(of_env)? {

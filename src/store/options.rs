@@ -21,7 +21,8 @@ pub struct StoreOptions {
     pub(crate) unhandled: Unhandled,
     pub(crate) held_age_max: Duration,
     pub(crate) sync_delay: Duration,
-    pub(crate) compaction_interval: Duration,
+    /// How often retention runs by itself, if it does.
+    pub(crate) compaction_interval: Option<Duration>,
     pub(crate) scrub_interval: Duration,
 }
 
@@ -54,7 +55,7 @@ impl Default for StoreOptions {
             unhandled: Unhandled::Hold,
             held_age_max: Duration::from_hours(30 * 24),
             sync_delay: Duration::from_millis(10),
-            compaction_interval: Duration::from_hours(1),
+            compaction_interval: Some(Duration::from_hours(1)),
             scrub_interval: Duration::from_hours(7 * 24),
         }
     }
@@ -152,7 +153,14 @@ impl StoreOptions {
         if !self.segment_bytes_given {
             self.segment_bytes = 8 * 1024 * 1024;
         }
-        self.compaction_interval = Duration::from_secs(5);
+        self.compaction_interval = Some(Duration::from_secs(5));
+        self
+    }
+
+    /// Has retention run only when it is asked for: whoever opens a store for one thing may not know how long its events are to be kept.
+    #[cfg(feature = "service")]
+    pub(crate) fn without_retention(mut self) -> Self {
+        self.compaction_interval = None;
         self
     }
 

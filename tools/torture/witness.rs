@@ -194,8 +194,7 @@ impl Witness {
     }
 
     /// Retention is at work in a process that bounds the bytes of its log, so that whatever is done may be forgotten, however young.
-    /// What is done only later is not. Managers and services of these trials never come to that by themselves: they do so an hour
-    /// after their opening.
+    /// What is done only later is not. None of these trials comes to that by itself: a store does so a minute after its opening.
     fn compacting(&mut self) {
         for known in self.events.values_mut() {
             known.may_be_forgotten |= known.end >= End::Perhaps;
