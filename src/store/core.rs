@@ -419,15 +419,6 @@ impl Core {
         self.stage.as_ref().map(Stage::active)
     }
 
-    /// The segment in which the record `seq`, or the first that is left after it, stands: its key, and where its last group ends unless
-    /// it is being written.
-    pub(crate) fn holds(&self, seq: u64) -> Option<(u32, Option<u64>)> {
-        let sealed = self.sealed.iter().find(|(_, extent)| extent.last_seq >= seq);
-        let sealed = sealed.map(|(key, extent)| (*key, Some(extent.length)));
-        // Where compaction left nothing of the end of a segment, what comes next is in the one after.
-        sealed.or_else(|| self.active().map(|active| (active.key(), None)))
-    }
-
     /// Whether all of a sealed segment is durable, and so is what the next one begins with: that says anew what it held of no event.
     pub(crate) fn is_superseded(&self, extent: &Extent) -> bool {
         extent.last_seq + BEGINNING_COUNT <= self.durable || mutant!("compacted-before-the-next-is-durable")

@@ -10,7 +10,7 @@
 //! is what compaction dropped, whether it was gone before or went while the reader was behind. Files are read without any lock; one
 //! that is deleted meanwhile stays readable while it is open.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -21,11 +21,13 @@ use crate::error::{Error, ErrorKind};
 use crate::event::entry::Entry;
 use crate::event::{Status, Timestamp, codec};
 use crate::log::format::SEGMENT_HEADER_BYTES;
+use crate::log::manifest::Extent;
 use crate::log::scan::{Record, Standing, Stopped, Visitor, visit_group};
 use crate::log::segment::Segment;
 use crate::log::source::Source;
 use crate::store::audit::describe;
 use crate::store::commit::Shared;
+use crate::store::core::Core;
 use crate::store::failure::{of_env, of_refusal};
 use crate::store::following::Followed;
 use crate::store::reading::status_after;
@@ -379,4 +381,53 @@ fn shown(seq: u64, entry: &Entry<'_>) -> LogEntry {
         shown.data = std::str::from_utf8(received.body).ok().map(str::to_owned);
     }
     shown
+}
+impl Core {
+    /// The segment in which the record `seq`, or the first that is left after it, stands: its key, and where its last group ends unless
+    /// it is being written.
+    pub(crate) fn holds(&self, seq: u64) -> Option<(u32, Option<u64>)> {
+        let sealed = first_to(&self.sealed, seq).map(|(key, extent)| (*key, Some(extent.length)));
+        // Where compaction left nothing of the end of a segment, what comes next is in the one after.
+        sealed.or_else(|| self.active().map(|active| (active.key(), None)))
+    }
+}
+
+/// The first segment that ends with the record `seq` or a later one: looked for from both ends, as most who ask are at one.
+fn first_to(sealed: &BTreeMap<u32, Extent>, seq: u64) -> Option<(&u32, &Extent)> {
+    let mut found = None;
+    for (front, back) in sealed.iter().zip(sealed.iter().rev()) {
+        if front.1.last_seq >= seq {
+            return Some(front);
+        }
+        if back.1.last_seq < seq {
+            break;
+        }
+        found = Some(back);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_found_from_either_end_as_by_a_search() {
+        for count in 0..6 {
+            let extent = |ordinal: u64| Extent {
+                first_ordinal: ordinal,
+                last_ordinal: ordinal,
+                generation: 0,
+                first_seq: 10 * ordinal - 9,
+                last_seq: 10 * ordinal,
+                record_count: 10,
+                length: 640,
+                digest: 0,
+            };
+            let sealed: BTreeMap<u32, Extent> = (1..=count).map(|key| (key, extent(key.into()))).collect();
+            for seq in 0..70 {
+                assert_eq!(first_to(&sealed, seq), sealed.iter().find(|(_, extent)| extent.last_seq >= seq), "{seq}");
+            }
+        }
+    }
 }

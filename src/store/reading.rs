@@ -171,22 +171,23 @@ impl Shared {
         selection.validate()?;
         let key_hash = selection.key_hash(self.hasher);
         let (now, mut left) = (self.now(), filter.limit.unwrap_or(usize::MAX));
-        let (to, shown) = {
+        let (to, shown, is_any) = {
             let desk = self.desk();
+            let is_any = filter.status.is_none_or(|status| desk.core.state.counts().of(status) > 0);
             // After poison, what is above `durable` is unknown and is not shown.
-            (
-                desk.core.last_seq(),
-                if desk.core.poison().is_some() && !mutant!("unknown-listed") { desk.core.durable() } else { u64::MAX },
-            )
+            let is_unknown_hidden = desk.core.poison().is_some() && !mutant!("unknown-listed");
+            (desk.core.last_seq(), if is_unknown_hidden { desk.core.durable() } else { u64::MAX }, is_any)
         };
         let (mut damaged, mut ids) = (0, BTreeMap::new());
-        let mut from = filter.after.unwrap_or(0).checked_add(1);
+        let mut from = filter.after.unwrap_or(0).checked_add(1).filter(|_| is_any);
         while let Some(next) = from.filter(|_| left > 0) {
             let wanted = |state: &State, view: View| {
                 let is_wanted = selection.matches(&view, key_hash) && view.last_seq <= shown;
                 is_wanted.then(|| (state.why_waiting(view.seq, now), view))
             };
+            let began = self.clock.steady();
             let (views, after) = self.page((next, to), filter.status, left, wanted);
+            let looked_for = self.clock.steady().saturating_sub(began);
             if let Some(last_seq) = views.iter().map(|(_, view)| view.last_seq).max()
                 && !mutant!("list-shows-what-is-not-durable")
                 && !mutant!("unknown-listed")
@@ -208,6 +209,10 @@ impl Shared {
                 }
             }
             from = after;
+            if from.is_some() && left > 0 {
+                // Or others would hardly come to the lock between two pages of many.
+                self.pause(looked_for);
+            }
         }
         Ok(damaged)
     }
