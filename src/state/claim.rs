@@ -23,6 +23,9 @@ const SUSPECT_PATIENCE: u32 = 256;
 /// Waits that are ended at a time: they cost a fraction of a microsecond each, under the lock.
 const WAKE_COUNT_MAX: usize = 1_024;
 
+/// The same for whoever gives up the lock in between.
+const WAKES_PER_STEP: usize = 256;
+
 /// Lines that go on to their next level at a time: more are late by a claim.
 const STEP_COUNT_MAX: usize = 1_024;
 
@@ -46,6 +49,12 @@ impl State {
                 return None;
             }
         }
+    }
+
+    /// Ends some of the waits that are over, and says whether there may be more: [`State::next_claim`] alone would go on until there is
+    /// somebody who may run, however many there are.
+    pub(crate) fn end_waits(&mut self, now: Moment) -> bool {
+        self.events.wake(now.steady, WAKES_PER_STEP) == WAKES_PER_STEP
     }
 
     /// Whether [`State::next_claim`] is worth calling. It may then still find nothing (what became due may be behind its key), but

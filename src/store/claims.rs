@@ -30,6 +30,7 @@ impl Store {
     /// (opened for reading only).
     pub fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
         loop {
+            self.shared().end_all_waits();
             let claimed = self.shared().step(|core, now| core.claim(count, now))?;
             let Some(last) = claimed.last() else { return Ok(Vec::new()) };
             self.shared().wait_written(last.token.started)?;
@@ -105,6 +106,22 @@ impl Store {
 }
 
 impl Shared {
+    /// Ends the waits that are over, without which a claim would hold the lock for all of them. Rests between steps, or others would hardly
+    /// come to it.
+    fn end_all_waits(&self) {
+        let mut began = self.clock.steady();
+        while self.end_waits() {
+            self.pause(self.clock.steady().saturating_sub(began));
+            began = self.clock.steady();
+        }
+    }
+
+    /// One step of that, by [`State::end_waits`](crate::state::State::end_waits); false if it was the last.
+    pub(super) fn end_waits(&self) -> bool {
+        let now = self.now();
+        self.desk().core.state.end_waits(now)
+    }
+
     /// Blocks until a claim is worth it, or will be refused; false once it is `until`, by the steady clock, and it is not.
     fn wait_for_work(&self, until: Duration) -> bool {
         let mut desk = self.desk();
@@ -147,6 +164,19 @@ mod tests {
             meanwhile();
             claiming.join().unwrap().unwrap()
         })
+    }
+
+    #[test]
+    fn waits_that_are_over_end_some_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(1024 * 1024)).unwrap();
+        let delayed = |number: u32| event(&number.to_string()).delay(Duration::from_millis(1));
+        store.append_many((0..600).map(delayed)).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        let waiting = || store.shared().desk().core.state.waiting_count();
+        assert_eq!((waiting(), store.shared().end_waits(), waiting()), (600, true, 344));
+        assert_eq!(store.claim(1).unwrap().len(), 1);
+        assert_eq!(waiting(), 0);
     }
 
     #[test]

@@ -103,6 +103,9 @@ impl Store {
     /// turn between its steps.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
         loop {
+            while self.shared().end_waits() {
+                give_way().await;
+            }
             let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
             if let Some(last) = claimed.last() {
                 self.shared().written(last.token.started).await?;
