@@ -32,8 +32,8 @@ pub enum SubscribeFrom {
 
 /// The entries of a store's log, in order: those that are there, then each once it is durable. See [`EventManager::subscribe`].
 ///
-/// It keeps at most about 1 MiB of entries in memory (or one group of the log, if that is longer), and reads more when those are taken.
-/// It does not keep the store open. Dropping it leaves nothing behind.
+/// It keeps at most about 1 MiB of entries in memory (or one group of the log, if that is longer), and some MB of what those before were
+/// about; it reads more when those are taken. It does not keep the store open. Dropping it leaves nothing behind.
 #[must_use = "a subscription does nothing unless next() is awaited"]
 pub struct Subscription {
     reading: Reading,

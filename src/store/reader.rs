@@ -90,7 +90,8 @@ pub struct LogEntry {
 /// durable. See [`Store::read_from`](crate::Store::read_from).
 ///
 /// As an iterator it blocks until there is something, and ends when the store is closed, or with an error. It holds no lock while it
-/// reads, and keeps at most about 1 MiB or one group of the log in memory. It does not keep the store open.
+/// reads, and keeps at most about 1 MiB or one group of the log in memory, and some MB of what the entries before were about. It does not
+/// keep the store open.
 pub struct Reader {
     shared: Arc<Shared>,
     /// The next seq to read.
