@@ -72,17 +72,17 @@ pub struct Backup {
 pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>, to_seq: Option<u64>) -> Result<Backup, Error> {
     let from = audit::enter(from.as_ref())?;
     check_target(&from, to.as_ref())?;
-    let in_use = is_held(&from);
-    copy_dir(&from, to.as_ref(), to_seq, in_use)
+    copy_dir(&from, to.as_ref(), to_seq, false)
 }
 
 /// As [`backup`], of a directory that is open; whether whoever asks has it in use.
 pub(super) fn backup_dir(dir: &Dir, to: &Path, in_use: bool) -> Result<Backup, Error> {
     check_target(dir, to)?;
-    copy_dir(dir, to, None, in_use || is_held(dir))
+    copy_dir(dir, to, None, in_use)
 }
 
 fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>, in_use: bool) -> Result<Backup, Error> {
+    let in_use = in_use || is_held(dir);
     let (survey, manifest) = audit::survey(dir)?;
     let (cut, found) = (to_seq.unwrap_or(u64::MAX), BTreeMap::new());
     let mut extents =

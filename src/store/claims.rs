@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 #[cfg(doc)]
 use crate::event::NewEvent;
-use crate::event::Outcome;
+use crate::event::{Moment, Outcome};
 use crate::store::answers::Claim;
 #[cfg(doc)]
 use crate::store::answers::Stats;
@@ -109,16 +109,15 @@ impl Shared {
     /// Ends the waits that are over, without which a claim would hold the lock for all of them. Rests between steps, or others would hardly
     /// come to it.
     fn end_all_waits(&self) {
-        let mut began = self.clock.steady();
-        while self.end_waits() {
-            self.pause(self.clock.steady().saturating_sub(began));
-            began = self.clock.steady();
+        let mut began = self.now();
+        while self.end_waits(began) {
+            self.pause(Duration::from_micros(self.now().steady.saturating_sub(began.steady)));
+            began = self.now();
         }
     }
 
     /// One step of that, by [`State::end_waits`](crate::state::State::end_waits); false if it was the last.
-    pub(super) fn end_waits(&self) -> bool {
-        let now = self.now();
+    pub(super) fn end_waits(&self, now: Moment) -> bool {
         self.desk().core.state.end_waits(now)
     }
 
@@ -174,7 +173,7 @@ mod tests {
         store.append_many((0..600).map(delayed)).unwrap();
         std::thread::sleep(Duration::from_millis(5));
         let waiting = || store.shared().desk().core.state.waiting_count();
-        assert_eq!((waiting(), store.shared().end_waits(), waiting()), (600, true, 344));
+        assert_eq!((waiting(), store.shared().end_waits(store.shared().now()), waiting()), (600, true, 344));
         assert_eq!(store.claim(1).unwrap().len(), 1);
         assert_eq!(waiting(), 0);
     }

@@ -215,18 +215,21 @@ pub(crate) fn lock_without_store(path: &Path) -> Result<Lock, Error> {
 /// Whether there is anything to open: if not, not even a lock is left behind.
 fn holds_files_of_a_store(dir: &Dir) -> Result<bool, Error> {
     let names = dir.names().map_err(of_env)?;
-    Ok(names.iter().any(|name| name == MANIFEST || Name::parse(name).is_some()))
+    Ok(names.iter().any(|name| is_of_a_store(name)))
+}
+
+fn is_of_a_store(name: &str) -> bool {
+    name == MANIFEST || Name::parse(name).is_some()
 }
 
 /// Refuses a directory without a store in which anything is that is not ours: somebody else works in it, perhaps with a `LOCK` or a
 /// `secret` of his own.
 fn check_ours(dir: &Dir) -> Result<(), Error> {
-    let is_debris = |name: &str| name.rsplit_once('.').is_some_and(|(_, extension)| extension == "tmp");
-    // Whoever is just creating a store here holds the lock, which will tell.
-    let is_begun = |name: &str| name == MANIFEST || Name::parse(name).is_some();
-    let is_beside = |name: &str| BESIDE.contains(&name) || name.starts_with('.') || is_debris(name) || is_begun(name);
+    let is_debris = |name: &str| name.strip_suffix(".tmp").is_some();
+    let is_beside = |name: &str| BESIDE.contains(&name) || name.starts_with('.') || is_debris(name);
     let names = dir.names().map_err(of_env)?;
-    let stranger = names.iter().find(|name| !is_beside(name)).map(String::as_str);
+    // Whoever is just creating a store here holds the lock, which will tell.
+    let stranger = names.iter().map(String::as_str).find(|name| !is_beside(name) && !is_of_a_store(name));
     let lock = dir.read(LOCK, LOCK_BYTES_MAX).map_err(of_env)?.unwrap_or_default();
     let is_number = lock.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n');
     match stranger.or((!is_number).then_some(LOCK)) {

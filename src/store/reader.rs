@@ -383,6 +383,7 @@ fn shown(seq: u64, entry: &Entry<'_>) -> LogEntry {
     }
     shown
 }
+
 impl Core {
     /// The segment in which the record `seq`, or the first that is left after it, stands: its key, and where its last group ends unless
     /// it is being written.

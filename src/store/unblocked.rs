@@ -103,7 +103,7 @@ impl Store {
     /// turn between its steps.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
         loop {
-            while self.shared().end_waits() {
+            while self.shared().end_waits(self.shared().now()) {
                 give_way().await;
             }
             let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
