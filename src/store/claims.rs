@@ -11,6 +11,7 @@ use crate::store::answers::Claim;
 use crate::store::answers::Stats;
 use crate::store::commit::Shared;
 use crate::store::crash_point::CrashPoint;
+use crate::store::desk::Desk;
 use crate::store::handle::Store;
 use crate::store::keeper::IDLE;
 use crate::store::runs::Claimed;
@@ -131,13 +132,49 @@ impl Shared {
             }
             let left = until.saturating_sub(self.clock.steady());
             if left.is_zero() || !self.clock.goes() {
+                // Somebody else must look out for the time for which this one did.
+                self.call_claimers(&desk);
                 return false;
             }
-            let due = desk.core.state.next_due().map(|due| Duration::from_micros(due.saturating_sub(now.steady)));
+            let due = desk.core.state.next_due();
+            desk.claimers.waiting += 1;
+            desk.claimers.told_due = due;
+            let due = due.map(|due| Duration::from_micros(due.saturating_sub(now.steady)));
             // Nothing wakes whoever waits for a time; and nobody waits longer for what he was not woken for.
             let wait = left.min(IDLE).min(due.unwrap_or(IDLE)).max(Duration::from_micros(1));
-            desk = self.look_on(desk, wait);
+            desk = self.work.wait_timeout(desk, wait).expect("no step of the core panics").0;
+            desk.claimers.waiting -= 1;
+            desk.claimers.told_due = None;
         }
+    }
+
+    /// Wakes one of those who wait to claim, if that is worth it or there is a time that none of them looks out for; all, if they will be
+    /// refused. What is left when that one has claimed, the commit of its claim calls the next for: a thousand who wait cost a commit what
+    /// one does.
+    pub(super) fn call_claimers(&self, desk: &Desk) {
+        if desk.claimers.waiting == 0 {
+            return;
+        }
+        if desk.core.check_open().is_err() {
+            self.work.notify_all();
+        } else if desk.claimers.have_not_heard_of(desk.core.state.next_due()) || desk.core.is_ready(self.now()) {
+            self.work.notify_one();
+        }
+    }
+}
+
+/// Threads that wait for something to claim.
+#[derive(Debug, Default)]
+pub(super) struct Claimers {
+    waiting: usize,
+    /// When the first wait ends, for which the last of them to come looks out, in microseconds of running time; none once one of them has
+    /// gone, which may have been that one.
+    told_due: Option<u64>,
+}
+
+impl Claimers {
+    fn have_not_heard_of(&self, due: Option<u64>) -> bool {
+        due.is_some_and(|due| self.told_due.is_none_or(|told| due < told))
     }
 }
 
@@ -157,7 +194,7 @@ mod tests {
     fn claimed_after(store: &Store, meanwhile: impl FnOnce() + Send) -> Vec<Claim> {
         std::thread::scope(|scope| {
             let claiming = scope.spawn(|| store.claim_timeout(5, LONG));
-            while store.shared().desk().onlookers == 0 {
+            while store.shared().desk().claimers.waiting == 0 {
                 std::thread::yield_now();
             }
             meanwhile();
@@ -201,7 +238,7 @@ mod tests {
         assert!(passed() < LONG, "nobody has waited for his time to be up");
         let closed = std::thread::scope(|scope| {
             let claiming = scope.spawn(|| store.claim_timeout(1, LONG));
-            while store.shared().desk().onlookers == 0 {
+            while store.shared().desk().claimers.waiting == 0 {
                 std::thread::yield_now();
             }
             store.close().unwrap();

@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(super) relay: Relay,
     /// Whoever looks on while others commit.
     pub(super) progress: Condvar,
+    /// Whoever waits for something to claim.
+    pub(super) work: Condvar,
     pub(super) keeper: Condvar,
     pub(super) preparer: Condvar,
     /// Whoever works in the background and rests; the store's end wakes it.
@@ -116,6 +118,7 @@ impl Shared {
             marks,
             relay: Relay::default(),
             progress: Condvar::new(),
+            work: Condvar::new(),
             keeper: Condvar::new(),
             preparer: Condvar::new(),
             resting: Condvar::new(),
@@ -310,13 +313,19 @@ impl Shared {
         }
     }
 
+    /// Something has come of a commit, or as much as that.
+    fn tell_onlookers(&self, desk: &Desk) {
+        if desk.onlookers > 0 {
+            self.progress.notify_all();
+        }
+        self.call_claimers(desk);
+    }
+
     /// Wakes whoever waits for work: something other than the disk made events claimable.
     pub(crate) fn wake_workers(&self) {
         let wakers = {
             let mut desk = self.desk();
-            if desk.onlookers > 0 {
-                self.progress.notify_all();
-            }
+            self.tell_onlookers(&desk);
             std::mem::take(&mut desk.work_wakers)
         };
         wakers.into_iter().for_each(wake);
@@ -413,9 +422,7 @@ impl Shared {
             // Those who were served come again soon, and those who came meanwhile wait already.
             desk.expected = served.max(desk.waiters.for_sync());
         }
-        if desk.onlookers > 0 {
-            self.progress.notify_all();
-        }
+        self.tell_onlookers(&desk);
         if desk.may_wake_preparer() {
             self.preparer.notify_one();
         }
@@ -465,6 +472,7 @@ impl Shared {
         let mut woken = Vec::new();
         self.desk().satisfied(&mut woken);
         self.progress.notify_all();
+        self.work.notify_all();
         woken.into_iter().for_each(Waiter::wake);
     }
 
@@ -492,6 +500,7 @@ impl Shared {
         desk.stopping = true;
         self.resting.notify_all();
         self.progress.notify_all();
+        self.work.notify_all();
         let mut woken = Vec::new();
         desk.satisfied(&mut woken);
         self.keeper.notify_one();

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::log::writer::Tail;
 use crate::mutants::mutant;
 use crate::store::beside::Beside;
+use crate::store::claims::Claimers;
 use crate::store::core::Core;
 use crate::store::following::Followers;
 use crate::store::keeper::Keeping;
@@ -31,6 +32,7 @@ pub(crate) struct Desk {
     pub(super) expected: usize,
     /// How many threads look on: nobody is told anything while there is none.
     pub(super) onlookers: usize,
+    pub(super) claimers: Claimers,
     /// Those who are to be woken are collected in it, so that no commit allocates.
     pub(super) woken: Vec<Waiter>,
     pub(super) work_wakers: Vec<Waker>,
@@ -68,6 +70,7 @@ impl Desk {
             waiters: Waiters::default(),
             expected: 0,
             onlookers: 0,
+            claimers: Claimers::default(),
             woken: Vec::new(),
             work_wakers: Vec::new(),
             followers: Followers::default(),

@@ -101,6 +101,12 @@ fn whoever_follows_learns_what_becomes_durable() {
 }
 
 #[test]
+fn whoever_waits_to_claim_is_called() {
+    run("claiming", || scenes::whoever_waits_to_claim_is_called(few_or(2, 3), false));
+    run("claiming one after another", || scenes::whoever_waits_to_claim_is_called(few_or(2, 3), true));
+}
+
+#[test]
 #[cfg_attr(loom, ignore = "nobody lives to see every order of it")]
 fn segments_follow_one_another() {
     // R1, R9.

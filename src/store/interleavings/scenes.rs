@@ -1,10 +1,13 @@
 //! What threads do. Each scene ends only when everybody has an answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::stage::{Stage, Told};
+use super::stage::{Stage, Told, event};
 use crate::env::simulated::{Fault, Kind};
 use crate::error::ErrorKind;
+use crate::event::Outcome;
+use crate::store::claims::Claimers;
 use crate::store::desk::Level;
 use crate::store::following::Followed;
 use crate::store::stories::receive;
@@ -107,6 +110,29 @@ pub(super) fn whoever_follows_learns_what_becomes_durable(threads: usize) {
         caller.shown(3, if let Followed::Durable(seq) = followed { Some(seq) } else { None })
     });
     stage.check(&told);
+}
+
+/// Threads wait for something to claim while others keep an event for each of them, and none of them is left waiting; if the events have
+/// one key, each becomes claimable only when the one before it has ended.
+pub(super) fn whoever_waits_to_claim_is_called(threads: usize, have_one_key: bool) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    let (caller, store) = (stage.caller(), stage.store.clone());
+    let told = all(threads + 1, move |number| {
+        if number > 0 {
+            let claims = store.claim_timeout(1, Duration::MAX).unwrap();
+            assert_eq!(claims.len(), 1, "nobody comes back without one");
+            store.settle(&claims[0], Outcome::Done).unwrap();
+            return Vec::new();
+        }
+        let key = |number: usize| if have_one_key { "k".to_owned() } else { number.to_string() };
+        let events = (0..threads).map(|number| event(&number.to_string(), 10).key(key(number)));
+        let receipts = caller.store.append_many(events).unwrap();
+        receipts.iter().map(|receipt| caller.told_of(receipt.seq, Level::Durable)).collect()
+    });
+    stage.shared.wait_for_leader();
+    stage.check(&told);
+    let claimers = &stage.shared.desk().claimers;
+    assert_eq!(format!("{claimers:?}"), format!("{:?}", Claimers::default()), "nobody waits to claim");
 }
 
 /// Segments that are full after a few events: whoever finds one full waits for the next, or makes it.
