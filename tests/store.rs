@@ -194,6 +194,40 @@ fn an_event_runs_is_retried_fails_for_good_and_is_replayed() {
     assert_eq!((stats.pending_events, stats.failed_events, stats.completed_events), (0, 0, 1));
 }
 
+/// What this thread has read so far, in bytes, by the system's count.
+#[cfg(target_os = "linux")]
+fn bytes_read() -> u64 {
+    let counts = fs::read_to_string("/proc/thread-self/io").unwrap();
+    counts.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_history_is_read_no_further_than_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let steps_of = |id: &str| {
+        let before = bytes_read();
+        let steps: Vec<String> = store.history(id).unwrap().into_iter().map(|step| step.what).collect();
+        (steps, bytes_read() - before)
+    };
+    store.append(event("ended")).unwrap();
+    store.settle(&claim_one(&store), Outcome::Done).unwrap();
+    store.append(event("runs")).unwrap();
+    let claim = claim_one(&store);
+    for number in 0..100 {
+        store.append(NewEvent::new("Issue", &"x".repeat(15_000)).unwrap().id(number.to_string())).unwrap();
+    }
+    let (steps, bytes) = steps_of("ended");
+    assert_eq!(steps, ["received", "started", "completed"]);
+    assert!(bytes < 200_000, "{bytes} bytes were read, of 1.5 MB");
+    assert_eq!(steps_of("runs").0, ["received", "started"]);
+    store.settle(&claim, Outcome::Done).unwrap();
+    let (steps, bytes) = steps_of("runs");
+    assert_eq!(steps, ["received", "started", "completed"]);
+    assert!(bytes > 1_000_000, "its end is at the end: {bytes} bytes");
+}
+
 /// Claims one event, however long its retry has to wait.
 fn claim_one(store: &Store) -> ledgerline::Claim {
     loop {

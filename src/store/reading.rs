@@ -73,6 +73,9 @@ impl Shared {
     fn read_message(&self, view: &View) -> Result<String, Error> {
         let bytes = self.read_where_it_is(view, |view| view.error_at, None)?;
         let entry = codec::decode(&bytes).map_err(of_refusal)?;
+        if entry.of().is_none_or(|of| of.seq != view.seq) {
+            return Err(Error::new(ErrorKind::Corrupt, "the record is about another event").at_seq(view.seq));
+        }
         Ok(message_of(&entry).unwrap_or_default().to_owned())
     }
 
@@ -260,6 +263,9 @@ impl Shared {
                 Stopped::Unreadable(error) => of_env(error),
                 Stopped::ByVisitor(error) => error,
             })?;
+            if steps.are_all() {
+                break;
+            }
         }
         let begins = steps.found.first().is_some_and(|step| step.seq == view.seq);
         if !begins || steps.last_seq != view.last_seq {
@@ -402,6 +408,12 @@ pub(super) fn status_after(entry: &Entry<'_>) -> Status {
 }
 
 impl Steps<'_> {
+    /// Whether nothing more is to be found: after the last record about an event only a process start tells of it, if it was being run.
+    fn are_all(&self) -> bool {
+        let runs = self.found.last().is_some_and(|step| step.status == Status::Processing);
+        self.last_seq == self.view.last_seq && !runs
+    }
+
     /// Whether the entry is a process start that ended the event's run.
     fn interrupts(&self, seq: u64, entry: &Entry<'_>) -> bool {
         let runs = self.found.last().is_some_and(|step| step.status == Status::Processing);
