@@ -419,9 +419,8 @@ impl EventManager {
     /// As [`Store::cancel`].
     pub async fn cancel(&self, id: impl Into<String>, reason: impl Into<String>) -> Result<(), Error> {
         let (id, reason) = (id.into(), reason.into());
-        let cancelled = id.clone();
-        self.call(move |store| store.cancel(&cancelled, &reason)).await?;
-        self.tell_cancelled(id).await;
+        let called_off = self.call(move |store| store.call_off(&id, &reason)).await?;
+        self.tell_called_off(called_off).await;
         Ok(())
     }
 

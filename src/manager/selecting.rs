@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::manager::{EventManager, blocking};
-use crate::store::{Act, Pass, Selected, Selection};
+use crate::store::{Act, Acted, CalledOff, Pass, Selected, Selection};
 
 impl EventManager {
     /// Runs every selected event anew: retries count from 0, and each joins the end of its key. What may not be replayed (what is
@@ -53,12 +53,12 @@ impl EventManager {
             (pass, stepped, called_off) = blocking(move || {
                 let stepped = pass.step()?;
                 let acted = stepped.as_deref().unwrap_or_default();
-                let called_off: Vec<String> = acted.iter().filter_map(|one| pass.called_off(one)).collect();
+                let called_off: Vec<CalledOff> = acted.iter().filter_map(Acted::called_off).collect();
                 Ok((pass, stepped.is_some(), called_off))
             })
             .await?;
-            for id in called_off {
-                self.tell_cancelled(id).await;
+            for one in called_off {
+                self.tell_called_off(one).await;
             }
             if !stepped {
                 return Ok(pass.report());
@@ -68,9 +68,9 @@ impl EventManager {
     }
 
     /// Tells the run of an event that the event was called off.
-    pub(crate) async fn tell_cancelled(&self, id: String) {
+    pub(crate) async fn tell_called_off(&self, called_off: CalledOff) {
         if let Some(workers) = &self.inner.workers {
-            workers.cancelled(id).await;
+            workers.called_off(called_off).await;
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
 use crate::processor::ends::{Ends, Report, RunKey};
 use crate::processor::outcome::{caught, panic_text};
 use crate::processor::team::{self, Team};
-use crate::queue::{Claim, Intake, Mishap, Settling};
+use crate::queue::{CalledOff, Claim, Intake, Mishap, Settling};
 
 /// How long a run whose event comes back at once keeps its slot.
 const RELEASE_REST: Duration = Duration::from_secs(1);
@@ -202,10 +202,10 @@ impl Attempts {
         self.runs.iter().flatten()
     }
 
-    /// Tells the run of this event to end: somebody has cancelled the event.
-    pub(super) fn cancel(&self, event_id: &str) {
+    /// Tells the run to end whose event was called off.
+    pub(super) fn call_off(&self, called_off: CalledOff) {
         self.all()
-            .filter(|attempt| attempt.claim.event().id() == event_id)
+            .filter(|attempt| attempt.claim.is_called_off_by(called_off))
             .for_each(|attempt| attempt.context.cancel());
     }
 

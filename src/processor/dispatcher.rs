@@ -16,7 +16,7 @@ use crate::processor::obstacle::Obstacle;
 use crate::processor::round::Round;
 use crate::processor::workers::{Command, Gauges, Report};
 use crate::processor::{Handlers, Options};
-use crate::queue::{Claim, Intake, Queue, give_way};
+use crate::queue::{CalledOff, Claim, Intake, Queue, give_way};
 
 /// How long runs that were called off at the end may take to end, and their aborted tasks after that.
 const LEAVE_GRACE: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) struct Dispatcher {
 struct Claiming {
     asked: usize,
     /// Events that were cancelled meanwhile: their runs are not begun.
-    called_off: Vec<String>,
+    called_off: Vec<CalledOff>,
     claims: Pin<Box<dyn Future<Output = Result<Vec<Claim>, Error>> + Send>>,
 }
 
@@ -247,10 +247,10 @@ impl Dispatcher {
 
     fn obey(&mut self, command: Option<Command>) {
         match command {
-            Some(Command::Cancelled(event_id)) => {
-                self.attempts.cancel(&event_id);
+            Some(Command::CalledOff(called_off)) => {
+                self.attempts.call_off(called_off);
                 if let Some(claiming) = &mut self.claiming {
-                    claiming.called_off.push(event_id);
+                    claiming.called_off.push(called_off);
                 }
             }
             Some(Command::Process(reply)) if self.is_running() => {
@@ -331,12 +331,11 @@ impl Dispatcher {
     }
 
     /// Begins runs of all that was claimed, but for what was called off meanwhile.
-    async fn begin_all(&mut self, claims: Vec<Claim>, called_off: &[String]) {
+    async fn begin_all(&mut self, claims: Vec<Claim>, called_off: &[CalledOff]) {
         let now = Instant::now();
         let mut over = Vec::new();
         for claim in claims {
-            // If it was cancelled before the claim and not after, it is merely claimed again.
-            let is_called_off = called_off.iter().any(|event_id| event_id == claim.event().id());
+            let is_called_off = called_off.iter().any(|called_off| claim.is_called_off_by(*called_off));
             if is_called_off || !self.is_running() {
                 over.push(Ended::new(claim, Outcome::Release));
                 continue;
@@ -444,8 +443,43 @@ async fn claimed(claiming: &mut Option<Claiming>) -> Result<Vec<Claim>, Error> {
 mod tests {
     use super::*;
     use crate::event::{Event, NewEvent, Status};
-    use crate::processor::{AnyHandler, Given, Layers};
+    use crate::processor::{AnyHandler, Context, Given, Layers};
     use crate::store::{Store, StoreOptions};
+
+    /// A dispatcher of one handler.
+    fn dispatcher(store: &Store, handler: AnyHandler) -> Dispatcher {
+        let given = vec![Given { name: None, event_type: "Issue".to_owned(), handler }];
+        let handlers = Arc::new(Handlers::new(given, Layers::default(), Options::default()).unwrap());
+        // Nobody tells it anything but the test itself.
+        let (_, commands) = mpsc::channel(1);
+        let intake = Intake::new(Queue::embedded(store.clone()), 1, Arc::new(|_| None));
+        Dispatcher::new(intake, handlers, Arc::default(), commands, Box::new(|_| ()))
+    }
+
+    #[tokio::test]
+    async fn a_run_after_a_replay_is_not_told_of_the_cancel_before_it() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap().id("a")).unwrap();
+        let until_told = |_: Event, context: Context| async move { context.cancelled().await };
+        let mut dispatcher = dispatcher(&store, AnyHandler::new(until_told));
+        for attempt in 1..=2 {
+            dispatcher.begin_claim();
+            dispatcher.take(store.claim(1)).await;
+            let late = store.call_off("a", "a mistake").unwrap();
+            dispatcher.obey(Some(Command::CalledOff(late)));
+            let ended = dispatcher.attempts.ended().await;
+            assert_eq!(ended.claim.attempt(), attempt);
+            dispatcher.settle(vec![ended]).await;
+            assert!(store.replay(&["a"]).unwrap()[0].refused.is_none());
+            dispatcher.begin_claim();
+            dispatcher.take(store.claim(1)).await;
+            dispatcher.obey(Some(Command::CalledOff(late)));
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert!(dispatcher.attempts.try_ended().is_none(), "nobody has called this run off");
+        }
+    }
 
     #[tokio::test]
     async fn an_event_that_is_cancelled_while_it_is_being_claimed_is_not_run() {
@@ -453,16 +487,11 @@ mod tests {
         for id in ["called off", "wanted"] {
             store.append(NewEvent::new("Issue", &1).unwrap().id(id)).unwrap();
         }
-        let handler = AnyHandler::new(|_: Event| async {});
-        let given = vec![Given { name: None, event_type: "Issue".to_owned(), handler }];
-        let handlers = Arc::new(Handlers::new(given, Layers::default(), Options::default()).unwrap());
-        let (_told, commands) = mpsc::channel(1);
-        let intake = Intake::new(Queue::embedded(store.clone()), 1, Arc::new(|_| None));
-        let mut dispatcher = Dispatcher::new(intake, handlers, Arc::default(), commands, Box::new(|_| ()));
+        let mut dispatcher = dispatcher(&store, AnyHandler::new(|_: Event| async {}));
         dispatcher.begin_claim();
         let claims = store.claim(2);
-        store.cancel("called off", "a mistake").unwrap();
-        dispatcher.obey(Some(Command::Cancelled("called off".to_owned())));
+        let called_off = store.call_off("called off", "a mistake").unwrap();
+        dispatcher.obey(Some(Command::CalledOff(called_off)));
         dispatcher.take(claims).await;
         assert_eq!(dispatcher.attempts.slots_taken(), 1);
         let ended = dispatcher.attempts.ended().await;

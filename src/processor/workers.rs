@@ -11,7 +11,7 @@ use crate::processor::Handlers;
 use crate::processor::dispatcher::Dispatcher;
 use crate::processor::handlers::Given;
 use crate::processor::round::{Processed, Reply};
-use crate::queue::{Intake, Queue};
+use crate::queue::{CalledOff, Intake, Queue};
 
 /// Commands that may wait: each is obeyed at once, and whoever gives more waits.
 const COMMANDS_MAX: usize = 16;
@@ -20,8 +20,8 @@ const COMMANDS_MAX: usize = 16;
 pub(super) enum Command {
     /// Claim nothing more, let end what runs, then end.
     Stop,
-    /// The event of this id was cancelled.
-    Cancelled(String),
+    /// An event was called off.
+    CalledOff(CalledOff),
     /// Run what is claimable until nothing is, then reply.
     Process(Reply),
 }
@@ -96,9 +96,9 @@ impl Workers {
     }
 
     /// Tells the run of this event, if there is one, that a person has cancelled it.
-    pub(crate) async fn cancelled(&self, event_id: String) {
+    pub(crate) async fn called_off(&self, called_off: CalledOff) {
         // Refused only when they have stopped: then nothing runs.
-        let _ = self.commands.send(Command::Cancelled(event_id)).await;
+        let _ = self.commands.send(Command::CalledOff(called_off)).await;
     }
 
     /// Has them run what is claimable until nothing is.

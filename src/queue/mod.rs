@@ -60,4 +60,4 @@ pub use emit::Emit;
 pub(crate) use emit::Intake;
 pub(crate) use engine::Queue;
 
-pub(crate) use crate::store::{Claim, Handled, Mishap, Receipt, Settling, give_way};
+pub(crate) use crate::store::{CalledOff, Claim, Handled, Mishap, Receipt, Settling, give_way};

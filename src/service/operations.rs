@@ -326,9 +326,9 @@ impl Operations {
     fn go_through(&self, selection: Selection, act: Act, line: &mut Line<'_>) -> Result<(), Error> {
         let (mut failure, mut wanted) = (None, ControlFlow::Continue(()));
         let selected = Pass::begin(&self.store, selection, act)?.run(&mut |pass, one| {
-            if let (Some(manager), Some(id)) = (&self.manager, pass.called_off(one)) {
+            if let (Some(manager), Some(called_off)) = (&self.manager, one.called_off()) {
                 // A service performs on a thread that may block.
-                tokio::runtime::Handle::current().block_on(manager.tell_cancelled(id));
+                tokio::runtime::Handle::current().block_on(manager.tell_called_off(called_off));
             }
             wanted = match json_line(&pass.answer(one)) {
                 // The rest of the step is done, and its handlers are to be told, whether somebody listens or not.

@@ -64,10 +64,26 @@ impl Claim {
         !self.handled.is_empty() && self.handled.contains(&self.hasher.key(handler))
     }
 
+    /// Whether its event was called off by that while this run went on.
+    #[cfg(feature = "manager")]
+    pub(crate) fn is_called_off_by(&self, by: CalledOff) -> bool {
+        self.event.seq() == by.event && self.token.started < by.cancelled
+    }
+
     /// Whether a failure of this run is final.
     pub fn is_last(&self) -> bool {
         self.event.retry_count() >= self.event.max_retries()
     }
+}
+
+/// An event was called off: no run of it that began before counts any more. A later one, after a replay, does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "manager"), expect(dead_code, reason = "without a manager there are no handlers to tell"))]
+pub(crate) struct CalledOff {
+    /// Seq of its reception.
+    pub(crate) event: u64,
+    /// Seq of the record that says so.
+    pub(crate) cancelled: u64,
 }
 
 /// Which events to list: all that match every condition, oldest first.

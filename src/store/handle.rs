@@ -12,7 +12,7 @@ use crate::event::entry::Token;
 use crate::event::{Event, Moment, NewEvent, Outcome, hex};
 use crate::state::IdHasher;
 use crate::store::answers::{
-    Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats,
+    CalledOff, Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats,
 };
 use crate::store::backup::{Backup, backup_dir};
 use crate::store::commit::Shared;
@@ -401,14 +401,20 @@ impl Store {
     /// [`ErrorKind::NotFound`]: there is no such event. [`ErrorKind::NotAllowed`]: it is completed or cancelled already. Otherwise
     /// as [`Store::append`].
     pub fn cancel(&self, id: &str, reason: &str) -> Result<(), Error> {
+        self.call_off(id, reason).map(drop)
+    }
+
+    /// As [`Store::cancel`]; returns what its handler is to be told.
+    pub(crate) fn call_off(&self, id: &str, reason: &str) -> Result<CalledOff, Error> {
         let missing = || Error::new(ErrorKind::NotFound, format!("there is no event {id:?}"));
         let hash = self.shared().hasher.id(id);
-        let seq = self.shared().step(|core, now| {
+        let called_off = self.shared().step(|core, now| {
             core.check_open()?;
-            let seq = core.state.find(hash).ok_or_else(missing)?;
-            core.cancel(seq, reason, now)
+            let event = core.state.find(hash).ok_or_else(missing)?;
+            Ok(CalledOff { event, cancelled: core.cancel(event, reason, now)? })
         })?;
-        self.shared().wait(seq, Level::Durable)
+        self.shared().wait(called_off.cancelled, Level::Durable)?;
+        Ok(called_off)
     }
 
     /// Reads everything in the store again and says whether it is as it was written. As [`verify`](crate::verify()).

@@ -130,6 +130,8 @@ pub use verify::{CutTail, Problem, Verification, verify};
 
 #[cfg(feature = "manager")]
 pub(crate) use crate::state::Handled;
+#[cfg(feature = "manager")]
+pub(crate) use answers::CalledOff;
 #[cfg(feature = "torture")]
 pub(crate) use crashes::{EXHAUSTED_AT, Rotted, crash_life, rot_case, rot_piece};
 #[cfg(feature = "torture")]
@@ -139,7 +141,7 @@ pub(crate) use machine::Machine;
 #[cfg(feature = "torture")]
 pub(crate) use oracle::Life;
 #[cfg(feature = "manager")]
-pub(crate) use pass::{Act, Pass};
+pub(crate) use pass::{Act, Acted, Pass};
 #[cfg(feature = "manager")]
 pub(crate) use place::{MemoryDisk, Place};
 #[cfg(feature = "manager")]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::event::Status;
 use crate::state::{State, Step, View, judge_step};
-use crate::store::answers::Replay;
+use crate::store::answers::{CalledOff, Replay};
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
 use crate::store::handle::Store;
@@ -59,12 +59,20 @@ pub(crate) struct Acted {
     seq: Option<u64>,
     id: Option<String>,
     refused: Option<(ErrorKind, String)>,
-    /// Whether a handler ran it and is to be told.
+    /// What a handler that ran it is to be told.
     #[cfg_attr(
         not(feature = "manager"),
         expect(dead_code, reason = "without a manager there are no handlers to tell")
     )]
-    is_called_off: bool,
+    called_off: Option<CalledOff>,
+}
+
+impl Acted {
+    /// What the handler is to be told that runs the event although it was called off, if one does.
+    #[cfg(feature = "manager")]
+    pub(crate) fn called_off(&self) -> Option<CalledOff> {
+        self.called_off
+    }
 }
 
 /// What an event's turn came to, under the lock.
@@ -75,7 +83,7 @@ enum Turn {
     /// Appended as this seq.
     Done {
         appended: u64,
-        is_called_off: bool,
+        called_off: Option<CalledOff>,
     },
     /// It would have been done.
     Rehearsed {
@@ -197,12 +205,6 @@ impl Pass {
         Replay { id: self.name(acted), refused, kind }
     }
 
-    /// The id of an event whose handler runs although the event was called off.
-    #[cfg(feature = "manager")]
-    pub(crate) fn called_off(&self, acted: &Acted) -> Option<String> {
-        acted.is_called_off.then(|| self.name(acted))
-    }
-
     /// Goes through all of it, resting as long as it must, and tells of each event; ends early when nobody wants more.
     pub(crate) fn run(mut self, each: &mut dyn FnMut(&Self, &Acted) -> ControlFlow<()>) -> Result<Selected, Error> {
         while let Some(acted) = self.step()? {
@@ -241,16 +243,14 @@ impl Pass {
     fn act_on(&mut self, seq: Option<u64>, id: Option<String>) -> Result<Option<(Acted, Option<u64>)>, Error> {
         let refused = |kind, reason: &str, id| {
             let refused = Some((kind, reason.to_owned()));
-            Acted { seq, id, refused, is_called_off: false }
+            Acted { seq, id, refused, called_off: None }
         };
         let turn = seq.map_or(Ok(Turn::Gone), |seq| self.turn(seq));
         Ok(Some(match turn {
-            Ok(Turn::Done { appended, is_called_off }) => {
-                (Acted { seq, id, refused: None, is_called_off }, Some(appended))
-            }
+            Ok(Turn::Done { appended, called_off }) => (Acted { seq, id, refused: None, called_off }, Some(appended)),
             Ok(Turn::Rehearsed { leads_to }) => {
                 self.rehearsed.extend(seq.filter(|_| id.is_some()).map(|seq| (seq, leads_to)));
-                (Acted { seq, id, refused: None, is_called_off: false }, None)
+                (Acted { seq, id, refused: None, called_off: None }, None)
             }
             Ok(Turn::Passed | Turn::Gone) if id.is_none() => return Ok(None),
             Ok(Turn::Passed) => {
@@ -278,12 +278,13 @@ impl Pass {
                 let leads_to = judge_step(view.status, self.act.step()).map_err(|refused| not_allowed(&refused))?;
                 return Ok(Turn::Rehearsed { leads_to });
             }
-            let is_called_off = view.status == Status::Processing;
+            let runs = view.status == Status::Processing;
             let appended = match &self.act {
                 Act::Replay => core.replay(seq, now)?,
                 Act::Cancel(reason) => core.cancel(seq, reason, now)?,
             };
-            Ok(Turn::Done { appended, is_called_off })
+            let called_off = runs.then_some(CalledOff { event: seq, cancelled: appended });
+            Ok(Turn::Done { appended, called_off })
         })
     }
 }
