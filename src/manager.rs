@@ -100,7 +100,8 @@ impl EventManagerBuilder {
         self
     }
 
-    /// Most events that are claimed at once: 1 to 10,000, 10 by default. A manager with ten times as many pending is not healthy.
+    /// Most events that are claimed at once: 1 to 10,000, 10 by default. A manager is not healthy while ten times as many are pending that
+    /// could run.
     pub fn batch_size(mut self, events: usize) -> Self {
         self.options.batch_size = events;
         self
@@ -450,8 +451,8 @@ impl EventManager {
         self.health().healthy
     }
 
-    /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending (or, while something is paused, could run) and
-    /// fewer than 100 have failed for good, the store takes events, nothing was found damaged, and no more than `concurrency` handlers
+    /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending that wait for no time (or, while something is
+    /// paused, that could run) and fewer than 100 have failed for good, the store takes events, nothing was found damaged, and no more than `concurrency` handlers
     /// refuse to end. If not, it says why.
     ///
     /// Running workers look every 5 s, and log a change for the worse once as a warning, and one for the better once as information.

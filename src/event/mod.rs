@@ -23,6 +23,7 @@ mod new_event;
 mod outcome;
 mod pause;
 mod place;
+mod pointer;
 mod rate_limit;
 mod rfc3339;
 mod status;

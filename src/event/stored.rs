@@ -8,6 +8,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::event::pointer;
 use crate::event::{Status, Timestamp, Waiting};
 
 /// An event that is kept, with where it stood when it was read. Cheap to clone; it does not change when the store does.
@@ -156,12 +157,12 @@ impl Event {
         serde_json::from_str(self.data())
     }
 
-    /// The value at an RFC 6901 pointer such as `/data/title`, or `None` if the data has none there.
+    /// The value at an RFC 6901 pointer such as `/data/title`, or `None` if the data has none there, or one for which serde_json has no
+    /// value (with half of a surrogate pair, a number beyond any `f64`, or more than 128 levels). What stands elsewhere in the data may be so.
     ///
-    /// It parses the data anew: to look at several places, call [`Event::json`] once.
+    /// It goes through the data anew: to look at several places, call [`Event::json`] once.
     pub fn pointer(&self, pointer: &str) -> Option<serde_json::Value> {
-        let mut value: serde_json::Value = self.json().ok()?;
-        value.pointer_mut(pointer).map(serde_json::Value::take)
+        pointer::find(self.data(), pointer)
     }
 }
 

@@ -18,7 +18,7 @@ impl EventManagerBuilder {
     /// completed when all have succeeded; a retry runs only those that have not. If they end differently, the gravest counts: `Cancel`,
     /// then `Fail`, then `Retry`, then `Release`, then of `RetryAt` and `Snooze` the one that waits the least; the error names each
     /// handler that failed (`notify: connection lost; audit: …`) or had not returned when the time was over (`timed out after 60s in audit`),
-    /// and the event's history each one that succeeded.
+    /// and the event's history each one that succeeded. A handler that had not counts as a `Retry`, whatever it returns later.
     ///
     /// What has succeeded is kept by the handler's name in the log, across restarts, so the name should stay the same from one
     /// start to the next. Handlers without one are numbered in the order in which they are given.

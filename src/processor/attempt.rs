@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::event::{Outcome, bounded};
 use crate::processor::Context;
+use crate::processor::context::Members;
 use crate::queue::{Claim, Mishap};
 
 /// A run that has begun and whose task has not ended.
@@ -19,8 +20,8 @@ pub(super) struct Attempt {
     pub(super) task: JoinHandle<()>,
     pub(super) timeout: Duration,
     pub(super) standing: Standing,
-    /// Those of several handlers that had not returned when the time was over.
-    pub(super) late: Vec<Arc<str>>,
+    /// Several handlers, as they stood when the time was over.
+    pub(super) members: Members,
     /// When something happens to it next.
     pub(super) timer: Option<Instant>,
 }
@@ -63,17 +64,45 @@ pub(super) enum Ending {
     Aborted,
 }
 
-/// What becomes of an event whose run stood at `standing` and ended like this; `late` names the handlers that took too long, if it had several.
+impl Ending {
+    /// What a failure says of itself.
+    fn said(&self) -> Option<&str> {
+        match self {
+            Self::Returned(Outcome::Retry(said) | Outcome::Fail(said)) | Self::Panicked(said) => Some(said),
+            Self::Returned(_) | Self::Aborted => None,
+        }
+    }
+}
+
+/// What becomes of an event whose run stood at `standing` and ended like this; if it had several handlers, `late` names those that took
+/// too long, and the others came to `in_time`.
 ///
 /// A run that is told to leave may still succeed, or give its event up for good; whatever else it says then is taken for the
-/// consequence of being told, and counts as no failure. A run whose time is over has failed, whatever it says.
-pub(super) fn verdict(standing: Standing, ending: Ending, timeout: Duration, late: &[Arc<str>]) -> Outcome {
+/// consequence of being told, and counts as no failure. A run whose time is over has failed, whatever it says then, unless one of several
+/// handlers had given the event up for good before.
+pub(super) fn verdict(
+    standing: Standing,
+    ending: Ending,
+    timeout: Duration,
+    late: &[Arc<str>],
+    in_time: Ending,
+) -> Outcome {
     let outcome = match (standing, ending) {
-        (Standing::Running | Standing::Leaving, Ending::Aborted)
-        | (Standing::Leaving, Ending::Returned(Outcome::Retry(_)) | Ending::Panicked(_)) => Outcome::Release,
+        (Standing::Running | Standing::Leaving, Ending::Aborted) => match in_time {
+            Ending::Returned(given_up @ (Outcome::Cancel(_) | Outcome::Fail(_))) => given_up,
+            _ => Outcome::Release,
+        },
+        (Standing::Leaving, Ending::Returned(Outcome::Retry(_)) | Ending::Panicked(_)) => Outcome::Release,
         (Standing::Running | Standing::Leaving, Ending::Returned(outcome)) => outcome,
         (Standing::Running, Ending::Panicked(said)) => Outcome::Retry(said),
-        (Standing::Overdue | Standing::Stuck, ending) => Outcome::Retry(overdue(ending, timeout, late)),
+        (Standing::Overdue | Standing::Stuck, ending) => {
+            let text = || overdue(ending.said().or(in_time.said()), timeout, late);
+            match &in_time {
+                Ending::Returned(Outcome::Cancel(reasons)) => Outcome::Cancel(reasons.clone()),
+                Ending::Returned(Outcome::Fail(_)) => Outcome::Fail(text()),
+                _ => Outcome::Retry(text()),
+            }
+        }
     };
     match outcome {
         Outcome::Retry(error) => Outcome::Retry(bounded(error)),
@@ -92,17 +121,12 @@ pub(super) fn mishap(standing: Standing, ending: &Ending) -> Option<Mishap> {
     }
 }
 
-fn overdue(ending: Ending, timeout: Duration, late: &[Arc<str>]) -> String {
+fn overdue(said: Option<&str>, timeout: Duration, late: &[Arc<str>]) -> String {
     let mut text = format!("timed out after {timeout:?}");
     if !late.is_empty() {
         text = format!("{text} in {}", late.join(", "));
     }
-    match ending {
-        Ending::Returned(Outcome::Retry(said) | Outcome::Fail(said)) | Ending::Panicked(said) => {
-            format!("{text}: {said}")
-        }
-        Ending::Returned(_) | Ending::Aborted => text,
-    }
+    said.map_or(text.clone(), |said| format!("{text}: {said}"))
 }
 
 #[cfg(test)]
@@ -113,11 +137,35 @@ mod tests {
     #[test]
     fn a_run_of_several_handlers_names_those_that_took_too_long() {
         let late = ["mail".into(), "audit".into()];
-        let verdict = |ending| verdict(Standing::Overdue, ending, Duration::from_mins(1), &late);
+        let verdict = |ending, in_time| {
+            verdict(Standing::Overdue, ending, Duration::from_mins(1), &late, Ending::Returned(in_time))
+        };
         let text = "timed out after 60s in mail, audit";
-        assert_eq!(verdict(Ending::Aborted), Outcome::Retry(text.to_owned()));
-        let said = Ending::Returned(Outcome::Retry("post: lost".to_owned()));
-        assert_eq!(verdict(said), Outcome::Retry(format!("{text}: post: lost")));
+        assert_eq!(verdict(Ending::Aborted, Outcome::Done), Outcome::Retry(text.to_owned()));
+        let said = Outcome::Retry("post: lost".to_owned());
+        let with_it = Outcome::Retry(format!("{text}: post: lost"));
+        assert_eq!(verdict(Ending::Returned(said.clone()), Outcome::Done), with_it);
+        assert_eq!(verdict(Ending::Aborted, said), with_it);
+    }
+
+    #[test]
+    fn what_one_of_several_handlers_gave_up_in_time_is_given_up_though_another_took_too_long() {
+        let late = ["slow".into()];
+        let (cancel, fail) = (Outcome::Cancel("quick: done".to_owned()), Outcome::Fail("quick: bad".to_owned()));
+        let told_of = Outcome::Fail("timed out after 60s in slow: quick: bad".to_owned());
+        for ending in [Ending::Aborted, Ending::Returned(Outcome::Done), Ending::Returned(cancel.clone())] {
+            for standing in [Standing::Overdue, Standing::Stuck] {
+                let verdict = |in_time: &Outcome| {
+                    let in_time = Ending::Returned(in_time.clone());
+                    verdict(standing, ending.clone(), Duration::from_mins(1), &late, in_time)
+                };
+                assert_eq!((&verdict(&cancel), &verdict(&fail)), (&cancel, &told_of), "{ending:?}");
+            }
+        }
+        for (in_time, expected) in [(&cancel, &cancel), (&fail, &fail), (&Outcome::Done, &Outcome::Release)] {
+            let in_time = Ending::Returned(in_time.clone());
+            assert_eq!(verdict(Standing::Leaving, Ending::Aborted, Duration::ZERO, &[], in_time), *expected);
+        }
     }
 
     #[test]
@@ -146,7 +194,8 @@ mod tests {
                 (Standing::Stuck, &over),
                 (Standing::Leaving, &leaving),
             ] {
-                let outcome = verdict(standing, ending.clone(), Duration::from_mins(1), &[]);
+                let alone = Returned(Done);
+                let outcome = verdict(standing, ending.clone(), Duration::from_mins(1), &[], alone);
                 assert_eq!(outcome, *expected, "{standing:?} × {ending:?}");
             }
         }

@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 use crate::event::Outcome;
 use crate::processor::Context;
 use crate::processor::attempt::{Attempt, Ending, Standing, mishap, verdict};
+use crate::processor::context::Members;
 use crate::processor::ends::{Ends, Report, RunKey};
 use crate::processor::outcome::{caught, panic_text};
 use crate::processor::team::{self, Team};
@@ -119,7 +120,7 @@ impl Attempts {
             task,
             timeout,
             standing: Standing::Running,
-            late: Vec::new(),
+            members: Members::default(),
             timer,
         };
         match self.runs.get_mut(at) {
@@ -189,7 +190,7 @@ impl Attempts {
             } else {
                 tracing::warn!(event_id, timeout = ?attempt.timeout, "a handler has exceeded its time and is told to end");
                 attempt.standing = Standing::Overdue;
-                attempt.late = attempt.context.still_running();
+                attempt.members = attempt.context.members();
                 attempt.context.cancel();
                 let ends_at = now + self.grace;
                 attempt.timer = Some(ends_at);
@@ -294,7 +295,12 @@ async fn rest(context: &Context) {
 
 fn judge(attempt: &Attempt, ending: Ending) -> Ended {
     let mishap = mishap(attempt.standing, &ending);
-    let outcome = verdict(attempt.standing, ending, attempt.timeout, &attempt.late);
+    let members = match attempt.standing {
+        Standing::Overdue | Standing::Stuck => attempt.members.clone(),
+        Standing::Running | Standing::Leaving => attempt.context.members(),
+    };
+    let in_time = team::merge(members.ended, attempt.context.now());
+    let outcome = verdict(attempt.standing, ending, attempt.timeout, &members.running, in_time);
     Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
 }
 
@@ -367,6 +373,32 @@ mod tests {
         attempts.expire(Instant::now());
         attempts.abort_all();
         assert_eq!(attempts.ended().await.outcome, Outcome::Retry("timed out after 1s in mail, audit".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_gives_its_event_up_is_heard_though_another_takes_too_long() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        let second = Duration::from_secs(1);
+        for outcome in [Outcome::Cancel("no use".to_owned()), Outcome::Fail("bad".to_owned())] {
+            store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+            let intake = Intake::new(Queue::embedded(store.clone()), 1, Arc::new(|_| None));
+            let mut attempts = Attempts::new(Duration::ZERO, intake, "store".into());
+            let gives_up = outcome.clone();
+            let gives_up = HandlerService::innermost(move |_, _| Box::pin(std::future::ready(gives_up.clone())));
+            let hangs = HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
+            let team = [("mail", gives_up), ("audit", hangs)];
+            let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service }).collect();
+            attempts.begin(store.claim(1).unwrap().remove(0), team, second, Instant::now());
+            tokio::task::yield_now().await;
+            tokio::time::advance(2 * second).await;
+            attempts.expire(Instant::now());
+            attempts.abort_all();
+            let expected = match outcome {
+                Outcome::Cancel(_) => Outcome::Cancel("mail: no use".to_owned()),
+                _ => Outcome::Fail("timed out after 1s in audit: mail: bad".to_owned()),
+            };
+            assert_eq!(attempts.ended().await.outcome, expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::event::{Event, NewEvent, Scope, Timestamp};
+use crate::processor::attempt::Ending;
 use crate::queue::{Claim, Emit, Intake, Receipt};
 
 /// What a handler knows about its run beside the event: which one it is, how long it may take, and whether it was called off.
@@ -38,13 +39,22 @@ struct Shared {
     /// How much of the run goes on outside its task.
     lingering: AtomicUsize,
     quiet: Notify,
-    /// Which of several handlers have not returned. A std lock: it is held for one look, and never across an await.
-    running: Mutex<Vec<Arc<str>>>,
+    /// A std lock: it is held for one look, and never across an await.
+    members: Mutex<Members>,
+}
+
+/// The handlers of a run, if it is of several.
+#[derive(Clone, Default)]
+pub(super) struct Members {
+    /// Those that have not returned.
+    pub(super) running: Vec<Arc<str>>,
+    /// Those that have, and how.
+    pub(super) ended: Vec<(Arc<str>, Ending)>,
 }
 
 impl Shared {
-    fn running(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +93,7 @@ impl Context {
             aborted: Notify::new(),
             lingering: AtomicUsize::new(0),
             quiet: Notify::new(),
-            running: Mutex::default(),
+            members: Mutex::default(),
         };
         Self { run: Arc::new(run) }
     }
@@ -228,17 +238,19 @@ impl Context {
 
     /// Says that the run is one of several handlers, by their names.
     pub(super) fn run_by(&self, handlers: Vec<Arc<str>>) {
-        *self.run.running() = handlers;
+        self.run.members().running = handlers;
     }
 
-    /// Says that one of them has returned.
-    pub(super) fn returned(&self, handler: &str) {
-        self.run.running().retain(|running| **running != *handler);
+    /// Says how one of them has ended.
+    pub(super) fn returned(&self, handler: Arc<str>, ending: Ending) {
+        let mut members = self.run.members();
+        members.running.retain(|running| **running != *handler);
+        members.ended.push((handler, ending));
     }
 
-    /// Those of several handlers that have not returned.
-    pub(super) fn still_running(&self) -> Vec<Arc<str>> {
-        self.run.running().clone()
+    /// Several handlers, as they stand now; none, if the run is of one alone.
+    pub(super) fn members(&self) -> Members {
+        self.run.members().clone()
     }
 
     /// Says that something of the run goes on outside its task.

@@ -390,12 +390,13 @@ impl Dispatcher {
         match settled {
             Ok(()) => {
                 ended.tell();
-                self.round.count(outcome);
+                self.round.count(Some(outcome));
                 if let Some(mishap) = *mishap {
                     self.queue.note_mishap(claim, mishap);
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotAllowed => {
+                self.round.count(None);
                 let text = "a run has ended whose event was cancelled meanwhile; its outcome is of no account";
                 tracing::info!(event_id, event_type, attempt, "{text}");
             }
@@ -469,7 +470,12 @@ mod tests {
             dispatcher.obey(Some(Command::CalledOff(late)));
             let ended = dispatcher.attempts.ended().await;
             assert_eq!(ended.claim.attempt(), attempt);
+            let (reply, processed) = tokio::sync::oneshot::channel();
+            dispatcher.round.join(reply, false);
             dispatcher.settle(vec![ended]).await;
+            dispatcher.round.end();
+            let processed = processed.await.unwrap().unwrap();
+            assert_eq!((processed.runs, processed.done, processed.failed), (1, 0, 0), "it has ended all the same");
             assert!(store.replay(&["a"]).unwrap()[0].refused.is_none());
             dispatcher.begin_claim();
             dispatcher.take(store.claim(1)).await;

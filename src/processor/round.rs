@@ -49,11 +49,12 @@ impl Round {
         !self.waiting.is_empty()
     }
 
-    pub(super) fn count(&mut self, outcome: &Outcome) {
+    /// A run has ended; its outcome, unless that is of no account.
+    pub(super) fn count(&mut self, outcome: Option<&Outcome>) {
         for Waiting { processed, .. } in &mut self.waiting {
             processed.runs += 1;
-            processed.done += u64::from(*outcome == Outcome::Done);
-            processed.failed += u64::from(matches!(outcome, Outcome::Retry(_) | Outcome::Fail(_)));
+            processed.done += u64::from(outcome == Some(&Outcome::Done));
+            processed.failed += u64::from(matches!(outcome, Some(Outcome::Retry(_) | Outcome::Fail(_))));
         }
     }
 
@@ -94,13 +95,14 @@ mod tests {
         let ((early, mut told), (late, mut told_late)) = (oneshot::channel(), oneshot::channel());
         round.join(early, true);
         round.join(late, false);
-        round.count(&Outcome::Done);
+        round.count(Some(&Outcome::Done));
         assert!(round.end(), "another claim is wanted");
         let done = Processed { runs: 1, done: 1, failed: 0 };
         assert!(told.try_recv().is_err());
         assert_eq!(told_late.try_recv().unwrap().unwrap(), done);
-        round.count(&Outcome::Retry("no".to_owned()));
+        round.count(Some(&Outcome::Retry("no".to_owned())));
+        round.count(None);
         assert!(!round.end());
-        assert_eq!(told.try_recv().unwrap().unwrap(), Processed { runs: 2, failed: 1, ..done });
+        assert_eq!(told.try_recv().unwrap().unwrap(), Processed { runs: 3, failed: 1, ..done });
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn run(team: Team, claim: Claim, context: Context, queue: Queue
 async fn run_one(handler: Named, event: Event, claim: &Claim, context: Context, queue: &Queue) -> (Arc<str>, Ending) {
     let name = Arc::clone(&handler.name);
     let ending = handler.service.run(Run::new(event, context.clone(), handler.name)).await;
-    context.returned(&name);
+    context.returned(Arc::clone(&name), ending.clone());
     if ending == Ending::Returned(Outcome::Done) {
         match queue.record_handled(claim, &name).await {
             // Somebody ended the claim meanwhile: nothing of it counts.
@@ -75,7 +75,7 @@ async fn together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
 /// What becomes of an event whose handlers ended like this: called off if one says so, failed for good if one says so, run again if
 /// one has failed, released if one was given up, put off to the soonest time if one was put off, and else completed. The text names
 /// each handler that had a part in it. A failure that a panic had a part in is told as one.
-fn merge(ended: Vec<(Arc<str>, Ending)>, now: Timestamp) -> Ending {
+pub(super) fn merge(ended: Vec<(Arc<str>, Ending)>, now: Timestamp) -> Ending {
     let panicked = ended.iter().any(|(_, ending)| matches!(ending, Ending::Panicked(_)));
     let outcome = |ending| match ending {
         Ending::Returned(outcome) => outcome,

@@ -130,7 +130,11 @@ impl Given {
         match value.to_str().map(str::to_ascii_lowercase).as_deref() {
             Some("true" | "1" | "yes" | "on") => Ok(true),
             Some("false" | "0" | "no" | "off") => Ok(false),
-            _ => Err(Error::invalid(format!("{} is {}; it must be true or false", switch.name, value.display()))),
+            _ => Err(Error::invalid(format!(
+                "{} is {:?}; it must be true or false",
+                switch.name,
+                value.to_string_lossy()
+            ))),
         }
     }
 
@@ -239,7 +243,7 @@ mod tests {
             (environment(&[("LINEAR_EVENT_RETRY_INTERVAL", "NaN")]), "LINEAR_EVENT_RETRY_INTERVAL is \"NaN\""),
             (
                 environment(&[("LINEAR_EVENT_PERSISTENCE_ENABLED", "never")]),
-                "LINEAR_EVENT_PERSISTENCE_ENABLED is never; it must be true or false",
+                "LINEAR_EVENT_PERSISTENCE_ENABLED is \"never\"; it must be true or false",
             ),
             (
                 environment(&[("LINEAR_BATCH_PROCESSING_ENABLED", "")]),

@@ -226,8 +226,8 @@ pub(super) fn not_answering(locked: &Error, line: &mut Line<'_>) -> Result<(), E
     // What follows is for whoever wants the store himself.
     let (holder, _) = locked.message().split_once("; ").unwrap_or((locked.message(), ""));
     let reason = format!(
-        "no service answers for this directory, but {holder}: it is starting, or a command at work, or its control socket is \
-         gone and comes back with a restart"
+        "no service answers for this directory, but {holder}: it is starting, or a command at work, or a program that opened the \
+         store for itself, or its control socket is gone and comes back with a restart"
     );
     one(&NotRunning { healthy: false, reasons: [&reason] }, line)
 }

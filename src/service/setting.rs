@@ -148,7 +148,7 @@ impl Setting {
     pub(super) fn must_be(&self, meaning: Meaning) -> String {
         let bounds = self.bounds().map(|bounds| format!(" from {bounds}")).unwrap_or_default();
         match self.kind {
-            Kind::Text(_) | Kind::Files => format!("the {} must be text", self.name),
+            Kind::Text(_) | Kind::Files => format!("the {} must be text, and not empty", self.name),
             Kind::Choice(words) => format!("the {} must be {}", self.name, words.join(" or ")),
             Kind::Whole { unit, .. } => format!("the {} must be a whole number of {unit}{bounds}", self.name),
             Kind::Time { unit, .. } => {

@@ -274,10 +274,17 @@ fn locked(dir: &Dir, file: &File, me: u32) -> Error {
     let holder = String::from_utf8_lossy(bytes.get(..read).unwrap_or_default()).trim().to_owned();
     let text = match holder.parse::<u32>() {
         Ok(holder) if holder == me => {
-            format!("this process ({me}) has the store open already: use that handle, or close it first")
+            format!(
+                "this process ({me}) has the store open already: use that handle, or close it first; a start that was given \
+                     up lets go of it by itself"
+            )
         }
-        Ok(holder) => format!("process {holder} holds the store; stop it first, or ask it through its socket"),
-        Err(_) => "another process holds the store; stop it first, or ask it through its socket".to_owned(),
+        Ok(holder) => {
+            format!("process {holder} holds the store; stop it first, or ask it through its socket if it is a service")
+        }
+        Err(_) => {
+            "another process holds the store; stop it first, or ask it through its socket if it is a service".to_owned()
+        }
     };
     Error::new(ErrorKind::Locked, text).at_path(dir.path())
 }
