@@ -247,7 +247,7 @@ mod tests {
             ),
             (
                 environment(&[("LINEAR_BATCH_PROCESSING_ENABLED", "")]),
-                "LINEAR_BATCH_PROCESSING_ENABLED is ; it must be",
+                "LINEAR_BATCH_PROCESSING_ENABLED is \"\"; it must be",
             ),
             (environment(&[("LINEAR_BACKGROUND_PROCESSING", "maybe")]), "it must be true or false"),
             (Given::new().flag(&settings::LISTEN, "8787"), "--listen is \"8787\"; it must be an address and a port"),
