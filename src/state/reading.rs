@@ -1,16 +1,27 @@
 //! What is true: events one by one and counted. Shown is what was applied; what of it is durable, the caller compares by seq.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::event::Status;
 use crate::event::entry::Token;
+use crate::state::events::Events;
 use crate::state::machine::State;
-use crate::state::tally::{Stands, waits};
+use crate::state::tally::Stands;
 use crate::state::view::{Counts, View};
 
-/// There is more to look at.
+/// It is being looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct More;
+pub(crate) struct Sought;
+
+/// The events of a type.
+#[derive(Debug)]
+pub(crate) struct OfType {
+    pub(crate) name: Arc<str>,
+    pub(crate) stands: Stands,
+    /// When that one was received that waits to run and has waited longest.
+    pub(crate) oldest_waiting: Option<i64>,
+}
 
 impl State {
     /// The event received as `seq`.
@@ -71,28 +82,28 @@ impl State {
         self.events.lanes.tally.len()
     }
 
-    /// The name of the type with this number, and how many of its events stand where.
-    pub(crate) fn kind(&self, number: usize) -> Option<(Arc<str>, Stands)> {
-        let name = u32::try_from(number).ok().filter(|_| number < self.kind_count())?;
-        Some((self.events.types.name(name), self.events.lanes.tally.stands(number)))
+    /// The events of the type with this number. `Err` says that the one is being looked for that has waited longest: see
+    /// [`State::look_for_oldest`].
+    pub(crate) fn of_type(&self, number: usize) -> Result<Option<OfType>, Sought> {
+        let tally = &self.events.lanes.tally;
+        if tally.is_sought(number) {
+            return Err(Sought);
+        }
+        let Some(kind) = u32::try_from(number).ok().filter(|_| number < tally.len()) else { return Ok(None) };
+        let (stands, oldest_waiting) = (tally.stands(number), tally.oldest_waiting(number));
+        Ok(Some(OfType { name: self.events.types.name(kind), stands, oldest_waiting }))
     }
 
-    /// When the event of this type was received that waits to run and has waited longest. It looks at no more than `count_max` events and
-    /// remembers how far it came: `Err` says that there are more to look at.
-    pub(crate) fn oldest_waiting(&mut self, number: usize, count_max: usize) -> Result<Option<i64>, More> {
-        let Some(from) = self.events.lanes.tally.waiting_from(number) else { return Ok(None) };
-        let slots = &self.events.slots;
-        let (mut next, mut count) = (from, 0);
-        for slot in slots.from(from).take(count_max).map(|at| &slots[at]) {
-            if slot.kind() as usize == number && waits(slot) {
-                let (seq, received_at) = (slot.seq, slot.received_at);
-                self.events.lanes.tally.note_waiting_from(number, seq);
-                return Ok(Some(received_at));
-            }
-            (next, count) = (slot.seq + 1, count + 1);
-        }
-        self.events.lanes.tally.note_waiting_from(number, next);
-        if count < count_max { Ok(None) } else { Err(More) }
+    /// Has the events be looked for that have waited longest, each of its type: of those of these types of which they are not known.
+    pub(crate) fn seek_oldest(&mut self, numbers: Range<usize>) {
+        self.events.lanes.tally.seek(numbers);
+    }
+
+    /// Looks for them, for those of all types in one walk along the events. It goes on past about `count_max` of them, and returns past
+    /// how many it went.
+    pub(crate) fn look_for_oldest(&mut self, count_max: usize) -> usize {
+        let Events { slots, lanes, .. } = &mut self.events;
+        lanes.tally.walk(slots, count_max)
     }
 
     /// The next `remembered_before` on the way to `target`, or further to leave at most `count_max` remembered ids, and whether there is

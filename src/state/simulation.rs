@@ -1,6 +1,7 @@
 //! Some thousand random operations, on the state and on the plain [`Model`] of it: after each they agree, and all invariants hold.
 //! Every now and then segments are compacted away and what is left of the log is replayed: it gives the same state.
 
+mod looking;
 mod rewriting;
 
 use std::collections::BTreeMap;
@@ -113,6 +114,9 @@ impl World {
 
     fn step(&mut self) {
         self.steady += self.chance.below(20);
+        if self.chance.below(3) == 0 {
+            self.look_for_oldest();
+        }
         match self.chance.below(110) {
             0..30 => self.receive(),
             30..55 => self.claim(),

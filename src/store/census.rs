@@ -1,23 +1,27 @@
 //! Statistics: what the state counts, and what the store notes beside it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::event::Status;
-use crate::state::{HELD, Stands};
+use crate::state::{HELD, OfType, Sought, Stands};
 use crate::store::answers::Stats;
 use crate::store::commit::Shared;
 use crate::store::statistics::{TYPES_MAX, Tallied, TypeStats};
 
 /// Types that are looked at under one lock.
 const KINDS_PAGE: usize = 32;
+/// Types for which the one that has waited longest is asked for under one lock.
+const SOUGHT_PAGE: usize = 1_024;
 /// Events that are looked at under one lock, in search of those that wait.
 const EVENTS_PAGE: usize = 2_048;
 
 impl Shared {
-    /// Everything that is counted. The lock is held for a few types or events at a time.
+    /// Everything that is counted. The lock is held for a few types or events at a time, and all events are walked along once at most,
+    /// however many types there are.
     pub(crate) fn stats(&self) -> Stats {
+        self.seek_oldest();
         let mut stats = self.gauges();
         let now = self.now().wall.unix_micros();
         let mut all = Tallied::default();
@@ -25,13 +29,14 @@ impl Shared {
         let mut next = 0;
         loop {
             let page = self.kinds(next);
-            let Some((last, ..)) = page.last() else { break };
-            next = last + 1;
-            for (number, name, stands, tallied) in page {
+            let Some(last) = page.last() else { break };
+            next = last.number + 1;
+            for Kind { number, events, tallied } in page {
+                let OfType { name, stands, oldest_waiting } = events;
                 if let Some(tallied) = &tallied {
                     all.add(tallied);
                 }
-                let oldest = self.oldest_waiting(number).map(|then| seconds(now.saturating_sub(then)));
+                let oldest = oldest_waiting.map(|then| seconds(now.saturating_sub(then)));
                 if number >= TYPES_MAX {
                     others.get_or_insert_with(TypeStats::default).stand(stands, oldest);
                 } else if tallied.is_some() || stands != Stands::default() {
@@ -56,22 +61,45 @@ impl Shared {
 
     /// Some types from this number on, and what was counted of those that are told apart.
     fn kinds(&self, from: usize) -> Vec<Kind> {
+        loop {
+            if let Ok(page) = self.kinds_found(from) {
+                return page;
+            }
+            self.look_for_oldest();
+        }
+    }
+
+    /// The same, once nobody is looked for of whom they tell.
+    fn kinds_found(&self, from: usize) -> Result<Vec<Kind>, Sought> {
         let desk = self.desk();
         let kind = |number: usize| {
-            let (name, stands) = desk.core.state.kind(number)?;
-            let tallied = desk.core.tallies.of(number);
-            Some((number, name, stands, tallied.cloned().map(Box::new)))
+            let told = |events| {
+                let tallied = desk.core.tallies.of(number).cloned().map(Box::new);
+                Kind { number, events, tallied }
+            };
+            Some(desk.core.state.of_type(number).transpose()?.map(told))
         };
         (from..from + KINDS_PAGE).map_while(kind).collect()
     }
 
-    /// When the event of this type was received that has waited longest.
-    fn oldest_waiting(&self, number: usize) -> Option<i64> {
-        loop {
-            let looked = self.desk().core.state.oldest_waiting(number, EVENTS_PAGE);
-            if let Ok(oldest) = looked {
-                return oldest;
+    /// Has those be looked for that have waited longest, each of its type.
+    fn seek_oldest(&self) {
+        for from in (0..).step_by(SOUGHT_PAGE) {
+            let mut desk = self.desk();
+            let state = &mut desk.core.state;
+            if from >= state.kind_count() {
+                return;
             }
+            state.seek_oldest(from..from + SOUGHT_PAGE);
+        }
+    }
+
+    /// Looks for some of them. Rests for as long as it looked: others would hardly come to the lock between two pages of many.
+    fn look_for_oldest(&self) {
+        let began = self.clock.steady();
+        let count = self.desk().core.state.look_for_oldest(EVENTS_PAGE);
+        if count >= EVENTS_PAGE {
+            self.pause(self.clock.steady().saturating_sub(began));
         }
     }
 
@@ -118,8 +146,12 @@ impl Shared {
     }
 }
 
-/// A type by its number: its name, where its events stand, and its attempts.
-type Kind = (usize, Arc<str>, Stands, Option<Box<Tallied>>);
+/// A type by its number: its events, and its attempts.
+struct Kind {
+    number: usize,
+    events: OfType,
+    tallied: Option<Box<Tallied>>,
+}
 
 impl TypeStats {
     fn stand(&mut self, stands: Stands, oldest: Option<f64>) {
