@@ -165,7 +165,7 @@ impl Service {
                 _ = failed => Ended::Asked,
             };
             stop.send_replace(true);
-            let running = self.manager.stats().processing_events;
+            let running = self.store.gauges().processing_events;
             tracing::info!(running, "ending: requests may end within 10 s, and runs within 25 s after that");
             ended
         };
@@ -178,7 +178,7 @@ impl Service {
 
 /// What it means that the store has failed to whoever runs the service: unlike who embeds a store, he has nothing to give again.
 fn ended_ill(store: &Store, error: Error) -> Error {
-    let Some(why) = store.stats().poisoned else { return error };
+    let Some(why) = store.gauges().poisoned else { return error };
     let text = format!(
         "the store has failed ({why}): see to the disk, then start the service again; senders that it did not answer come again"
     );
