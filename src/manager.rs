@@ -344,8 +344,9 @@ impl EventManager {
         self.inner.intake.queue().known(event).await
     }
 
-    /// Runs events of `event_type` with `handler` from now on, and those that were held for want of one. See
-    /// [`EventManagerBuilder::on`]; [`AnyHandler`] makes a handler of any kind.
+    /// Runs events of `event_type` with `handler` from now on, and those that were held for want of one: many of them are released by and
+    /// by, before anything else is claimed, and count as held until then. See [`EventManagerBuilder::on`]; [`AnyHandler`] makes a handler
+    /// of any kind.
     ///
     /// A handler that holds a clone of this manager keeps it alive until [`EventManager::shutdown`].
     ///

@@ -197,8 +197,8 @@ impl World {
         let issue = || "Issue".to_owned();
         match taken.byte() % 4 {
             0 => self.state.set_handled(Handled::All),
-            1 => self.state.set_handled(Handled::Only(Vec::new())),
-            2 => self.state.set_handled(Handled::Only(vec![issue()])),
+            1 => self.state.set_handled(Handled::Only([].into())),
+            2 => self.state.set_handled(Handled::Only([issue()].into())),
             _ => self.state.set_limits(BTreeMap::from([(issue(), 1 + u32::from(taken.byte() % 3))])),
         }
     }

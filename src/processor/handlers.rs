@@ -61,7 +61,7 @@ impl Handlers {
         Ok(handlers)
     }
 
-    /// Adds one, and tells `engine` which types have a handler now. Two adding at once tell it one after the other.
+    /// Adds one, and tells `engine` for which types it is there.
     pub(crate) fn add(&self, given: Given, engine: impl FnOnce(Handled)) -> Result<(), Error> {
         let Given { name, event_type, handler } = given;
         check_type(&event_type, "a handler")?;
@@ -77,8 +77,9 @@ impl Handlers {
         let name = name.unwrap_or_else(|| numbered(&event_type, team.len() + 1));
         check_name(&event_type, &name, team)?;
         let service = known.service(handler);
+        let more = handled([&event_type].into_iter());
         known.by_type.entry(event_type).or_default().push(Named { name: name.into(), service });
-        engine(known.handled());
+        engine(more);
         Ok(())
     }
 
@@ -90,7 +91,7 @@ impl Handlers {
 
     /// Which types have a handler.
     pub(crate) fn handled(&self) -> Handled {
-        self.lock().handled()
+        handled(self.lock().by_type.keys())
     }
 
     /// What the workers were told.
@@ -125,14 +126,6 @@ impl Handlers {
 }
 
 impl Known {
-    fn handled(&self) -> Handled {
-        if self.by_type.contains_key(ANY_TYPE) {
-            Handled::All
-        } else {
-            Handled::Only(self.by_type.keys().cloned().collect())
-        }
-    }
-
     fn service(&mut self, handler: AnyHandler) -> HandlerService {
         let innermost = match handler.kind {
             Kind::Plain(function) => HandlerService::of(function),
@@ -145,6 +138,12 @@ impl Known {
         };
         self.layers.around(innermost)
     }
+}
+
+/// Which types have a handler, if there are handlers for these.
+fn handled<'t>(types: impl Iterator<Item = &'t String> + Clone) -> Handled {
+    let for_all = types.clone().any(|event_type| event_type == ANY_TYPE);
+    if for_all { Handled::All } else { Handled::Only(types.cloned().collect()) }
 }
 
 /// The name of a handler that was given none.
@@ -205,15 +204,25 @@ mod tests {
     #[test]
     fn a_type_has_its_own_handlers_or_those_for_all() {
         for (types, found, handled) in [
-            (&[][..], 0, "Only([])"),
-            (&["Issue"], 1, "Only([\"Issue\"])"),
-            (&["Issue", "Issue"], 2, "Only([\"Issue\"])"),
-            (&["Comment"], 0, "Only([\"Comment\"])"),
+            (&[][..], 0, "Only({})"),
+            (&["Issue"], 1, "Only({\"Issue\"})"),
+            (&["Issue", "Issue"], 2, "Only({\"Issue\"})"),
+            (&["Comment"], 0, "Only({\"Comment\"})"),
             (&["Comment", "*"], 1, "All"),
         ] {
             let handlers = handlers(types.iter().map(|event_type| given(event_type, None)).collect()).unwrap();
             assert_eq!(handlers.find("Issue").map_or(0, |team| team.len()), found, "{types:?}");
             assert_eq!(format!("{:?}", handlers.handled()), handled);
+        }
+    }
+
+    #[test]
+    fn the_engine_is_told_of_the_type_that_is_new_alone() {
+        let handlers = handlers((0..3).map(|number| given(&format!("T{number}"), None)).collect()).unwrap();
+        for (event_type, told) in [("Issue", "Only({\"Issue\"})"), ("*", "All"), ("Comment", "Only({\"Comment\"})")] {
+            let mut handled = None;
+            handlers.add(given(event_type, None), |more| handled = Some(format!("{more:?}"))).unwrap();
+            assert_eq!(handled.as_deref(), Some(told));
         }
     }
 

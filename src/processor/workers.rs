@@ -92,7 +92,7 @@ impl Workers {
 
     /// Adds a handler; events of its type that were held run from here on.
     pub(crate) fn register(&self, given: Given) -> Result<(), Error> {
-        self.handlers.add(given, |handled| self.queue.set_handled(handled))
+        self.handlers.add(given, |more| self.queue.add_handled(more))
     }
 
     /// Tells the run of this event, if there is one, that a person has cancelled it.

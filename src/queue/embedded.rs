@@ -88,4 +88,8 @@ impl Embedded {
     pub(crate) fn set_handled(&self, handled: Handled) {
         self.store.set_handled(handled);
     }
+
+    pub(crate) fn add_handled(&self, more: Handled) {
+        self.store.add_handled(more);
+    }
 }

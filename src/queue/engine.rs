@@ -132,4 +132,11 @@ impl Queue {
             Self::Embedded(engine) => engine.set_handled(handled),
         }
     }
+
+    /// Says that these types have a handler as well.
+    pub(crate) fn add_handled(&self, more: Handled) {
+        match self {
+            Self::Embedded(engine) => engine.add_handled(more),
+        }
+    }
 }

@@ -36,7 +36,8 @@
 //! and then waits. A claim that has begun is awaited to its end, because what it claimed is known to nobody else.
 //!
 //! **Held.** The engine is told which types have a handler. Events of other types are never claimed and hold up nobody:
-//! they wait, for 30 days by default, then they have failed; or are ended at once, completed or failed, as the engine was told.
+//! they wait, for 30 days by default, then they have failed; or are ended at once, completed or failed, as the engine was told. Once
+//! their type has one too, they are released before anything else is claimed.
 //!
 //! **Paused and limited.** Events of a type or a key that a person has paused are not claimed until the pause ends; those of a type of
 //! which as many run as may, not until one of them has ended. Neither holds up others, but for those of the same key.

@@ -26,6 +26,10 @@ const WAKE_COUNT_MAX: usize = 1_024;
 /// The same for whoever gives up the lock in between.
 const WAKES_PER_STEP: usize = 256;
 
+/// Held events that are passed at a time in search of those to be released, and how many are released of them.
+const HELD_PASSED_MAX: usize = 2_048;
+const RELEASES_PER_STEP: usize = 256;
+
 /// Lines that go on to their next level at a time: more are late by a claim.
 const STEP_COUNT_MAX: usize = 1_024;
 
@@ -57,10 +61,17 @@ impl State {
         self.events.wake(now.steady, WAKES_PER_STEP) == WAKES_PER_STEP
     }
 
-    /// Whether [`State::next_claim`] is worth calling. It may then still find nothing (what became due may be behind its key), but
+    /// Releases some of those that were held until somebody came who handles their type, and says whether there may be more: until there
+    /// are none, nothing is offered.
+    pub(crate) fn release_held(&mut self) -> bool {
+        self.events.release(HELD_PASSED_MAX, RELEASES_PER_STEP)
+    }
+
+    /// Whether [`State::next_claim`] is worth calling, after [`State::release_held`]. It may then still find nothing (what became due may be behind its key), but
     /// having looked, it is not worth calling again until something happens.
     pub(crate) fn ready(&self, now: Moment, durable: u64) -> bool {
-        self.next_due().is_some_and(|due| due <= now.steady) || self.choose(durable).is_some()
+        let may_be_more = self.events.types.are_releasing() || self.next_due().is_some_and(|due| due <= now.steady);
+        may_be_more || self.choose(durable).is_some()
     }
 
     /// How many wait for nothing but to be claimed.
@@ -137,16 +148,18 @@ impl State {
     }
 
     /// The events that nobody handles, those first that came to be so first, by what they themselves tell: when they arrived, when
-    /// they were last replayed, or when a run of theirs last began; microseconds since 1970.
+    /// they were last replayed, or when a run of theirs last began; microseconds since 1970. As long as some are still to be released
+    /// none is told.
     pub(crate) fn held(&self) -> impl Iterator<Item = (Of, i64)> {
-        let held = self.events.lanes.held.from(0);
+        let held = self.events.lanes.held.from(0).take_while(|_| !self.events.types.are_releasing());
         held.map(|(since, at)| (self.events.slots[at].of(), descending(since)))
     }
 
     /// Which to run next, and whether alone.
     fn choose(&self, durable: u64) -> Option<(u32, bool)> {
         let lanes = &self.events.lanes;
-        if lanes.alone > 0 {
+        // Who is still to be released may be the first of a key.
+        if lanes.alone > 0 || self.events.types.are_releasing() {
             return None;
         }
         let is_durable = |(rank, _): &(u64, u32)| *rank <= durable;

@@ -22,7 +22,7 @@ use crate::state::pauses::Pauses;
 use crate::state::slab::NONE;
 use crate::state::slot::{Arrival, Fact, Lane, Slot};
 use crate::state::slots::Slots;
-use crate::state::types::{Handled, Types};
+use crate::state::types::{Handled, Holding, Types};
 
 /// From so many deaths on an event runs alone.
 const SUSPECT_DEATHS: u8 = 2;
@@ -44,6 +44,8 @@ pub(crate) struct Events {
     deaths_max: u8,
     /// Whether those that wait are still to be put where they belong.
     pub(super) is_deferring: bool,
+    /// From where on those among the held are still to be released whose type is handled.
+    release_from: (u64, u32),
 }
 
 /// Of some events, those who do not stay as they are when all are arranged.
@@ -62,7 +64,7 @@ impl Events {
         let deaths_max = u8::try_from(process_deaths_max.min(PROCESS_DEATHS_MAX)).expect("15 fits into a byte");
         let (slots, lanes, types, keys) = (Slots::new(), Lanes::new(), Types::new(), Keys::new());
         let (pauses, leftovers) = (Pauses::new(), Leftovers::new());
-        Self { slots, lanes, types, pauses, keys, leftovers, deaths_max, is_deferring: false }
+        Self { slots, lanes, types, pauses, keys, leftovers, deaths_max, is_deferring: false, release_from: (0, 0) }
     }
 
     /// From now on, until [`Events::arrange_all`], only who is in flight or finished is put where he belongs. Nothing was added yet.
@@ -137,8 +139,50 @@ impl Events {
         }
     }
 
+    /// More types are handled. What of them is held is released by [`Events::release`]; what is not, and what comes, is not held.
+    pub(crate) fn add_handled(&mut self, more: Handled) {
+        let tally = &self.lanes.tally;
+        if self.types.add_handled(more, |kind| tally.has_held(kind)) {
+            self.release_from = (0, 0);
+        }
+    }
+
+    /// Releases some of those that are held though their type is handled: it passes at most `passed_max` of the held, and releases at most
+    /// `count_max`. Whether there may be more.
+    pub(crate) fn release(&mut self, passed_max: usize, count_max: usize) -> bool {
+        if !self.types.are_releasing() {
+            return false;
+        }
+        let (number, slot) = self.release_from;
+        let mut released = Vec::new();
+        let mut held = self.lanes.held.starting_at(number, slot);
+        let is_end = (0..passed_max).find_map(|_| {
+            let Some((number, at)) = held.next() else { return Some(true) };
+            self.release_from = (number, at + 1);
+            if self.types.holding(self.slots[at].kind()) == Holding::Earlier {
+                released.push(at);
+            }
+            (released.len() == count_max).then_some(false)
+        });
+        drop(held);
+        // As in `wake`: each finds its place close to the one before it.
+        released.sort_unstable_by_key(|at| (self.slots[*at].key, self.slots.rank(*at)));
+        for at in released {
+            self.change(at, |_| ());
+            let kind = self.slots[at].kind();
+            if !self.lanes.tally.has_held(kind) {
+                self.types.released(kind);
+            }
+        }
+        if is_end == Some(true) {
+            self.types.all_released();
+        }
+        self.types.are_releasing()
+    }
+
     /// Puts everybody where he belongs, whoever was where before. Costs a walk over all events.
     pub(crate) fn arrange_all(&mut self) {
+        debug_assert!(!self.types.are_releasing(), "who is held would be released by leaving his lane");
         if std::mem::take(&mut self.is_deferring) {
             self.slots.settle();
         }
@@ -193,9 +237,16 @@ impl Events {
         }
     }
 
-    /// Whether nobody handles its type, so that it waits without holding its key. What runs already is not touched.
+    /// Whether nobody handles its type, or nobody did when it came to wait and it was not yet released, so that it waits without
+    /// holding its key. What runs already is not touched.
     pub(crate) fn is_held(&self, slot: &Slot) -> bool {
-        matches!(slot.status(), Status::Pending | Status::Retrying) && !self.types.is_handled(slot.kind())
+        let waits = matches!(slot.status(), Status::Pending | Status::Retrying);
+        waits
+            && match self.types.holding(slot.kind()) {
+                Holding::All => true,
+                Holding::Earlier => slot.lane() == Lane::Held,
+                Holding::None => false,
+            }
     }
 
     /// Whether others of its key come before it, or a run is left over that must end first: its own, or one of its key.

@@ -310,6 +310,11 @@ impl State {
         self.events.set_handled(handled);
     }
 
+    /// Says that a handler is there for these types as well. What of them is held is released in steps: see [`State::release_held`].
+    pub(crate) fn add_handled(&mut self, more: Handled) {
+        self.events.add_handled(more);
+    }
+
     /// Sets how many events of a type may run at once: 1 or more. Types that are not named are not bounded.
     pub(crate) fn set_limits(&mut self, limits: BTreeMap<String, u32>) {
         self.events.set_limits(limits);

@@ -112,7 +112,12 @@ impl Order {
 
     /// All from `number` on, ascending.
     pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = (u64, u32)> {
-        let least = Pair::new(number, 0);
+        self.starting_at(number, 0)
+    }
+
+    /// All from a pair on, which need not be there, ascending.
+    pub(crate) fn starting_at(&self, number: u64, slot: u32) -> impl Iterator<Item = (u64, u32)> {
+        let least = Pair::new(number, slot);
         let earlier = (!self.is_late(least)).then(|| {
             let start = self.runs.range(..=least).next_back().map_or(least, |(key, _)| *key);
             self.runs.range(start..).map(|(_, run)| run)
@@ -300,6 +305,7 @@ mod tests {
             assert_eq!(order.first(), set.first().copied(), "seed {seed}");
             let from = chance.below(numbers);
             assert!(order.from(from).take(3).eq(set.range((from, 0)..).copied().take(3)), "seed {seed}");
+            assert!(order.starting_at(from, 1).take(3).eq(set.range((from, 1)..).copied().take(3)), "seed {seed}");
             if step % 64 == 0 {
                 order.check();
                 assert!(order.from(0).eq(set.iter().copied()), "seed {seed}");

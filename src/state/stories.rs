@@ -135,7 +135,7 @@ fn what_is_held_or_not_yet_due_does_not_hold_its_key() {
     let comment = Received { id: "comment", key: Some("k"), event_type: "Comment", ..EVENT };
     let comment = book.put(Entry::Received(comment));
     let [first, last] = ["first", "last"].map(|id| book.receive(id, Some("k")));
-    book.state.set_handled(Handled::Only(vec!["Issue".to_owned()]));
+    book.state.set_handled(Handled::Only(["Issue".to_owned()].into()));
     book.state.check();
     assert!(book.state.view(comment).unwrap().held);
     let counts = book.state.counts();
@@ -151,6 +151,42 @@ fn what_is_held_or_not_yet_due_does_not_hold_its_key() {
     assert_eq!(book.claim(), Some((comment, false)));
     book.complete(comment);
     assert_eq!(book.claim(), Some((last, false)));
+}
+
+#[test]
+fn what_was_held_is_released_in_steps_and_comes_in_order_whatever_happens_between() {
+    let mut book = Book::new();
+    book.state.set_handled(Handled::Only(["Issue".to_owned()].into()));
+    let comment = |book: &mut Book, id: &'static str, key| {
+        book.put(Entry::Received(Received { id, key, event_type: "Comment", ..EVENT }))
+    };
+    let held: Vec<u64> = ["a", "b", "c", "d"].map(|id| comment(&mut book, id, Some("k"))).into();
+    let issue = book.receive("issue", Some("k"));
+    book.put(Entry::Received(Received { id: "cycle", event_type: "Cycle", ..EVENT }));
+    assert_eq!(book.claim(), Some((issue, false)));
+    book.state.add_handled(Handled::Only(["Comment".to_owned()].into()));
+    book.state.check();
+    let release = |book: &mut Book, count_max| {
+        let is_more = book.state.events.release(10, count_max);
+        book.state.check();
+        (is_more, book.state.counts().held)
+    };
+    assert_eq!(release(&mut book, 2), (true, 3));
+    let later = comment(&mut book, "later", Some("k"));
+    assert!(!book.state.view(later).unwrap().held && book.state.view(held[2]).unwrap().held);
+    book.complete(issue);
+    assert_eq!(book.claim(), None, "the first of the key may still be held");
+    assert!(book.state.ready(book.now(), u64::MAX), "but there is something to be done");
+    book.put(Entry::Cancelled(Cancelled { of: book.of(held[0]), reason: "", at: 0 }));
+    book.put(Entry::Cancelled(Cancelled { of: book.of(held[2]), reason: "", at: 0 }));
+    book.put(Entry::Replayed(Replayed { of: book.of(held[2]), at: 0 }));
+    assert!(!book.state.view(held[2]).unwrap().held, "what changes is released by that");
+    assert_eq!(release(&mut book, 2), (false, 1), "the one that nobody handles");
+    for seq in [held[1], held[3], later, held[2]] {
+        assert_eq!(book.claim(), Some((seq, false)));
+        book.complete(seq);
+    }
+    assert_eq!(book.claim(), None);
 }
 
 #[test]

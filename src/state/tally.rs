@@ -135,6 +135,11 @@ impl Tally {
         self.by_kind.get(number).map_or(Kind::NONE.stands, |kind| kind.stands)
     }
 
+    /// Whether events of a type are held.
+    pub(crate) fn has_held(&self, number: u32) -> bool {
+        self.by_kind.get(number as usize).and_then(|kind| kind.stands.get(HELD)).is_some_and(|count| *count > 0)
+    }
+
     /// When the event of a type was received that waits and has waited longest, as it was when last looked for.
     pub(crate) fn oldest_waiting(&self, number: usize) -> Option<i64> {
         let kind = self.by_kind.get(number).filter(|kind| kind.waiting_count() > 0 && kind.waiting_from < u64::MAX)?;

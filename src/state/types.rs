@@ -13,33 +13,54 @@ const NUMBER_COUNT_MAX: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Handled {
     All,
-    Only(Vec<String>),
+    Only(BTreeSet<String>),
 }
 
 impl Handled {
-    fn contains(&self, name: &str) -> bool {
-        match self {
+    /// Which events of a type are held, if none was before it was handled.
+    fn holding(&self, name: &str) -> Holding {
+        let is_handled = match self {
             Self::All => true,
-            Self::Only(names) => names.iter().any(|handled| handled == name),
-        }
+            Self::Only(names) => names.contains(name),
+        };
+        if is_handled { Holding::None } else { Holding::All }
     }
+}
+
+/// Which events of a type are held, of those that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// All: nobody handles it.
+    All,
+    /// Those that were held when somebody came who handles it, as far as they were not released since.
+    Earlier,
+    None,
 }
 
 /// The types seen so far.
 #[derive(Debug)]
 pub(crate) struct Types {
-    names: Vec<(Arc<str>, bool)>,
+    names: Vec<(Arc<str>, Holding)>,
     numbers: BTreeMap<Arc<str>, u32>,
     /// The number that was given out last.
     last: u32,
     handled: Handled,
+    /// Those of which earlier ones are held.
+    releasing: BTreeSet<u32>,
     /// How many of a type may run at once, where that is bounded.
     limits: BTreeMap<String, u32>,
 }
 
 impl Types {
     pub(crate) const fn new() -> Self {
-        Self { names: Vec::new(), numbers: BTreeMap::new(), last: 0, handled: Handled::All, limits: BTreeMap::new() }
+        Self {
+            names: Vec::new(),
+            numbers: BTreeMap::new(),
+            last: 0,
+            handled: Handled::All,
+            releasing: BTreeSet::new(),
+            limits: BTreeMap::new(),
+        }
     }
 
     /// Whether receptions of these types may be appended together.
@@ -69,7 +90,8 @@ impl Types {
         assert!(self.names.len() < NUMBER_COUNT_MAX, "room for a type is looked for first");
         let number = u32::try_from(self.names.len()).expect("the bound is below 2³²");
         let name: Arc<str> = name.into();
-        self.names.push((Arc::clone(&name), self.handled.contains(&name)));
+        let holding = self.handled.holding(&name);
+        self.names.push((Arc::clone(&name), holding));
         self.numbers.insert(name, number);
         self.last = number;
         number
@@ -104,20 +126,71 @@ impl Types {
         Arc::clone(name)
     }
 
-    pub(crate) fn is_handled(&self, number: u32) -> bool {
-        self.names.get(number as usize).is_some_and(|(_, handled)| *handled)
+    /// Which of its events are held.
+    pub(crate) fn holding(&self, number: u32) -> Holding {
+        self.names.get(number as usize).map_or(Holding::All, |(_, holding)| *holding)
     }
 
     /// Sets what is handled, and returns whether that changes anything for the types seen so far.
     pub(crate) fn set_handled(&mut self, handled: Handled) -> bool {
         self.handled = handled;
+        self.releasing.clear();
         let mut changed = false;
-        for (name, is_handled) in &mut self.names {
-            let now = self.handled.contains(name);
-            changed |= now != *is_handled;
-            *is_handled = now;
+        for (name, holding) in &mut self.names {
+            let now = self.handled.holding(name);
+            changed |= now != *holding;
+            *holding = now;
         }
         changed
+    }
+
+    /// More types are handled. Of those of which events are held, as `has_held` says, these are still to be released (see
+    /// [`Types::released`]); returns whether there are such. Costs a look at each of them, and at all types if it is all.
+    pub(crate) fn add_handled(&mut self, more: Handled, has_held: impl Fn(u32) -> bool) -> bool {
+        let before = self.releasing.len();
+        let is_new = |number: &u32| self.holding(*number) == Holding::All;
+        let new: Vec<u32> = match &more {
+            Handled::All => (0..).take(self.names.len()).filter(is_new).collect(),
+            Handled::Only(names) => names.iter().filter_map(|name| self.get(name)).filter(is_new).collect(),
+        };
+        for number in new {
+            let has_held = has_held(number);
+            self.set_holding(number, if has_held { Holding::Earlier } else { Holding::None });
+            if has_held {
+                self.releasing.insert(number);
+            }
+        }
+        match (&mut self.handled, more) {
+            (Handled::Only(names), Handled::Only(more)) => names.extend(more),
+            (handled, Handled::All) => *handled = Handled::All,
+            (Handled::All, Handled::Only(_)) => {}
+        }
+        self.releasing.len() > before
+    }
+
+    /// Whether events are held of types that somebody handles.
+    pub(crate) fn are_releasing(&self) -> bool {
+        !self.releasing.is_empty()
+    }
+
+    /// None of its events is held any more.
+    pub(crate) fn released(&mut self, number: u32) {
+        if self.releasing.remove(&number) {
+            self.set_holding(number, Holding::None);
+        }
+    }
+
+    /// The same of all types that somebody handles.
+    pub(crate) fn all_released(&mut self) {
+        while let Some(number) = self.releasing.pop_first() {
+            self.set_holding(number, Holding::None);
+        }
+    }
+
+    fn set_holding(&mut self, number: u32, now: Holding) {
+        if let Some((_, holding)) = self.names.get_mut(number as usize) {
+            *holding = now;
+        }
     }
 }
 
@@ -146,10 +219,44 @@ mod tests {
     fn types_that_come_later_are_held_as_well() {
         let mut types = Types::new();
         let number = types.number("Issue");
-        let changed = types.set_handled(Handled::Only(vec!["Issue".to_owned()]));
-        assert!(!changed && types.is_handled(number));
+        let changed = types.set_handled(Handled::Only(["Issue".to_owned()].into()));
+        assert!(!changed && types.holding(number) == Holding::None);
         let other = types.number("Comment");
-        assert!(!types.is_handled(other));
-        assert!(types.set_handled(Handled::All) && types.is_handled(other));
+        assert_eq!(types.holding(other), Holding::All);
+        assert!(types.set_handled(Handled::All) && types.holding(other) == Holding::None);
+    }
+
+    #[test]
+    fn a_type_that_is_handled_too_has_its_held_events_released_and_others_none() {
+        let mut types = Types::new();
+        let numbers = ["Issue", "Comment", "Cycle"].map(|name| types.number(name));
+        let holdings = |types: &Types| numbers.map(|number| types.holding(number));
+        types.set_handled(Handled::Only([].into()));
+        let more = Handled::Only(["Issue", "Comment", "new"].map(str::to_owned).into());
+        assert!(types.add_handled(more, |number| number == 0));
+        assert_eq!(holdings(&types), [Holding::Earlier, Holding::None, Holding::All]);
+        let new = types.number("new");
+        assert!(types.holding(new) == Holding::None && types.are_releasing());
+        assert!(types.add_handled(Handled::All, |number| number < 3));
+        assert!(!types.add_handled(Handled::All, |_| true), "that is known");
+        assert_eq!(holdings(&types), [Holding::Earlier, Holding::None, Holding::Earlier]);
+        types.released(0);
+        types.released(1);
+        assert_eq!(holdings(&types), [Holding::None, Holding::None, Holding::Earlier]);
+        types.all_released();
+        assert!(!types.are_releasing() && holdings(&types) == [Holding::None; 3]);
+    }
+
+    /// In time, a look through a list for each would take a minute here.
+    #[test]
+    fn that_many_types_are_handled_makes_none_costly() {
+        let mut types = Types::new();
+        let name = |number: usize| number.to_string();
+        types.set_handled(Handled::Only((0..TYPE_COUNT_MAX).map(name).collect()));
+        for number in (0..TYPE_COUNT_MAX).rev() {
+            let number = types.number(&name(number));
+            assert_eq!(types.holding(number), Holding::None);
+        }
+        assert!(!types.set_handled(Handled::All));
     }
 }

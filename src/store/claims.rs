@@ -31,7 +31,7 @@ impl Store {
     /// (opened for reading only).
     pub fn claim(&self, count: usize) -> Result<Vec<Claim>, Error> {
         loop {
-            self.shared().end_all_waits();
+            self.shared().prepare_claim();
             let claimed = self.shared().step(|core, now| core.claim(count, now))?;
             let Some(last) = claimed.last() else { return Ok(Vec::new()) };
             self.shared().wait_written(last.token.started)?;
@@ -107,19 +107,21 @@ impl Store {
 }
 
 impl Shared {
-    /// Ends the waits that are over, without which a claim would hold the lock for all of them. Rests between steps, or others would hardly
-    /// come to it.
-    fn end_all_waits(&self) {
+    /// Does in steps for which a claim would hold the lock too long. Rests between them, or others would hardly come to it.
+    fn prepare_claim(&self) {
         let mut began = self.now();
-        while self.end_waits(began) {
+        while self.prepare_some(began) {
             self.pause(Duration::from_micros(self.now().steady.saturating_sub(began.steady)));
             began = self.now();
         }
     }
 
-    /// One step of that, by [`State::end_waits`](crate::state::State::end_waits); false if it was the last.
-    pub(super) fn end_waits(&self, now: Moment) -> bool {
-        self.desk().core.state.end_waits(now)
+    /// One step of that: some events are released that were held until their type was handled, or some waits ended that are over. False
+    /// if it was the last.
+    pub(super) fn prepare_some(&self, now: Moment) -> bool {
+        let mut desk = self.desk();
+        let state = &mut desk.core.state;
+        state.release_held() || state.end_waits(now)
     }
 
     /// Blocks until a claim is worth it, or will be refused; false once it is `until`, by the steady clock, and it is not.
@@ -210,9 +212,29 @@ mod tests {
         store.append_many((0..600).map(delayed)).unwrap();
         std::thread::sleep(Duration::from_millis(5));
         let waiting = || store.shared().desk().core.state.waiting_count();
-        assert_eq!((waiting(), store.shared().end_waits(store.shared().now()), waiting()), (600, true, 344));
+        assert_eq!((waiting(), store.shared().prepare_some(store.shared().now()), waiting()), (600, true, 344));
         assert_eq!(store.claim(1).unwrap().len(), 1);
         assert_eq!(waiting(), 0);
+    }
+
+    #[cfg(feature = "manager")]
+    #[test]
+    fn events_that_were_held_are_released_some_at_a_time_once_their_type_is_handled() {
+        use crate::state::Handled;
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(1024 * 1024)).unwrap();
+        store.set_handled(Handled::Only([].into()));
+        store.append_many((0..600).map(|number: u32| event(&number.to_string()))).unwrap();
+        let held = || store.shared().desk().core.state.counts().held;
+        let more = |name: &str| store.add_handled(Handled::Only([name.to_owned()].into()));
+        more("Comment");
+        assert_eq!(held(), 600);
+        more("Issue");
+        assert_eq!(held(), 344, "no more under one lock");
+        assert_eq!((store.shared().prepare_some(store.shared().now()), held()), (true, 88));
+        assert_eq!(store.claim(1).unwrap().len(), 1);
+        assert_eq!(held(), 0);
     }
 
     #[test]

@@ -328,7 +328,7 @@ mod tests {
         settle(&shared, &claims[1], &Outcome::Release, later);
         settle(&shared, &claims[2], &Outcome::Done, later);
         keep(&shared, "untouched", 10).unwrap();
-        shared.desk().core.state.set_handled(Types::Only(vec!["Comment".to_owned()]));
+        shared.desk().core.state.set_handled(Types::Only(["Comment".to_owned()].into()));
         assert_eq!(held(&shared), 3);
         let expire = |time, count_max| {
             let now = after(&shared, time);
@@ -356,7 +356,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
         keep(&shared, "a", 10).unwrap();
-        shared.desk().core.state.set_handled(Types::Only(Vec::new()));
+        shared.desk().core.state.set_handled(Types::Only([].into()));
         let expire = |time| {
             let now = after(&shared, time);
             shared.step(|core, _| core.expire_held(9, now)).unwrap().0
@@ -377,7 +377,7 @@ mod tests {
             }
             let now = shared.now();
             assert!(!shared.step(|core, now| core.end_unhandled(9, now)).unwrap(), "all types are handled");
-            shared.desk().core.state.set_handled(Types::Only(Vec::new()));
+            shared.desk().core.state.set_handled(Types::Only([].into()));
             let more = shared.step(|core, _| core.end_unhandled(3, now)).unwrap();
             let ends = unhandled != Unhandled::Hold;
             assert_eq!((more, held(&shared)), (ends, if ends { 1 } else { 4 }));

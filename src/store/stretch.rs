@@ -114,7 +114,7 @@ mod tests {
         let place = store.shared().view_durable("2").unwrap().unwrap().place;
         let file = store.shared().dir.open_file(&Name::original(1).to_string(), true).unwrap();
         file.write_all_at(b"!", u64::from(place.offset) + 500).unwrap();
-        store.shared().desk().core.state.set_handled(Handled::Only(vec!["Issue".to_owned()]));
+        store.shared().desk().core.state.set_handled(Handled::Only(["Issue".to_owned()].into()));
         let claims = store.claim(10).unwrap();
         let ids: Vec<&str> = claims.iter().map(|claim| claim.event().id()).collect();
         assert_eq!(ids, ["0", "1", "4", "5", "6", "7"]);

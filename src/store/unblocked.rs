@@ -103,7 +103,7 @@ impl Store {
     /// turn between its steps.
     pub(crate) async fn claim_async(&self, count: usize) -> Result<Vec<Claim>, Error> {
         loop {
-            while self.shared().end_waits(self.shared().now()) {
+            while self.shared().prepare_some(self.shared().now()) {
                 give_way().await;
             }
             let claimed = self.shared().step_async(|core, now| core.claim(count, now)).await?;
@@ -205,6 +205,17 @@ impl Store {
     /// Says which types have a handler; events of others are held.
     pub(crate) fn set_handled(&self, handled: Handled) {
         self.shared().desk().core.state.set_handled(handled);
+        self.shared().wake_workers();
+    }
+
+    /// Says that these types have a handler as well. Of their events that were held some are released at once, and the rest with the next
+    /// claim, which does so in steps.
+    pub(crate) fn add_handled(&self, more: Handled) {
+        {
+            let mut desk = self.shared().desk();
+            desk.core.state.add_handled(more);
+            desk.core.state.release_held();
+        }
         self.shared().wake_workers();
     }
 }
