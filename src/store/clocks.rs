@@ -8,7 +8,7 @@ use crate::event::{Moment, NewEvent, Outcome, Status, Timestamp};
 use crate::log::manifest::Manifest;
 use crate::store::commit::Shared;
 use crate::store::core::{Salts, Urgency};
-use crate::store::crashes::opening::{AGE, first_day, open};
+use crate::store::crashes::opening::{AGE, SEGMENT_BYTES, first_day, open, open_with, options};
 use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::ids::Ids;
@@ -128,6 +128,32 @@ fn a_clock_behind_an_earlier_horizon_lets_retention_rest_until_it_has_caught_up(
     assert!(store.compact().unwrap().suspended.is_some());
     clock.set_wall(first_day() + AGE * 2);
     assert_eq!(store.compact().unwrap().suspended, None);
+}
+
+#[test]
+fn what_seems_to_have_finished_in_the_future_sets_no_horizon_there() {
+    // R13. The clock was ten years ahead for a moment, in which an event finished.
+    let bytes_max = 4 * SEGMENT_BYTES;
+    let (store, clock) = open_with(options().log_bytes_max(bytes_max), &Disk::new(), first_day(), 1, 0).unwrap();
+    let finish = |id: &str| {
+        store.append(NewEvent::new("Issue", &1).unwrap().id(id)).unwrap();
+        store.settle(&store.claim(1).unwrap()[0], Outcome::Done).unwrap();
+    };
+    clock.set_wall(first_day() + AGE * 24 * 3_650);
+    finish("ahead");
+    clock.set_wall(first_day());
+    finish("in time");
+    clock.advance(AGE / 2);
+    for number in 0..50 {
+        store.append(NewEvent::new("Issue", &"x".repeat(500)).unwrap().id(format!("e{number}"))).unwrap();
+    }
+    // Retention rests after such a jump, but for what the log's bound forgets.
+    assert_eq!(store.compact().unwrap().events_forgotten, 1);
+    assert!(store.get("in time").unwrap().is_none());
+    clock.advance(AGE * 2);
+    let report = store.compact().unwrap();
+    assert_eq!((report.suspended, report.events_forgotten), (None, 0), "retention by age goes on");
+    assert!(store.get("ahead").unwrap().is_some());
 }
 
 #[test]

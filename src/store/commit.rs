@@ -19,7 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::env::{Clock, Dir, Lock};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::segment::Segment;
 use crate::log::writer::Tail;
@@ -208,6 +208,25 @@ impl Shared {
             }
             now = self.now();
         }
+    }
+
+    /// An error by which somebody is told how things stand: whatever they stand on by now is durable first (R1). What he is told instead
+    /// where it cannot be.
+    pub(crate) fn refusal(&self, error: Error) -> Error {
+        if !matches!(error.kind(), ErrorKind::NotAllowed | ErrorKind::NotFound) {
+            return error;
+        }
+        self.wait_for_all().err().unwrap_or(error)
+    }
+
+    /// Blocks until all that was staged before is durable.
+    pub(crate) fn wait_for_all(&self) -> Result<(), Error> {
+        let desk = self.desk();
+        let last_seq = desk.core.last_seq();
+        if desk.core.durable() >= last_seq {
+            return Ok(());
+        }
+        self.wait_at_desk(desk, last_seq, Level::Durable)
     }
 
     /// Leads once, or waits until somebody has.

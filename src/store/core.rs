@@ -56,7 +56,9 @@ pub(crate) enum Urgency {
     Reception,
     /// What begins runs: it may use half of what receptions leave.
     Start,
-    /// What ends them, and retention: it may use all that is left.
+    /// What may come for very many events at once though none of them runs, as when a person calls them off: it leaves half of that.
+    Bulk,
+    /// What ends runs, and retention: it may use all that is left.
     Transition,
     /// The mark of the end, which is still taken where nothing else is any more.
     End,
@@ -68,6 +70,7 @@ impl Urgency {
         match self {
             Self::Reception => segment_bytes / 4,
             Self::Start => segment_bytes / 8,
+            Self::Bulk => segment_bytes / 16,
             Self::Transition | Self::End => 0,
         }
     }

@@ -243,7 +243,8 @@ impl Store {
     pub(super) fn receipt(&self, event: Incoming<'_>) -> Receipt {
         match event.into_fate() {
             (Fate::Kept { seq }, id) => Receipt { id, seq, duplicate: None },
-            (Fate::Duplicate { why, seq }, given) => {
+            (Fate::Duplicate { why, seq, is_kept }, given) => {
+                let seq = Some(seq).filter(|_| is_kept);
                 // Where only hashes are remembered, or the bytes are damaged, the id that was given is the best there is.
                 let other = seq.filter(|_| why == Duplicate::SameBody);
                 let id = other.and_then(|seq| self.shared().read_id(seq).ok().flatten());
@@ -262,7 +263,7 @@ impl Store {
     }
 
     /// Every step of the event's life that the log still has, oldest first; empty if there is no such event. It reads the log from
-    /// the event's reception on, so it takes as long as that is.
+    /// the event's reception to its last step, so it takes as long as that is.
     ///
     /// # Errors
     /// As [`Store::get`].
@@ -412,9 +413,14 @@ impl Store {
             core.check_open()?;
             let event = core.state.find(hash).ok_or_else(missing)?;
             Ok(CalledOff { event, cancelled: core.cancel(event, reason, now)? })
-        })?;
-        self.shared().wait(called_off.cancelled, Level::Durable)?;
-        Ok(called_off)
+        });
+        match called_off {
+            Ok(called_off) => {
+                self.shared().wait(called_off.cancelled, Level::Durable)?;
+                Ok(called_off)
+            }
+            Err(error) => Err(self.shared().refusal(error)),
+        }
     }
 
     /// Reads everything in the store again and says whether it is as it was written. As [`verify`](crate::verify()).

@@ -18,7 +18,6 @@ use crate::event::Status;
 use crate::state::{State, Step, View, judge_step};
 use crate::store::answers::{CalledOff, Replay};
 use crate::store::commit::Shared;
-use crate::store::desk::Level;
 use crate::store::handle::Store;
 use crate::store::runs::not_allowed;
 use crate::store::selection::{Selected, Selection};
@@ -80,9 +79,7 @@ enum Turn {
     /// It matches no more.
     Passed,
     Gone,
-    /// Appended as this seq.
     Done {
-        appended: u64,
         called_off: Option<CalledOff>,
     },
     /// It would have been done.
@@ -146,12 +143,11 @@ impl Pass {
             return Err(error);
         }
         let mut acted = Vec::new();
-        let mut last_seq = None;
         let count_max = self.selection.step_count();
         let mut done = 0;
         while acted.len() < count_max {
             let Some((seq, id)) = self.next() else { break };
-            let (one, appended) = match self.act_on(seq, id) {
+            let one = match self.act_on(seq, id) {
                 Ok(Some(one)) => one,
                 Ok(None) => continue,
                 Err(error) if acted.is_empty() => return Err(error),
@@ -160,14 +156,15 @@ impl Pass {
                     break;
                 }
             };
-            last_seq = last_seq.max(appended);
             done += u64::from(one.refused.is_none());
             acted.push(one);
         }
-        if let Some(seq) = last_seq {
-            self.store.shared().wait(seq, Level::Durable)?;
+        // Also for those that were refused: why, is as little durable by now.
+        if !acted.is_empty() && !self.selection.dry_run {
+            self.store.shared().wait_for_all()?;
         }
-        self.rest = self.selection.rest(done);
+        // After the last one there is nothing to rest for.
+        self.rest = if self.is_over() { Duration::ZERO } else { self.selection.rest(done) };
         let mut report = std::mem::take(&mut self.report);
         for one in &acted {
             report.count(one.refused.as_ref(), || self.name(one));
@@ -219,6 +216,11 @@ impl Pass {
         Ok(self.report)
     }
 
+    /// Whether no event is left to have its turn.
+    fn is_over(&self) -> bool {
+        self.ids.is_empty() && self.found.is_empty() && !matches!(self.range, Some((Some(_), _)))
+    }
+
     /// The next event: its seq, unless no event has the id by which it was given.
     fn next(&mut self) -> Option<(Option<u64>, Option<String>)> {
         if self.range.is_none() {
@@ -239,27 +241,23 @@ impl Pass {
         true
     }
 
-    /// Does it to one event, if it matches: what came of it, and the seq that says so.
-    fn act_on(&mut self, seq: Option<u64>, id: Option<String>) -> Result<Option<(Acted, Option<u64>)>, Error> {
+    /// Does it to one event, if it matches: what came of it.
+    fn act_on(&mut self, seq: Option<u64>, id: Option<String>) -> Result<Option<Acted>, Error> {
         let refused = |kind, reason: &str, id| {
             let refused = Some((kind, reason.to_owned()));
             Acted { seq, id, refused, called_off: None }
         };
         let turn = seq.map_or(Ok(Turn::Gone), |seq| self.turn(seq));
         Ok(Some(match turn {
-            Ok(Turn::Done { appended, called_off }) => (Acted { seq, id, refused: None, called_off }, Some(appended)),
+            Ok(Turn::Done { called_off }) => Acted { seq, id, refused: None, called_off },
             Ok(Turn::Rehearsed { leads_to }) => {
                 self.rehearsed.extend(seq.filter(|_| id.is_some()).map(|seq| (seq, leads_to)));
-                (Acted { seq, id, refused: None, called_off: None }, None)
+                Acted { seq, id, refused: None, called_off: None }
             }
             Ok(Turn::Passed | Turn::Gone) if id.is_none() => return Ok(None),
-            Ok(Turn::Passed) => {
-                (refused(ErrorKind::NotAllowed, "it does not match the rest of the selection", id), None)
-            }
-            Ok(Turn::Gone) => (refused(ErrorKind::NotFound, "there is no such event", id), None),
-            Err(error) if error.kind() == ErrorKind::NotAllowed => {
-                (refused(error.kind(), &error.to_string(), id), None)
-            }
+            Ok(Turn::Passed) => refused(ErrorKind::NotAllowed, "it does not match the rest of the selection", id),
+            Ok(Turn::Gone) => refused(ErrorKind::NotFound, "there is no such event", id),
+            Err(error) if error.kind() == ErrorKind::NotAllowed => refused(error.kind(), &error.to_string(), id),
             Err(error) => return Err(error),
         }))
     }
@@ -284,7 +282,7 @@ impl Pass {
                 Act::Cancel(reason) => core.cancel(seq, reason, now)?,
             };
             let called_off = runs.then_some(CalledOff { event: seq, cancelled: appended });
-            Ok(Turn::Done { appended, called_off })
+            Ok(Turn::Done { called_off })
         })
     }
 }

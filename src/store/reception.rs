@@ -61,10 +61,11 @@ pub(crate) enum Fate {
     Kept {
         seq: u64,
     },
-    /// `seq` is the reception that was there before, where it is still kept.
+    /// `seq` is the reception that was there before, and `is_kept` whether it still is.
     Duplicate {
         why: Duplicate,
-        seq: Option<u64>,
+        seq: u64,
+        is_kept: bool,
     },
 }
 
@@ -74,7 +75,8 @@ impl Fate {
         match *self {
             Self::Kept { seq } => Some(seq),
             Self::Duplicate { .. } if mutant!("duplicate-answered-before-durable") => None,
-            Self::Duplicate { seq, .. } => seq,
+            // Also where it was forgotten since: that may be as little durable as the reception is.
+            Self::Duplicate { seq, .. } => Some(seq),
         }
     }
 }
@@ -290,7 +292,7 @@ impl<'e> Batch<'e> {
 }
 
 fn duplicate(why: Duplicate, known: Known) -> Fate {
-    Fate::Duplicate { why, seq: known.kept.then_some(known.seq) }
+    Fate::Duplicate { why, seq: known.seq, is_kept: known.kept }
 }
 
 impl Core {
@@ -356,9 +358,9 @@ impl Core {
             self.put_receptions(incoming, draft, now);
         }
         for (of, duplicate) in same_bodies {
-            let seq = incoming.get(of).and_then(|first| first.fate?.seq());
+            let seq = incoming.get(of).and_then(|first| first.fate?.seq()).unwrap_or(0);
             if let Some(incoming) = incoming.get_mut(duplicate) {
-                incoming.fate = Some(Fate::Duplicate { why: Duplicate::SameBody, seq });
+                incoming.fate = Some(Fate::Duplicate { why: Duplicate::SameBody, seq, is_kept: true });
             }
         }
         Ok(Decision::Done { seq: incoming.iter().filter_map(|incoming| incoming.fate?.seq()).max() })
@@ -451,7 +453,7 @@ fn find_same_bodies(batch: &mut [Incoming<'_>]) -> Vec<(usize, usize)> {
         match seen.entry(incoming.gist.body) {
             Entry::Vacant(first) => _ = first.insert(number),
             Entry::Occupied(first) => {
-                incoming.fate = Some(Fate::Duplicate { why: Duplicate::SameBody, seq: None });
+                incoming.fate = Some(Fate::Duplicate { why: Duplicate::SameBody, seq: 0, is_kept: true });
                 found.push((*first.get(), number));
             }
         }
@@ -462,6 +464,7 @@ fn find_same_bodies(batch: &mut [Incoming<'_>]) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::entry::{self, Horizon};
     use crate::store::desk::Level;
     use crate::store::options::StoreOptions;
     use crate::store::stories::{event, givens, store_with};
@@ -509,7 +512,7 @@ mod tests {
         let sizes = [("a", 10), ("b", 20), ("c", 30), ("d", 40), ("e", 50)];
         let again = keep(&shared, &sizes.map(|(id, bytes)| event(id, bytes))).unwrap();
         let fates: Vec<Fate> = again.iter().map(|(fate, _)| *fate).collect();
-        let known = |seq| Fate::Duplicate { why: Duplicate::SameId, seq: Some(seq) };
+        let known = |seq| Fate::Duplicate { why: Duplicate::SameId, seq, is_kept: true };
         let kept = |after| Fate::Kept { seq: d + after };
         assert_eq!(fates, [kept(1), known(b), kept(2), known(d), kept(3)]);
         for (id, bytes) in sizes {
@@ -526,11 +529,36 @@ mod tests {
         let kept = keep(&shared, &batch).unwrap();
         let fates: Vec<Fate> = kept.iter().map(|(fate, _)| *fate).collect();
         let Fate::Kept { seq } = fates[0] else { panic!("{kept:?}") };
-        let duplicate = Fate::Duplicate { why: Duplicate::SameBody, seq: Some(seq) };
+        let duplicate = Fate::Duplicate { why: Duplicate::SameBody, seq, is_kept: true };
         assert_eq!(fates[1..], [Fate::Kept { seq: seq + 1 }, duplicate, Fate::Kept { seq: seq + 2 }]);
         assert!(shared.get("c").unwrap().is_none());
         let one_by_one = keep(&shared, &[known_by_body("e", 10)]).unwrap();
         assert_eq!(one_by_one[0].0, duplicate);
+    }
+
+    #[test]
+    fn a_duplicate_is_answered_once_its_reception_is_durable_though_the_event_was_forgotten() {
+        // R1. Nothing of this is written yet, so a loss of power would undo all of it.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let ids = Ids::new([2; 16]);
+        let receive = || {
+            let event = event("a", 10);
+            let mut single = Single::new(&event, &givens(&shared, &ids)).unwrap();
+            let decision = shared.try_step(&mut |core, now| core.receive(&mut single, now));
+            (decision.ok().and_then(|decision| decision.seq()), single.fate())
+        };
+        let (first, _) = receive();
+        let seq = first.unwrap();
+        let forget = |core: &mut Core, now: Moment| {
+            core.cancel(seq, "", now)?;
+            let horizon = Horizon { finished_before: now.wall.unix_micros() + 1, ..Horizon::default() };
+            core.append(&entry::Entry::Horizon(horizon), Urgency::Transition, now)
+        };
+        assert!(shared.try_step(&mut { forget }).is_ok());
+        let duplicate = Fate::Duplicate { why: Duplicate::SameId, seq, is_kept: false };
+        assert_eq!(receive(), (first, Some(duplicate)));
+        assert!(shared.desk().core.durable() < seq);
     }
 
     #[test]

@@ -74,11 +74,12 @@ impl Shared {
 
     /// Fails what was held for too long and forgets what finished long ago, unless that is suspended.
     fn retire(&self, report: &mut CompactionReport) -> Result<(), Error> {
-        if report.suspended.is_none() {
-            self.expire_held(&mut report.events_expired)?;
-            self.forget(&mut report.events_forgotten)?;
+        if report.suspended.is_some() {
+            return Ok(());
         }
-        Ok(())
+        // It gives room back, and takes next to none.
+        self.forget(&mut report.events_forgotten)?;
+        self.expire_held(&mut report.events_expired)
     }
 
     /// Deletes what is dead and writes anew what is worth it, until neither is.
@@ -290,10 +291,16 @@ impl Core {
     /// Appends a horizon that forgets the oldest finished events, about `excess` bytes of them, or a part; returns the seq to wait for,
     /// and about how many bytes that are.
     fn advance_for_space(&mut self, excess: u64, now: Moment) -> Result<(u64, u64), Refused> {
-        let Some((last, bytes)) = self.state.finished_worth(excess, EVENTS_PER_STEP) else {
+        let in_force = self.state.totals().horizon;
+        let worth = self.state.finished_worth(excess, EVENTS_PER_STEP);
+        // Where the clock once was ahead, some seem to end in the future. A horizon there would have retention rest until then.
+        let horizon =
+            |last: i64| Horizon { finished_before: last.min(now.wall.unix_micros()).saturating_add(1), ..in_force };
+        let worth = worth.map(|(last, bytes)| (horizon(last), bytes));
+        let Some((horizon, bytes)) = worth.filter(|(horizon, _)| horizon.finished_before > in_force.finished_before)
+        else {
             return Ok((self.durable(), 0));
         };
-        let horizon = Horizon { finished_before: last.saturating_add(1), ..self.state.totals().horizon };
         Ok((self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?, bytes))
     }
 

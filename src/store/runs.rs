@@ -150,7 +150,7 @@ impl Core {
         let view = self.state.judge_cancel(seq).map_err(|refused| not_allowed(&refused))?;
         let entry = Entry::Cancelled(Cancelled { of: view.of(), reason: bounded(reason), at: self.ended_at(now) });
         let has_slot = self.state.has_slot(seq);
-        let cancelled = self.append(&entry, Urgency::Transition, now)?;
+        let cancelled = self.append(&entry, Urgency::Bulk, now)?;
         if let Some(token) = view.token.filter(|_| !mutant!("cancelled-run-forgotten")) {
             // Whoever runs it does not know yet; a run that calls its own event off has ended and comes by `settle`.
             self.state.leave(seq, token, has_slot);
@@ -191,7 +191,7 @@ impl Core {
         let completed = |started| Entry::Completed(Completed { of, token: Token { epoch, started }, at });
         // Both stand in one group or neither does: nobody would settle the run.
         let lengths = [length(&started), length(&completed(u64::MAX))];
-        self.make_room(lengths.iter().copied(), Urgency::Transition, now)?;
+        self.make_room(lengths.iter().copied(), Urgency::Bulk, now)?;
         let (seq, _) = self.put(&started, now);
         self.put(&completed(seq), now);
         Ok(())
@@ -237,7 +237,7 @@ impl Core {
 
     fn condemn(&mut self, of: Of, reason: &str, now: Moment) -> Result<u64, Refused> {
         let entry = Entry::Condemned(Condemned { of, reason: bounded(reason), at: now.wall.unix_micros() });
-        self.append(&entry, Urgency::Transition, now)
+        self.append(&entry, Urgency::Bulk, now)
     }
 }
 

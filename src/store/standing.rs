@@ -48,7 +48,9 @@ impl Store {
     /// As [`Store::pause`].
     pub fn resume(&self, scope: &Scope) -> Result<bool, Error> {
         scope.validate()?;
-        let Some(seq) = self.shared().step(|core, now| core.resume(scope, now))? else { return Ok(false) };
+        let Some(seq) = self.shared().step(|core, now| core.resume(scope, now))? else {
+            return self.shared().wait_for_all().map(|()| false);
+        };
         self.shared().wake_workers();
         self.shared().wait(seq, Level::Durable)?;
         Ok(true)
@@ -86,7 +88,9 @@ impl Store {
     /// # Errors
     /// As [`Store::append`].
     pub fn remove_cursor(&self, name: &str) -> Result<bool, Error> {
-        let Some(seq) = self.shared().step(|core, now| core.remove_cursor(name, now))? else { return Ok(false) };
+        let Some(seq) = self.shared().step(|core, now| core.remove_cursor(name, now))? else {
+            return self.shared().wait_for_all().map(|()| false);
+        };
         self.shared().wait(seq, Level::Durable)?;
         Ok(true)
     }
@@ -145,7 +149,7 @@ impl Core {
         }
         let entry = Entry::Paused(paused);
         self.check_standing(&entry, now)?;
-        self.append(&entry, Urgency::Transition, now)
+        self.append(&entry, Urgency::Bulk, now)
     }
 
     /// Pauses a scope until then, unless that time has come or a pause of it lasts as long or longer: whoever runs an event knows
@@ -174,7 +178,7 @@ impl Core {
             return Ok(None);
         }
         let entry = Entry::Resumed(Resumed { scope: scope.borrowed(), at: now.wall.unix_micros() });
-        self.append(&entry, Urgency::Transition, now).map(Some)
+        self.append(&entry, Urgency::Bulk, now).map(Some)
     }
 
     /// Keeps a place in the log; returns the seq to wait for.
@@ -207,7 +211,7 @@ impl Core {
             return Ok(None);
         }
         let entry = Entry::Cursor(Cursor { name, seq: None, at: now.wall.unix_micros() });
-        self.append(&entry, Urgency::Transition, now).map(Some)
+        self.append(&entry, Urgency::Bulk, now).map(Some)
     }
 
     /// Refuses what the beginning of a segment would have no room for.

@@ -39,6 +39,19 @@ fn filled() -> (Disk, Store, Clock, usize) {
     panic!("a full disk refuses");
 }
 
+/// A segment in which far more small events stand than may end in what is left of it.
+const MANY_EVENTS_BYTES: u64 = 16 * SEGMENT_BYTES;
+
+/// Keeps events of hardly any bytes until there is no room for more; returns their ids.
+fn fill_with_small_ones(disk: &Disk, store: &Store, clock: &Clock) -> Vec<String> {
+    disk.set_capacity(Some(disk.used() + MANY_EVENTS_BYTES / 2));
+    let keep = |number: u32| {
+        wait(store, clock);
+        store.append(NewEvent::new("Issue", &1).unwrap().id(format!("s{number}"))).ok()
+    };
+    (0..10_000).map_while(keep).map(|receipt| receipt.id).collect()
+}
+
 /// Runs as many events as may begin, and settles each; how many.
 fn run_all(store: &Store) -> usize {
     let mut settled = 0;
@@ -75,6 +88,40 @@ fn a_full_disk_refuses_events_settles_what_runs_and_compacts_to_go_on() {
     wait(&store, &clock);
     append(&store, 101).unwrap();
     assert_eq!(run_all(&store), kept - run + 1, "what could not begin begins now");
+}
+
+#[test]
+fn what_is_called_off_on_a_full_disk_leaves_room_to_settle_what_runs() {
+    let disk = Disk::new();
+    let (store, clock) = open_with(options().segment_bytes(MANY_EVENTS_BYTES), &disk, first_day(), 1, 0).unwrap();
+    let ids = fill_with_small_ones(&disk, &store, &clock);
+    let claims = store.claim(20).unwrap();
+    let wanted = ids.len() - claims.len();
+    let cancelled = ids[claims.len()..].iter().map_while(|id| store.cancel(id, "").ok()).count();
+    assert!(cancelled > 10 && cancelled < wanted, "there is no room to call all of them off: {cancelled} of {wanted}");
+    for claim in &claims {
+        store.settle(claim, Outcome::Done).unwrap();
+    }
+    clock.advance(AGE * 2);
+    assert_eq!(store.compact().unwrap().events_forgotten, (claims.len() + cancelled) as u64);
+}
+
+#[cfg(feature = "manager")]
+#[test]
+fn on_a_full_disk_what_finished_is_forgotten_though_there_is_no_room_to_give_up_what_is_held() {
+    let disk = Disk::new();
+    let options = options().segment_bytes(MANY_EVENTS_BYTES).held_age_max(AGE);
+    let (store, clock) = open_with(options, &disk, first_day(), 1, 0).unwrap();
+    append(&store, 0).unwrap();
+    assert_eq!(run_all(&store), 1);
+    store.set_handled(crate::state::Handled::Only([].into()));
+    let held = fill_with_small_ones(&disk, &store, &clock).len() as u64;
+    clock.advance(AGE * 2);
+    // There is but one segment, so nothing is freed.
+    assert_eq!(store.compact().unwrap_err().kind(), ErrorKind::Full);
+    assert!(store.get("e0").unwrap().is_none(), "it has finished long ago");
+    let given_up = store.stats().failed_events;
+    assert!(given_up > 10 && given_up < held, "there is no room to give all of them up: {given_up} of {held}");
 }
 
 #[cfg(feature = "service")]

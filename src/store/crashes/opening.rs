@@ -40,7 +40,7 @@ pub(in crate::store) fn open(disk: &Disk, wall: SystemTime, start: u64, boot: u6
 }
 
 /// The same, with other options.
-pub(super) fn open_with(
+pub(in crate::store) fn open_with(
     options: StoreOptions,
     disk: &Disk,
     wall: SystemTime,

@@ -132,7 +132,7 @@ fn check_duplicates(store: &Store, ledger: &Ledger, fold: &Fold) -> Result<(), S
             Ok(Decision::Conflict | Decision::Doubt { .. }) | Err(_) => None,
         };
         match fate {
-            Some(Fate::Duplicate { seq: known, .. }) if known == kept.then_some(seq) => {}
+            Some(Fate::Duplicate { seq: known, is_kept, .. }) if (known, is_kept) == (seq, kept) => {}
             other => return Err(format!("{id}, kept: {kept}, sent again: {other:?}")),
         }
     }
