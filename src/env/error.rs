@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// The operating system refused `operation` on `path`.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}: {source}", path.display())]
@@ -19,6 +21,12 @@ impl Error {
 
     pub(crate) fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether memory or file descriptors were missing, which tells nothing about the file.
+    pub(crate) fn is_for_want_of_means(&self) -> bool {
+        let missing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        self.source.raw_os_error().is_some_and(|error| missing.contains(&error))
     }
 
     /// Whether space, and nothing worse, was missing.

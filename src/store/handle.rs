@@ -496,8 +496,10 @@ fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> Vec<Chore<'_>> {
     let mut chores = Vec::new();
     if let Some(interval) = shared.options.compaction_interval {
         // Or no process that lives less than an hour would ever do it. The start is busy enough.
-        let due = shared.clock.steady() + interval.min(FIRST_RETENTION);
-        chores.push(Chore { due, interval, run: Box::new(|| beside(shared, "ledgerline-retention", retain)) });
+        let now = shared.clock.steady();
+        let due = now + interval.min(FIRST_RETENTION);
+        let run = Box::new(|| beside(shared, "ledgerline-retention", retain));
+        chores.push(Chore { due, interval, made_room: Some(now), run });
     }
     // There is no disk in memory that could rot.
     if !shared.dir.is_in_memory() {
@@ -510,7 +512,7 @@ fn chores(shared: &Arc<Shared>, seed: [u8; 16]) -> Vec<Chore<'_>> {
             let start = Salts::at(&seed, count);
             beside(shared, "ledgerline-scrub", move |shared| shared.scrub_paced(start));
         };
-        chores.push(Chore { due, interval, run: Box::new(scrub) });
+        chores.push(Chore { due, interval, made_room: None, run: Box::new(scrub) });
     }
     chores
 }
@@ -525,7 +527,7 @@ fn beside(shared: &Arc<Shared>, name: &str, work: impl FnOnce(&Shared) + Send + 
 }
 
 fn retain(shared: &Shared) {
-    if let Err(error) = shared.compact()
+    if let Err(error) = shared.retain()
         && error.kind() != ErrorKind::Closed
     {
         tracing::warn!(?error, "retention failed; it is tried again at the next interval");

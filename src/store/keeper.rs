@@ -17,12 +17,31 @@ pub(super) const IDLE: Duration = Duration::from_secs(1);
 /// How long the keeper looks out for the next task that waits, once it has led for some: they come back sooner than a thread wakes.
 const LINGER: Duration = Duration::from_micros(50);
 
+/// How long after its last time a chore that makes room runs again, where the disk is full.
+const FULL_INTERVAL: Duration = Duration::from_mins(1);
+
 /// What runs again and again beside the keeper, for whom others wait: `run` only starts it.
 pub(crate) struct Chore<'a> {
     /// When it runs next, in running time.
     pub(crate) due: Duration,
     pub(crate) interval: Duration,
+    /// When it last ran, or the store was opened, if it makes room.
+    pub(crate) made_room: Option<Duration>,
     pub(crate) run: Box<dyn FnMut() + 'a>,
+}
+
+impl Chore<'_> {
+    /// When it runs next: earlier, where the disk `is_full` and it makes room.
+    fn next(&self, is_full: bool) -> Duration {
+        let sooner = self.made_room.filter(|_| is_full).map(|made_room| made_room.saturating_add(FULL_INTERVAL));
+        sooner.map_or(self.due, |sooner| sooner.min(self.due))
+    }
+
+    /// It begins `now`.
+    fn begin(&mut self, now: Duration) {
+        self.due = now.saturating_add(self.interval);
+        self.made_room = self.made_room.map(|_| now);
+    }
 }
 
 /// What the keeper is at.
@@ -65,14 +84,15 @@ impl Shared {
         let mut lingers = false;
         while !desk.is_stopping() {
             let now = self.clock.steady();
-            if let Some(chore) = chores.iter_mut().find(|chore| chore.due <= now) {
-                chore.due = now.saturating_add(chore.interval);
+            let is_full = desk.core.is_full();
+            if let Some(chore) = chores.iter_mut().find(|chore| chore.next(is_full) <= now) {
+                chore.begin(now);
                 drop(desk);
                 (chore.run)();
                 desk = self.desk();
                 continue;
             }
-            let next_chore = chores.iter().map(|chore| chore.due).min().unwrap_or(Duration::MAX);
+            let next_chore = chores.iter().map(|chore| chore.next(is_full)).min().unwrap_or(Duration::MAX);
             desk = match desk.duty(micros(now), &self.options) {
                 Duty::Lead if desk.may_lead() => {
                     lingers = desk.waiters.has_tasks();
@@ -217,6 +237,21 @@ mod tests {
         shared.stop();
         shared.keep(&mut []);
         assert_eq!(bell.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_makes_room_runs_sooner_where_there_is_none() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
+        let chore = |made_room| Chore { due: hour, interval: hour, made_room, run: Box::new(|| ()) };
+        assert_eq!([false, true].map(|is_full| chore(None).next(is_full)), [hour, hour]);
+        let mut retention = chore(Some(second));
+        assert_eq!([false, true].map(|is_full| retention.next(is_full)), [hour, second + FULL_INTERVAL]);
+        retention.begin(10 * second);
+        assert_eq!(
+            [false, true].map(|is_full| retention.next(is_full)),
+            [hour + 10 * second, 10 * second + FULL_INTERVAL]
+        );
+        assert_eq!(Chore { due: second, ..retention }.next(true), second);
     }
 
     /// A task whose waker is broken.

@@ -36,6 +36,12 @@ impl Notes {
         self.damaged.retain(|_, (key, _)| !keys.contains(key));
     }
 
+    /// A segment was found to be as it was written, to its end: what was damaged there is not.
+    pub(crate) fn forget_damage(&mut self, segment: u32) {
+        self.damaged_places.retain(|(key, _)| *key != segment);
+        self.damaged.retain(|_, (key, _)| *key != segment);
+    }
+
     /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:
     /// whoever sets it right has an hour.
     pub(crate) fn rests_until(&mut self, now: Moment) -> u64 {

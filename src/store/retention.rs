@@ -10,7 +10,7 @@
 //! and a file goes only after the manifest says that it is dropped (R5, R6).
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -27,6 +27,7 @@ use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
 use crate::store::notes::MANIFEST_PLACE;
+use crate::sync::MutexGuard;
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
 const EVENTS_PER_STEP: usize = 256;
@@ -44,7 +45,26 @@ const ID_BYTES_MAX: usize = 64;
 impl Shared {
     /// Applies retention now, and frees the space that this allows.
     pub(crate) fn compact(&self) -> Result<CompactionReport, Error> {
-        let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.compact_alone(&one_at_a_time)
+    }
+
+    /// As [`Shared::compact`]; nothing where that goes on already.
+    pub(crate) fn retain(&self) -> Result<(), Error> {
+        let Some(one_at_a_time) = self.keep_from_compacting() else { return Ok(()) };
+        self.compact_alone(&one_at_a_time).map(drop)
+    }
+
+    /// Has nobody else compact; none while somebody does.
+    pub(super) fn keep_from_compacting(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.compacting.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn compact_alone(&self, _: &MutexGuard<'_, ()>) -> Result<CompactionReport, Error> {
         self.desk().core.check_writable()?;
         let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
         // Where there is no room to say what is forgotten, what was forgotten before still gives some back.

@@ -21,6 +21,7 @@ use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::log;
 use crate::log::manifest::{Extent, MANIFEST, Manifest};
 use crate::log::scan::{Finding, Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::Segment;
@@ -83,17 +84,17 @@ impl Shared {
     /// Whether the manifest on the disk is the one in force, if nobody is about to replace it. One that is not is replaced by that, which is
     /// in memory: of nothing else there is a second copy.
     fn is_manifest_sound(&self) -> bool {
-        let _unchanged = match self.compacting.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return true,
-        };
+        let Some(_unchanged) = self.keep_from_compacting() else { return true };
         let in_force = self.desk().core.manifest.clone();
         let what = match Manifest::read_from_disk(&self.dir) {
             Ok(Some(manifest)) if manifest == in_force => return true,
             _ if mutant!("manifest-not-read-again") => return true,
             Ok(Some(_)) => "it is not the one in force".to_owned(),
             Ok(None) => "it is gone".to_owned(),
+            Err(log::Error::Env(error)) if error.is_for_want_of_means() => {
+                tracing::warn!(%error, "whether the manifest is sound could not be looked at");
+                return true;
+            }
             Err(error) => error.to_string(),
         };
         let path = self.dir.path().join(MANIFEST);
@@ -119,7 +120,10 @@ impl Shared {
         scrubbed.segments += 1;
         match damage {
             Some((offset, what)) => self.assess(key, &segment, &summary, (offset, &what), scrubbed),
-            None => Ok(()),
+            None => {
+                self.note(|notes, _| notes.forget_damage(key));
+                Ok(())
+            }
         }
     }
 
@@ -381,6 +385,25 @@ mod tests {
         assert_eq!(scrub(&store), (1, 0));
         assert_eq!((store.stats().failed_events, store.stats().damaged_events), (1, 1));
         goes_on(&store, 58);
+    }
+
+    #[test]
+    fn what_is_read_as_it_was_written_is_damaged_no_more() {
+        // A disk, or the way to it, may fail once.
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let place = place_of(&store, "e0");
+        let places = [u64::from(place.offset) + 1_000, u64::from(SEGMENT_HEADER_BYTES) + 4];
+        for offset in places {
+            rot(&store, place.segment, offset);
+        }
+        assert_eq!(scrub(&store), (1, 1));
+        assert_eq!((store.stats().damaged_events, store.stats().damaged_places), (1, 1));
+        for offset in places {
+            rot(&store, place.segment, offset);
+        }
+        assert_eq!(scrub(&store), (0, 0));
+        assert_eq!((store.stats().damaged_events, store.stats().damaged_places), (0, 0));
     }
 
     #[test]
