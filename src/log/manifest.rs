@@ -9,6 +9,8 @@
 //! files            0000000003-2.seg  0000000008.seg  …
 //! ```
 
+use std::collections::BTreeSet;
+
 use crate::env::{Dir, Replacement};
 use crate::log::Error;
 use crate::log::format::Fields;
@@ -214,6 +216,7 @@ impl Manifest {
 
     /// The manifest that follows this one once the files of `gone` are too, one file each, and `left` stands for them.
     pub(crate) fn after(&self, gone: &[Extent], left: Option<Extent>) -> Self {
+        let names: BTreeSet<Name> = gone.iter().map(Extent::name).collect();
         let originals = gone.iter().filter(|extent| extent.generation == 0);
         let mut all: Vec<Extent> = self.dropped.iter().chain(originals).copied().collect();
         all.sort_unstable_by_key(|extent| extent.first_ordinal);
@@ -231,7 +234,7 @@ impl Manifest {
                 _ => dropped.push(extent),
             }
         }
-        let kept = self.rewritten.iter().filter(|extent| !gone.iter().any(|gone| gone.name() == extent.name()));
+        let kept = self.rewritten.iter().filter(|extent| !names.contains(&extent.name()));
         let mut rewritten: Vec<Extent> = kept.copied().chain(left).collect();
         rewritten.sort_unstable_by_key(|extent| extent.first_ordinal);
         Self { store_id: self.store_id, generation: self.generation + 1, dropped, rewritten }

@@ -16,6 +16,7 @@
 //! to how many of the receptions that they are about are known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
 
 use crate::event::Place;
 use crate::mutants::mutant;
@@ -224,16 +225,33 @@ impl Segments {
         }
     }
 
-    /// Forgets segments that are gone.
+    /// Forgets segments that are gone. What others say about them is passed over from now on, until [`Segments::forget_references`]: no
+    /// other segment is ever known by their keys.
     pub(crate) fn drop(&mut self, gone: &[u32]) {
         for segment in gone {
             let dropped = self.uses.remove(segment);
             assert!(dropped.is_none_or(|dropped| dropped.receptions_kept == 0), "segment {segment} was needed");
         }
-        for used in self.uses.values_mut() {
-            used.refs.retain(|other, _| !gone.contains(other));
-            used.ended.retain(|other| !gone.contains(other));
+    }
+
+    /// Forgets what the segments from `from` on say about segments that are gone, until `count` of such references were looked at; returns
+    /// where to go on, if there is more.
+    pub(crate) fn forget_references(&mut self, from: u32, count: usize) -> Option<u32> {
+        let (mut next, mut looked_at) = (Some(from), 0);
+        while let Some((segment, used)) = next.and_then(|from| self.uses.range_mut(from..).next()) {
+            if looked_at >= count {
+                return Some(*segment);
+            }
+            next = segment.checked_add(1);
+            looked_at += 1 + used.refs.len() + used.ended.len();
+            // Whether they are there is asked of the map in which they lie.
+            let (segment, mut refs, mut ended) = (*segment, take(&mut used.refs), take(&mut used.ended));
+            refs.retain(|other, _| self.uses.contains_key(other));
+            ended.retain(|other| self.uses.contains_key(other));
+            let used = self.uses.get_mut(&segment).expect("it was just looked at");
+            (used.refs, used.ended) = (refs, ended);
         }
+        None
     }
 
     /// Panics unless `receptions`, the places of all known receptions, are those that are kept.
@@ -300,6 +318,34 @@ mod tests {
         assert_eq!(segments.dead(2..=4), [4], "what is not sealed is not gone");
         segments.drop(&[1]);
         assert_eq!(segments.dead(2..=3), [2, 3]);
+    }
+
+    #[test]
+    fn what_is_said_of_segments_that_are_gone_is_passed_over_and_forgotten_a_step_at_a_time() {
+        let mut segments = Segments::new();
+        for segment in 1..=40 {
+            segments.keep(place(segment), segment.into());
+            (1..segment).for_each(|other| segments.refer(place(segment), other, segment.into()));
+        }
+        segments.end_runs(place(40), [1, 2, 3].into_iter(), 40);
+        (1..=30).for_each(|segment| segments.release(place(segment)));
+        let gone: Vec<u32> = (1..=30).collect();
+        assert_eq!(segments.dead(1..=40), gone);
+        let none = BTreeSet::new();
+        let bytes = place(1).bytes();
+        segments.drop(&gone);
+        // Itself, and what it says of nine others.
+        assert_eq!(segments.bytes_needed(40, &none), 10 * bytes);
+        let said = |segments: &Segments| -> usize {
+            segments.uses.values().map(|used| used.refs.len() + used.ended.len()).sum()
+        };
+        assert_eq!(said(&segments), (30..40).sum::<usize>() + 3, "nothing walks over all of it at once");
+        let (mut next, mut steps) = (Some(0), 0);
+        while let Some(from) = next {
+            (next, steps) = (segments.forget_references(from, 64), steps + 1);
+        }
+        assert_eq!((said(&segments), steps), ((0..10).sum(), 5));
+        assert_eq!(segments.bytes_needed(40, &none), 10 * bytes);
     }
 
     #[test]

@@ -62,9 +62,15 @@ impl State {
         self.memory.count_in(segment)
     }
 
-    /// Forgets segments that were deleted.
+    /// Forgets segments that were deleted; what others say about them means nothing any more, and goes by [`State::forget_references`].
     pub(crate) fn drop_segments(&mut self, gone: &[u32]) {
         self.segments.drop(gone);
+    }
+
+    /// Forgets what segments say about segments that are gone: of the segments from `from` on, so many that about `count` references are
+    /// looked at. Returns where to go on, if there is more.
+    pub(crate) fn forget_references(&mut self, from: u32, count: usize) -> Option<u32> {
+        self.segments.forget_references(from, count)
     }
 
     /// About how many bytes of `segment` rewriting it would leave. `cleaned` are segments that are rewritten at the same time or before.

@@ -225,7 +225,7 @@ impl Shared {
     fn install(&self, copied: Copied) -> Result<(), Error> {
         let Copied { extents, keys, moves, sifted, new } = copied;
         let Some((segment, extent)) = new else { return self.delete(&extents) };
-        let manifest = self.briefly(|core| core.manifest.after(&extents, Some(extent)));
+        let manifest = self.manifest_after(&extents, Some(extent));
         if mutant!("replaced-before-the-manifest") {
             self.remove_files(&extents, &[])?;
         }
@@ -238,10 +238,7 @@ impl Shared {
             core.state.begin_relocation(&keys, key);
         });
         for moves in moves.chunks(MOVES_PER_STEP) {
-            let began = self.clock.steady();
-            self.briefly(|core| core.state.relocate(moves, &keys, key));
-            // Whoever waits for the lock is woken, and comes too late if it is taken again at once.
-            self.pause(self.clock.steady().saturating_sub(began));
+            self.in_turn(|core| core.state.relocate(moves, &keys, key));
         }
         self.briefly(|core| {
             core.state.replace_segments(&keys, key, &sifted, extent.length);
@@ -256,6 +253,15 @@ impl Shared {
     pub(super) fn briefly<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         let mut desk = self.desk();
         timed(|| work(&mut desk.core))
+    }
+
+    /// As [`Shared::briefly`], for one step of many: rests as long as it took. Whoever waits for the lock is woken, and comes too late if it
+    /// is taken again at once.
+    pub(super) fn in_turn<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+        let began = self.clock.steady();
+        let result = self.briefly(work);
+        self.pause(self.clock.steady().saturating_sub(began));
+        result
     }
 
     /// Removes a file that nothing will name: where a disk is full, it is in the way. After poison the manifest in force may name it.

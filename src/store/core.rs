@@ -89,7 +89,8 @@ enum Taking {
 pub(crate) struct Core {
     pub(crate) state: State,
     pub(crate) options: Arc<StoreOptions>,
-    pub(crate) manifest: Manifest,
+    /// Shared, so that the one after it is made without the lock: only compaction replaces it, and one at a time.
+    pub(crate) manifest: Arc<Manifest>,
     /// What every file before the active one holds, by its key.
     pub(crate) sealed: BTreeMap<u32, Extent>,
     pub(crate) epoch: u64,
@@ -158,7 +159,7 @@ impl Core {
         Self {
             state,
             options,
-            manifest,
+            manifest: Arc::new(manifest),
             sealed,
             epoch,
             stage: None,

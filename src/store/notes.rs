@@ -30,10 +30,11 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Segments are gone, and what was damaged in them.
+    /// Segments, with keys in ascending order, are gone, and what was damaged in them.
     pub(crate) fn forget_segments(&mut self, keys: &[u32]) {
-        self.damaged_places.retain(|(key, _)| !keys.contains(key));
-        self.damaged.retain(|_, (key, _)| !keys.contains(key));
+        debug_assert!(keys.is_sorted(), "they are looked up");
+        self.damaged_places.retain(|(key, _)| keys.binary_search(key).is_err());
+        self.damaged.retain(|_, (key, _)| keys.binary_search(key).is_err());
     }
 
     /// A segment was found to be as it was written, to its end: what was damaged there is not.

@@ -10,7 +10,7 @@
 //! and a file goes only after the manifest says that it is dropped (R5, R6).
 
 use std::collections::BTreeSet;
-use std::sync::{PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -37,6 +37,10 @@ const EVENTS_PER_ROUND: u64 = 4 * 1024;
 const HELD_PER_STEP: usize = 512;
 /// At most so many ids are appended again while the lock is held.
 const IDS_PER_STEP: u64 = 2 * 1024;
+/// At most so many segments are taken out of what is known while the lock is held.
+const SEGMENTS_PER_STEP: usize = 256;
+/// About so many references between segments are looked at while the lock is held.
+const REFERENCES_PER_STEP: usize = 4 * 1024;
 /// Ids that one record remembers, unless segments are so short that fewer fit.
 const IDS_PER_RECORD: usize = 256;
 /// No id takes more bytes in such a record.
@@ -109,6 +113,7 @@ impl Shared {
             let dead = self.briefly(|core| core.find_dead());
             if !dead.is_empty() {
                 self.delete_all(&dead, report)?;
+                self.forget_references();
                 continue;
             }
             match self.rewrite_next(thrift, &mut spared) {
@@ -229,20 +234,38 @@ impl Shared {
 
     /// Drops dead segments: from the manifest first, then from the directory.
     pub(super) fn delete(&self, dead: &[Extent]) -> Result<(), Error> {
-        let manifest = self.briefly(|core| core.manifest.after(dead, None));
+        let manifest = self.manifest_after(dead, None);
         if mutant!("deleted-before-the-manifest") {
             self.remove_files(dead, &[])?;
         }
         self.put_manifest(&manifest)?;
         let keys: Vec<u32> = dead.iter().filter_map(|segment| segment.name().key()).collect();
-        self.briefly(|core| {
-            core.manifest = manifest;
-            core.state.drop_segments(&keys);
-            for key in &keys {
-                core.sealed.remove(key);
-            }
-        });
+        // First of all: a record that is in no file any more is one that was compacted away.
+        self.briefly(|core| core.manifest = manifest);
+        for keys in keys.chunks(SEGMENTS_PER_STEP) {
+            self.in_turn(|core| {
+                core.state.drop_segments(keys);
+                for key in keys {
+                    core.sealed.remove(key);
+                }
+            });
+        }
         self.remove_files(dead, &keys)
+    }
+
+    /// The manifest that follows the one in force: see [`Manifest::after`]. It is made without the lock, for whoever compacts: nobody else
+    /// replaces the one in force meanwhile.
+    pub(super) fn manifest_after(&self, gone: &[Extent], left: Option<Extent>) -> Arc<Manifest> {
+        let in_force = self.briefly(|core| Arc::clone(&core.manifest));
+        Arc::new(in_force.after(gone, left))
+    }
+
+    /// Forgets what segments say about those that are gone.
+    fn forget_references(&self) {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = self.in_turn(|core| core.state.forget_references(from, REFERENCES_PER_STEP));
+        }
     }
 
     /// Replaces the manifest in the directory.

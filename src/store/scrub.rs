@@ -85,9 +85,9 @@ impl Shared {
     /// in memory: of nothing else there is a second copy.
     fn is_manifest_sound(&self) -> bool {
         let Some(_unchanged) = self.keep_from_compacting() else { return true };
-        let in_force = self.desk().core.manifest.clone();
+        let in_force = Arc::clone(&self.desk().core.manifest);
         let what = match Manifest::read_from_disk(&self.dir) {
-            Ok(Some(manifest)) if manifest == in_force => return true,
+            Ok(Some(manifest)) if manifest == *in_force => return true,
             _ if mutant!("manifest-not-read-again") => return true,
             Ok(Some(_)) => "it is not the one in force".to_owned(),
             Ok(None) => "it is gone".to_owned(),
