@@ -243,7 +243,7 @@ impl Shared {
         self.briefly(|core| {
             core.state.replace_segments(&keys, key, &sifted, extent.length);
             for key in &keys {
-                core.sealed.remove(key);
+                core.sealed.remove(*key);
             }
         });
         self.remove_files(&extents, &keys)

@@ -24,6 +24,7 @@ use crate::log::writer::{Group, Room, SegmentEnd, Stage};
 use crate::mutants::mutant;
 use crate::state::{Applied, Gist, State};
 use crate::store::options::StoreOptions;
+use crate::store::sealed::Sealed;
 use crate::store::statistics::Tallies;
 
 /// Staged bytes past which callers first wait for the disk.
@@ -92,7 +93,7 @@ pub(crate) struct Core {
     /// Shared, so that the one after it is made without the lock: only compaction replaces it, and one at a time.
     pub(crate) manifest: Arc<Manifest>,
     /// What every file before the active one holds, by its key.
-    pub(crate) sealed: BTreeMap<u32, Extent>,
+    pub(crate) sealed: Sealed,
     pub(crate) epoch: u64,
     /// None where the store was opened for reading only.
     stage: Option<Stage>,
@@ -160,7 +161,7 @@ impl Core {
             state,
             options,
             manifest: Arc::new(manifest),
-            sealed,
+            sealed: sealed.into(),
             epoch,
             stage: None,
             boot: 0,
@@ -410,7 +411,7 @@ impl Core {
     /// Bytes of the log, the active segment's included.
     pub(crate) fn log_bytes(&self) -> u64 {
         let active = self.stage.as_ref().map_or(0, |stage| stage.segment_bytes() - stage.left());
-        self.sealed.values().map(|segment| segment.length).sum::<u64>() + active
+        self.sealed.bytes() + active
     }
 
     /// The seq with which the active segment begins.

@@ -93,6 +93,7 @@ mod retention;
 mod runs;
 mod salvage;
 mod scrub;
+mod sealed;
 mod selection;
 mod spare;
 mod standing;

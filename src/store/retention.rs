@@ -246,7 +246,7 @@ impl Shared {
             self.in_turn(|core| {
                 core.state.drop_segments(keys);
                 for key in keys {
-                    core.sealed.remove(key);
+                    core.sealed.remove(*key);
                 }
             });
         }
