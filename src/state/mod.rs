@@ -78,6 +78,7 @@ pub(crate) use hash::{IdHasher, body as body_hash, low};
 pub(crate) use judgement::judge_step;
 pub(crate) use machine::{FORESEEN_COUNT, Policy, State};
 pub(crate) use reading::{OfType, Sought};
+pub(crate) use segments::Leaving;
 pub(crate) use sieve::{Grain, Kept, Sieve, Sifted};
 pub(crate) use space::{Move, REMEMBERED_BYTES};
 pub(crate) use standing::{CURSOR_COUNT_MAX, PAUSE_COUNT_MAX};

@@ -22,6 +22,9 @@ use crate::event::Place;
 use crate::mutants::mutant;
 use crate::state::sieve::Sifted;
 
+/// To look at a segment costs about as much as to look at so many that it refers to.
+const SEGMENT_WEIGHT: usize = 8;
+
 /// What a segment is still needed for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SegmentUse {
@@ -50,7 +53,8 @@ pub(crate) struct SegmentUse {
 pub(crate) struct Ref {
     bytes: u64,
     /// How many receptions `bytes` counts for: each that is known needs such a part of them. 0: for all that the other segment has at
-    /// present. Set once the other was rewritten, where forgotten receptions went and what is said here of them did not: see [`redirect`].
+    /// present. Set once the other was rewritten, where forgotten receptions went and what is said here of them did not: see
+    /// [`redirect`].
     receptions: u64,
 }
 
@@ -66,17 +70,31 @@ impl SegmentUse {
     const fn receptions(&self) -> u64 {
         self.receptions_kept + self.receptions_forgotten
     }
+
+    /// How much is looked at where all is that it says: each segment that it refers to, and itself, which is several times as much.
+    fn weight(&self) -> usize {
+        SEGMENT_WEIGHT + self.refs.len() + self.ended.len()
+    }
 }
 
 /// What each segment is still needed for.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
     uses: BTreeMap<u32, SegmentUse>,
+    /// Where they begin: seq and segment, which ascend together.
+    beginnings: BTreeSet<(u64, u32)>,
+}
+
+/// Segments that go, because another will stand for them: of each, how many of its receptions lie there, and how many were forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Leaving {
+    gone: BTreeMap<u32, (u64, u64)>,
+    new: u32,
 }
 
 impl Segments {
     pub(crate) const fn new() -> Self {
-        Self { uses: BTreeMap::new() }
+        Self { uses: BTreeMap::new(), beginnings: BTreeSet::new() }
     }
 
     /// The entry `seq` lies in `segment`.
@@ -85,7 +103,10 @@ impl Segments {
         if self.uses.last_key_value().is_some_and(|(last, _)| *last == segment) {
             return self.uses.last_entry().expect("the last one was just seen").into_mut();
         }
-        self.uses.entry(segment).or_insert_with(|| SegmentUse { first_seq: seq, ..SegmentUse::default() })
+        self.uses.entry(segment).or_insert_with(|| {
+            self.beginnings.insert((seq, segment));
+            SegmentUse { first_seq: seq, ..SegmentUse::default() }
+        })
     }
 
     /// The reception `seq` of an event that is known lies at `place`.
@@ -139,21 +160,32 @@ impl Segments {
         segments.iter().any(|other| self.uses.get(other).is_some_and(|used| used.receptions_kept > 0))
     }
 
+    /// Whether `segment` is dead once those of `dead` are gone, which are all of the older ones that are dead. One that is dead stays so.
+    pub(crate) fn is_dead(&self, segment: u32, dead: &BTreeSet<u32>) -> bool {
+        let Some(SegmentUse { receptions_kept: 0, accepted: 0, refs, ended, .. }) = self.uses.get(&segment) else {
+            return false;
+        };
+        let goes = |other: &u32| *other == segment || dead.contains(other) || !self.uses.contains_key(other);
+        let all_go = refs.keys().all(goes) || mutant!("segment-deleted-before-its-events");
+        let ends_runs = self.has_known(ended) && !mutant!("end-of-runs-deleted");
+        all_go && !ends_runs
+    }
+
     /// Those of `sealed`, given in ascending order, that are dead.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn dead(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut dead = BTreeSet::new();
         for segment in sealed {
-            let Some(SegmentUse { receptions_kept: 0, accepted: 0, refs, ended, .. }) = self.uses.get(&segment) else {
-                continue;
-            };
-            let goes = |other: &u32| *other == segment || dead.contains(other) || !self.uses.contains_key(other);
-            let all_go = refs.keys().all(goes) || mutant!("segment-deleted-before-its-events");
-            let ends_runs = self.has_known(ended) && !mutant!("end-of-runs-deleted");
-            if all_go && !ends_runs {
+            if self.is_dead(segment, &dead) {
                 dead.insert(segment);
             }
         }
         dead.into_iter().collect()
+    }
+
+    /// How much is looked at to tell whether `segment` is dead, or what is needed of it.
+    pub(crate) fn weight(&self, segment: u32) -> usize {
+        self.uses.get(&segment).map_or(0, SegmentUse::weight)
     }
 
     /// About how many bytes of `segment` are needed, its remembered ids apart. `cleaned` are segments whose forgotten receptions go at
@@ -175,9 +207,9 @@ impl Segments {
         self.uses.get(&segment).is_some_and(|used| used.receptions_forgotten > 0)
     }
 
-    /// Where the segments before `segment` begin, in ascending order.
-    pub(crate) fn beginnings_before(&self, segment: u32) -> Vec<(u64, u32)> {
-        self.uses.range(..segment).map(|(segment, used)| (used.first_seq, *segment)).collect()
+    /// The segment that holds the record `seq`, or would.
+    pub(crate) fn of_seq(&self, seq: u64) -> Option<u32> {
+        self.beginnings.range(..=(seq, u32::MAX)).next_back().map(|(_, segment)| *segment)
     }
 
     pub(crate) fn first_seq(&self, segment: u32) -> Option<u64> {
@@ -190,31 +222,57 @@ impl Segments {
         self.note(new, first_seq);
     }
 
-    /// The segment `new`, in which `sifted` was written, stands for `old` from now on. Everything that is known was relocated.
-    pub(crate) fn replace(&mut self, old: &[u32], new: u32, sifted: &Sifted) {
-        let mut gone = BTreeMap::new();
-        for segment in old {
-            let Some(used) = self.uses.remove(segment) else { continue };
-            assert_eq!(used.receptions_kept, 0, "what is known was relocated before segment {segment} went");
-            gone.insert(*segment, used);
+    /// What is known in `old` was relocated to `new`, which is about to stand for them, and for what `leaving` holds already:
+    /// [`Segments::redirect`] is next, from the first of all of them on, then [`Segments::replace`].
+    pub(crate) fn leave(&self, old: &[u32], new: u32, leaving: &mut Leaving) {
+        let left = |segment: &u32| {
+            let used = self.uses.get(segment)?;
+            Some((*segment, (used.receptions_moved, used.receptions_forgotten)))
+        };
+        leaving.gone.extend(old.iter().filter_map(left));
+        leaving.new = new;
+    }
+
+    /// Has what the segments from `from` on say about those that leave be about the one that will stand for them, until `weight` of
+    /// that was looked at; returns where to go on, if there is more. Until all of it is done nobody asks what is dead, or what is needed.
+    pub(crate) fn redirect(&mut self, leaving: &Leaving, from: u32, weight: usize) -> Option<u32> {
+        let mut looked_at = 0;
+        for (segment, used) in self.uses.range_mut(from..) {
+            if looked_at >= weight {
+                return Some(*segment);
+            }
+            let before = used.ended.len();
+            looked_at += SEGMENT_WEIGHT + before + redirect(&mut used.refs, leaving);
+            used.ended.retain(|other| !leaving.gone.contains_key(other));
+            if used.ended.len() < before && *segment != leaving.new {
+                used.ended.insert(leaving.new);
+            }
         }
-        let used = self.uses.entry(new).or_default();
+        None
+    }
+
+    /// The segment `new`, in which `sifted` was written, stands for `old`, which ascend, from now on. Everything that is known was
+    /// relocated, and all that others say was redirected; nothing is left to say of `old`, and [`Segments::drop`] is next.
+    pub(crate) fn replace(&mut self, old: &[u32], new: u32, sifted: &Sifted) {
+        let gone = || old.iter().filter_map(|segment| self.uses.get(segment));
+        assert!(gone().all(|used| used.receptions_kept == 0), "what is known in {old:?} was relocated before");
+        let mut ended: BTreeSet<u32> = gone().flat_map(|used| &used.ended).copied().collect();
+        let used = self.uses.get_mut(&new).expect("what is known lies there");
         // What was forgotten since it was copied lies in the new segment.
         used.receptions_forgotten = sifted.receptions.saturating_sub(used.receptions_kept);
         for (other, bytes) in &sifted.refs {
-            let other = if gone.contains_key(other) { new } else { *other };
+            let other = if old.binary_search(other).is_ok() { new } else { *other };
             used.refs.entry(other).or_default().bytes += bytes;
         }
-        used.ended = gone.values().flat_map(|source| &source.ended).copied().collect();
+        ended.remove(&new);
+        used.ended = ended;
         used.accepted = sifted.accepted;
-        for (segment, used) in &mut self.uses {
-            redirect(&mut used.refs, &gone, new);
-            let before = used.ended.len();
-            used.ended.retain(|other| !gone.contains_key(other));
-            if used.ended.len() < before && *segment != new {
-                used.ended.insert(new);
-            }
-        }
+    }
+
+    fn remove(&mut self, segment: u32) -> Option<SegmentUse> {
+        let used = self.uses.remove(&segment)?;
+        self.beginnings.remove(&(used.first_seq, segment));
+        Some(used)
     }
 
     /// Compaction left `bytes` in `segment` and can do no better.
@@ -226,24 +284,24 @@ impl Segments {
     }
 
     /// Forgets segments that are gone. What others say about them is passed over from now on, until [`Segments::forget_references`]: no
-    /// other segment is ever known by their keys.
-    pub(crate) fn drop(&mut self, gone: &[u32]) {
-        for segment in gone {
-            let dropped = self.uses.remove(segment);
-            assert!(dropped.is_none_or(|dropped| dropped.receptions_kept == 0), "segment {segment} was needed");
-        }
+    /// other segment is ever known by their keys. Returns what they said: it is let go without the lock, as it may be long.
+    pub(crate) fn drop(&mut self, gone: &[u32]) -> Vec<SegmentUse> {
+        let dropped: Vec<SegmentUse> = gone.iter().filter_map(|segment| self.remove(*segment)).collect();
+        let is_needed = |dropped: &SegmentUse| dropped.receptions_kept > 0;
+        assert!(!dropped.iter().any(is_needed), "one of the segments {gone:?} was needed");
+        dropped
     }
 
-    /// Forgets what the segments from `from` on say about segments that are gone, until `count` of such references were looked at; returns
+    /// Forgets what the segments from `from` on say about segments that are gone, until `weight` of that was looked at; returns
     /// where to go on, if there is more.
-    pub(crate) fn forget_references(&mut self, from: u32, count: usize) -> Option<u32> {
+    pub(crate) fn forget_references(&mut self, from: u32, weight: usize) -> Option<u32> {
         let (mut next, mut looked_at) = (Some(from), 0);
         while let Some((segment, used)) = next.and_then(|from| self.uses.range_mut(from..).next()) {
-            if looked_at >= count {
+            if looked_at >= weight {
                 return Some(*segment);
             }
             next = segment.checked_add(1);
-            looked_at += 1 + used.refs.len() + used.ended.len();
+            looked_at += used.weight();
             // Whether they are there is asked of the map in which they lie.
             let (segment, mut refs, mut ended) = (*segment, take(&mut used.refs), take(&mut used.ended));
             refs.retain(|other, _| self.uses.contains_key(other));
@@ -269,27 +327,33 @@ impl Segments {
         assert!(kept.is_empty(), "receptions lie in segments that are gone: {kept:?}");
         let beginnings: Vec<_> = self.uses.iter().map(|(segment, used)| (*segment, used.first_seq)).collect();
         assert!(beginnings.is_sorted_by_key(|(_, seq)| *seq), "keys ascend with the log: {beginnings:?}");
+        let found: BTreeSet<(u64, u32)> = beginnings.iter().map(|(segment, seq)| (*seq, *segment)).collect();
+        assert_eq!(found, self.beginnings, "they are found by where they begin");
     }
 }
 
-/// Has `refs` lead to `new` where they led to one of `gone`, of which what is known lies there. What they are in proportion to is chosen
-/// so that as much of them is needed as before: were it the receptions that are left, they would look needed again each time.
-fn redirect(refs: &mut BTreeMap<u32, Ref>, gone: &BTreeMap<u32, SegmentUse>, new: u32) {
-    let (Some((first, _)), Some((last, _))) = (gone.first_key_value(), gone.last_key_value()) else { return };
-    let led: Vec<u32> =
-        refs.range(first..=last).map(|(other, _)| *other).filter(|other| gone.contains_key(other)).collect();
+/// Has `refs` lead to the new segment where they led to one that leaves; returns how much was looked at. What they are in proportion to
+/// is chosen so that as much of them is needed as before: were it the receptions that are left, they would look needed again each time.
+fn redirect(refs: &mut BTreeMap<u32, Ref>, leaving: &Leaving) -> usize {
+    let Leaving { gone, new } = leaving;
+    let (Some((first, _)), Some((last, _))) = (gone.first_key_value(), gone.last_key_value()) else { return 0 };
+    let within = refs.range(first..=last).map(|(other, _)| *other);
+    let mut looked_at = 0;
+    let led: Vec<u32> = within.inspect(|_| looked_at += 1).filter(|other| gone.contains_key(other)).collect();
     let (mut bytes, mut needed) = (0, 0);
-    for other in led {
-        let (Some(found), Some(about)) = (refs.remove(&other), gone.get(&other)) else { continue };
+    for other in &led {
+        let (Some(found), Some((moved, forgotten))) = (refs.remove(other), gone.get(other)) else { continue };
         bytes += found.bytes;
-        needed += found.bytes_needed(about.receptions_moved, about.receptions_moved + about.receptions_forgotten);
+        needed += found.bytes_needed(*moved, moved + forgotten);
     }
     if bytes > 0 {
-        let moved: u64 = gone.values().map(|about| about.receptions_moved).sum();
+        let moved: u64 = gone.values().map(|(moved, _)| moved).sum();
         let receptions = (bytes * moved).div_ceil(needed.max(1)).max(1);
-        let found = refs.entry(new).or_default();
+        let found = refs.entry(*new).or_default();
         *found = Ref { bytes: found.bytes + bytes, receptions };
     }
+    // What led there costs some more: it is taken out.
+    looked_at + 3 * led.len()
 }
 
 #[cfg(test)]
@@ -298,6 +362,15 @@ mod tests {
 
     fn place(segment: u32) -> Place {
         Place { segment, offset: 0, length: 72 }
+    }
+
+    /// All that replaces `old` by `new`.
+    fn replace(segments: &mut Segments, old: &[u32], new: u32, sifted: &Sifted) {
+        let mut leaving = Leaving::default();
+        segments.leave(old, new, &mut leaving);
+        assert_eq!(segments.redirect(&leaving, 0, usize::MAX), None);
+        segments.replace(old, new, sifted);
+        segments.drop(old);
     }
 
     fn sifted(receptions: u64) -> Sifted {
@@ -362,7 +435,7 @@ mod tests {
         assert_eq!(segments.bytes_needed(4, &BTreeSet::from([2])), bytes, "unless it goes");
         segments.begin(&[2], 3);
         segments.relocate(place(2), place(3), 1);
-        segments.replace(&[2], 3, &sifted(1));
+        replace(&mut segments, &[2], 3, &sifted(1));
         assert_eq!((segments.bytes_needed(3, &none), segments.bytes_needed(4, &none)), (bytes, bytes));
         segments.fix(3, bytes + 7);
         assert_eq!(segments.bytes_needed(3, &none), bytes + 7);
@@ -382,7 +455,7 @@ mod tests {
             (left..kept).for_each(|_| segments.release(place(old)));
             segments.begin(&[old], new);
             (0..left).for_each(|seq| segments.relocate(place(old), place(new), seq));
-            segments.replace(&[old], new, &sifted(left));
+            replace(&mut segments, &[old], new, &sifted(left));
             assert_eq!(segments.bytes_needed(6, &none), left * bytes, "{left} of a hundred are known");
             (old, new, kept) = (new, old, left);
         }
@@ -399,8 +472,45 @@ mod tests {
         segments.begin(&[2, 4], 3);
         (0..10).for_each(|seq| segments.relocate(place(2), place(3), seq));
         (0..100).for_each(|seq| segments.relocate(place(4), place(3), 100 + seq));
-        segments.replace(&[2, 4], 3, &sifted(110));
+        replace(&mut segments, &[2, 4], 3, &sifted(110));
         assert_eq!(segments.bytes_needed(6, &none), 10 * bytes, "what 4 held adds nothing");
+    }
+
+    #[test]
+    fn what_is_said_is_redirected_a_step_at_a_time_to_the_same_end() {
+        let story = |weight: usize| {
+            let mut segments = Segments::new();
+            (0..3).for_each(|seq| segments.keep(place(2), seq));
+            (3..6).for_each(|seq| segments.keep(place(4), seq));
+            for segment in (8..28).step_by(2) {
+                (0..3).for_each(|_| segments.refer(place(segment), 2, segment.into()));
+                (0..3).for_each(|_| segments.refer(place(segment), 4, segment.into()));
+                segments.end_runs(place(segment), [2, 4].into_iter(), segment.into());
+            }
+            (0..2).for_each(|_| segments.release(place(2)));
+            segments.begin(&[2, 4], 3);
+            segments.relocate(place(2), place(3), 2);
+            (3..6).for_each(|seq| segments.relocate(place(4), place(3), seq));
+            let mut leaving = Leaving::default();
+            segments.leave(&[2], 3, &mut leaving);
+            segments.leave(&[4], 3, &mut leaving);
+            let (mut next, mut steps) = (Some(2), 0);
+            while let Some(from) = next {
+                (next, steps) = (segments.redirect(&leaving, from, weight), steps + 1);
+            }
+            segments.replace(&[2, 4], 3, &sifted(4));
+            segments.drop(&[2, 4]);
+            (segments.uses, steps)
+        };
+        let (at_once, steps) = story(usize::MAX);
+        assert_eq!(steps, 1);
+        assert!((8..28).step_by(2).all(|segment| at_once[&segment].refs.keys().eq(&[3])));
+        assert!((8..28).step_by(2).all(|segment| at_once[&segment].ended.iter().eq(&[3])));
+        for (weight, expected) in [(1, 13), (20, 6), (60, 3)] {
+            let (in_steps, steps) = story(weight);
+            assert_eq!(in_steps, at_once);
+            assert_eq!(steps, expected, "{weight} at a time");
+        }
     }
 
     #[test]
@@ -413,10 +523,10 @@ mod tests {
         assert_eq!(segments.dead([2, 4, 6, 8].into_iter()), [8]);
         segments.begin(&[2], 3);
         (1..=3).for_each(|seq| segments.relocate(place(2), place(3), seq));
-        segments.replace(&[2], 3, &sifted(3));
+        replace(&mut segments, &[2], 3, &sifted(3));
         assert_eq!(segments.dead([3, 4, 6].into_iter()), [0; 0], "it was rewritten");
         segments.begin(&[4, 6], 5);
-        segments.replace(&[4, 6], 5, &sifted(0));
+        replace(&mut segments, &[4, 6], 5, &sifted(0));
         assert!(segments.ends_runs(5) && segments.dead([3, 5].into_iter()).is_empty(), "they were merged");
         segments.release(place(3));
         assert!(segments.ends_runs(5), "two are known still");
@@ -431,7 +541,7 @@ mod tests {
         segments.note(4, 2);
         assert_eq!(segments.dead([2, 4].into_iter()), [4]);
         segments.begin(&[2, 4], 3);
-        segments.replace(&[2, 4], 3, &Sifted { accepted: 1, ..Sifted::default() });
+        replace(&mut segments, &[2, 4], 3, &Sifted { accepted: 1, ..Sifted::default() });
         assert_eq!(segments.dead([3].into_iter()), [0; 0]);
     }
 }

@@ -104,8 +104,6 @@ pub(crate) struct Sieve {
     sources: Vec<u32>,
     /// Seq of the first record that is looked at.
     first_seq: u64,
-    /// Where the segments before those begin.
-    before: Vec<(u64, u32)>,
     /// Receptions that were kept, ascending. They stay kept even if they are forgotten meanwhile, and so does all about them.
     /// Callers wait meanwhile, so it must not grow by doubling.
     receptions: Order,
@@ -145,7 +143,6 @@ impl Sieve {
         let first = sources.first().copied().unwrap_or(0);
         let first_seq = state.segments.first_seq(first).unwrap_or(0);
         Self {
-            before: state.segments.beginnings_before(first),
             ends_runs: sources.iter().any(|segment| state.segments.ends_runs(*segment)),
             sources,
             receptions: Order::new(),
@@ -234,7 +231,7 @@ impl Sieve {
             Some(slot) if low(slot.id()) == of.id_hash => Some(slot.place().segment),
             _ if self.receptions.get(of.seq).is_some() => self.sources.first().copied(),
             _ if of.seq >= self.first_seq || mutant!("ending-dropped-before-its-event") => None,
-            _ => self.segment_before(of.seq).filter(|segment| state.segments.holds_forgotten(*segment)),
+            _ => state.segments.of_seq(of.seq).filter(|segment| state.segments.holds_forgotten(*segment)),
         };
         if let Some(segment) = reception {
             *self.sifted.refs.entry(segment).or_default() += grain.place.bytes();
@@ -252,12 +249,6 @@ impl Sieve {
     fn remembered_here(&self, state: &State, id: u128, seq: u64) -> Option<RememberedId> {
         let (segment, id) = state.memory.evidence(id)?;
         (id.seq == seq && self.sources.binary_search(&segment).is_ok()).then_some(id)
-    }
-
-    /// The segment, before those that are looked at, that would hold the record `seq`.
-    fn segment_before(&self, seq: u64) -> Option<u32> {
-        let index = self.before.partition_point(|(first_seq, _)| *first_seq <= seq);
-        self.before.get(index.checked_sub(1)?).map(|(_, segment)| *segment)
     }
 
     fn write_ids(&mut self, kept: &mut Vec<Kept>) {

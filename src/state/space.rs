@@ -6,6 +6,7 @@ use crate::event::Place;
 use crate::event::entry::{Entry, RememberedId};
 use crate::state::hash::IdHasher;
 use crate::state::machine::State;
+use crate::state::segments::Leaving;
 use crate::state::sieve::Sifted;
 use crate::state::slot::descending;
 
@@ -46,8 +47,14 @@ impl Move {
 }
 
 impl State {
-    /// Those of `sealed`, given in ascending order, that may be deleted once [`State::remembered_in`] them is written elsewhere and
-    /// durable.
+    /// Whether `segment` may be deleted, with those of `dead`, once [`State::remembered_in`] it is written elsewhere and durable. They
+    /// are asked in ascending order, and `dead` are those before it of which this was true. It does not become false again.
+    pub(crate) fn is_dead_segment(&self, segment: u32, dead: &BTreeSet<u32>) -> bool {
+        self.segments.is_dead(segment, dead)
+    }
+
+    /// Those of `sealed`, given in ascending order, of which that is true.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn dead_segments(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
         self.segments.dead(sealed)
     }
@@ -63,14 +70,15 @@ impl State {
     }
 
     /// Forgets segments that were deleted; what others say about them means nothing any more, and goes by [`State::forget_references`].
-    pub(crate) fn drop_segments(&mut self, gone: &[u32]) {
-        self.segments.drop(gone);
+    /// What they said is let go without the lock.
+    pub(crate) fn drop_segments(&mut self, gone: &[u32]) -> impl Sized + use<> {
+        self.segments.drop(gone)
     }
 
-    /// Forgets what segments say about segments that are gone: of the segments from `from` on, so many that about `count` references are
-    /// looked at. Returns where to go on, if there is more.
-    pub(crate) fn forget_references(&mut self, from: u32, count: usize) -> Option<u32> {
-        self.segments.forget_references(from, count)
+    /// Forgets what segments say about segments that are gone: of the segments from `from` on, until so much was looked at. Returns
+    /// where to go on, if there is more.
+    pub(crate) fn forget_references(&mut self, from: u32, weight: usize) -> Option<u32> {
+        self.segments.forget_references(from, weight)
     }
 
     /// About how many bytes of `segment` rewriting it would leave. `cleaned` are segments that are rewritten at the same time or before.
@@ -105,7 +113,26 @@ impl State {
         }
     }
 
-    /// The segment `new` of `bytes` bytes stands for `old` from now on; all that is known was relocated.
+    /// How much is looked at to tell whether `segment` is dead, or how many bytes of it are needed: one for each segment that it refers
+    /// to, and some for itself.
+    pub(crate) fn segment_weight(&self, segment: u32) -> usize {
+        self.segments.weight(segment)
+    }
+
+    /// What is known in `old` was relocated to `new`: what other segments say about `old`, and about what `leaving` holds already, is
+    /// to be about `new` then, before it stands for them.
+    pub(crate) fn note_leaving(&self, old: &[u32], new: u32, leaving: &mut Leaving) {
+        self.segments.leave(old, new, leaving);
+    }
+
+    /// Has it be about that, of the segments from `from` on, until so much was looked at; returns where to go on, if there is
+    /// more. Segments before the first that leaves say nothing about them.
+    pub(crate) fn redirect_references(&mut self, leaving: &Leaving, from: u32, weight: usize) -> Option<u32> {
+        self.segments.redirect(leaving, from, weight)
+    }
+
+    /// The segment `new` of `bytes` bytes stands for `old` from now on; all that is known was relocated, and what is said of them
+    /// redirected. They are dropped next.
     pub(crate) fn replace_segments(&mut self, old: &[u32], new: u32, sifted: &Sifted, bytes: u64) {
         self.segments.replace(old, new, sifted);
         let remembered = self.memory.count_in(new) * REMEMBERED_BYTES;

@@ -1,8 +1,8 @@
 //! Compaction: writing anew what is left of segments that are mostly dead, and merging small neighbours.
 //!
 //! ```text
-//! plan (lock) ─► copy (no lock; a batch at a time is sifted under it) ─► file, then its name durable ─► manifest replaced
-//!             ─► places change over, some at a time (lock) ─► files of the old segments deleted
+//! plan (lock, a page at a time) ─► copy (no lock; a batch at a time is sifted under it) ─► file, then its name durable
+//!    ─► manifest replaced ─► places change over, some at a time (lock) ─► files of the old segments deleted
 //! ```
 //!
 //! Cut anywhere, the next opening is sound: until the manifest names it the new file is debris, afterwards the old ones are (R5). An
@@ -23,10 +23,11 @@ use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
 use crate::log::segment::{Name, NotCreated, Segment};
 use crate::log::source::Source;
 use crate::mutants::mutant;
-use crate::state::{Grain, Kept, Move, Sieve, Sifted};
+use crate::state::{Grain, Kept, Leaving, Move, Sieve, Sifted};
 use crate::store::commit::Shared;
 use crate::store::core::Core;
 use crate::store::failure::{of_env, of_log, of_refusal};
+use crate::store::retention::{SEGMENTS_PER_STEP, WEIGHT_PER_STEP};
 
 /// Records that are sifted together, under the lock.
 const BATCH_RECORDS: usize = 512;
@@ -84,13 +85,23 @@ pub(crate) struct Freed {
 }
 
 impl Core {
-    /// The next neighbours to write anew, oldest first, but for those with a key in `spared`.
-    pub(crate) fn plan_rewriting(&mut self, thrift: Thrift, spared: &BTreeSet<u32>) -> Option<Plan> {
+    /// Looks for neighbours to write anew, but for those with a key in `spared`: among the next sealed segments, from `from` on, until
+    /// so much was looked at. Returns where to go on, if there is more and none were found.
+    pub(super) fn look_for_run(
+        &self,
+        (from, weight): (u32, usize),
+        search: &mut RunSearch,
+        thrift: Thrift,
+        spared: &BTreeSet<u32>,
+    ) -> Option<u32> {
         let segment_bytes = self.options.segment_bytes;
-        let mut cleaned = BTreeSet::new();
-        let mut run = Run::default();
-        let mut chosen = None;
-        for (&key, extent) in self.sealed.iter().filter(|(_, extent)| self.is_superseded(extent)) {
+        let RunSearch { run, cleaned } = search;
+        let mut looked_at = 0;
+        for (&key, extent) in self.sealed.range(from..).filter(|(_, extent)| self.is_superseded(extent)) {
+            if looked_at >= weight {
+                return Some(key);
+            }
+            looked_at += self.state.segment_weight(key);
             // What is cleaned is what goes with this very run: a run that was given up cleans nothing.
             let judge = |cleaned: &BTreeSet<u32>| {
                 let needed = self.state.bytes_needed(key, cleaned);
@@ -98,15 +109,14 @@ impl Core {
                 let joins = !spared.contains(&key) && (worth || extent.length <= segment_bytes / 4);
                 (needed, worth, joins)
             };
-            let (mut needed, mut worth, mut joins) = judge(&cleaned);
+            let (mut needed, mut worth, mut joins) = judge(cleaned);
             if !joins || run.needed + needed > segment_bytes || run.sources.len() == SOURCES_MAX {
                 if run.is_worth_it() {
-                    chosen = Some(std::mem::take(&mut run));
-                    break;
+                    return None;
                 }
-                run = Run::default();
+                run.clear();
                 cleaned.clear();
-                (needed, worth, joins) = judge(&cleaned);
+                (needed, worth, joins) = judge(cleaned);
             }
             if joins {
                 cleaned.insert(key);
@@ -115,11 +125,42 @@ impl Core {
                 run.has_dead |= worth;
             }
         }
-        let run = chosen.or_else(|| Some(run).filter(Run::is_worth_it))?;
-        let first = run.sources.first()?.1.name();
+        None
+    }
+
+    /// How to write a run anew, if it is worth it. Nobody but compaction changes what segments there are, so those of the run are as
+    /// they were.
+    fn plan(&mut self, run: Run) -> Option<Plan> {
+        let Run { sources, .. } = Some(run).filter(Run::is_worth_it)?;
+        let first = sources.first()?.1.name();
         let header = self.rewritten_header(first.ordinal, first.generation + 1);
-        let sieve = Sieve::new(&self.state, run.sources.iter().map(|(key, _)| *key).collect());
-        Some(Plan { sources: run.sources, header, sieve })
+        let sieve = Sieve::new(&self.state, sources.iter().map(|(key, _)| *key).collect());
+        Some(Plan { sources, header, sieve })
+    }
+}
+
+/// How far one has looked for a run.
+#[derive(Debug)]
+pub(super) struct RunSearch {
+    run: Run,
+    /// Its keys.
+    cleaned: BTreeSet<u32>,
+}
+
+impl RunSearch {
+    /// Nothing was looked at. What will be found has its place already: under the lock, to make it would be time for the allocator to
+    /// put in order all that was let go before.
+    pub(super) fn new() -> Self {
+        let run = Run { sources: Vec::with_capacity(SOURCES_MAX), ..Run::default() };
+        Self { run, cleaned: BTreeSet::new() }
+    }
+}
+
+#[cfg(test)]
+impl RunSearch {
+    /// The neighbours that were found.
+    pub(super) fn keys(&self) -> Vec<u32> {
+        self.cleaned.iter().copied().collect()
     }
 }
 
@@ -132,6 +173,11 @@ struct Run {
 }
 
 impl Run {
+    fn clear(&mut self) {
+        self.sources.clear();
+        (self.needed, self.has_dead) = (0, false);
+    }
+
     fn is_worth_it(&self) -> bool {
         self.has_dead || self.sources.len() >= MERGE_COUNT
     }
@@ -146,8 +192,7 @@ impl Shared {
             let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
             spared.extend(notes.damaged_places.iter().map(|(key, _)| *key));
         }
-        let plan = self.briefly(|core| core.check_open().map(|()| core.plan_rewriting(thrift, spared)))?;
-        let Some(plan) = plan else { return Ok(None) };
+        let Some(plan) = self.plan_rewriting(thrift, spared)? else { return Ok(None) };
         let name = plan.header.name();
         let copied = self.copy(plan).inspect_err(|_| self.discard(name))?;
         let bytes_before: u64 = copied.extents.iter().map(|extent| extent.length).sum();
@@ -159,6 +204,18 @@ impl Shared {
         self.install(copied)?;
         spared.extend(key.filter(|_| is_futile));
         Ok(Some(freed))
+    }
+
+    /// The next neighbours to write anew, oldest first, but for those with a key in `spared`.
+    fn plan_rewriting(&self, thrift: Thrift, spared: &BTreeSet<u32>) -> Result<Option<Plan>, Error> {
+        let (mut search, mut next) = (RunSearch::new(), Some(0));
+        while let Some(from) = next {
+            let look = |core: &mut Core| {
+                core.check_open().map(|()| core.look_for_run((from, WEIGHT_PER_STEP), &mut search, thrift, spared))
+            };
+            next = self.in_turn(look)?;
+        }
+        Ok(self.briefly(|core| core.plan(search.run)))
     }
 
     fn copy(&self, plan: Plan) -> Result<Copied, Error> {
@@ -232,21 +289,31 @@ impl Shared {
         self.put_manifest(&manifest).inspect_err(|_| self.discard(extent.name()))?;
         let key = segment.key();
         self.files.write().unwrap_or_else(PoisonError::into_inner).insert(key, segment);
-        self.briefly(|core| {
-            core.manifest = manifest;
+        let before = self.briefly(|core| {
             core.sealed.insert(key, extent);
             core.state.begin_relocation(&keys, key);
+            std::mem::replace(&mut core.manifest, manifest)
         });
+        drop(before);
         for moves in moves.chunks(MOVES_PER_STEP) {
             self.in_turn(|core| core.state.relocate(moves, &keys, key));
         }
-        self.briefly(|core| {
-            core.state.replace_segments(&keys, key, &sifted, extent.length);
-            for key in &keys {
-                core.sealed.remove(*key);
-            }
-        });
+        self.redirect(&keys, key);
+        self.briefly(|core| core.state.replace_segments(&keys, key, &sifted, extent.length));
+        self.take_out(&keys);
         self.remove_files(&extents, &keys)
+    }
+
+    /// Has what is said of segments with these keys be about the one that is about to stand for them.
+    fn redirect(&self, keys: &[u32], key: u32) {
+        let mut leaving = Leaving::default();
+        for keys in keys.chunks(SEGMENTS_PER_STEP) {
+            self.in_turn(|core| core.state.note_leaving(keys, key, &mut leaving));
+        }
+        let mut next = keys.first().copied();
+        while let Some(from) = next {
+            next = self.in_turn(|core| core.state.redirect_references(&leaving, from, WEIGHT_PER_STEP));
+        }
     }
 
     /// Works under the lock. What compaction does there is cut small, so that nobody else waits for it longer than a millisecond.
@@ -255,8 +322,8 @@ impl Shared {
         timed(|| work(&mut desk.core))
     }
 
-    /// As [`Shared::briefly`], for one step of many: rests as long as it took. Whoever waits for the lock is woken, and comes too late if it
-    /// is taken again at once.
+    /// As [`Shared::briefly`], for one step of many: rests as long as it took. Whoever waits for the lock is woken, and comes too late
+    /// if it is taken again at once.
     pub(super) fn in_turn<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         let began = self.clock.steady();
         let result = self.briefly(work);

@@ -38,9 +38,9 @@ const HELD_PER_STEP: usize = 512;
 /// At most so many ids are appended again while the lock is held.
 const IDS_PER_STEP: u64 = 2 * 1024;
 /// At most so many segments are taken out of what is known while the lock is held.
-const SEGMENTS_PER_STEP: usize = 256;
-/// About so many references between segments are looked at while the lock is held.
-const REFERENCES_PER_STEP: usize = 4 * 1024;
+pub(super) const SEGMENTS_PER_STEP: usize = 64;
+/// About so many references between segments are looked at while the lock is held, or an eighth as many segments.
+pub(super) const WEIGHT_PER_STEP: usize = 1024;
 /// Ids that one record remembers, unless segments are so short that fewer fit.
 const IDS_PER_RECORD: usize = 256;
 /// No id takes more bytes in such a record.
@@ -110,7 +110,7 @@ impl Shared {
     fn free(&self, report: &mut CompactionReport, thrift: Thrift) -> Result<(), Error> {
         let mut spared = BTreeSet::new();
         loop {
-            let dead = self.briefly(|core| core.find_dead());
+            let dead = self.find_dead()?;
             if !dead.is_empty() {
                 self.delete_all(&dead, report)?;
                 self.forget_references();
@@ -140,7 +140,9 @@ impl Shared {
     /// Where there is no room for a copy: what is remembered of a segment that is dead otherwise is appended to the log, which keeps
     /// room for this (R10), and the segment is deleted. Whether there was one.
     fn free_in_place(&self, report: &mut CompactionReport) -> Result<bool, Error> {
-        let (dead, seq) = self.step(|core, now| timed(|| core.move_ids(now)))?;
+        let dead = self.find_emptiest()?;
+        let keys = keys_of(&dead);
+        let seq = self.step(|core, now| timed(|| core.move_ids(&keys, now)))?;
         self.wait(seq, Level::Durable)?;
         self.delete_all(&dead, report)?;
         Ok(!dead.is_empty())
@@ -239,18 +241,24 @@ impl Shared {
             self.remove_files(dead, &[])?;
         }
         self.put_manifest(&manifest)?;
-        let keys: Vec<u32> = dead.iter().filter_map(|segment| segment.name().key()).collect();
+        let keys = keys_of(dead);
         // First of all: a record that is in no file any more is one that was compacted away.
-        self.briefly(|core| core.manifest = manifest);
+        let before = self.briefly(|core| std::mem::replace(&mut core.manifest, manifest));
+        drop(before);
+        self.take_out(&keys);
+        self.remove_files(dead, &keys)
+    }
+
+    /// Takes segments that the manifest in force names no more out of what is known.
+    pub(super) fn take_out(&self, keys: &[u32]) {
         for keys in keys.chunks(SEGMENTS_PER_STEP) {
-            self.in_turn(|core| {
-                core.state.drop_segments(keys);
+            drop(self.in_turn(|core| {
                 for key in keys {
                     core.sealed.remove(*key);
                 }
-            });
+                core.state.drop_segments(keys)
+            }));
         }
-        self.remove_files(dead, &keys)
     }
 
     /// The manifest that follows the one in force: see [`Manifest::after`]. It is made without the lock, for whoever compacts: nobody else
@@ -260,11 +268,38 @@ impl Shared {
         Arc::new(in_force.after(gone, left))
     }
 
+    /// The sealed segments that nothing needs.
+    fn find_dead(&self) -> Result<Vec<Extent>, Error> {
+        let may_go = |remembered, _| remembered == 0 || mutant!("ids-deleted-with-their-segment");
+        let mut search = DeadSearch::default();
+        while let Some(from) = search.next {
+            self.in_turn(|core| {
+                core.check_open().map(|()| core.look_for_dead((from, WEIGHT_PER_STEP), &mut search, may_go))
+            })?;
+        }
+        Ok(search.found)
+    }
+
+    /// The oldest sealed segment of which only ids are needed, few of them, if there is one.
+    fn find_emptiest(&self) -> Result<Vec<Extent>, Error> {
+        let may_go = |remembered, length| {
+            remembered <= IDS_PER_STEP && Thrift::Half.is_worth(remembered * REMEMBERED_BYTES, length)
+        };
+        let mut search = DeadSearch::default();
+        while let Some(from) = search.next.filter(|_| search.found.is_empty()) {
+            self.in_turn(|core| {
+                core.check_open().map(|()| core.look_for_dead((from, WEIGHT_PER_STEP), &mut search, may_go))
+            })?;
+        }
+        search.found.truncate(1);
+        Ok(search.found)
+    }
+
     /// Forgets what segments say about those that are gone.
     fn forget_references(&self) {
         let mut next = Some(0);
         while let Some(from) = next {
-            next = self.in_turn(|core| core.state.forget_references(from, REFERENCES_PER_STEP));
+            next = self.in_turn(|core| core.state.forget_references(from, WEIGHT_PER_STEP));
         }
     }
 
@@ -356,33 +391,101 @@ impl Core {
         self.append(&Entry::Horizon(horizon), Urgency::Transition, now)
     }
 
-    /// The sealed segments that nothing needs.
-    fn find_dead(&self) -> Vec<Extent> {
-        let dead = self.dead(|remembered, _| remembered == 0 || mutant!("ids-deleted-with-their-segment"));
-        dead.iter().filter_map(|key| self.sealed.get(key).copied()).collect()
-    }
-
-    /// The oldest sealed segment of which only ids are needed, few of them, after those were appended anew; and the seq to wait for.
-    fn move_ids(&mut self, now: Moment) -> Result<(Vec<Extent>, u64), Refused> {
-        let mut dead = self.dead(|remembered, length| {
-            remembered <= IDS_PER_STEP && Thrift::Half.is_worth(remembered * REMEMBERED_BYTES, length)
-        });
-        dead.truncate(1);
+    /// Appends the ids that are remembered in `dead` anew; returns the seq to wait for.
+    fn move_ids(&mut self, dead: &[u32], now: Moment) -> Result<u64, Refused> {
         let mut seq = self.durable();
         let ids_per_record = IDS_PER_RECORD.min(self.options.record_bytes_max() / ID_BYTES_MAX);
-        for ids in self.state.remembered_in(&dead).chunks(ids_per_record) {
+        for ids in self.state.remembered_in(dead).chunks(ids_per_record) {
             let entry = Entry::Remembered(Remembered { ids: ids.to_vec() });
             seq = self.append(&entry, Urgency::Transition, now)?;
         }
-        let dead = dead.iter().filter_map(|key| self.sealed.get(key).copied()).collect();
-        Ok((dead, seq))
+        Ok(seq)
     }
 
-    /// The sealed segments that are dead but for as many remembered ids as `may_go` lets go, given with the segment's length.
-    fn dead(&self, may_go: impl Fn(u64, u64) -> bool) -> Vec<u32> {
-        let goes = |(key, extent): &(&u32, &Extent)| {
-            self.is_superseded(extent) && may_go(self.state.remembered_count_in(**key), extent.length)
+    /// Looks for segments that are dead but for as many remembered ids as `may_go` lets go, given with the segment's length: among the next
+    /// sealed ones, from `from` on, until so much was looked at.
+    fn look_for_dead(&self, (from, weight): (u32, usize), search: &mut DeadSearch, may_go: impl Fn(u64, u64) -> bool) {
+        let mut looked_at = 0;
+        for (&key, extent) in self.sealed.range(from..) {
+            if looked_at >= weight {
+                search.next = Some(key);
+                return;
+            }
+            looked_at += self.state.segment_weight(key);
+            if self.is_superseded(extent)
+                && may_go(self.state.remembered_count_in(key), extent.length)
+                && self.state.is_dead_segment(key, &search.dead)
+            {
+                search.dead.insert(key);
+                search.found.push(*extent);
+            }
+        }
+        search.next = None;
+    }
+}
+
+/// How far one has looked for dead segments. What is dead stays so while others come to the lock.
+struct DeadSearch {
+    /// Where to go on, if there is more.
+    next: Option<u32>,
+    dead: BTreeSet<u32>,
+    found: Vec<Extent>,
+}
+
+impl Default for DeadSearch {
+    fn default() -> Self {
+        Self { next: Some(0), dead: BTreeSet::new(), found: Vec::new() }
+    }
+}
+
+fn keys_of(segments: &[Extent]) -> Vec<u32> {
+    segments.iter().filter_map(|segment| segment.name().key()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{NewEvent, Outcome};
+    use crate::store::compaction::RunSearch;
+    use crate::store::handle::Store;
+    use crate::store::options::StoreOptions;
+
+    #[test]
+    fn a_search_finds_the_same_however_short_its_steps() {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(64 * 1024)).unwrap();
+        let event = |number: u32| NewEvent::new("Issue", &"x".repeat(3_000)).unwrap().id(number.to_string());
+        store.append_many((0..5).map(event)).unwrap();
+        for first in (5..200).step_by(5) {
+            store.append_many((first..first + 5).map(event)).unwrap();
+            for claim in store.claim(4).unwrap() {
+                store.settle(&claim, Outcome::Done).unwrap();
+            }
+        }
+        let shared = store.shared();
+        while shared.forget_some(|core, now| core.advance_for_space(u64::MAX, now)).unwrap().0 > 0 {}
+        let desk = shared.desk();
+        let look = |weight: usize| {
+            let (mut dead, mut steps) = (DeadSearch::default(), 0);
+            while let Some(from) = dead.next {
+                desk.core.look_for_dead((from, weight), &mut dead, |_, _| true);
+                steps += 1;
+            }
+            let (mut run, mut next) = (RunSearch::new(), Some(0));
+            while let Some(from) = next {
+                next = desk.core.look_for_run((from, weight), &mut run, Thrift::Half, &BTreeSet::new());
+                steps += 1;
+            }
+            (keys_of(&dead.found), run.keys(), steps)
         };
-        self.state.dead_segments(self.sealed.iter().filter(goes).map(|(key, _)| *key))
+        let (dead, run, steps) = look(usize::MAX);
+        assert!(dead.len() > 3 && run.len() > 1 && steps == 2, "{dead:?}, {run:?} in {steps} steps");
+        let mut before = usize::MAX;
+        for weight in [1, 10, 20, 40] {
+            let (found, neighbours, steps) = look(weight);
+            assert_eq!((&found, &neighbours), (&dead, &run), "{weight} at a time");
+            assert!((3..before).contains(&steps), "{steps} steps of {weight}");
+            before = steps + 1;
+        }
     }
 }

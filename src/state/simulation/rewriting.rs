@@ -4,7 +4,7 @@ use super::World;
 use crate::event::Place;
 use crate::event::codec;
 use crate::event::entry::{Entry, Remembered};
-use crate::state::{Grain, Kept, Move, Sieve};
+use crate::state::{Grain, Kept, Leaving, Move, Sieve};
 
 impl World {
     /// What compaction does to some neighbours, with something else between.
@@ -48,11 +48,17 @@ impl World {
                 self.go_on();
             }
         }
-        if written.is_empty() {
-            self.state.drop_segments(sources);
-        } else {
+        if !written.is_empty() {
+            let mut leaving = Leaving::default();
+            self.state.note_leaving(sources, new, &mut leaving);
+            let mut next = sources.first().copied();
+            while let Some(from) = next {
+                next = self.state.redirect_references(&leaving, from, some);
+                self.go_on();
+            }
             self.state.replace_segments(sources, new, &sifted, 1_000);
         }
+        self.state.drop_segments(sources);
         self.log.retain(|(_, place, _)| !sources.contains(&place.segment));
         self.log.extend(written.into_iter().map(|(_, seq, place, bytes)| (seq, place, bytes)));
         self.log.sort_unstable_by_key(|(seq, ..)| *seq);
