@@ -113,6 +113,12 @@ impl Pauses {
         self.holds.get(target).is_some_and(|hold| hold.is(paused))
     }
 
+    /// Whether these are all there are, as [`Pauses::entries`] says them. Asked one after another each would have to be looked for.
+    pub(crate) fn are(&self, said: &[Paused<'_>]) -> bool {
+        let is_same = |((target, hold), said): ((&Target, &Hold), &Paused<'_>)| hold.paused(target) == *said;
+        self.holds.len() == said.len() && self.holds.iter().zip(said).all(is_same)
+    }
+
     /// The pause of a target, if it is in force.
     pub(crate) fn get(&self, target: &Target, steady: u64) -> Option<&Hold> {
         self.holds.get(target).filter(|hold| hold.is_in_force(steady))
@@ -144,5 +150,42 @@ impl Pauses {
         assert_eq!(ends.collect::<BTreeSet<_>>(), self.ends, "ends are known");
         let keys = self.holds.keys().filter(|target| matches!(target, Target::Key(_))).count();
         assert_eq!(keys, self.key_count, "keys are counted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_beginning_says_is_what_is_there_or_is_looked_at_one_by_one() {
+        let said_of = |scope, at, reason| Paused { scope, at, until: None, reason };
+        let said = [
+            said_of(Scoped::Type("Comment"), 1, "a"),
+            said_of(Scoped::Type("Issue"), 2, "b"),
+            said_of(Scoped::Key("ENG-1"), 3, "c"),
+        ];
+        let targets = [Target::Type("Comment".into()), Target::Type("Issue".into()), Target::Key(7)];
+        let mut pauses = Pauses::new();
+        assert!(pauses.are(&[]) && !pauses.are(&said));
+        for (target, said) in targets.into_iter().zip(&said) {
+            pauses.set(target, Hold::new(said, None));
+        }
+        assert!(pauses.are(&said) && pauses.entries(0).eq(said));
+        let [comment, issue, key] = said;
+        for other in [
+            vec![],
+            vec![comment, issue],
+            vec![comment, issue, key, key],
+            vec![issue, comment, key],
+            vec![comment, issue, issue],
+            vec![comment, issue, Paused { scope: Scoped::Key("ENG-2"), ..key }],
+            vec![comment, issue, Paused { scope: Scoped::Type("ENG-1"), ..key }],
+            vec![comment, issue, Paused { at: 4, ..key }],
+            vec![comment, issue, Paused { until: Some(9), ..key }],
+            vec![comment, issue, Paused { reason: "", ..key }],
+        ] {
+            assert!(!pauses.are(&other), "{other:?}");
+        }
     }
 }

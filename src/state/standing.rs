@@ -59,6 +59,16 @@ impl State {
 
     /// Goes on with just the pauses and cursors that were in force. Live they are those that are there.
     pub(super) fn stand(&mut self, stamp: Stamp, summary: &Summary<'_>) {
+        self.stand_paused(stamp, summary);
+        let cursors = summary.cursors.iter().map(|(name, seq)| ((*name).into(), *seq));
+        self.cursors = cursors.collect();
+    }
+
+    fn stand_paused(&mut self, stamp: Stamp, summary: &Summary<'_>) {
+        // As a rule they are: a segment that begins says what is in force.
+        if self.events.pauses.are(&summary.pauses) {
+            return;
+        }
         let listed: BTreeMap<Target, &Paused<'_>> =
             summary.pauses.iter().map(|paused| (self.target(paused.scope), paused)).collect();
         let gone: Vec<Target> =
@@ -72,8 +82,6 @@ impl State {
                 self.pause(stamp, paused);
             }
         }
-        let cursors = summary.cursors.iter().map(|(name, seq)| ((*name).into(), *seq));
-        self.cursors = cursors.collect();
     }
 
     fn target(&self, scope: Scoped<'_>) -> Target {
