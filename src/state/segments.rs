@@ -48,21 +48,32 @@ pub(crate) struct SegmentUse {
     receptions_moved: u64,
 }
 
-/// Transitions in one segment about receptions in another.
+/// Transitions in one segment about receptions in another. There may be as many of these as pairs of segments, so they are kept short.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ref {
-    bytes: u64,
+    /// No segment is as long as 4 GiB.
+    bytes: u32,
     /// How many receptions `bytes` counts for: each that is known needs such a part of them. 0: for all that the other segment has at
     /// present. Set once the other was rewritten, where forgotten receptions went and what is said here of them did not: see
     /// [`redirect`].
-    receptions: u64,
+    receptions: u32,
 }
+
+const _: () = assert!(size_of::<Ref>() == 8);
 
 impl Ref {
     /// About how many of the bytes are needed for `known` receptions; `all` there are in the other segment.
     fn bytes_needed(self, known: u64, all: u64) -> u64 {
-        let of = if self.receptions > 0 { self.receptions } else { all };
-        (self.bytes * known).checked_div(of).unwrap_or(0).min(self.bytes)
+        let of = if self.receptions > 0 { self.receptions.into() } else { all };
+        (self.bytes() * known).checked_div(of).unwrap_or(0).min(self.bytes())
+    }
+
+    fn bytes(self) -> u64 {
+        self.bytes.into()
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(narrow(bytes));
     }
 }
 
@@ -136,7 +147,7 @@ impl Segments {
 
     /// The transition `seq` at `place` is about a reception in `reception`.
     pub(crate) fn refer(&mut self, place: Place, reception: u32, seq: u64) {
-        self.note(place.segment, seq).refs.entry(reception).or_default().bytes += place.bytes();
+        self.note(place.segment, seq).refs.entry(reception).or_default().add(place.bytes());
     }
 
     /// The process start or close `seq` at `place` ended runs of events whose receptions lie in `receptions`.
@@ -195,7 +206,7 @@ impl Segments {
         let refs = used.refs.iter().map(|(other, found)| {
             let Some(about) = self.uses.get(other) else { return 0 };
             if about.receptions_forgotten > 0 && *other != segment && !cleaned.contains(other) {
-                return found.bytes;
+                return found.bytes();
             }
             found.bytes_needed(about.receptions_kept, about.receptions())
         });
@@ -262,7 +273,7 @@ impl Segments {
         used.receptions_forgotten = sifted.receptions.saturating_sub(used.receptions_kept);
         for (other, bytes) in &sifted.refs {
             let other = if old.binary_search(other).is_ok() { new } else { *other };
-            used.refs.entry(other).or_default().bytes += bytes;
+            used.refs.entry(other).or_default().add(*bytes);
         }
         ended.remove(&new);
         used.ended = ended;
@@ -343,17 +354,23 @@ fn redirect(refs: &mut BTreeMap<u32, Ref>, leaving: &Leaving) -> usize {
     let (mut bytes, mut needed) = (0, 0);
     for other in &led {
         let (Some(found), Some((moved, forgotten))) = (refs.remove(other), gone.get(other)) else { continue };
-        bytes += found.bytes;
+        bytes += found.bytes();
         needed += found.bytes_needed(*moved, moved + forgotten);
     }
     if bytes > 0 {
         let moved: u64 = gone.values().map(|(moved, _)| moved).sum();
         let receptions = (bytes * moved).div_ceil(needed.max(1)).max(1);
         let found = refs.entry(*new).or_default();
-        *found = Ref { bytes: found.bytes + bytes, receptions };
+        found.add(bytes);
+        found.receptions = narrow(receptions);
     }
     // What led there costs some more: it is taken out.
     looked_at + 3 * led.len()
+}
+
+/// What is estimated is none the worse for it.
+fn narrow(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
