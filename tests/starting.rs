@@ -59,6 +59,51 @@ fn what_is_appended_to_a_file_that_ends_amid_a_line_begins_a_line_of_its_own() {
     }
 }
 
+#[test]
+fn where_what_is_printed_is_discarded_serve_says_so_and_goes_on() {
+    let null = |read| OpenOptions::new().read(read).write(true).open("/dev/null").unwrap();
+    let closed = "exec \"$0\" serve --listen 127.0.0.1:0 >&-";
+    for (stdout, shell) in [(Some(null(true)), None), (Some(null(false)), None), (None, Some(closed)), (None, None)] {
+        let directory = tempfile::tempdir().unwrap();
+        keep_one(directory.path(), "ledgerline-data");
+        let mut serve = command(directory.path(), &["serve", "--listen", "127.0.0.1:0"]);
+        if let Some(script) = shell {
+            serve = Command::new("sh");
+            serve.args(["-c", script, PROGRAM]).current_dir(directory.path()).env_clear();
+        }
+        let discards = stdout.is_some() || shell.is_some();
+        serve.stdout(stdout.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
+        let mut serving = serve.spawn().unwrap();
+        let (mut said, mut stderr) = (String::new(), BufReader::new(serving.stderr.take().unwrap()));
+        while !said.contains("Linear needs") {
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
+        }
+        assert_eq!(
+            said.matches("WARN ledgerline::command::serve: what is printed is discarded").count(),
+            usize::from(discards),
+            "{said}"
+        );
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        while status_of_one(directory.path(), "ledgerline-data") != Status::Completed {
+            assert!(serving.try_wait().unwrap().is_none(), "it has ended");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        serving.kill().unwrap();
+        serving.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_stdout_that_can_only_be_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    keep_one(directory.path(), "ledgerline-data");
+    let mut serve = command(directory.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    let refused = serve.stdout(fs::File::open("/dev/null").unwrap()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("stdout is open for reading only: nothing was started"), "{}", stderr(&refused));
+    assert_eq!(status_of_one(directory.path(), "ledgerline-data"), Status::Pending);
+}
+
 /// What a program of its own does: it keeps events in a directory that it names relative to where it began, and goes elsewhere.
 #[test]
 #[ignore = "goes elsewhere: the next test runs it in a process of its own"]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
-use rustix::fs::{Mode, OFlags, fcntl_getfl, fstat, open, stat};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open, stat};
 use rustix::io::{Errno, pread, write};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,7 +43,8 @@ const SETTINGS: &str = "Flags win over the environment, the environment over the
     LINEAR_BATCH_PROCESSING_ENABLED=false claims events one by one, LINEAR_BACKGROUND_PROCESSING=false has them wait for \
     `ledgerline process`.
 Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT, SIGTERM or SIGHUP (unless that is ignored), at once (exit 130) \
-    if asked again a second later, or (exit 2) when stdout is closed.";
+    if asked again a second later, or (exit 2) once nobody reads stdout any more. Where stdout is /dev/null, or was closed from the start, what \
+    is printed is discarded, and events count as done all the same.";
 
 /// The settings that were given as flags; which ones there are is the library's table.
 struct Settings {
@@ -88,11 +89,16 @@ impl FromArgMatches for Settings {
 
 impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
-        check_stdout()?;
+        let discards = check_stdout()?;
         let flags = self.settings.given.into_iter();
         let given = flags.fold(Given::new(), |given, (setting, value)| given.flag(setting, value));
         let config = resolve(None, self.config.as_ref(), given)?;
         let log = Log::begin(&config)?;
+        if discards {
+            tracing::warn!(
+                "what is printed is discarded, because stdout is /dev/null or was closed: events count as done all the same"
+            );
+        }
         for name in config.unknown_variables() {
             tracing::warn!("{} in the environment is no setting, and is passed over", printable(name));
         }
@@ -205,19 +211,17 @@ fn ignores_hangup() -> bool {
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 == 1)
 }
 
-/// Refuses a stdout that takes nothing, before anything is processed whose line would be lost. One that was closed from the start
-/// shows as `/dev/null` opened both ways: so the language's runtime opens it again, whereas a shell's `>/dev/null` only writes.
-fn check_stdout() -> Result<(), Trouble> {
+/// Refuses a stdout that takes nothing, before anything is processed whose line would be lost. Returns whether it discards what it takes:
+/// supervisors open `/dev/null` both ways, and so does the language's runtime where stdout was closed, so that the two cannot be told apart.
+fn check_stdout() -> Result<bool, Trouble> {
     let stdout = io::stdout();
     let flags = fcntl_getfl(&stdout).map_err(io::Error::from)?;
-    let mode = flags & OFlags::RWMODE;
-    let null = || Ok::<_, io::Error>(fstat(&stdout)?.st_rdev == stat("/dev/null")?.st_rdev);
-    if mode == OFlags::RDONLY || (mode == OFlags::RDWR && null()?) {
-        return Err(Trouble::new(
-            "stdout is closed, or open for reading only: nothing was started, events are kept (to discard what is printed, open /dev/null for writing only)",
-        ));
+    if flags & OFlags::RWMODE == OFlags::RDONLY {
+        return Err(Trouble::new("stdout is open for reading only: nothing was started, events are kept"));
     }
-    Ok(())
+    let (Ok(stdout), Ok(null)) = (fstat(&stdout), stat("/dev/null")) else { return Ok(false) };
+    let is_device = FileType::from_raw_mode(stdout.st_mode) == FileType::CharacterDevice;
+    Ok(is_device && stdout.st_rdev == null.st_rdev)
 }
 
 /// Ends the line in which a crash has left the file that is appended to, so that the first event does not become part of it. What cannot be

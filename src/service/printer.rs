@@ -32,6 +32,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// One line takes no longer where somebody reads.
 const STALLED: Duration = Duration::from_secs(10);
 
+/// What [`Printer::concern`] says where there is no room.
+const NO_ROOM: &str = "standard output takes nothing: its disk is full, or its file may not grow";
+
 /// With so few that wait, nobody looks whose runs have given up.
 const FEW: usize = 64;
 
@@ -66,11 +69,13 @@ pub(super) struct Printer {
     /// How long one event waits for the output. It must end before the handler's timeout, which would count as a failure.
     patience: Duration,
     closed: watch::Sender<bool>,
-    /// Whether the output's disk had no room when it was last written to, which is told once.
+    /// Whether there was no room for what is printed when it was last written.
     is_full: AtomicBool,
     clock: Clock,
     /// That events were given back because nobody reads.
     stalls: Recurrence,
+    /// That there was no room for one.
+    shortages: Recurrence,
 }
 
 impl Printer {
@@ -85,11 +90,17 @@ impl Printer {
             is_full: AtomicBool::new(false),
             clock,
             stalls: Recurrence::default(),
+            shortages: Recurrence::default(),
         })
     }
 
-    /// What is wrong with the output: an operator sees neither an error nor an event.
+    /// What is wrong with the output: an operator sees no event, and no error but now and then in the log.
     pub(super) fn concern(&self) -> Option<String> {
+        let no_room = || self.is_full.load(Ordering::Relaxed).then(|| NO_ROOM.to_owned());
+        self.stall().or_else(no_room)
+    }
+
+    fn stall(&self) -> Option<String> {
         let stalled = look(&self.desk).is_stalled(self.clock.steady());
         stalled.then(|| "standard output takes nothing: whoever reads it has stopped".to_owned())
     }
@@ -119,7 +130,7 @@ impl Printer {
 
     /// Tells that nobody reads, if it is time to.
     fn tell_stall(&self) {
-        if let Some(why) = self.concern()
+        if let Some(why) = self.stall()
             && self.stalls.count(self.clock.steady()).is_some()
         {
             tracing::warn!("events cannot be printed, and wait: {why}");
@@ -130,12 +141,10 @@ impl Printer {
         loop {
             let written = self.written(event.clone()).await;
             let full = written.as_ref().err().filter(|error| is_full(error.kind()));
-            let was_full = self.is_full.swap(full.is_some(), Ordering::Relaxed);
-            if let Some(error) = full.filter(|_| !was_full) {
+            self.is_full.store(full.is_some(), Ordering::Relaxed);
+            let Some(error) = full else { return written };
+            if self.shortages.count(self.clock.steady()).is_some() {
                 tracing::warn!(%error, "events cannot be printed: they wait until there is room");
-            }
-            if full.is_none() {
-                return written;
             }
             tokio::time::sleep(FULL).await;
         }
@@ -323,6 +332,7 @@ mod tests {
             is_full: AtomicBool::default(),
             clock: Clock::system(),
             stalls: Recurrence::default(),
+            shortages: Recurrence::default(),
         };
         go_on.send(()).unwrap();
         assert_eq!(Arc::new(patient).print(event("second")).await, Outcome::Done);
@@ -447,6 +457,27 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_is_told_once_a_minute_and_is_a_reason_until_there_is_room() {
+        let clock = Clock::manual(std::time::SystemTime::UNIX_EPOCH);
+        let disk = Disk::default();
+        let printer = Printer::new(Box::new(disk.clone()), 10 * FULL, clock.clone());
+        let (told, _guard) = Told::here();
+        assert_eq!(printer.concern(), None);
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Release);
+            }
+            assert_eq!(printer.concern().as_deref(), Some(NO_ROOM));
+            let told = told.take();
+            assert!(told.len() == 1 && told[0].contains("wait until there is room"), "{told:?}");
+            clock.advance(Duration::from_mins(1));
+        }
+        disk.0.lock().unwrap().1 = usize::MAX;
+        assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Done);
+        assert_eq!((printer.concern(), told.take()), (None, vec![]));
     }
 
     #[tokio::test(start_paused = true)]
