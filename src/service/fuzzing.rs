@@ -215,7 +215,8 @@ fn answered(bytes: &[u8]) {
         assert_eq!(printable(&line), line, "a line is safe to print");
         let values = [text, &line].map(|text| serde_json::from_str::<Value>(text).ok());
         let [before, after] = values;
-        assert_eq!(before, after, "a value stays the same on its line");
+        // One that holds half a surrogate pair is none before, and has another character there afterwards.
+        assert!(before.is_none() || before == after, "a value stays the same on its line");
         let Ok(document) = RawValue::from_string(line.clone()) else { unreachable!("it is JSON still") };
         said.push_str(&written(&Reply::Line(document)));
         documents.push(line);
