@@ -28,6 +28,7 @@ const GENERATED: &str = "secret";
 pub struct SigningSecret {
     pub(super) secret: Secret,
     source: SecretSource,
+    oddity: Option<&'static str>,
 }
 
 /// Where a secret came from, for messages.
@@ -90,6 +91,11 @@ impl SigningSecret {
         &self.source
     }
 
+    /// What about it a sender hardly has, such as white space that was pasted along. It is part of the secret all the same.
+    pub(super) fn oddity(&self) -> Option<&'static str> {
+        self.oddity
+    }
+
     /// All that are configured; they are read anew each time.
     pub(super) fn configured(config: &Config) -> Result<Vec<Self>, Error> {
         match &config.secret {
@@ -128,7 +134,24 @@ impl SigningSecret {
 
     fn new(bytes: &[u8], source: SecretSource) -> Result<Self, Error> {
         let secret = Secret::new(bytes).map_err(|refused| Error::invalid(format!("{source}: {refused}")))?;
-        Ok(Self { secret, source })
+        Ok(Self { secret, source, oddity: oddity(bytes) })
+    }
+}
+
+/// What is odd about the secret that `bytes` hold, none of which shows.
+fn oddity(bytes: &[u8]) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(Secret::trimmed(bytes));
+    let bare = text.trim();
+    if bare.is_empty() {
+        Some("is white space alone")
+    } else if text.starts_with('\u{feff}') {
+        Some("begins with a byte order mark")
+    } else if bare.len() < text.len() {
+        Some("begins or ends with white space")
+    } else if bare.chars().any(char::is_control) {
+        Some("holds control characters")
+    } else {
+        None
     }
 }
 
@@ -203,6 +226,28 @@ mod tests {
                 assert!(!text.contains("sesame"), "{text}");
             }
             assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_sender_hardly_has_is_odd() {
+        for (text, odd) in [
+            ("a secret for these tests", None),
+            ("a secret for these tests\n", None),
+            ("a secret for these tests\r\n", None),
+            ("ett hemligt lösenord med å", None),
+            ("a secret for these tests\n\n", Some("begins or ends with white space")),
+            ("a secret for these tests ", Some("begins or ends with white space")),
+            ("\ta secret for these tests", Some("begins or ends with white space")),
+            ("                    \n", Some("is white space alone")),
+            ("\u{feff}a secret for these tests", Some("begins with a byte order mark")),
+            ("a secret\0for these tests", Some("holds control characters")),
+            ("a secret\nfor these tests\n", Some("holds control characters")),
+        ] {
+            let variable = [("LINEAR_WEBHOOK_SECRET".into(), text.into())];
+            let config = Given::new().environment(variable).resolve().unwrap();
+            let secret = SigningSecret::configured(&config).unwrap().remove(0);
+            assert_eq!(secret.oddity(), odd, "{text:?}");
         }
     }
 

@@ -16,6 +16,7 @@ use super::descriptors::connections_max;
 use super::named_file::refused;
 use super::operations::Operations;
 use super::patience::{PAUSE, Patience};
+use super::printable::printable;
 use super::printer::Printer;
 use super::receiver::{self, Door, Receiver};
 use super::recurrence::Recurrence;
@@ -92,6 +93,15 @@ impl Service {
     pub async fn start(mut config: Config, output: Box<dyn Write + Send>) -> Result<Self, Error> {
         // What does not fit is found before anything is created, and before workers run: a start that fails processes nothing.
         let configured = SigningSecret::configured(&config)?;
+        for secret in &configured {
+            if let Some(oddity) = secret.oddity() {
+                let source = secret.source().to_string();
+                tracing::warn!(
+                    "the secret in {} {oddity}, which whoever signs hardly has: deliveries may all be refused",
+                    printable(&source)
+                );
+            }
+        }
         if configured.is_empty() {
             SigningSecret::generated_before(&config.data)?;
         }

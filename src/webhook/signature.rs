@@ -55,14 +55,19 @@ impl Secret {
     /// # Errors
     /// [`SecretRefused`] if fewer than 16 bytes are left.
     pub fn new(bytes: &[u8]) -> Result<Self, SecretRefused> {
-        let bytes = match bytes.strip_suffix(b"\n") {
-            Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
-            None => bytes,
-        };
+        let bytes = Self::trimmed(bytes);
         if bytes.len() < SECRET_BYTES_MIN {
             return Err(SecretRefused { len: bytes.len() });
         }
         Ok(Self::keyed(bytes))
+    }
+
+    /// What of `bytes` is the secret.
+    pub(crate) fn trimmed(bytes: &[u8]) -> &[u8] {
+        match bytes.strip_suffix(b"\n") {
+            Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+            None => bytes,
+        }
     }
 
     /// A secret without the lower bound: published vectors use short ones.
