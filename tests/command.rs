@@ -468,7 +468,7 @@ fn wrong_values_and_unknown_keys_are_refused_by_name_before_anything_is_created(
         (vec!["serve", "--log", "[span]=debug"], None, "neither a level nor module=level"),
         (vec!["serve"], Some(("LINEAR_EVENT_QUEUE_SIZE", "0")), "LINEAR_EVENT_QUEUE_SIZE is \"0\""),
         (vec!["serve"], Some(("LINEAR_WEBHOOK_SECRET", "short")), "LINEAR_WEBHOOK_SECRET: a signing secret of 5 bytes"),
-        (vec!["serve"], Some(("LINEAR_BACKGROUND_PROCESSING", "maybe")), "LINEAR_BACKGROUND_PROCESSING is maybe"),
+        (vec!["serve"], Some(("LINEAR_BACKGROUND_PROCESSING", "maybe")), "LINEAR_BACKGROUND_PROCESSING is \"maybe\""),
         (
             vec!["emit", "D", "1"],
             Some(("LINEAR_EVENT_PERSISTENCE_ENABLED", "false")),
@@ -486,6 +486,53 @@ fn wrong_values_and_unknown_keys_are_refused_by_name_before_anything_is_created(
         assert!(said.stderr.starts_with("ledgerline: ") && said.stderr.contains(says), "{says:?} in {}", said.stderr);
     }
     assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 2);
+}
+
+#[test]
+fn wherever_a_command_is_called_from_the_file_means_the_same_store() {
+    let (_temporary, directory) = directory();
+    for name in ["project", "elsewhere"] {
+        std::fs::create_dir(directory.join(name)).unwrap();
+    }
+    std::fs::write(directory.join("project/l.toml"), "data = \"kept\"\nsecret_files = [\"secret\"]\n").unwrap();
+    std::fs::write(directory.join("project/secret"), "a secret that nobody else has\n").unwrap();
+    let service = Serving::start(&directory, &["--config", "project/l.toml"]);
+    for (from, config) in [("elsewhere", "../project/l.toml"), ("project", "l.toml"), (".", "project/l.toml")] {
+        let from = directory.join(from);
+        assert!(done(&from, &["emit", "Deploy", "1", "--config", config]).starts_with("kept "), "{config}");
+        let send = ["send", &fixture("issue_create"), "--config", config, "--url", &service.url];
+        done(&from, &send);
+    }
+    assert_eq!(done(&directory, &["list", "--data", "project/kept"]).lines().count(), 5);
+    assert_eq!(std::fs::read_dir(directory.join("elsewhere")).unwrap().count(), 0);
+    // What comes through a pipe lies nowhere.
+    let mut emit = command(&directory.join("project"), &["emit", "Deploy", "1", "--config", "/dev/stdin"]);
+    let mut emitting = emit.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    emitting.stdin.take().unwrap().write_all(b"data = \"kept\"\n").unwrap();
+    assert!(emitting.wait().unwrap().success());
+    assert_eq!(done(&directory, &["list", "--data", "project/kept"]).lines().count(), 6);
+}
+
+#[test]
+fn what_is_passed_over_is_told_once_at_the_start() {
+    let (_temporary, directory) = directory();
+    std::fs::write(directory.join("linear_events.json"), "{}").unwrap();
+    std::fs::write(directory.join("secret"), " a secret that somebody has pasted\n\n").unwrap();
+    let said = Serving::of(
+        command(&directory, &["serve", "--listen", "127.0.0.1:0", "--secret-file", "secret"])
+            .env("LINEAR_WEBHOOK_SECERT", "x"),
+    );
+    for says in [
+        "linear_events.json in the working directory holds events of the former program",
+        "LINEAR_WEBHOOK_SECERT in the environment is no setting",
+        "the secret in the file secret begins or ends with white space",
+    ] {
+        assert_eq!(said.banner.matches(says).count(), 1, "{says}: {}", said.banner);
+    }
+    assert!(!said.banner.contains("pasted"), "{}", said.banner);
+    drop(said);
+    let elsewhere = Serving::start(&directory, &["--data", "ledgerline-data"]);
+    assert!(!elsewhere.banner.contains("linear_events.json"), "{}", elsewhere.banner);
 }
 
 #[test]

@@ -31,7 +31,7 @@ const SAME_SIGNAL: Duration = Duration::from_secs(1);
 #[derive(Args)]
 #[command(after_help = SETTINGS)]
 pub(super) struct Serve {
-    /// The configuration file: TOML, with the keys named below [environment: LEDGERLINE_CONFIG]
+    /// The configuration file: TOML, with the keys named below; relative paths in it start from its directory [environment: LEDGERLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -101,6 +101,12 @@ impl Serve {
         }
         for name in config.unknown_variables() {
             tracing::warn!("{} in the environment is no setting, and is passed over", printable(name));
+        }
+        if let Some(file) = config.former_events() {
+            tracing::warn!(
+                "{file} in the working directory holds events of the former program, and is passed over, because they cannot be imported \
+                 yet: let that program finish them, or keep them anew with `ledgerline emit`, then move the file away"
+            );
         }
         for place in config.unused_secrets() {
             tracing::warn!(

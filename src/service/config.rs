@@ -4,12 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::env::Dir;
 use crate::store::StoreOptions;
 
 /// Everything that the service and the commands need to know, judged.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(super) data: PathBuf,
+    /// Where the former program would have kept events: none if somebody has said where, or that they are not kept.
+    pub(super) former_events: Option<&'static str>,
     /// Whether events end with the process; then the directory has the lock, the socket and the generated secret in it, and no store.
     pub(super) in_memory: bool,
     pub(super) listen: String,
@@ -65,6 +68,11 @@ impl Config {
     /// The data directory.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The former program's file of events, if it lies in the working directory and nobody has said where events are to be kept.
+    pub fn former_events(&self) -> Option<&'static str> {
+        self.former_events.filter(|name| Dir::open(Path::new(".")).is_ok_and(|dir| dir.has(name)))
     }
 
     /// Where the receiver is to listen.

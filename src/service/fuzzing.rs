@@ -53,7 +53,8 @@ fn variable(piece: &[u8]) -> Option<(OsString, OsString)> {
 fn judge(file: &[u8], mut variables: Vec<(OsString, OsString)>) -> Result<String, Error> {
     variables.push((settings::SECRET_VARIABLE.into(), CANARY.into()));
     let given = Given::new().environment(variables);
-    let judged = ConfigFile::parse(Path::new(PATH), file.to_vec()).and_then(|file| given.judge(Some(file)));
+    let judged =
+        ConfigFile::parse(Path::new(PATH), Path::new(""), file.to_vec()).and_then(|file| given.judge(Some(file)));
     match judged {
         Ok(config) => {
             bounded(&config);

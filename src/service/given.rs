@@ -15,6 +15,10 @@ use super::values::Values;
 use crate::error::Error;
 use crate::store::StoreOptions;
 
+/// How names of ours begin. Other names of `LINEAR_` are those of clients of its API, such as `LINEAR_API_KEY`.
+const OURS: [&str; 6] =
+    ["LEDGERLINE_", "LINEAR_EVENT_", "LINEAR_WEBHOOK_", "LINEAR_BACKGROUND_", "LINEAR_BATCH_", "LINEAR_MAX_"];
+
 /// What was given, not judged yet.
 #[derive(Default)]
 pub struct Given {
@@ -95,7 +99,8 @@ impl Given {
             (values.log_bytes(store.log_bytes_min())?, values.body_bytes(store.record_bytes_max())?)
         };
         Ok(Config {
-            data: values.data()?,
+            data: values.data(in_memory)?,
+            former_events: (values.is_default(&settings::DATA) && !in_memory).then_some(settings::FORMER_EVENTS),
             in_memory,
             listen: values.listen()?,
             secret: values.secret()?,
@@ -145,8 +150,8 @@ impl Given {
                 || settings::SWITCHES.iter().any(|switch| switch.name == name)
                 || Setting::all().iter().flat_map(|setting| setting.environment).any(|variable| variable.name == name)
         };
-        let ours = ["LEDGERLINE_", "LINEAR_EVENT_"];
-        let ours = self.environment.keys().filter(|name| ours.iter().any(|prefix| name.starts_with(prefix)));
+        let ours = |name: &&String| OURS.iter().any(|prefix| name.starts_with(prefix));
+        let ours = self.environment.keys().filter(ours);
         ours.filter(|name| !known(name)).cloned().collect()
     }
 }
@@ -165,6 +170,7 @@ fn bounded<T: TryFrom<u64> + Default>(number: u64) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
@@ -283,6 +289,9 @@ mod tests {
             ("batch_size = 0\n", "c.toml is \"0\", but the batch size"),
             ("data = 3\n", "is of the sort \"integer\", but the data directory must be text"),
             ("secret_files = [1]\n", "secret_files in "),
+            ("secret_files = []\n", "c.toml names no file"),
+            ("secret_files = [\"a\", \"\"]\n", "c.toml names no file"),
+            ("data = \"\"\n", "c.toml is \"\", but the data directory must be text"),
             ("data = \"d\"\nlisten = \n", "is not TOML: line 2: "),
         ] {
             let (_directory, path) = file(text);
@@ -294,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn paths_in_the_file_start_from_its_directory() {
+        let (directory, path) = file("data = \"d\"\nsecret_files = [\"../s\", \"/t\"]\n");
+        let config = Given::new().file(&path).resolve().unwrap();
+        assert_eq!(config.data(), directory.path().join("d"));
+        assert_eq!(config.secret, SecretFrom::Files(vec![directory.path().join("../s"), PathBuf::from("/t")]));
+        let config = Given::new().file(&path).data("d").secret_file("s").resolve().unwrap();
+        assert_eq!(config.data(), Path::new("d"));
+        assert_eq!(config.secret, SecretFrom::Files(vec![PathBuf::from("s")]));
+    }
+
+    #[test]
     fn the_former_programs_file_means_a_directory_beside_it_unless_it_is_there() {
         let (directory, path) = file("");
         let given = |name: &str| {
@@ -302,9 +322,24 @@ mod tests {
         };
         let config = given("events.json").resolve().unwrap();
         assert_eq!(config.data(), directory.path().join("events.json.ledgerline"));
-        let error = given("c.toml").resolve().unwrap_err();
-        assert!(error.to_string().contains("LINEAR_EVENT_PERSISTENCE_FILE names"), "{error}");
+        for (name, says) in [
+            ("c.toml", "c.toml, a file of the former program, which cannot be imported yet"),
+            ("", "a directory, where the former program had a file: give --data DIR or LEDGERLINE_DATA instead"),
+            ("x/..", "is no name of a file in UTF-8"),
+        ] {
+            let error = given(name).resolve().unwrap_err();
+            assert!(
+                error.to_string().contains("LINEAR_EVENT_PERSISTENCE_FILE") && error.to_string().contains(says),
+                "{error}"
+            );
+        }
+        let error = environment(&[("LINEAR_EVENT_PERSISTENCE_FILE", "")]).resolve().unwrap_err();
+        assert_eq!(error.to_string(), "LINEAR_EVENT_PERSISTENCE_FILE is empty: it must name a file, or be unset");
         assert_eq!(given("c.toml").data(&path).resolve().unwrap().data(), path);
+        // Where nothing is kept, the former program did not look at its file either.
+        let off = [("LINEAR_EVENT_PERSISTENCE_ENABLED".into(), "false".into())];
+        let config = given("c.toml").environment(off).resolve().unwrap();
+        assert_eq!(config.data(), directory.path().join("c.toml.ledgerline"));
     }
 
     #[test]
@@ -354,13 +389,26 @@ mod tests {
             ("LEDGERLINE_DAAT", "x"),
             ("LEDGERLINE_DATA", "d"),
             ("LINEAR_API_KEY", "x"),
+            ("LINEAR_BACKGROUND_PROCESSING", "true"),
+            ("LINEAR_BACKGROUND_WORK", "true"),
+            ("LINEAR_BATCH_PROCESSING", "true"),
             ("LINEAR_EVENT_BATCHSIZE", "5"),
             ("LINEAR_EVENT_BATCH_SIZE", "5"),
             ("LINEAR_EVENT_PERSISTENCE_ENABLED", "true"),
+            ("LINEAR_MAX_AGE", "5"),
+            ("LINEAR_WEBHOOK_SECRETS", "x"),
             ("PATH", "x"),
         ];
         let config = environment(&pairs).resolve().unwrap();
-        assert_eq!(config.unknown_variables(), ["LEDGERLINE_DAAT", "LINEAR_EVENT_BATCHSIZE"]);
+        let unknown = [
+            "LEDGERLINE_DAAT",
+            "LINEAR_BACKGROUND_WORK",
+            "LINEAR_BATCH_PROCESSING",
+            "LINEAR_EVENT_BATCHSIZE",
+            "LINEAR_MAX_AGE",
+            "LINEAR_WEBHOOK_SECRETS",
+        ];
+        assert_eq!(config.unknown_variables(), unknown);
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Setting {
         matches!(self.kind, Kind::Files)
     }
 
+    /// Whether its values name files or directories.
+    pub(super) fn is_path(&self) -> bool {
+        matches!(self.kind, Kind::Files | Kind::Text("DIR"))
+    }
+
     /// What stands for the flag's value in `--help`.
     pub fn placeholder(&self) -> &'static str {
         match self.kind {

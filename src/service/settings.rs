@@ -27,6 +27,9 @@ pub(super) const BACKGROUND: Switch = Switch { name: "LINEAR_BACKGROUND_PROCESSI
 
 pub(super) const SWITCHES: [Switch; 3] = [PERSISTENCE, BATCHES, BACKGROUND];
 
+/// Where the former program kept its events unless it was told otherwise.
+pub(super) const FORMER_EVENTS: &str = "linear_events.json";
+
 /// Names the configuration file in the environment.
 pub(super) const CONFIG_VARIABLE: &str = "LEDGERLINE_CONFIG";
 

@@ -62,7 +62,7 @@ impl Values<'_> {
         let file = self.file.as_ref().and_then(|file| {
             let values = file.values.get(setting.key)?;
             let from = format!("{} in {}", setting.key, file.path.display());
-            Some(Chosen { values: values.iter().map(OsString::from).collect(), from, meaning: Meaning::Same })
+            Some(Chosen { values: values.clone(), from, meaning: Meaning::Same })
         });
         flag.into_iter().chain(environment).chain(file)
     }
@@ -126,13 +126,23 @@ impl Values<'_> {
         time.filter(|time| (min..=max).contains(time)).ok_or_else(|| chosen.refused(setting))
     }
 
-    pub(super) fn data(&self) -> Result<PathBuf, Error> {
+    /// The data directory. Where events are `in_memory`, nobody misses what the former program has kept.
+    pub(super) fn data(&self, in_memory: bool) -> Result<PathBuf, Error> {
         let chosen = self.choose(&settings::DATA);
         let path = PathBuf::from(chosen.last());
-        if path.as_os_str().is_empty() {
-            return Err(chosen.refused(&settings::DATA));
+        match (chosen.meaning, path.as_os_str().is_empty()) {
+            (Meaning::FormerFile, true) => {
+                Err(Error::invalid(format!("{} is empty: it must name a file, or be unset", chosen.from)))
+            }
+            (Meaning::FormerFile, false) => {
+                if !in_memory {
+                    check_former_file(&chosen.from, &path)?;
+                }
+                beside_former_file(&chosen.from, &path)
+            }
+            (_, true) => Err(chosen.refused(&settings::DATA)),
+            (_, false) => Ok(path),
         }
-        if chosen.meaning == Meaning::FormerFile { beside_former_file(&chosen.from, &path) } else { Ok(path) }
     }
 
     pub(super) fn listen(&self) -> Result<String, Error> {
@@ -163,17 +173,28 @@ impl Values<'_> {
     }
 }
 
-/// `F.ledgerline` for the former program's file F, which must not be there: what it holds would be passed over in silence.
-fn beside_former_file(variable: &str, file: &Path) -> Result<PathBuf, Error> {
-    let (Some(name), parent) = (file.file_name().and_then(|name| name.to_str()), file.parent()) else {
-        return Err(Error::invalid(format!("{variable} is {}, which names no file, or not in UTF-8", file.display())));
-    };
-    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if Dir::open(parent).is_ok_and(|dir| dir.has(name)) {
+/// Refuses the former program's file if it is there: what it holds would be passed over in silence.
+fn check_former_file(variable: &str, file: &Path) -> Result<(), Error> {
+    let path = file.display();
+    if Dir::open(file).is_ok() {
         return Err(Error::invalid(format!(
-            "{variable} names {}, a file of the former program, which cannot be imported yet: move it away, or give --data DIR",
-            file.display()
+            "{variable} names {path}, a directory, where the former program had a file: give --data DIR or LEDGERLINE_DATA instead"
         )));
     }
-    Ok(file.with_file_name(format!("{name}.ledgerline")))
+    let (name, parent) = (file.file_name().and_then(|name| name.to_str()), file.parent());
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if name.is_some_and(|name| Dir::open(parent).is_ok_and(|dir| dir.has(name))) {
+        return Err(Error::invalid(format!(
+            "{variable} names {path}, a file of the former program, which cannot be imported yet: move it away, or give --data DIR"
+        )));
+    }
+    Ok(())
+}
+
+/// `F.ledgerline` for the former program's file F.
+fn beside_former_file(variable: &str, file: &Path) -> Result<PathBuf, Error> {
+    match file.file_name().and_then(|name| name.to_str()) {
+        Some(name) => Ok(file.with_file_name(format!("{name}.ledgerline"))),
+        None => Err(Error::invalid(format!("{variable} is {}, which is no name of a file in UTF-8", file.display()))),
+    }
 }
