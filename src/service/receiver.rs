@@ -254,10 +254,14 @@ impl Receiver {
         if event.stale && self.stale == Stale::Rejected {
             return self.judge_stale(&event, &notes).await;
         }
+        let delivery = event.id.clone().unwrap_or_default();
         match self.manager.try_emit_event(event).await {
             Ok(receipt) => {
                 for note in notes {
                     tell_note(&note, &receipt);
+                }
+                if receipt.duplicate.is_none() && receipt.id != delivery {
+                    tell_renamed(&delivery, &receipt);
                 }
                 tracing::debug!(id = %receipt.id.escape_debug(), duplicate = ?receipt.duplicate, "kept");
                 answer::kept(&receipt)
@@ -297,6 +301,12 @@ fn tell_note(note: &Note, receipt: &Receipt) {
         None if note.marks_stale() => tracing::warn!(%id, "{note}: marked as stale"),
         None => tracing::warn!(%id, "{note}"),
     }
+}
+
+/// Tells that a delivery is not found under its own id.
+fn tell_renamed(delivery: &str, receipt: &Receipt) {
+    let (delivery, id) = (delivery.escape_debug(), receipt.id.escape_debug());
+    tracing::warn!(%delivery, %id, "the delivery's id was taken by another body: it is kept under another id");
 }
 
 /// The one signature. Where there are several, none of them counts.
@@ -483,6 +493,24 @@ mod tests {
             assert_eq!(receiver.judge(&signed_headers(body), body.to_vec()).await.status(), status);
             let told = told.take();
             assert!(told.len() == 1 && told[0].starts_with(begins) && told[0].contains(ends), "{told:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_is_kept_under_another_id_is_told_with_both() {
+        let directory = tempfile::tempdir().unwrap();
+        let receiver = before(EventManager::builder(directory.path().join("data")).open().await.unwrap());
+        let (told, _guard) = Told::here();
+        for (number, lines) in [(1, 0), (1, 0), (2, 1), (2, 0)] {
+            let body = format!(r#"{{"type":"Issue","webhookTimestamp":{},"n":{number}}}"#, {
+                receiver.clock.read().wall.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
+            });
+            let answer = receiver.judge(&signed_headers(body.as_bytes()), body.into_bytes()).await;
+            assert_eq!(answer.status(), StatusCode::OK);
+            let told = told.take();
+            assert_eq!(told.len(), lines, "{number}: {told:?}");
+            let names = |line: &String| line.contains("delivery=d id=d~") && line.contains("kept under another id");
+            assert!(told.iter().all(names), "{told:?}");
         }
     }
 

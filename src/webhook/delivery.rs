@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::event::hex;
 use crate::event::{NewEvent, Timestamp, limits};
 use crate::webhook::body_hash::{body_hash, body_hash_around};
-use crate::webhook::envelope::{self, Malformed, SentAt};
+use crate::webhook::envelope::{self, Id, Malformed, SentAt};
 use crate::webhook::note::Note;
 
 /// The source of every event that comes from here.
@@ -84,7 +84,15 @@ pub fn read(delivery: Delivery, tolerance: Duration) -> Result<(NewEvent, Vec<No
     event.id = Some(id(&headers, &hash, &mut notes));
     event.action = bounded(envelope.action, limits::ACTION_BYTES_MAX, &mut notes, |len| Note::ActionDropped { len });
     event.source = Cow::Borrowed(SOURCE);
-    event.key = bounded(envelope.key, limits::KEY_BYTES_MAX, &mut notes, |len| Note::KeyDropped { len });
+    let key = match envelope.key {
+        Id::Text(key) => Some(key),
+        Id::Unreadable => {
+            notes.push(Note::KeyUnreadable);
+            None
+        }
+        Id::Absent => None,
+    };
+    event.key = bounded(key, limits::KEY_BYTES_MAX, &mut notes, |len| Note::KeyDropped { len });
     event.received_at = Some(received_at);
     event.stale = is_stale(envelope.sent_at, received_at, tolerance, &mut notes);
     event.headers = kept(headers, &mut notes);
@@ -275,6 +283,8 @@ mod tests {
             (vec![id, ("linear-event", &long)], String::new(), Note::OtherType { header: "x".repeat(128) }),
             (vec![id], format!(r#","action":"{long}""#), Note::ActionDropped { len: 300 }),
             (vec![id], format!(r#","data":{{"id":"{long}"}},"issueData":{{"id":"i"}}"#), Note::KeyDropped { len: 300 }),
+            (vec![id], r#","data":{"id":7}"#.to_owned(), Note::KeyUnreadable),
+            (vec![id], r#","data":{"id":"\ud83d"}"#.to_owned(), Note::KeyUnreadable),
             (vec![("linear-fat", &fat), id, ("linear-x", &fat)], String::new(), Note::HeadersDropped { count: 2 }),
         ] {
             let (event, notes) = event(&headers, &body(&members));

@@ -15,17 +15,31 @@ use serde_json::value::RawValue;
 
 use crate::event::limits;
 
+/// As many decimal digits as the largest number has.
+const I64_DIGITS: usize = 19;
+
 /// What is needed of a body. Action and key are as long as they came; bounding them is up to the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Envelope {
     /// Not empty, and within its bound: without a type no handler can be chosen.
     pub(super) event_type: String,
     pub(super) action: Option<String>,
-    /// The id of the thing that the event is about; not empty.
-    pub(super) key: Option<String>,
+    /// That of the thing that the event is about.
+    pub(super) key: Id,
     pub(super) sent_at: SentAt,
     /// Where the value that says so stands in the body; none if there is none, or it is null.
     pub(super) sent_at_range: Option<Range<usize>>,
+}
+
+/// What stands where the id of a thing is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Id {
+    /// Nothing, or null.
+    Absent,
+    /// Something that is no text, or an empty one; or two of them.
+    Unreadable,
+    /// Not empty.
+    Text(String),
 }
 
 /// What the body says about when it was sent.
@@ -77,7 +91,7 @@ struct Members<'a> {
 }
 
 /// Members of the things that events are about.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Thing<'a> {
     #[serde(borrow)]
@@ -121,22 +135,29 @@ fn range(text: &str, part: &str) -> Option<Range<usize>> {
     (text.get(range.clone()) == Some(part)).then_some(range)
 }
 
-/// The first id there is. An entity's own comes before that of the session or notification it appears in.
-fn key(members: &Members<'_>) -> Option<String> {
-    [
-        thing(members.data).id,
-        thing(members.issue_data).id,
-        thing(members.agent_session).id,
-        thing(members.notification).issue_id,
-    ]
-    .into_iter()
-    .find_map(|id| text(id).filter(|id| !id.is_empty()))
+/// The first id that is a text, else what there is. An entity's own comes before that of the session or notification it appears in.
+fn key(members: &Members<'_>) -> Id {
+    let ids = [
+        id(members.data, |thing| thing.id),
+        id(members.issue_data, |thing| thing.id),
+        id(members.agent_session, |thing| thing.id),
+        id(members.notification, |thing| thing.issue_id),
+    ];
+    ids.into_iter().fold(Id::Absent, |found, next| match (found, next) {
+        (found @ Id::Text(_), _) | (found, Id::Absent) => found,
+        (_, next) => next,
+    })
 }
 
-/// The member as a thing; without ids if it is no object, or names one of them twice: an event without a key is still an event.
-fn thing(member: Option<&RawValue>) -> Thing<'_> {
-    let object = member.map(RawValue::get).filter(|json| json.starts_with('{'));
-    object.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+/// The id in the thing that the member is.
+fn id<'a>(member: Option<&'a RawValue>, of: impl Fn(Thing<'a>) -> Option<&'a RawValue>) -> Id {
+    let Some(object) = member.map(RawValue::get).filter(|json| json.starts_with('{')) else { return Id::Absent };
+    // One that names an id twice has none: an event without a key is still an event.
+    let Ok(thing) = serde_json::from_str(object) else { return Id::Unreadable };
+    match of(thing) {
+        None => Id::Absent,
+        found => text(found).filter(|id| !id.is_empty()).map_or(Id::Unreadable, Id::Text),
+    }
 }
 
 fn text(member: Option<&RawValue>) -> Option<String> {
@@ -144,7 +165,30 @@ fn text(member: Option<&RawValue>) -> Option<String> {
 }
 
 fn sent_at(member: Option<&RawValue>) -> SentAt {
-    member.map_or(SentAt::Absent, |json| serde_json::from_str(json.get()).map_or(SentAt::Unreadable, SentAt::Millis))
+    member.map_or(SentAt::Absent, |json| whole(json.get()).map_or(SentAt::Unreadable, SentAt::Millis))
+}
+
+/// The whole number that a JSON value is, however it is written: `1796`, `1796.0`, `1.796e3`. Digits are moved instead of computed with, so
+/// that none is lost.
+fn whole(json: &str) -> Option<i64> {
+    if let Ok(number) = json.parse() {
+        return Some(number);
+    }
+    let (digits, exponent) = json.split_once(['e', 'E']).unwrap_or((json, "0"));
+    let (before, after) = digits.split_once('.').unwrap_or((digits, ""));
+    let (sign, before) = before.strip_prefix('-').map_or(("", before), |digits| ("-", digits));
+    // What is no number begins otherwise.
+    before.starts_with(|first: char| first.is_ascii_digit()).then_some(())?;
+    let digits = format!("{before}{after}");
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    let zeros = exponent.parse::<i64>().ok()?;
+    let zeros = zeros.checked_add_unsigned((digits.len() - significant.len()) as u64)?;
+    let zeros = usize::try_from(zeros.checked_sub_unsigned(after.len() as u64)?).ok()?;
+    // No more digits than fit, or somebody's exponent would take the memory for them.
+    (zeros < I64_DIGITS).then(|| format!("{sign}{significant}{}", "0".repeat(zeros)).parse().ok())?
 }
 
 #[cfg(test)]
@@ -181,7 +225,8 @@ mod tests {
         for ((name, body), (expected_name, event_type, action, key)) in samples::ALL.into_iter().zip(expected) {
             let envelope = read(body).unwrap();
             assert_eq!((name, envelope.event_type.as_str()), (expected_name, event_type));
-            assert_eq!((envelope.action.as_deref(), envelope.key.as_deref()), (Some(action), key), "{name}");
+            let key = key.map_or(Id::Absent, |key| Id::Text(key.to_owned()));
+            assert_eq!((envelope.action.as_deref(), envelope.key), (Some(action), key), "{name}");
             assert!(matches!(envelope.sent_at, SentAt::Millis(1_784_000_000_000..1_785_000_000_000)), "{name}");
             let sent_at = &body[envelope.sent_at_range.unwrap()];
             assert_eq!(envelope.sent_at, SentAt::Millis(sent_at.parse().unwrap()), "{name}");
@@ -190,24 +235,69 @@ mod tests {
 
     #[test]
     fn members_of_unexpected_shapes_are_as_good_as_absent() {
+        let text = |id: &str| Id::Text(id.to_owned());
         for (members, action, key, sent_at) in [
-            ("", None, None, SentAt::Absent),
-            (r#","action":null,"data":null,"webhookTimestamp":null"#, None, None, SentAt::Absent),
-            (r#","action":["create"],"data":["x"],"webhookTimestamp":"17""#, None, None, SentAt::Unreadable),
-            (r#","action":"","data":{"id":""},"webhookTimestamp":17.0"#, Some(""), None, SentAt::Unreadable),
-            (r#","action":"\ud800","data":{"id":"\ud800"},"webhookTimestamp":1e3"#, None, None, SentAt::Unreadable),
-            (r#","webhookTimestamp":9223372036854775808"#, None, None, SentAt::Unreadable),
-            (r#","webhookTimestamp":-1,"data":{"issueId":"i"}"#, None, None, SentAt::Millis(-1)),
-            (r#","data":{"id":7},"issueData":{"id":"i"}"#, None, Some("i"), SentAt::Absent),
-            (r#","data":{"id":"a","id":"b"},"agentSession":{"id":"s"}"#, None, Some("s"), SentAt::Absent),
-            (r#","notification":{"id":"n","issueId":"i"}"#, None, Some("i"), SentAt::Absent),
-            (r#","notification":{"issueId":"i"},"data":{"id":"d"}"#, None, Some("d"), SentAt::Absent),
-            (r#","\u0061ction":"cr\u0065ate","id":"x","updatedFrom":{"id":"y"}"#, Some("create"), None, SentAt::Absent),
+            ("", None, Id::Absent, SentAt::Absent),
+            (r#","action":null,"data":null,"webhookTimestamp":null"#, None, Id::Absent, SentAt::Absent),
+            (r#","action":["create"],"data":["x"],"webhookTimestamp":"17""#, None, Id::Absent, SentAt::Unreadable),
+            (r#","action":"","data":{"id":""},"webhookTimestamp":17.5"#, Some(""), Id::Unreadable, SentAt::Unreadable),
+            (
+                r#","action":"\ud800","data":{"id":"\ud800"},"webhookTimestamp":1e3"#,
+                None,
+                Id::Unreadable,
+                SentAt::Millis(1_000),
+            ),
+            (r#","webhookTimestamp":9223372036854775808"#, None, Id::Absent, SentAt::Unreadable),
+            (r#","webhookTimestamp":-1,"data":{"issueId":"i"}"#, None, Id::Absent, SentAt::Millis(-1)),
+            (r#","data":{"id":7},"issueData":{"id":"i"}"#, None, text("i"), SentAt::Absent),
+            (r#","data":{"id":"a","id":"b"},"agentSession":{"id":"s"}"#, None, text("s"), SentAt::Absent),
+            (r#","notification":{"id":"n","issueId":"i"}"#, None, text("i"), SentAt::Absent),
+            (r#","notification":{"issueId":"i"},"data":{"id":"d"}"#, None, text("d"), SentAt::Absent),
+            (
+                r#","\u0061ction":"cr\u0065ate","id":"x","updatedFrom":{"id":"y"}"#,
+                Some("create"),
+                Id::Absent,
+                SentAt::Absent,
+            ),
+            (r#","data":{"id":7},"issueData":{}"#, None, Id::Unreadable, SentAt::Absent),
+            (r#","data":{"id":"a","id":"b"}"#, None, Id::Unreadable, SentAt::Absent),
+            (r#","data":{"id":null},"notification":{"id":"n"}"#, None, Id::Absent, SentAt::Absent),
         ] {
             let envelope = read(&format!(r#" {{"type":"Issue"{members}}} "#)).unwrap();
-            assert_eq!((envelope.action.as_deref(), envelope.key.as_deref()), (action, key), "{members}");
+            assert_eq!((envelope.action.as_deref(), envelope.key), (action, key), "{members}");
             assert_eq!(envelope.sent_at, sent_at, "{members}");
             assert_eq!(envelope.sent_at_range.is_some(), sent_at != SentAt::Absent, "{members}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for (written, number) in [
+            ("0", Some(0)),
+            ("-0", Some(0)),
+            ("-0.00e9", Some(0)),
+            ("0e99999999999999999999", Some(0)),
+            ("1796000000000.0", Some(1_796_000_000_000)),
+            ("1.796e12", Some(1_796_000_000_000)),
+            ("1.796E+12", Some(1_796_000_000_000)),
+            ("17960000000000000e-4", Some(1_796_000_000_000)),
+            ("-1.5e1", Some(-15)),
+            ("0.5e1", Some(5)),
+            ("9223372036854775807.0", Some(i64::MAX)),
+            ("-9.223372036854775808e18", Some(i64::MIN)),
+            ("9.223372036854775808e18", None),
+            ("1e19", None),
+            ("1e9223372036854775807", None),
+            ("10e9223372036854775807", None),
+            ("1.5", None),
+            ("1796000000000.0000001", None),
+            ("1e-1", None),
+            ("\"17\"", None),
+            ("\"17.0\"", None),
+            ("true", None),
+            ("[1.0]", None),
+        ] {
+            assert_eq!(whole(written), number, "{written}");
         }
     }
 
@@ -257,7 +347,7 @@ mod tests {
             assert!(matches!(read(&body), Err(Malformed::NoType)), "{member}");
         }
         let body = format!(r#"{{"type":"Issue","data":{{"x":{deep},"id":"d"}}}}"#);
-        assert_eq!(read(&body).unwrap().key.as_deref(), Some("d"));
+        assert_eq!(read(&body).unwrap().key, Id::Text("d".to_owned()));
         assert!(matches!(read(&deep), Err(Malformed::NotAnObject)));
         assert!(matches!(read(&open), Err(Malformed::NotJson(_))));
     }

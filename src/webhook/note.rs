@@ -23,6 +23,8 @@ pub enum Note {
         /// Its length in bytes.
         len: usize,
     },
+    /// What stands where the id of the event's thing should is no text, or empty, or there twice: the event has no key.
+    KeyUnreadable,
     /// So many headers did not fit into the bounds.
     HeadersDropped {
         /// How many.
@@ -55,6 +57,9 @@ impl fmt::Display for Note {
             Self::KeyDropped { len } => {
                 write!(f, "an id of {len} bytes is no key: the event runs beside others of its thing")
             }
+            Self::KeyUnreadable => f.write_str(
+                "the id of its thing is no text: the event has no key, and runs beside others of that thing",
+            ),
             Self::HeadersDropped { count } => write!(f, "{count} headers beyond the bounds were dropped"),
             Self::NoTime => f.write_str("the body has no webhookTimestamp: whether it is late cannot be told"),
             Self::UnreadableTime => f.write_str("webhookTimestamp is no whole number of milliseconds"),
