@@ -8,6 +8,7 @@
 //! Whoever logs must not wait for whoever reads: a pager that pauses, a terminal that is held or a full pipe would stop receivers,
 //! workers and the service's own end.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,8 +51,9 @@ impl Log {
             .map_err(|why| Trouble::new(format!("the log filter {:?} is not one: {why}", config.log())))?;
         let log = Self::to(io::stderr())?;
         let writer = log.clone();
-        let lines =
-            tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(io::stderr().is_terminal());
+        let variable = |name| std::env::var_os(name).unwrap_or_default();
+        let is_coloured = io::stderr().is_terminal() && takes_colours(&variable("NO_COLOR"), &variable("TERM"));
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).with_ansi(is_coloured);
         let subscriber = tracing_subscriber::registry().with(lines).with(levels);
         subscriber.try_init().map_err(|error| Trouble::new(error.to_string()))?;
         Ok(log)
@@ -124,6 +126,11 @@ fn write_all(items: &Receiver<Item>, left_out: &AtomicU64, mut output: impl Writ
     }
 }
 
+/// Whether a terminal is to show colours, by what the environment says of it: `NO_COLOR` (<https://no-color.org>) and `TERM`.
+fn takes_colours(no_color: &OsStr, term: &OsStr) -> bool {
+    no_color.is_empty() && term != "dumb"
+}
+
 /// Levels by module. What would be taken for the name of a module that nobody has, and silence all others, is refused here.
 fn levels(filter: &str) -> Result<Targets, String> {
     let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
@@ -188,6 +195,15 @@ mod tests {
             text.lines().filter_map(|line| line.split_once(" lines of")?.0.parse().ok()).collect();
         assert_eq!(text.lines().count() - left_out.len() + left_out.iter().sum::<usize>(), lines);
         assert!(left_out.iter().sum::<usize>() >= 999, "{left_out:?}");
+    }
+
+    #[test]
+    fn colours_are_left_out_where_the_environment_says_so() {
+        for (no_color, term, expected) in
+            [("", "xterm", true), ("", "", true), ("1", "xterm", false), ("0", "", false), ("", "dumb", false)]
+        {
+            assert_eq!(takes_colours(no_color.as_ref(), term.as_ref()), expected, "{no_color:?} {term:?}");
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(super) static LOG: Setting = Setting {
     key: "log",
     kind: Kind::Text("FILTER"),
     default: "info",
-    purpose: "What is logged to stderr: a level, or levels by module",
+    purpose: "What is logged to stderr: a level, or levels by module; without colours where NO_COLOR is set or TERM is dumb",
 };
 
 pub(super) static BATCH_SIZE: Setting = Setting {
