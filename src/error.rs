@@ -18,7 +18,7 @@ pub enum ErrorKind {
     TooLarge,
     /// The id is taken by an event with other data. Nothing changed.
     IdConflict,
-    /// There is no such event, or no such store.
+    /// There is no such event, store or pause.
     NotFound,
     /// The event's status, or the claim's token, does not allow this; or the store was opened read-only, has no workers, or is in no service.
     /// Nothing changed.

@@ -250,6 +250,15 @@ fn replay_and_cancel_select_by_conditions_and_rehearse() {
     assert!(run(dir.path(), &["show", "d", "--data", "store"]).1.contains("not wanted"));
     let none = verb("cancel", &["--status", "pending", "--since", "2999-01-01T00:00:00Z"]);
     assert_eq!(none, told("0 of 0 events cancelled\n"));
+    // Whoever names an event twice wants no more than once.
+    assert_eq!(verb("cancel", &["c", "a", "c"]), told("cancelled c\ncancelled a\n2 of 2 events cancelled\n"));
+    assert_eq!(verb("replay", &["c", "c"]), told("replayed c\n"));
+    assert_eq!(verb("replay", &["a", "a", "--dry-run"]), told("would be replayed a\n1 of 1 event would be replayed\n"));
+    for (ids, says) in [(&["c"][..], "1 of 1 event was not replayed"), (&["c", "a"], "1 of 2 events was not replayed")]
+    {
+        let (code, _, stderr) = verb("replay", ids);
+        assert_eq!((code, stderr), (2, format!("ledgerline: {says}\n")));
+    }
     for (arguments, says) in [
         (&[][..], "<ID>"),
         (&["--dry-run"], "<ID>"),
@@ -364,7 +373,7 @@ fn a_service_that_runs_nothing_by_itself_is_told_when_to_and_calls_off_what_is_s
     assert_eq!(verb("pause", &["--type", "D"]).1, "type \"D\" is paused until it is resumed\n");
     assert_eq!(verb("pauses", &[]).1.lines().count(), 2);
     let (code, stdout, _) = verb("cancel", &["--type", "E", "--status", "pending", "--rate", "100"]);
-    assert_eq!((code, stdout.as_str()), (0, "cancelled e\n1 of 1 events cancelled\n"));
+    assert_eq!((code, stdout.as_str()), (0, "cancelled e\n1 of 1 event cancelled\n"));
     assert_eq!(verb("process", &[]).1, "0 runs: 0 done, 0 failed\n", "it is paused");
     assert_eq!(verb("resume", &["--type", "D"]).1, "type \"D\" is resumed\n");
     let (code, stdout, stderr) = verb("process", &[]);

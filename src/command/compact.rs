@@ -6,6 +6,7 @@ use clap::Args;
 use ledgerline::service::{Operation, printable};
 use serde::Deserialize;
 
+use super::output::counted;
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
@@ -36,8 +37,10 @@ impl Compact {
         self.store.print(&Operation::Compact {}, |report: Report, output| {
             let Report { events_forgotten, segments_deleted, segments_rewritten, bytes_freed, suspended } = report;
             let _ = output.line(format_args!(
-                "{events_forgotten} events forgotten, {segments_deleted} segments deleted, {segments_rewritten} written anew, \
-                 {bytes_freed} bytes freed"
+                "{} forgotten, {} deleted, {segments_rewritten} written anew, {} freed",
+                counted(events_forgotten, "event"),
+                counted(segments_deleted, "segment"),
+                counted(bytes_freed, "byte")
             ));
             if let Some(why) = suspended {
                 let _ = output.line(format_args!("nothing is forgotten for now: {}", printable(&why)));

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ledgerline::service::{Operation, printable};
-use ledgerline::{Status, Timestamp, Waiting};
+use ledgerline::{ErrorKind, Status, Timestamp, Waiting};
 use serde::Deserialize;
 
-use super::output::Table;
+use super::output::{Table, counted};
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
@@ -65,7 +65,8 @@ struct Row {
 impl List {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         if self.limit == 0 || self.limit >= Operation::LIST_MAX {
-            return Err(Trouble::new(format!("--limit is {}; it must be from 1 to 100,000", self.limit)));
+            let text = format!("--limit is {}; it must be from 1 to 100,000", self.limit);
+            return Err(Trouble::of(ErrorKind::InvalidInput, text));
         }
         // One more than is shown tells whether there are more.
         let limit = self.limit + 1;
@@ -79,7 +80,7 @@ impl List {
             let _ = writeln!(
                 std::io::stderr(),
                 "ledgerline: {} listed; --limit NUMBER lists more{further}",
-                events(self.limit)
+                counted(self.limit as u64, "event")
             );
         }
         Ok(ExitCode::SUCCESS)
@@ -130,10 +131,6 @@ struct Listed {
 #[derive(Deserialize)]
 struct Numbered {
     seq: u64,
-}
-
-fn events(count: usize) -> String {
-    format!("{count} event{}", if count == 1 { "" } else { "s" })
 }
 
 impl Row {

@@ -45,6 +45,16 @@ impl Output {
     }
 }
 
+/// So many of what `noun` names.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {}", plural(count, noun))
+}
+
+/// What `noun` names, where there are so many.
+pub(super) fn plural(count: u64, noun: &str) -> String {
+    format!("{noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Rows in columns as wide as they need to be; the last column is not padded.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,

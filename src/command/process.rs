@@ -6,6 +6,7 @@ use clap::Args;
 use ledgerline::service::Operation;
 use serde::Deserialize;
 
+use super::output::counted;
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
@@ -29,7 +30,7 @@ struct Answer {
 impl Process {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         self.store.print(&Operation::Process {}, |Answer { runs, done, failed }, output| {
-            let _ = output.line(format_args!("{runs} runs: {done} done, {failed} failed"));
+            let _ = output.line(format_args!("{}: {done} done, {failed} failed", counted(runs, "run")));
         })?;
         Ok(ExitCode::SUCCESS)
     }

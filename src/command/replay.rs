@@ -20,12 +20,12 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn run(self) -> Result<ExitCode, Trouble> {
+    pub(super) fn run(mut self) -> Result<ExitCode, Trouble> {
         let words = Words { infinitive: "replay", participle: "replayed", is_rehearsal: self.which.dry_run };
         // A service of an earlier version knows the plain forms only.
         let operation = match (self.which.is_plain(), self.which.failed) {
             (true, true) => Operation::ReplayFailed {},
-            (true, false) => Operation::Replay { ids: self.which.ids },
+            (true, false) => Operation::Replay { ids: self.which.take_ids() },
             (false, _) => Operation::ReplayAll { selection: self.which.selection() },
         };
         perform(&self.store, &operation, &words)

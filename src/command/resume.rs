@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::Args;
-use ledgerline::Scope;
 use ledgerline::service::{Operation, printable};
+use ledgerline::{ErrorKind, Scope};
 use serde::Deserialize;
 
 use super::output::Output;
@@ -52,7 +52,8 @@ impl Resume {
         match answer {
             Some(Resumed { resumed: true, .. }) => Ok(ExitCode::SUCCESS),
             Some(Resumed { scope, .. }) => {
-                Err(Trouble::new(format!("{scope} is not paused (`ledgerline pauses` lists what is)")))
+                let text = format!("{scope} is not paused (`ledgerline pauses` lists what is)");
+                Err(Trouble::of(ErrorKind::NotFound, text))
             }
             None => Err(Trouble::new("cannot understand the service's answer: use the same ledgerline for both")),
         }

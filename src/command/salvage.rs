@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use ledgerline::Acceptance;
 use ledgerline::service::{json_line, printable};
+use ledgerline::{Acceptance, ErrorKind};
 
-use super::output::{Output, Table};
+use super::output::{Output, Table, counted};
 use super::trouble::Trouble;
 use super::verify::{DAMAGE, placed};
 
@@ -57,9 +57,8 @@ impl Salvage {
             return Ok(Acceptance::All);
         }
         let seq = |text: &String| {
-            let wrong =
-                || Trouble::new(format!("--accept-damage is {text:?}; it must be the number of a record, or all"));
-            text.parse().map_err(|_| wrong())
+            let wrong = || format!("--accept-damage is {text:?}; it must be the number of a record, or all");
+            text.parse().map_err(|_| Trouble::of(ErrorKind::InvalidInput, wrong()))
         };
         let seqs: Vec<u64> = self.accept_damage.iter().map(seq).collect::<Result<_, _>>()?;
         Ok(if seqs.is_empty() { Acceptance::Nothing } else { Acceptance::Seqs(seqs) })
@@ -112,8 +111,10 @@ impl Salvage {
             report.events.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
         let events = if events.is_empty() { "no events".to_owned() } else { events.join(", ") };
         let _ = output.line(format_args!(
-            "\n{} records; {} left out for want of what came before them, {} put into gaps",
-            report.records, report.left_out, report.put_in
+            "\n{}; {} left out for want of what came before them, {} put into gaps",
+            counted(report.records, "record"),
+            report.left_out,
+            report.put_in
         ));
         if report.written {
             let _ = output.line(events);

@@ -1,5 +1,7 @@
 //! What `replay` and `cancel` have in common: which events, and how what became of them is told.
 
+use std::collections::BTreeSet;
+use std::mem;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
@@ -8,7 +10,7 @@ use ledgerline::service::{Operation, printable};
 use ledgerline::{Selection, Status, Timestamp};
 use serde::Deserialize;
 
-use super::output::Output;
+use super::output::{Output, counted, plural};
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
@@ -26,7 +28,7 @@ pub(super) struct Selecting {
         conflicts_with = "failed",
         required_unless_present_any = ["failed", "event_type", "key", "status", "since", "until"]
     )]
-    pub(super) ids: Vec<String>,
+    ids: Vec<String>,
     /// All events that have failed for good
     #[arg(long, conflicts_with = "status")]
     pub(super) failed: bool,
@@ -86,8 +88,17 @@ impl Selecting {
         !narrowed && !timed && !self.dry_run && self.rate.is_none()
     }
 
-    pub(super) fn selection(self) -> Selection {
-        let mut selection = if self.ids.is_empty() { Selection::all() } else { Selection::ids(self.ids) };
+    /// The ids that were given, each once: whoever names an event twice wants no more than that.
+    pub(super) fn take_ids(&mut self) -> Vec<String> {
+        let mut ids = mem::take(&mut self.ids);
+        let mut seen = BTreeSet::new();
+        ids.retain(|id| seen.insert(id.clone()));
+        ids
+    }
+
+    pub(super) fn selection(mut self) -> Selection {
+        let ids = self.take_ids();
+        let mut selection = if ids.is_empty() { Selection::all() } else { Selection::ids(ids) };
         if self.failed {
             selection = selection.status(Status::Failed);
         }
@@ -123,7 +134,8 @@ pub(super) fn perform(store: &StoreArguments, operation: &Operation, words: &Wor
             Some(Answer::All { selected: Selected { matched, done, dry_run } }) => {
                 is_totalled = true;
                 let would = if dry_run { "would be " } else { "" };
-                output.told(format_args!("{done} of {matched} events {would}{}", words.participle))
+                let events = plural(matched, "event");
+                output.told(format_args!("{done} of {matched} {events} {would}{}", words.participle))
             }
             None => output.told(line),
         };
@@ -137,7 +149,9 @@ pub(super) fn perform(store: &StoreArguments, operation: &Operation, words: &Wor
     performed?;
     told?;
     if refused > 0 {
-        return Err(Trouble::new(format!("{refused} of {} events were not {}", done + refused, words.participle)));
+        let (all, were) = (done + refused, if refused == 1 { "was" } else { "were" });
+        let text = format!("{refused} of {} {were} not {}", counted(all, "event"), words.participle);
+        return Err(Trouble::new(text));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ledgerline::service::{json_line, printable};
-use ledgerline::{AsOf, ParsePointError, Point};
+use ledgerline::{AsOf, ErrorKind, ParsePointError, Point};
 
 use super::output::{Output, Table};
 use super::store::StoreArguments;
@@ -30,7 +30,10 @@ const FIELDS: &str = "JSON: seq (the last record that was counted), retained_fro
 
 impl Status {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
-        let at: Point = self.at.parse().map_err(|error: ParsePointError| Trouble::during("--at", &error))?;
+        let at: Point = self
+            .at
+            .parse()
+            .map_err(|error: ParsePointError| Trouble::of(ErrorKind::InvalidInput, format!("--at: {error}")))?;
         let config = self.store.config()?;
         let answer = ledgerline::as_of(config.data(), at, self.id.as_deref())?;
         let mut output = Output::new();
@@ -45,13 +48,11 @@ impl Status {
             let text = format!(
                 "the store at {data} is damaged, and only what verifies was counted (`ledgerline verify {data}`)"
             );
-            return Err(Trouble::new(text));
+            return Err(Trouble::of(ErrorKind::Corrupt, text));
         }
         if self.id.is_some() && answer.event.is_none() {
-            return Err(Trouble::new(format!(
-                "no event {:?} is known to have been there at {at}",
-                self.id.unwrap_or_default()
-            )));
+            let text = format!("no event {:?} is known to have been there at {at}", self.id.unwrap_or_default());
+            return Err(Trouble::of(ErrorKind::NotFound, text));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 
 use ledgerline::ErrorKind;
 use ledgerline::service::{json_line, printable};
+use rustix::io::Errno;
 use serde::Serialize;
 
 /// A command could not be done. It is told on stderr, and the exit code is 2.
@@ -73,23 +74,68 @@ impl Trouble {
     }
 }
 
+/// What to do about an error of this kind, where it does not say so itself.
+fn next(kind: ErrorKind, text: &str) -> &'static str {
+    match kind {
+        ErrorKind::Corrupt if !text.contains("`ledgerline salvage") => {
+            " (`ledgerline verify DIR` says what is damaged, `ledgerline salvage` copies what is not)"
+        }
+        ErrorKind::Full | ErrorKind::Io => limit(text).unwrap_or(match kind {
+            ErrorKind::Full => " (free some space, then try again)",
+            _ => "",
+        }),
+        _ => "",
+    }
+}
+
+/// What to do about a limit that the process has met, if the operating system's words for that are in `text`: of what a service has met
+/// nothing else arrives.
+fn limit(text: &str) -> Option<&'static str> {
+    let says = |errno: Errno| text.contains(&io::Error::from(errno).to_string());
+    if says(Errno::FBIG) {
+        Some(" (a limit on the size of files: raise `ulimit -f` for this command, or for the service)")
+    } else if says(Errno::MFILE) {
+        Some(" (a limit on file descriptors: raise `ulimit -n` for this command, or for the service)")
+    } else {
+        None
+    }
+}
+
 impl From<ledgerline::Error> for Trouble {
     fn from(error: ledgerline::Error) -> Self {
         let text = Self::chain(&error);
-        let next = match error.kind() {
-            // Some say by themselves what comes next.
-            ErrorKind::Corrupt if !text.contains("`ledgerline salvage") => {
-                " (`ledgerline verify DIR` says what is damaged, `ledgerline salvage` copies what is not)"
-            }
-            ErrorKind::Full => " (free some space, then try again)",
-            _ => "",
-        };
+        let next = next(error.kind(), &text);
         Self::of(error.kind(), text + next)
     }
 }
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        Self::new(Self::chain(&error))
+        let text = Self::chain(&error);
+        let next = next(ErrorKind::Io, &text);
+        Self::new(text + next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_next_goes_by_what_the_system_has_refused() {
+        let words = |errno: Errno| io::Error::from(errno).to_string();
+        let space = "free some space";
+        for (kind, text, says) in [
+            (ErrorKind::Full, words(Errno::NOSPC), space),
+            (ErrorKind::Full, "too many wait".to_owned(), space),
+            (ErrorKind::Full, words(Errno::FBIG), "raise `ulimit -f`"),
+            (ErrorKind::Io, words(Errno::MFILE), "raise `ulimit -n`"),
+            (ErrorKind::Io, words(Errno::IO), ""),
+        ] {
+            let next = next(kind, &text);
+            assert!(next.contains(says) && next.is_empty() == says.is_empty(), "{text}: {next}");
+        }
+        let own = Trouble::from(io::Error::from(Errno::MFILE));
+        assert!(own.text.contains("raise `ulimit -n`"), "{}", own.text);
     }
 }

@@ -41,8 +41,14 @@ impl Health {
                 stats.failed_events >= FAILED_MAX,
                 format!("{} events have failed for good: replay or cancel them", stats.failed_events),
             ),
-            (stats.damaged_events > 0, format!("the bytes of {} events are damaged: {MEND}", stats.damaged_events)),
-            (stats.damaged_places > 0, format!("{} places in the log are damaged: {MEND}", stats.damaged_places)),
+            (stats.damaged_events > 0, {
+                let events = if stats.damaged_events == 1 { "event" } else { "events" };
+                format!("the bytes of {} {events} are damaged: {MEND}", stats.damaged_events)
+            }),
+            (stats.damaged_places > 0, {
+                let (places, are) = if stats.damaged_places == 1 { ("place", "is") } else { ("places", "are") };
+                format!("{} {places} in the log {are} damaged: {MEND}", stats.damaged_places)
+            }),
             (
                 stuck > options.concurrency,
                 format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
@@ -89,8 +95,8 @@ mod tests {
                 "200 events are pending; fewer than 200 are normal",
             ),
             (Stats { failed_events: 100, ..well() }, stuck(0), "100 events have failed for good"),
-            (Stats { damaged_events: 1, ..well() }, stuck(0), "the bytes of 1 events are damaged"),
-            (Stats { damaged_places: 1, ..well() }, stuck(0), "1 places in the log are damaged: the next start"),
+            (Stats { damaged_events: 1, ..well() }, stuck(0), "the bytes of 1 event are damaged: the next"),
+            (Stats { damaged_places: 1, ..well() }, stuck(0), "1 place in the log is damaged: the next start"),
             (
                 Stats { poisoned: Some("a sync failed".to_owned()), ..well() },
                 stuck(0),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 #[cfg(feature = "service")]
 use crate::env::foreign_owner;
-use crate::env::{Chance, Clock, Dir, File, Lock};
+use crate::env::{self, Chance, Clock, Dir, File, Lock};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::cut::{cut_tail, end_file};
@@ -162,7 +162,20 @@ fn enter(path: &Path, creation: Creation) -> Result<Dir, Error> {
         Creation::Allowed => Dir::create(path),
         Creation::Refused => Dir::open(path),
     };
-    entered.map_err(|error| if error.is_not_found() { no_store(path) } else { of_env(error) })
+    entered.map_err(|error| match creation {
+        Creation::Refused if error.is_not_found() => no_store(path),
+        Creation::Allowed if error.is_not_found() => no_directory(path, error),
+        _ => of_env(error),
+    })
+}
+
+/// Where even creating a directory does not make one.
+fn no_directory(path: &Path, error: env::Error) -> Error {
+    let text = format!(
+        "no directory can be created at {}: a symbolic link in it leads nowhere, or its file system takes none there",
+        path.display()
+    );
+    Error::new(ErrorKind::Io, text).caused_by(error.source)
 }
 
 /// Refuses a store that another user's processes have locked so far: whatever opens it for writing begins a segment, and they could not
