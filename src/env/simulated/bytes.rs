@@ -1,6 +1,7 @@
 //! The bytes of one file: what the cache shows, what is durable, and what lies between.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use super::choices::Choices;
@@ -74,7 +75,7 @@ impl Bytes {
     }
 
     /// Writes to the cache. What changes nothing is no version.
-    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if let Some(plain) = &mut self.plain {
             return plain.write(bytes, offset);
         }
@@ -90,7 +91,7 @@ impl Bytes {
             }
             done += step;
         }
-        self.extend(offset + bytes.len() as u64);
+        self.extend(offset + bytes.len() as u64)
     }
 
     fn put(&mut self, index: u64, content: Content) {
@@ -99,17 +100,19 @@ impl Bytes {
     }
 
     /// Makes the file at least so long.
-    pub(super) fn extend(&mut self, length: u64) {
+    pub(super) fn extend(&mut self, length: u64) -> io::Result<()> {
         if let Some(plain) = &mut self.plain {
-            plain.extend(length);
-        } else if length > self.length {
+            return plain.extend(length);
+        }
+        if length > self.length {
             self.length = length;
             self.lengths.push(length);
         }
+        Ok(())
     }
 
     /// Makes the file just so long; what it loses reads as zeros if it grows again.
-    pub(super) fn truncate(&mut self, length: u64) {
+    pub(super) fn truncate(&mut self, length: u64) -> io::Result<()> {
         if let Some(plain) = &mut self.plain {
             return plain.truncate(length);
         }
@@ -123,6 +126,7 @@ impl Bytes {
         }
         self.length = length;
         self.lengths.push(length);
+        Ok(())
     }
 
     /// Sectors that hold anything past `length`, and how much of each lies before it.

@@ -161,8 +161,7 @@ impl FileHandle {
             machine.check_room(self.inode, end)?;
             machine.change(Kind::Write, &self.name, |image, effect| {
                 let taken = if matches!(effect, Effect::Half) { bytes.len() / 2 } else { bytes.len() };
-                image.file_mut(self.inode).write(&bytes[..taken], offset);
-                Ok(())
+                image.file_mut(self.inode).write(&bytes[..taken], offset)
             })
         })
     }
@@ -183,10 +182,7 @@ impl FileHandle {
 
     pub(in crate::env) fn truncate(&self, length: u64) -> io::Result<()> {
         self.check_writable()?;
-        self.disk.machine().change(Kind::Truncate, &self.name, |image, _| {
-            image.file_mut(self.inode).truncate(length);
-            Ok(())
-        })
+        self.disk.machine().change(Kind::Truncate, &self.name, |image, _| image.file_mut(self.inode).truncate(length))
     }
 
     /// As `fallocate`: the file is at least so long, and all of it has its space.
@@ -197,10 +193,7 @@ impl FileHandle {
             return machine.check_power();
         }
         machine.check_room(self.inode, length)?;
-        machine.change(Kind::Reserve, &self.name, |image, _| {
-            image.file_mut(self.inode).extend(length);
-            Ok(())
-        })
+        machine.change(Kind::Reserve, &self.name, |image, _| image.file_mut(self.inode).extend(length))
     }
 
     pub(in crate::env) fn drop_cache(&self) -> io::Result<()> {

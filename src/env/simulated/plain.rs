@@ -1,6 +1,8 @@
 //! The bytes of a file of which nobody asks what a loss of power leaves: pages that the system gives when they are written to, and
 //! takes back when the file is gone. An allocator would keep them.
 
+use std::io;
+
 use memmap2::MmapMut;
 
 /// Least space of a file that has any.
@@ -18,10 +20,9 @@ pub(super) struct Plain {
 impl Clone for Plain {
     fn clone(&self) -> Self {
         let mut copy = Self::default();
-        copy.extend(self.length);
-        if let Some(space) = &self.space {
-            copy.write(&space[..self.used], 0);
-        }
+        let used = self.space.as_ref().map_or(&[][..], |space| &space[..self.used]);
+        let copied = copy.extend(self.length).and_then(|()| copy.write(used, 0));
+        copied.expect("whoever copies a disk has room for two");
         copy
     }
 }
@@ -49,43 +50,55 @@ impl Plain {
         count
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
+    /// # Errors
+    /// As [`Plain::extend`].
+    pub(super) fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let start = usize::try_from(offset).expect("it is in memory");
-        self.extend(offset + bytes.len() as u64);
+        self.extend(offset + bytes.len() as u64)?;
         // What is zero already takes no page.
         let past = self.used.saturating_sub(start).min(bytes.len());
         let end = bytes[past..].iter().rposition(|byte| *byte != 0).map_or(past, |last| past + last + 1);
         if end == 0 {
-            return;
+            return Ok(());
         }
         self.used = self.used.max(start + end);
         let space = self.space.as_mut().expect("a file that was extended has space");
         space[start..start + end].copy_from_slice(&bytes[..end]);
+        Ok(())
     }
 
     /// Makes the file at least so long.
-    pub(super) fn extend(&mut self, length: u64) {
+    ///
+    /// # Errors
+    /// The system has no address space for it; the file is as it was. Whoever writes to a disk on which there is no room is told the same.
+    pub(super) fn extend(&mut self, length: u64) -> io::Result<()> {
         let space = self.space.as_ref().map_or(0, |space| space.len() as u64);
         if length > space {
             let bytes = length.max(SPACE_MIN).max(space * 2);
+            let no_room = |error| io::Error::new(io::ErrorKind::StorageFull, error);
             let bytes = usize::try_from(bytes).expect("it is in memory");
-            let mut larger = MmapMut::map_anon(bytes).expect("the system gives address space");
+            let mut larger = MmapMut::map_anon(bytes).map_err(no_room)?;
             if let Some(old) = &self.space {
                 larger[..self.used].copy_from_slice(&old[..self.used]);
             }
             self.space = Some(larger);
         }
         self.length = self.length.max(length);
+        Ok(())
     }
 
     /// Makes the file just so long; what it loses reads as zeros if it grows again.
-    pub(super) fn truncate(&mut self, length: u64) {
-        self.extend(length);
+    ///
+    /// # Errors
+    /// As [`Plain::extend`].
+    pub(super) fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.extend(length)?;
         let end = usize::try_from(length).expect("it is in memory").min(self.used);
         if let Some(space) = &mut self.space {
             space[end..self.used].fill(0);
         }
         (self.length, self.used) = (length, end);
+        Ok(())
     }
 }
 
@@ -108,10 +121,10 @@ mod tests {
             let byte = u8::try_from(round % 3).unwrap();
             let bytes = vec![byte; round * 31 % 5_000];
             if round % 11 == 0 {
-                plain.truncate(offset as u64);
+                plain.truncate(offset as u64).unwrap();
                 model.resize(offset, 0);
             } else {
-                plain.write(&bytes, offset as u64);
+                plain.write(&bytes, offset as u64).unwrap();
                 model.resize(model.len().max(offset + bytes.len()), 0);
                 model[offset..offset + bytes.len()].copy_from_slice(&bytes);
             }
@@ -120,10 +133,10 @@ mod tests {
         assert_eq!(shown(&plain.clone()), model);
 
         let mut plain = Plain::default();
-        plain.extend(8 << 20);
-        plain.write(&vec![0; 256 * 1024], 0);
+        plain.extend(8 << 20).unwrap();
+        plain.write(&vec![0; 256 * 1024], 0).unwrap();
         assert_eq!((plain.len(), plain.memory()), (8 << 20, 0));
-        plain.write(&[1, 0, 0], 100);
+        plain.write(&[1, 0, 0], 100).unwrap();
         assert_eq!(plain.memory(), 101);
         assert_eq!(plain.read(&mut [0; 10], 9 << 20), 0, "past its end there is nothing");
     }

@@ -176,6 +176,20 @@ fn a_full_disk_refuses_to_let_files_grow_and_reserved_space_stays() {
 }
 
 #[test]
+fn where_the_system_has_no_memory_to_give_a_file_has_no_room_and_stays_as_it_was() {
+    let disk = Disk::settled();
+    let file = disk.root().create_file("a").unwrap();
+    file.write_all_at(b"kept", 0).unwrap();
+    // More than there are addresses.
+    let too_much = 1 << 60;
+    for refused in [file.reserve(too_much), file.truncate(too_much), file.write_all_at(&[1], too_much)] {
+        let error = refused.unwrap_err();
+        assert!(error.is_full(), "{error}");
+    }
+    assert_eq!(shown(&file), b"kept");
+}
+
+#[test]
 fn without_power_every_call_fails_and_a_lying_sync_makes_nothing_durable() {
     let (disk, dir, file) = disk();
     disk.lie();
