@@ -47,6 +47,16 @@ impl Desk {
     pub(super) fn begin_beside(&mut self, tail: &Tail) {
         self.beside.syncing = Some(Arc::clone(tail.segment()));
     }
+
+    /// From here on nobody begins to write beside a sync.
+    pub(super) fn end_sync(&mut self) {
+        self.beside.syncing = None;
+    }
+
+    /// Whether somebody writes beside a sync, or has begun to when there was one.
+    pub(super) const fn is_written_beside(&self) -> bool {
+        self.beside.writing
+    }
 }
 
 impl Shared {
@@ -57,8 +67,8 @@ impl Shared {
         tail: &mut Tail,
         synced: u64,
     ) -> MutexGuard<'a, Desk> {
-        desk.beside.syncing = None;
-        while desk.beside.writing {
+        desk.end_sync();
+        while desk.is_written_beside() {
             desk = self.look_on(desk, Duration::MAX);
         }
         if desk.core.written() > synced && !mutant!("write-beside-a-sync-forgotten") {
@@ -93,13 +103,18 @@ impl Shared {
         }
         if let Some(mut tail) = desk.tail.take() {
             let segment = Arc::clone(tail.segment());
-            desk = self.write_into(desk, &segment, |group| tail.write(group));
-            desk.tail = Some(tail);
+            let write = || {
+                desk = self.write_into(desk, &segment, |group| tail.write(group));
+                desk.tail = Some(tail);
+                desk
+            };
+            let desk = self.for_others(write, Desk::take_lead_back);
             return self.announce(desk, Leader::Caller);
         }
         let Some(segment) = desk.beside.syncing.clone().filter(|_| !desk.beside.writing) else { return desk };
         desk.beside.writing = true;
-        desk = self.write_into(desk, &segment, Group::write);
+        let write = || self.write_into(desk, &segment, Group::write);
+        desk = self.for_others(write, |desk| desk.beside.writing = false);
         desk.beside.writing = false;
         if desk.beside.syncing.is_none() {
             // The leader has come back meanwhile.

@@ -15,6 +15,7 @@
 //! last commit has woken: they are on their way back, and each commit costs the same however many it serves.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -354,17 +355,40 @@ impl Shared {
     /// for one.
     pub(super) fn lead_once<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, leader: Leader) -> MutexGuard<'a, Desk> {
         let Some(mut tail) = desk.tail.take() else { return desk };
-        desk = self.gather(desk, leader);
-        desk = self.write_staged(desk, &mut tail);
-        if desk.core.poison().is_none() && desk.is_sync_wanted() {
-            desk = self.sync_written(desk, &mut tail);
-        }
-        desk = self.prepare_inline(desk);
-        desk.tail = Some(tail);
-        if !desk.has_unsynced() {
-            desk.unsynced_since = None;
-        }
-        self.announce(desk, leader)
+        let commit = || {
+            desk = self.gather(desk, leader);
+            desk = self.write_staged(desk, &mut tail);
+            if desk.core.poison().is_none() && desk.is_sync_wanted() {
+                desk = self.sync_written(desk, &mut tail);
+            }
+            desk = self.prepare_inline(desk);
+            desk.tail = Some(tail);
+            if !desk.has_unsynced() {
+                desk.unsynced_since = None;
+            }
+            desk
+        };
+        let desk = self.for_others(commit, Desk::take_lead_back);
+        self.for_others(|| self.announce(desk, leader), |_| {})
+    }
+
+    /// Does what others wait for. If it panics, nobody would ever come of it: the store is poisoned, as nobody knows what was written, and
+    /// everybody is called. Then `mend` puts right what was left in the midst of it, and the panic goes on.
+    pub(super) fn for_others<'a>(
+        &self,
+        work: impl FnOnce() -> MutexGuard<'a, Desk>,
+        mend: impl FnOnce(&mut Desk),
+    ) -> MutexGuard<'a, Desk> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            // Whoever panicked under the lock has poisoned that too: those who are called panic in their turn.
+            let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+            desk.core.poison_with("a thread panicked while it wrote the log".to_owned());
+            mend(&mut desk);
+            self.call_all(desk);
+            // The keeper may have been it.
+            self.relay.pass_on_all();
+            resume_unwind(panic)
+        })
     }
 
     /// Lets those in who are expected, if a sync is wanted: whoever comes later waits for the next one.
@@ -488,8 +512,13 @@ impl Shared {
 
     /// Wakes everybody who waits for anything: after poison nothing will come.
     pub(crate) fn wake_all(&self) {
+        self.call_all(self.desk());
+    }
+
+    fn call_all(&self, mut desk: MutexGuard<'_, Desk>) {
         let mut woken = Vec::new();
-        self.desk().satisfied(&mut woken);
+        desk.satisfied(&mut woken);
+        drop(desk);
         self.progress.notify_all();
         self.work.notify_all();
         woken.into_iter().for_each(Waiter::wake);
@@ -508,7 +537,7 @@ impl Shared {
     /// Waits until nobody leads: no file is touched any more.
     pub(crate) fn wait_for_leader(&self) {
         let mut desk = self.desk();
-        while desk.core.is_writing() && !desk.may_lead() {
+        while desk.core.is_writing() && (!desk.may_lead() || desk.is_written_beside()) {
             desk = self.look_on(desk, Duration::MAX);
         }
     }

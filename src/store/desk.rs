@@ -60,7 +60,7 @@ pub(crate) enum Level {
 
 impl Desk {
     pub(super) fn new(core: Core) -> Self {
-        let tail = core.active().map(|segment| Tail::new(Arc::clone(segment)));
+        let tail = end_of(&core);
         Self {
             core,
             tail,
@@ -137,6 +137,12 @@ impl Desk {
         self.tail.is_some()
     }
 
+    /// Whoever led is gone, and the store poisoned: somebody may lead, and writes nothing.
+    pub(super) fn take_lead_back(&mut self) {
+        self.end_sync();
+        self.tail = self.tail.take().or_else(|| end_of(&self.core));
+    }
+
     /// Has `waker` woken once `seq` has come as far as `level`; whoever is woken wakes the others of its lane.
     #[cfg(feature = "manager")]
     pub(crate) fn leave_waker(&mut self, seq: u64, level: Level, waker: Waker) -> Lane {
@@ -210,4 +216,9 @@ impl Desk {
         self.waiters.reached(written, Level::Written, woken);
         self.waiters.reached(durable, Level::Durable, woken)
     }
+}
+
+/// Where the log ends, to be written to.
+fn end_of(core: &Core) -> Option<Tail> {
+    core.active().map(|segment| Tail::new(Arc::clone(segment)))
 }

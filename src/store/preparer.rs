@@ -161,7 +161,7 @@ impl Shared {
                     desk.preparation.preparer = if rests { Preparer::Rests } else { Preparer::Looks };
                     self.preparer.wait_timeout(desk, wait).expect("no step of the core panics").0
                 }
-                duty => self.prepare_once(desk, duty),
+                duty => self.for_others(|| self.prepare_once(desk, duty), |_| {}),
             };
         }
     }

@@ -1,7 +1,7 @@
 //! Who decides which thread goes on: the same scenes under each of them.
 
 use super::scenes;
-use crate::env::simulated::Kind;
+use crate::env::simulated::{Call, Kind};
 
 /// Loom tries every order in which threads are preempted no more often than this.
 #[cfg(loom)]
@@ -82,6 +82,13 @@ fn after_a_failed_sync_nobody_waits() {
 fn after_a_failed_write_nobody_waits() {
     // R2.
     run("a failed write", || scenes::after_poison_nobody_waits(few_or(3, 4), Kind::Write, 1));
+}
+
+#[test]
+fn after_a_panic_at_the_disk_nobody_waits() {
+    // R2.
+    run("a panic at a sync", || scenes::after_a_panic_nobody_waits(few_or(3, 4), |call| call == Call::Sync));
+    run("a panic at a write", || scenes::after_a_panic_nobody_waits(few_or(2, 4), |call| call != Call::Sync));
 }
 
 #[test]

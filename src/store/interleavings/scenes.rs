@@ -1,10 +1,11 @@
 //! What threads do. Each scene ends only when everybody has an answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::stage::{Stage, Told, event};
-use crate::env::simulated::{Fault, Kind};
+use crate::env::simulated::{Call, Fault, Kind};
 use crate::error::ErrorKind;
 use crate::event::Outcome;
 use crate::store::claims::Claimers;
@@ -56,6 +57,25 @@ pub(super) fn after_poison_nobody_waits(threads: usize, kind: Kind, spared: u64)
     for error in told.iter().filter_map(|told| told.receipt.as_ref().err()) {
         assert!(matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::Poisoned), "{error:?}");
     }
+    stage.check(&told);
+}
+
+/// Whoever comes first to a call of this kind panics: nobody waits for it for ever, and nobody is told that anything was kept.
+pub(super) fn after_a_panic_nobody_waits(threads: usize, is_so: fn(Call) -> bool) {
+    let stage = Stage::new(SEGMENT_BYTES, &[]);
+    stage.break_at(is_so);
+    let (caller, shared) = (stage.caller(), Arc::clone(&stage.shared));
+    let told = all(threads, move |number| {
+        let keep = || caller.append(&number.to_string(), 10);
+        catch_unwind(AssertUnwindSafe(keep)).into_iter().collect()
+    });
+    assert_eq!(told.len(), threads - 1, "one of them panicked");
+    for told in &told {
+        let kind = told.receipt.as_ref().unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::OutcomeUnknown | ErrorKind::Poisoned), "{kind:?}");
+    }
+    assert!(shared.close_log().is_err());
+    shared.wait_for_leader();
     stage.check(&told);
 }
 

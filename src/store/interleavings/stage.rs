@@ -51,6 +51,8 @@ struct Known {
     durable: Ends,
     write_failed: bool,
     sync_failed: bool,
+    /// At which calls a thread panics.
+    breaks: Option<fn(Call) -> bool>,
 }
 
 /// What a caller was told, and how far the disk was at that moment.
@@ -76,6 +78,11 @@ impl Stage {
             disk.fail(fault.clone());
         }
         Self { shared, store, ledger }
+    }
+
+    /// Has a thread panic at the disk, when it begins a call that is so.
+    pub(super) fn break_at(&self, is_so: fn(Call) -> bool) {
+        self.ledger.known.lock().unwrap().breaks = Some(is_so);
     }
 
     /// What a thread needs to call for itself.
@@ -177,7 +184,13 @@ impl Ledger {
             under_way.fetch_sub(1, Ordering::AcqRel);
         }
         self.moments.fetch_add(1, Ordering::AcqRel);
-        self.known.lock().unwrap().note(name, call, progress);
+        let mut known = self.known.lock().unwrap();
+        known.note(name, call, progress);
+        if progress == Progress::Begins && known.breaks.is_some_and(|is_so| is_so(call)) {
+            drop(known);
+            // As any other panic, but that it is told nobody.
+            std::panic::resume_unwind(Box::new(call));
+        }
     }
 }
 
