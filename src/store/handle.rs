@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::store::answers::{
     CalledOff, Claim, CompactionReport, Duplicate, Filter, HistoryEntry, Receipt, Recovery, Replay, Stats,
 };
 use crate::store::backup::{Backup, backup_dir};
+use crate::store::closing::Ending;
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Salts};
 use crate::store::crash_point::CrashPoint;
@@ -33,7 +34,6 @@ use crate::store::standing::Bookmarks;
 #[cfg(feature = "manager")]
 use crate::store::statistics::Mishap;
 use crate::store::verify::{Verification, verify_dir};
-use crate::sync::Mutex;
 
 /// A crash-safe event store in one directory: append, claim, settle, read.
 ///
@@ -60,15 +60,7 @@ struct Inner {
     recovery: Recovery,
     /// For the records of batches.
     spare: Spare,
-    life: Mutex<Life>,
-}
-
-/// What is to be ended when a store is closed.
-enum Life {
-    /// Its threads.
-    Open(Vec<JoinHandle<()>>),
-    /// Nothing: it was closed, or opened for reading. What closing could not do is told whoever closes it again, too.
-    Over(Option<(ErrorKind, String)>),
+    ending: Ending,
 }
 
 impl Store {
@@ -123,17 +115,15 @@ impl Store {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(life);
         let thread = thread
             .map_err(|cause| Error::new(ErrorKind::Io, format!("cannot start the thread {name}")).caused_by(cause))?;
-        if let Life::Open(threads) = &mut *self.inner.life.lock().unwrap_or_else(PoisonError::into_inner) {
-            threads.push(thread);
-        }
+        self.inner.ending.await_too(thread);
         Ok(())
     }
 
     /// A handle of an open store. Without `threads` nothing happens but what is called for, and whoever drops it leaves the store as
     /// a dead process would.
     pub(super) fn of(shared: Arc<Shared>, recovery: Recovery, ids: Ids, threads: Option<Vec<JoinHandle<()>>>) -> Self {
-        let life = Mutex::new(threads.map_or(Life::Over(None), Life::Open));
-        Self { inner: Arc::new(Inner { shared, ids, recovery, spare: Spare::default(), life }) }
+        let ending = Ending::new(threads);
+        Self { inner: Arc::new(Inner { shared, ids, recovery, spare: Spare::default(), ending }) }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -482,9 +472,10 @@ impl Store {
     /// was closed. Closing again does nothing, and tells again what the first time could not do.
     ///
     /// # Errors
-    /// [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]: the last steps may not be durable. The store is closed all the same.
+    /// [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]: the last steps may not be durable. The store is closed all the same. The former
+    /// also where it is being closed at this moment by whoever waits for the thread that calls, as the waker of a task may.
     pub fn close(&self) -> Result<(), Error> {
-        self.inner.close()
+        self.inner.ending.close(self.shared())
     }
 }
 
@@ -534,34 +525,10 @@ fn retain(shared: &Shared) {
     }
 }
 
-impl Inner {
-    fn close(&self) -> Result<(), Error> {
-        let mut life = self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        // What a panic would leave: nobody closes it twice.
-        let broken = Some((ErrorKind::OutcomeUnknown, "the closing of the store broke off".to_owned()));
-        let threads = match std::mem::replace(&mut *life, Life::Over(broken)) {
-            Life::Open(threads) => threads,
-            Life::Over(told) => {
-                let again = told.clone().map_or(Ok(()), |(kind, text)| Err(Error::new(kind, text)));
-                *life = Life::Over(told);
-                return again;
-            }
-        };
-        let closed = self.shared.close_log();
-        self.shared.stop();
-        for thread in threads {
-            drop(thread.join());
-        }
-        let closed = closed.and(self.shared.release());
-        *life = Life::Over(closed.as_ref().err().map(|error| (error.kind(), error.to_string())));
-        closed
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
-        let is_open = matches!(*self.life.lock().unwrap_or_else(PoisonError::into_inner), Life::Open(_));
-        if let Err(error) = self.close()
+        let is_open = self.ending.is_to_come();
+        if let Err(error) = self.ending.close(&self.shared)
             && is_open
         {
             tracing::error!(%error, "the store was not closed in good order; the next opening recovers it");
