@@ -21,17 +21,29 @@ pub(crate) struct Keys {
     firsts: Index,
     /// Who was put into the midst of a row last. Where many fall due at once, the next one belongs close by.
     last_put: u32,
+    /// Steps along rows so far.
+    #[cfg(test)]
+    steps: u64,
 }
 
 impl Keys {
     pub(crate) fn new() -> Self {
-        Self { firsts: Index::new(), last_put: NONE }
+        Self::with(Index::new())
+    }
+
+    const fn with(firsts: Index) -> Self {
+        Self {
+            firsts,
+            last_put: NONE,
+            #[cfg(test)]
+            steps: 0,
+        }
     }
 
     /// Of rows that were linked, which puts each in its order.
     pub(crate) fn of(rows: &Rows) -> Self {
         let firsts = rows.iter().filter_map(|row| row.first());
-        Self { firsts: Index::of(firsts.map(|first| first.split())), last_put: NONE }
+        Self::with(Index::of(firsts.map(|first| first.split())))
     }
 
     /// How many keys have a row.
@@ -75,6 +87,7 @@ impl Keys {
         let mut later = near.filter(|_| earlier.is_none()).unwrap_or(last);
         self.last_put = at;
         loop {
+            self.count_step();
             let before = slots[later].prev;
             if goes_before(slots, before, at) {
                 return before;
@@ -111,7 +124,7 @@ impl Keys {
 
     /// Moves `at`, which began or ceased to run, to where it belongs in its row. Returns the other one, if the front changed.
     ///
-    /// What ceases to run stands in front and seldom has to let anybody pass, so this walks from there.
+    /// What is replayed goes to the end. What ceases to run stands in front and seldom has to let anybody pass, so this walks from there.
     pub(crate) fn move_within(&mut self, slots: &mut Slots, at: u32) -> Option<u32> {
         let next = slots[at].next;
         let was_first = is_first(slots, at);
@@ -124,12 +137,22 @@ impl Keys {
             self.put_in_front(slots, at, first);
             return Some(first);
         }
-        let mut before = first;
+        let last = slots[first].prev;
+        let mut before = if goes_before(slots, last, at) { last } else { first };
         while slots[before].next != NONE && goes_before(slots, slots[before].next, at) {
+            self.count_step();
             before = slots[before].next;
         }
         put_after(slots, at, before, first);
         promoted
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::needless_pass_by_ref_mut, reason = "only tests count"))]
+    const fn count_step(&mut self) {
+        #[cfg(test)]
+        {
+            self.steps += 1;
+        }
     }
 
     fn put_in_front(&mut self, slots: &mut Slots, at: u32, first: u32) {
@@ -286,7 +309,7 @@ fn put_after(slots: &mut Slots, at: u32, before: u32, first: u32) {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::entry::{Begun, Entry, Of, Received, Started};
+    use crate::event::entry::{Begun, Entry, Failed, Of, Received, Replayed, Started, Token, Wait};
     use crate::event::{Moment, Place, Timestamp};
     use crate::state::chance::Chance;
     use crate::state::foreign::EVENT;
@@ -339,6 +362,29 @@ mod tests {
         }
         state.arrange();
         state.check();
+    }
+
+    #[test]
+    fn whoever_is_replayed_from_the_front_of_a_long_row_goes_to_its_end_at_once() {
+        let mut state = state(&[0; 1_000]);
+        let mut seq = 1_003;
+        for first in 2..=1_002 {
+            let of = Of { seq: first, id_hash: low(IdHasher::new([1; 16]).id(&first.to_string())) };
+            let token = Token { epoch: 1, started: seq };
+            let retry = Some(Wait { due: 1 << 40, delay: 1 << 40 });
+            let failed = Entry::Failed(Failed { of, token, error: "", at: 0, retry });
+            for entry in [failed, Entry::Replayed(Replayed { of, at: 0 })] {
+                seq += 1;
+                let _ = state.apply(seq, PLACE, &entry, NOW).unwrap();
+            }
+            let of = state.next_claim(NOW, u64::MAX).unwrap().of;
+            assert_ne!(of.seq, first, "it is the last now");
+            let started = Started { of, epoch: 1, attempt: 1, alone: false, opens_claim: true, at: 0 };
+            seq += 1;
+            let _ = state.apply(seq, PLACE, &Entry::Started(started), NOW).unwrap();
+        }
+        state.check();
+        assert_eq!(state.events.keys.steps, 0);
     }
 
     /// Counted in steps along the row it would be the same; in time, a walk through half of the row for each takes minutes here.
