@@ -228,11 +228,12 @@ impl Gathering {
 
     /// Nobody else is claimed: all who are gathered go, and nobody waits for others any more.
     pub(super) fn call_last(&self) {
-        let mut seats = self.seats();
-        seats.is_last_call = true;
-        if !seats.taken.is_empty() {
-            self.begin(seats.leave_all());
-        }
+        let members = {
+            let mut seats = self.seats();
+            seats.is_last_call = true;
+            seats.leave_all()
+        };
+        self.begin(members);
     }
 
     /// The run of one event: it takes a seat, and ends as the batch says.
@@ -275,19 +276,21 @@ impl Gathering {
         let goes_at = *seats.goes_at.get_or_insert_with(|| Instant::now() + self.options.linger);
         let linger = context.linger();
         seats.taken.push(Member { seat, event, context, answer, _linger: linger });
-        if seats.taken.len() >= self.options.size || seats.is_last_call {
-            self.begin(seats.leave_all());
-        }
+        let is_enough = seats.taken.len() >= self.options.size || seats.is_last_call;
+        let members = if is_enough { seats.leave_all() } else { Vec::new() };
         drop(seats);
+        self.begin(members);
         (Seat { gathering: Arc::clone(self), number: seat }, goes_at, answered)
     }
 
     /// The time of whoever sits here is over: all who are gathered go. Not if they have gone already.
     fn go(&self, seat: u64) {
-        let mut seats = self.seats();
-        if seats.taken.iter().any(|member| member.seat == seat) {
-            self.begin(seats.leave_all());
-        }
+        let members = {
+            let mut seats = self.seats();
+            let sits_here = seats.taken.iter().any(|member| member.seat == seat);
+            if sits_here { seats.leave_all() } else { Vec::new() }
+        };
+        self.begin(members);
     }
 
     /// Gives up a seat; false if its batch has begun.
@@ -304,7 +307,11 @@ impl Gathering {
         left.is_some()
     }
 
+    /// Runs a batch of these, if they are any. Without the lock: whoever subscribes to spans is somebody else's code.
     fn begin(&self, members: Vec<Member>) {
+        if members.is_empty() {
+            return;
+        }
         let span = tracing::info_span!("batch", size = members.len());
         // Its members await it, each through its answer and its lingering.
         tokio::spawn(run_batch(Arc::clone(&self.function), members).instrument(span));
@@ -379,7 +386,10 @@ async fn all_gone(members: &mut [Member]) {
 mod tests {
     use std::panic::panic_any;
     use std::pin::Pin;
+    use std::sync::mpsc::{Sender, channel};
     use std::task::{self, Poll};
+
+    use tracing::span;
 
     use super::*;
     use crate::event::{NewEvent, Permanent};
@@ -387,6 +397,16 @@ mod tests {
     use crate::processor::layer::Run;
     use crate::queue::{Intake, Queue};
     use crate::store::{Store, StoreOptions};
+
+    /// The run of an event.
+    fn run() -> Run {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        let claim = store.claim(1).unwrap().remove(0);
+        let intake = Intake::new(Queue::embedded(store), 1, Arc::new(|_| None));
+        let context = Context::new(&claim, &intake, &"store".into(), Instant::now(), Duration::from_secs(1));
+        Run::new(claim.event().clone(), context, "Issue#1".into())
+    }
 
     /// A future that has ended and a payload of panics, both of which panic when they are dropped.
     struct Bad;
@@ -411,14 +431,51 @@ mod tests {
         let ends = batching(BatchOptions::new(), |_, _| Bad);
         for handler in [panics, ends] {
             let Kind::Batch(options, function) = handler.kind else { panic!("it is a handler of batches") };
-            let store = Store::in_memory(StoreOptions::default()).unwrap();
-            store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
-            let claim = store.claim(1).unwrap().remove(0);
-            let intake = Intake::new(Queue::embedded(store), 1, Arc::new(|_| None));
-            let context = Context::new(&claim, &intake, &"store".into(), Instant::now(), Duration::from_secs(1));
             let gathering = Arc::new(Gathering::new(options.linger(Duration::ZERO), function));
-            let run = Run::new(claim.event().clone(), context, "Issue#1".into());
-            assert_eq!(service(gathering).run(run).await, Ending::Panicked("panicked: dropped".to_owned()));
+            assert_eq!(service(gathering).run(run()).await, Ending::Panicked("panicked: dropped".to_owned()));
+        }
+    }
+
+    /// A subscriber that looks, when a batch begins, whether others could gather meanwhile.
+    struct Looks(Arc<Gathering>, Sender<bool>);
+
+    impl tracing::Subscriber for Looks {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.name() == "batch"
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            self.1.send(self.0.seats.try_lock().is_ok()).unwrap();
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, _: &tracing::Event<'_>) {}
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn however_a_batch_begins_others_may_gather_meanwhile() {
+        let options = || BatchOptions::new().linger(Duration::from_secs(10));
+        // It is full, the time of the first is over, or nobody else is claimed.
+        for (options, is_last) in
+            [(options().size(1), false), (options().linger(Duration::ZERO), false), (options(), true)]
+        {
+            let handler = batching(options, async |_, _| ());
+            let Kind::Batch(options, function) = handler.kind else { panic!("it is a handler of batches") };
+            let gathering = Arc::new(Gathering::new(options, function));
+            let (sender, told) = channel();
+            let _subscribed = tracing::subscriber::set_default(Looks(Arc::clone(&gathering), sender));
+            let calls_last = async { is_last.then(|| gathering.call_last()) };
+            let (ending, _) = tokio::join!(service(Arc::clone(&gathering)).run(run()), calls_last);
+            assert_eq!(ending, Ending::Returned(Outcome::Done));
+            assert_eq!(told.try_iter().collect::<Vec<_>>(), [true]);
         }
     }
 

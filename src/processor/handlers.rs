@@ -34,7 +34,7 @@ pub(crate) struct Given {
 /// The handlers, by the type they run.
 pub(crate) struct Handlers {
     options: Options,
-    // A std lock: it is held for one look into the map, and never across an await.
+    // A std lock: it is held for one look into the map, and never across an await: nobody's layer and no engine is called under it.
     known: Mutex<Known>,
 }
 
@@ -65,20 +65,23 @@ impl Handlers {
     pub(crate) fn add(&self, given: Given, engine: impl FnOnce(Handled)) -> Result<(), Error> {
         let Given { name, event_type, handler } = given;
         check_type(&event_type, "a handler")?;
+        let batch = if let Kind::Batch(batch, _) = &handler.kind { Some(*batch) } else { None };
+        let (service, gathering) = self.service(handler);
         let mut known = self.lock();
         if known.closed {
             return Err(Error::new(ErrorKind::Closed, "the manager was shut down"));
         }
-        if let Kind::Batch(batch, _) = &handler.kind {
+        if let Some(batch) = batch {
             let shortest = self.options.shortest_timeout(&event_type, |other| known.by_type.contains_key(other));
             batch.validate(&event_type, self.options.slots(&event_type), shortest)?;
         }
         let team = known.by_type.get(&event_type).map_or(&[][..], |team| team);
         let name = name.unwrap_or_else(|| numbered(&event_type, team.len() + 1));
         check_name(&event_type, &name, team)?;
-        let service = known.service(handler);
+        known.gatherings.extend(gathering);
         let more = handled([&event_type].into_iter());
         known.by_type.entry(event_type).or_default().push(Named { name: name.into(), service });
+        drop(known);
         engine(more);
         Ok(())
     }
@@ -120,23 +123,25 @@ impl Handlers {
         drop(let_go);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn service(&mut self, handler: AnyHandler) -> HandlerService {
+    /// A handler with the layers around it, and where its runs wait for others if they do.
+    fn service(&self, handler: AnyHandler) -> (HandlerService, Option<Arc<Gathering>>) {
+        let (layers, threads) = {
+            let known = self.lock();
+            (known.layers.clone(), Arc::clone(&known.threads))
+        };
+        let mut gathering = None;
         let innermost = match handler.kind {
             Kind::Plain(function) => HandlerService::of(function),
-            Kind::Blocking(function) => blocking::service(function, Arc::clone(&self.threads)),
+            Kind::Blocking(function) => blocking::service(function, threads),
             Kind::Batch(options, function) => {
-                let gathering = Arc::new(Gathering::new(options, function));
-                self.gatherings.push(Arc::clone(&gathering));
-                batch::service(gathering)
+                batch::service(Arc::clone(gathering.insert(Arc::new(Gathering::new(options, function)))))
             }
         };
-        self.layers.around(innermost)
+        (layers.around(innermost), gathering)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,7 +191,11 @@ fn check_name(event_type: &str, name: &str, team: &[Named]) -> Result<(), Error>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+    use std::sync::mpsc::{Sender, channel};
     use std::time::Duration;
+
+    use tower_layer::Layer;
 
     use super::*;
     use crate::event::Event;
@@ -268,6 +277,31 @@ mod tests {
             assert!(text.contains("less than the timeout of type \"Short\", 100ms"), "{text}");
         }
         assert_eq!(refusal(vec![batch("*"), given("Short", None)]), None);
+    }
+
+    /// A layer that looks, when it is put around a handler, whether the handlers can be asked.
+    #[derive(Clone)]
+    struct Looks(Arc<OnceLock<Handlers>>, Sender<bool>);
+
+    impl Layer<HandlerService> for Looks {
+        type Service = HandlerService;
+
+        fn layer(&self, inner: HandlerService) -> HandlerService {
+            let may_ask = self.0.get().is_none_or(|handlers| handlers.known.try_lock().is_ok());
+            self.1.send(may_ask).unwrap();
+            inner
+        }
+    }
+
+    #[test]
+    fn a_layer_may_ask_for_handlers_while_it_is_put_around_another() {
+        let (handlers, (sender, told)) = (Arc::new(OnceLock::new()), channel());
+        let mut layers = Layers::default();
+        layers.add(Looks(Arc::clone(&handlers), sender));
+        let handlers = handlers.get_or_init(|| Handlers::new(Vec::new(), layers, Options::default()).unwrap());
+        handlers.add(given("Issue", None), |_| ()).unwrap();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [true]);
+        handlers.close();
     }
 
     #[test]

@@ -38,6 +38,8 @@ struct Jobs {
     waiting: VecDeque<(u64, Job)>,
     /// Jobs that run, and whether each was given up.
     running: HashMap<u64, bool>,
+    /// How many of them were.
+    given_up: usize,
     given: u64,
     threads: usize,
     idle: usize,
@@ -46,8 +48,28 @@ struct Jobs {
 
 impl Jobs {
     /// Threads that are not taken up by jobs that were given up.
-    fn threads_in_use(&self) -> usize {
-        self.threads - self.running.values().filter(|given_up| **given_up).count()
+    const fn threads_in_use(&self) -> usize {
+        self.threads - self.given_up
+    }
+
+    /// A job that runs is given up; false if it has ended.
+    fn give_up(&mut self, number: u64) -> bool {
+        let runs = self.running.get_mut(&number);
+        let is_new = runs.is_some_and(|given_up| !std::mem::replace(given_up, true));
+        self.given_up += usize::from(is_new);
+        is_new
+    }
+
+    fn ended(&mut self, number: u64) {
+        let was_given_up = self.running.remove(&number) == Some(true);
+        self.given_up -= usize::from(was_given_up);
+    }
+}
+
+/// Says that no thread could be started; without the lock, because a subscriber is somebody else's code.
+fn tell(started: &std::io::Result<()>) {
+    if let Err(error) = started {
+        tracing::warn!(%error, "cannot start a thread for blocking handlers");
     }
 }
 
@@ -95,6 +117,7 @@ impl Threads {
         // Without any thread nobody would ever come for it.
         let unwanted = if jobs.threads == 0 { jobs.waiting.pop_back() } else { None };
         drop(jobs);
+        tell(&started);
         if let (Err(error), Some(_)) = (started, unwanted) {
             ticket.refused = Some(format!("cannot start a thread for a blocking handler: {error}"));
         }
@@ -121,10 +144,7 @@ impl Shared {
     fn start_thread(shared: &Arc<Self>, jobs: &mut Jobs) -> std::io::Result<()> {
         if jobs.waiting.len() > jobs.idle && jobs.threads_in_use() < shared.threads_max {
             let life = Arc::clone(shared);
-            std::thread::Builder::new()
-                .name(NAME.to_owned())
-                .spawn(move || life.work())
-                .inspect_err(|error| tracing::warn!(%error, "cannot start a thread for blocking handlers"))?;
+            std::thread::Builder::new().name(NAME.to_owned()).spawn(move || life.work())?;
             jobs.threads += 1;
         }
         Ok(())
@@ -139,7 +159,7 @@ impl Shared {
                 drop(jobs);
                 job();
                 jobs = self.lock();
-                jobs.running.remove(&number);
+                jobs.ended(number);
                 if jobs.threads_in_use() > self.threads_max {
                     break; // Another was made in its place.
                 }
@@ -185,18 +205,17 @@ impl Drop for Ticket {
         if self.is_over {
             return;
         }
-        let dropped = {
+        let (dropped, started) = {
             let mut jobs = self.shared.lock();
-            if let Some(given_up) = jobs.running.get_mut(&self.number) {
-                *given_up = true;
-                // Who waits for a thread gets another in place of this one, now or when the next job is given.
-                let _ = Shared::start_thread(&self.shared, &mut jobs);
-            }
+            let runs = jobs.give_up(self.number);
+            // Who waits for a thread gets another in place of this one, now or when the next job is given.
+            let started = if runs { Shared::start_thread(&self.shared, &mut jobs) } else { Ok(()) };
             let at = jobs.waiting.iter().position(|(number, _)| *number == self.number);
-            at.and_then(|at| jobs.waiting.remove(at))
+            (at.and_then(|at| jobs.waiting.remove(at)), started)
         };
         // Without the lock, as above.
         drop(dropped);
+        tell(&started);
     }
 }
 
@@ -245,8 +264,8 @@ mod tests {
         while threads.shared.lock().running.len() < 2 {
             tokio::task::yield_now().await;
         }
-        let seen = |jobs: &Jobs| (jobs.threads, jobs.waiting.len());
-        assert_eq!(seen(&threads.shared.lock()), (2, 1));
+        let seen = |jobs: &Jobs| (jobs.threads, jobs.threads_in_use(), jobs.waiting.len());
+        assert_eq!(seen(&threads.shared.lock()), (2, 2, 1));
         // One of those that run is given up: another thread is made for the third.
         let first = jobs.into_iter().next().unwrap();
         first.abort();
@@ -257,6 +276,7 @@ mod tests {
         while threads.shared.lock().threads > 2 {
             tokio::task::yield_now().await;
         }
+        assert_eq!(threads.shared.lock().given_up, 0, "what was given up has ended");
     }
 
     #[tokio::test]
