@@ -14,7 +14,7 @@
 mod quick;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use bincode::enc::write::Writer;
+use bincode::enc::write::{SizeWriter, Writer};
 use bincode::error::DecodeError;
 use bincode::{BorrowDecode, Encode};
 
@@ -167,6 +167,22 @@ fn put_version(buffer: &mut Vec<u8>, kind: u16, version: u16, body: &impl Encode
     buffer.extend_from_slice(&version.to_le_bytes());
     // Only the writer can fail, and a vector does not.
     bincode::encode_into_writer(body, Append(buffer), CONFIG).expect("entries have an encoding");
+}
+
+/// How many bytes a pause takes in a `State`.
+pub(crate) fn pause_bytes(paused: &Paused<'_>) -> u64 {
+    bytes_of(paused)
+}
+
+/// How many bytes a `State` takes that says this, and beside it so many pauses, which take so many bytes together.
+pub(crate) fn state_bytes(rest: &Summary<'_>, pause_count: usize, pause_bytes: u64) -> u64 {
+    PREFIX_BYTES as u64 + bytes_of(rest) - bytes_of(&rest.pauses.len()) + bytes_of(&pause_count) + pause_bytes
+}
+
+fn bytes_of(value: &impl Encode) -> u64 {
+    let mut size = SizeWriter::default();
+    bincode::encode_into_writer(value, &mut size, CONFIG).expect("what an entry holds has an encoding");
+    size.bytes_written as u64
 }
 
 /// The entry that `body` holds.

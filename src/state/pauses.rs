@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::event::codec::pause_bytes;
 use crate::event::entry::{Paused, Scoped};
 use crate::event::{Pause, Timestamp};
 
@@ -23,13 +24,26 @@ pub(crate) struct Hold {
     reason: Box<str>,
     /// When it ends, by the steady clock.
     ends: Option<u64>,
+    /// How many bytes it takes where all are said anew.
+    bytes: u64,
 }
 
 impl Hold {
     /// The pause that an entry says, which ends then by the steady clock.
     pub(crate) fn new(paused: &Paused<'_>, ends: Option<u64>) -> Self {
         let (Scoped::Type(name) | Scoped::Key(name)) = paused.scope;
-        Self { name: name.into(), since: paused.at, until: paused.until, reason: paused.reason.into(), ends }
+        Self {
+            name: name.into(),
+            since: paused.at,
+            until: paused.until,
+            reason: paused.reason.into(),
+            ends,
+            bytes: pause_bytes(paused),
+        }
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether it is what the entry says.
@@ -76,23 +90,27 @@ pub(crate) struct Pauses {
     ends: BTreeSet<(u64, Target)>,
     /// How many of them are of keys: mostly none, and then nobody need ask.
     key_count: usize,
+    /// How many bytes they take together.
+    bytes: u64,
 }
 
 impl Pauses {
     pub(crate) const fn new() -> Self {
-        Self { holds: BTreeMap::new(), ends: BTreeSet::new(), key_count: 0 }
+        Self { holds: BTreeMap::new(), ends: BTreeSet::new(), key_count: 0, bytes: 0 }
     }
 
     pub(crate) fn set(&mut self, target: Target, hold: Hold) {
         self.remove(&target);
         self.key_count += usize::from(matches!(target, Target::Key(_)));
         self.ends.extend(hold.ends.map(|ends| (ends, target.clone())));
+        self.bytes += hold.bytes;
         self.holds.insert(target, hold);
     }
 
     /// Ends a pause; false if there was none.
     pub(crate) fn remove(&mut self, target: &Target) -> bool {
         let Some(hold) = self.holds.remove(target) else { return false };
+        self.bytes -= hold.bytes;
         self.key_count -= usize::from(matches!(target, Target::Key(_)));
         if let Some(ends) = hold.ends {
             self.ends.remove(&(ends, target.clone()));
@@ -129,6 +147,13 @@ impl Pauses {
         self.ends.first().map(|(ends, target)| (*ends, target))
     }
 
+    /// How many are in force, and how many bytes these take together.
+    pub(crate) fn extent(&self, steady: u64) -> (usize, u64) {
+        let over = self.ends.iter().take_while(|(ends, _)| *ends <= steady);
+        let over = over.filter_map(|(_, target)| self.holds.get(target));
+        over.fold((self.holds.len(), self.bytes), |(count, bytes), hold| (count - 1, bytes - hold.bytes))
+    }
+
     /// All that are in force: types first, by name.
     pub(crate) fn in_force(&self, steady: u64) -> impl Iterator<Item = (&Target, &Hold)> {
         self.holds.iter().filter(move |(_, hold)| hold.is_in_force(steady))
@@ -150,6 +175,7 @@ impl Pauses {
         assert_eq!(ends.collect::<BTreeSet<_>>(), self.ends, "ends are known");
         let keys = self.holds.keys().filter(|target| matches!(target, Target::Key(_))).count();
         assert_eq!(keys, self.key_count, "keys are counted");
+        assert_eq!(self.holds.values().map(|hold| hold.bytes).sum::<u64>(), self.bytes, "bytes are counted");
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::event::codec::state_bytes;
 use crate::event::entry::{Cursor, Entry, Paused, Resumed, Scoped, Summary};
 use crate::event::{Moment, Pause};
 use crate::state::events::Events;
@@ -94,11 +95,17 @@ impl State {
 
     /// What a `State` entry is to say now.
     pub(crate) fn summary(&self, now: Moment) -> Summary<'_> {
-        Summary {
-            totals: self.totals,
-            pauses: self.events.pauses.entries(now.steady).collect(),
-            cursors: self.cursors.iter().map(|(name, seq)| (&**name, *seq)).collect(),
-        }
+        Summary { pauses: self.events.pauses.entries(now.steady).collect(), ..self.summary_without_pauses() }
+    }
+
+    fn summary_without_pauses(&self) -> Summary<'_> {
+        Summary { totals: self.totals, pauses: Vec::new(), cursors: self.cursors().collect() }
+    }
+
+    /// How long that entry is. It costs the same however many pauses there are, which may take megabytes.
+    pub(crate) fn summary_bytes(&self, now: Moment) -> u64 {
+        let (count, bytes) = self.events.pauses.extent(now.steady);
+        state_bytes(&self.summary_without_pauses(), count, bytes)
     }
 
     /// The pauses in force: those of types first, by name.
@@ -108,7 +115,12 @@ impl State {
 
     /// How many there are.
     pub(crate) fn pause_count(&self, now: Moment) -> usize {
-        self.events.pauses.in_force(now.steady).count()
+        self.events.pauses.extent(now.steady).0
+    }
+
+    /// How many bytes of [`State::summary_bytes`] are the pause of this.
+    pub(crate) fn pause_bytes(&self, scope: Scoped<'_>, now: Moment) -> u64 {
+        self.events.pauses.get(&self.target(scope), now.steady).map_or(0, Hold::bytes)
     }
 
     /// Whether this is paused.

@@ -147,14 +147,14 @@ impl Core {
         if is_new && self.state.pause_count(now) >= PAUSE_COUNT_MAX {
             return Err(too_many(format!("there are {PAUSE_COUNT_MAX} pauses already; end some first")).into());
         }
+        let replaced = self.state.pause_bytes(paused.scope, now);
         let entry = Entry::Paused(paused);
-        self.check_standing(&entry, now)?;
+        self.check_standing(&entry, replaced, now)?;
         self.append(&entry, Urgency::Bulk, now)
     }
 
     /// Pauses a scope until then, unless that time has come or a pause of it lasts as long or longer: whoever runs an event knows
-    /// nothing of why that is. Returns
-    /// the seq to wait for.
+    /// nothing of why that is. Returns the seq to wait for.
     #[cfg(feature = "manager")]
     pub(crate) fn pause_at_least(
         &mut self,
@@ -199,7 +199,7 @@ impl Core {
                 let text = format!("there are {CURSOR_COUNT_MAX} cursors already; remove some first");
                 return Err(too_many(text).into());
             }
-            self.check_standing(&entry, now)?;
+            self.check_standing(&entry, 0, now)?;
         }
         self.append(&entry, Urgency::Reception, now)
     }
@@ -214,11 +214,11 @@ impl Core {
         self.append(&entry, Urgency::Bulk, now).map(Some)
     }
 
-    /// Refuses what the beginning of a segment would have no room for.
-    fn check_standing(&self, entry: &Entry<'_>, now: Moment) -> Result<(), Error> {
+    /// Refuses what the beginning of a segment would have no room for, though it need not say what took the `replaced` bytes.
+    fn check_standing(&self, entry: &Entry<'_>, replaced: u64, now: Moment) -> Result<(), Error> {
         let mut added = Vec::new();
         entry.encode(&mut added);
-        let bytes = summary_bytes(&self.state, now) + added.len() as u64;
+        let bytes = self.state.summary_bytes(now) - replaced + added.len() as u64;
         let most = (self.options.segment_bytes / SEGMENT_PARTS).min(BYTES_MAX);
         if bytes > most {
             return Err(too_many(format!(
@@ -231,7 +231,7 @@ impl Core {
 
 /// Refuses to go on with segments in which what is in force would leave no room for events: they are shorter than they were.
 pub(super) fn check_room(state: &State, options: &StoreOptions, now: Moment) -> Result<(), Error> {
-    let bytes = summary_bytes(state, now);
+    let bytes = state.summary_bytes(now);
     if bytes > options.segment_bytes / 2 {
         let least = 2 * bytes;
         return Err(Error::invalid(format!(
@@ -240,13 +240,6 @@ pub(super) fn check_room(state: &State, options: &StoreOptions, now: Moment) -> 
         )));
     }
     Ok(())
-}
-
-/// How long the entry is that says everything in force.
-fn summary_bytes(state: &State, now: Moment) -> u64 {
-    let mut said = Vec::new();
-    Entry::State(state.summary(now)).encode(&mut said);
-    said.len() as u64
 }
 
 fn validate_name(name: &str) -> Result<(), Error> {
@@ -266,10 +259,46 @@ fn too_many(text: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::log::manifest::Extent;
-    use crate::store::StoreOptions;
     use crate::store::core::summary;
     use crate::store::stories::{keep, store_with};
+
+    #[test]
+    fn what_is_in_force_is_as_long_as_it_is_counted_and_a_pause_is_replaced_where_there_is_room_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        let mut now = shared.now();
+        let mut desk = shared.desk();
+        let core = &mut desk.core;
+        let check = |core: &Core, now| {
+            let mut said = Vec::new();
+            Entry::State(core.state.summary(now)).encode(&mut said);
+            assert_eq!(core.state.summary_bytes(now), said.len() as u64);
+            assert_eq!(core.state.pause_count(now), core.state.pauses(now).count());
+        };
+        check(core, now);
+        // More than one byte counts, of types and of keys; every third ends before the others, and nobody has noticed that yet.
+        for number in 0..300_u64 {
+            let name = number.to_string();
+            let scope = if number % 2 == 0 { Scope::Type(name) } else { Scope::Key(name) };
+            let until = (number % 3 == 0).then(|| Timestamp::from_unix_micros(now.wall.unix_micros() + 1_000_000));
+            core.pause(&scope, until, "", now).unwrap();
+            check(core, now);
+        }
+        now = Moment { steady: now.steady + 2_000_000, ..now };
+        check(core, now);
+        assert_eq!(core.state.pause_count(now), 200);
+        // As long as may be: it is refused to pause more, but not to say anew why.
+        let pause = |core: &mut Core, name: &str, reason: &str| {
+            let paused = core.pause(&Scope::Type(name.to_owned()), None, reason, now);
+            paused.map_err(|refused| if let Refused::Error(error) = refused { Some(error.kind()) } else { None })
+        };
+        pause(core, "long", &"x".repeat(3_000)).unwrap();
+        assert_eq!(pause(core, "another", &"x".repeat(3_000)), Err(Some(ErrorKind::TooLarge)));
+        pause(core, "long", &"y".repeat(3_000)).unwrap();
+        check(core, now);
+    }
 
     #[test]
     fn a_segment_is_not_touched_before_the_state_after_it_is_durable() {
