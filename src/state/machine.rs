@@ -304,6 +304,11 @@ impl State {
         self.hasher
     }
 
+    /// Whether the event received as `seq` is live or retained.
+    pub(crate) fn knows(&self, seq: u64) -> bool {
+        self.events.slots.by_seq(seq).is_some()
+    }
+
     /// Sets for which types a handler is there; events of others are held. Costs a walk over all live events if that changes
     /// anything for them.
     pub(crate) fn set_handled(&mut self, handled: Handled) {

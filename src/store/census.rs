@@ -110,8 +110,7 @@ impl Shared {
         let desk = self.desk();
         let core = &desk.core;
         let (totals, counts) = (core.state.totals(), core.state.counts());
-        let (known, forgotten): (Vec<_>, Vec<_>) =
-            notes.damaged.iter().partition(|(seq, _)| core.state.view(**seq).is_some());
+        let (known, forgotten): (Vec<_>, Vec<_>) = notes.damaged.iter().partition(|(seq, _)| core.state.knows(**seq));
         let damaged_places: BTreeSet<_> =
             forgotten.iter().map(|(_, place)| **place).chain(notes.damaged_places.iter().copied()).collect();
         Stats {

@@ -16,17 +16,17 @@ pub(crate) enum Followed {
     NotYet,
 }
 
-/// Who waits for which seq. Unlike those who wait for an append, followers hurry nobody: the disk syncs as it would without them.
+/// Who waits for which seq, by that, so that a commit sees only those whom it has reached. Unlike those who wait for an append, followers hurry nobody: the disk syncs as it would without them.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
-    waiting: BTreeMap<u64, (u64, Waker)>,
+    waiting: BTreeMap<(u64, u64), Waker>,
     #[cfg(feature = "manager")]
     last: u64,
 }
 
 impl Followers {
-    /// Has `waker` woken once `seq` is durable, or never will be; returns by what it is taken back, and the waker in whose place it is.
-    /// That one is to be dropped without the lock: what it drops in its turn may call the store.
+    /// Has `waker` woken once `seq` is durable, or never will be; returns by what it is taken back beside `seq`, and the waker in whose
+    /// place it is. That one is to be dropped without the lock: what it drops in its turn may call the store.
     #[cfg(feature = "manager")]
     #[must_use = "the other waker is dropped without the lock"]
     pub(super) fn leave(&mut self, number: Option<u64>, seq: u64, waker: Waker) -> (u64, Option<Waker>) {
@@ -34,22 +34,25 @@ impl Followers {
             self.last += 1;
             self.last
         });
-        let before = self.waiting.insert(number, (seq, waker));
-        (number, before.map(|(_, waker)| waker))
+        (number, self.waiting.insert((seq, number), waker))
     }
 
     /// Takes back a waker, to be dropped without the lock.
     #[cfg(feature = "manager")]
     #[must_use = "it is dropped without the lock"]
-    pub(super) fn leave_off(&mut self, number: u64) -> Option<Waker> {
-        self.waiting.remove(&number).map(|(_, waker)| waker)
+    pub(super) fn leave_off(&mut self, number: u64, seq: u64) -> Option<Waker> {
+        self.waiting.remove(&(seq, number))
     }
 
     /// Takes the wakers of those who have what they wait for; of all, if nothing more will come.
     pub(super) fn satisfied(&mut self, durable: u64, ended: bool, wakers: &mut Vec<Waker>) {
-        let satisfied =
-            self.waiting.extract_if(.., |_, (seq, _)| *seq <= durable && !mutant!("follower-not-woken") || ended);
-        wakers.extend(satisfied.map(|(_, (_, waker))| waker));
+        let seq_max = if ended { u64::MAX } else { durable };
+        while let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= seq_max
+            && (ended || !mutant!("follower-not-woken"))
+        {
+            wakers.push(first.remove());
+        }
     }
 }
 

@@ -242,7 +242,7 @@ impl Drop for Follow<'_> {
     fn drop(&mut self) {
         // After a panic under the lock there is nothing left to tidy up.
         if let Some(number) = self.number.filter(|_| !std::thread::panicking()) {
-            let left = self.shared.desk().followers.leave_off(number);
+            let left = self.shared.desk().followers.leave_off(number, self.seq);
             drop(left);
         }
     }
