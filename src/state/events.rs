@@ -132,7 +132,7 @@ impl Events {
         over.len()
     }
 
-    /// Sets which types are handled. Costs a walk over all live events if that changes anything for them.
+    /// Sets which types are handled. Costs a walk over all events if that changes anything for them.
     pub(crate) fn set_handled(&mut self, handled: Handled) {
         if self.types.set_handled(handled) && !self.is_deferring {
             self.arrange_all();

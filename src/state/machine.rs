@@ -309,8 +309,8 @@ impl State {
         self.events.slots.by_seq(seq).is_some()
     }
 
-    /// Sets for which types a handler is there; events of others are held. Costs a walk over all live events if that changes
-    /// anything for them.
+    /// Sets for which types a handler is there; events of others are held. Costs a walk over all events if that changes anything
+    /// for them.
     pub(crate) fn set_handled(&mut self, handled: Handled) {
         self.events.set_handled(handled);
     }

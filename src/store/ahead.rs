@@ -26,18 +26,18 @@ use crate::store::parsed::{Fact, Parsed, Parser};
 const LOG_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// What is verified before it is told: so many bytes, or records.
-const STRETCH_BYTES: u64 = if cfg!(test) { 1024 } else { 1024 * 1024 };
-const STRETCH_RECORDS: usize = 2_048;
+const PASSAGE_BYTES: u64 = if cfg!(test) { 1024 } else { 1024 * 1024 };
+const PASSAGE_RECORDS: usize = 2_048;
 
-/// So many stretches may be verified and not yet replayed.
-const STRETCHES_AHEAD: usize = 8;
+/// So many passages may be verified and not yet replayed.
+const PASSAGES_AHEAD: usize = 8;
 
 /// What the verifying thread tells, for each segment in order.
 enum News {
     /// With this seq.
     Began(u64),
     /// The next records.
-    Sound(Stretch),
+    Sound(Passage),
     /// To its end, and nothing stands behind it.
     Whole(Scan),
     Unsound,
@@ -45,7 +45,7 @@ enum News {
 
 /// Some records that follow one another, as they were verified.
 #[derive(Default)]
-pub(crate) struct Stretch {
+pub(crate) struct Passage {
     pub(crate) records: Vec<Parsed>,
     /// The bodies of those that are not taken apart, one behind the other: what was verified is what is applied (R11).
     pub(crate) bodies: Vec<u8>,
@@ -91,7 +91,7 @@ impl Ahead {
         mut files: impl Iterator<Item = (&'f SegmentFile, Role)> + Send + 'scope,
         store_id: [u8; 16],
     ) -> Self {
-        let (sender, news) = sync_channel(STRETCHES_AHEAD);
+        let (sender, news) = sync_channel(PASSAGES_AHEAD);
         let spawned = Builder::new().name("ledgerline-verify".to_owned()).spawn_scoped(scope, move || {
             let mut verifier = Verifier { store_id, parser: Parser::new(store_id), news: sender };
             // Nobody listening any more is a reason to stop, and none to complain.
@@ -106,19 +106,19 @@ impl Ahead {
         &mut self,
         header: &SegmentHeader,
         seqs: Seqs,
-        mut apply: impl FnMut(&Stretch, &[String]) -> Result<(), E>,
+        mut apply: impl FnMut(&Passage, &[String]) -> Result<(), E>,
     ) -> Result<Help, E> {
         let (mut shown, mut shown_count) = (SEGMENT_HEADER_BYTES, 0);
         let mut is_next = false;
         while let Some(news) = self.news.as_ref().and_then(|news| news.recv().ok()) {
             match news {
                 News::Began(first_seq) => is_next = scan::begins_as(header, first_seq, seqs),
-                News::Sound(mut stretch) => {
-                    self.names.append(&mut stretch.names);
-                    if let Some(last) = stretch.records.last().filter(|_| is_next) {
-                        apply(&stretch, &self.names)?;
+                News::Sound(mut passage) => {
+                    self.names.append(&mut passage.names);
+                    if let Some(last) = passage.records.last().filter(|_| is_next) {
+                        apply(&passage, &self.names)?;
                         shown = last.offset + 1;
-                        shown_count += stretch.records.len() as u64;
+                        shown_count += passage.records.len() as u64;
                     }
                 }
                 News::Whole(scan) if shown_count == scan.record_count => return Ok(Help::Whole(scan)),
@@ -165,8 +165,8 @@ impl Verifier {
     fn scan(&mut self, file: &SegmentFile, role: Role) -> Option<Result<Scan, Stopped<Stop>>> {
         let header = file.checked_header(&self.store_id).ok()?;
         let mut source = source_under_lock(&file.file, role).ok()?;
-        let (parser, news, stretch) = (&mut self.parser, &self.news, Stretch::default());
-        let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, stretch, news };
+        let (parser, news, passage) = (&mut self.parser, &self.news, Passage::default());
+        let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, passage, news };
         let scan = scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling);
         // Also if something is wrong behind them, because names are told once.
         let told = telling.tell().map_err(Stopped::ByVisitor);
@@ -179,14 +179,14 @@ struct Telling<'a> {
     has_begun: bool,
     parser: &'a mut Parser,
     told: u64,
-    stretch: Stretch,
+    passage: Passage,
     news: &'a SyncSender<News>,
 }
 
 impl Telling<'_> {
     fn tell(&mut self) -> Result<(), Stop> {
-        let next = Stretch { records: Vec::with_capacity(STRETCH_RECORDS), ..Stretch::default() };
-        self.news.send(News::Sound(std::mem::replace(&mut self.stretch, next))).map_err(|_| Stop::Gone)
+        let next = Passage { records: Vec::with_capacity(PASSAGE_RECORDS), ..Passage::default() };
+        self.news.send(News::Sound(std::mem::replace(&mut self.passage, next))).map_err(|_| Stop::Gone)
     }
 }
 
@@ -201,16 +201,16 @@ impl Visitor for Telling<'_> {
         if is_first {
             self.news.send(News::Began(record.seq)).map_err(|_| Stop::Gone)?;
         }
-        if record.offset >= self.told + STRETCH_BYTES || self.stretch.records.len() >= STRETCH_RECORDS {
+        if record.offset >= self.told + PASSAGE_BYTES || self.passage.records.len() >= PASSAGE_RECORDS {
             self.told = record.offset;
             self.tell()?;
         }
         // Whether it may stand there at all is asked of the first record of a segment, whatever it says.
-        let parsed = if is_first { Parsed::untold(record) } else { self.parser.parse(record, &mut self.stretch.names) };
+        let parsed = if is_first { Parsed::untold(record) } else { self.parser.parse(record, &mut self.passage.names) };
         if matches!(parsed.fact, Fact::Other) {
-            self.stretch.bodies.extend_from_slice(record.body);
+            self.passage.bodies.extend_from_slice(record.body);
         }
-        self.stretch.records.push(parsed);
+        self.passage.records.push(parsed);
         Ok(())
     }
 }

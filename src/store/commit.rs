@@ -3,14 +3,15 @@
 //! ```text
 //! blocking caller   stage ─► is nobody leading? lead: write all groups, sync ─► wake everybody
 //!                            else wait for the leader, then look again
-//! async caller      stage ─► leave a waker; the keeper leads
+//! async caller      stage ─► leave a waker; the keeper leads. What begins runs it writes itself (see [`super::beside`]), and in memory
+//!                   it leads (see [`super::in_memory`])
 //! keeper (a thread) leads for async callers; syncs what nobody waits for after 10 ms; marks after a second of idleness;
 //!                   has retention run once an hour, and the scrub once a week (see [`super::keeper`])
 //! preparer          another thread: creates and fills the next segment (see [`super::preparer`])
 //! ```
 //!
-//! The leader owns the [`Tail`], so there is one write or one sync at a time, but for a write of what begins runs beside a sync (see
-//! [`super::beside`]); and no commit touches a file under the lock. Only a close does, which gives back the space behind the records:
+//! The leader owns the [`Tail`], so there is one write or one sync at a time, but for a write of what begins runs beside a sync; and no
+//! commit touches a file under the lock. Only a close does, which gives back the space behind the records:
 //! nothing is staged any more, and whoever still looks on can wait for a truncation. Before a leader writes it lets in those whom the
 //! last commit has woken: they are on their way back, and each commit costs the same however many it serves.
 

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! handle ── Store, what callers see; spare ── memory that its batches use again
-//!   │ claims ── what is handed out to be run
+//!   │ claims ── what is handed out to be run; stretch ── reading many of them at once
 //!   │ reception (ids), runs, standing, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
-//!   │ reading, census, statistics, histogram ── what can be asked
+//!   │ reading, census, statistics, histogram ── what can be asked; notes ── what is known beside the state
 //!   │ selection, pass ── many events at once
 //! commit, desk ── many callers, one disk; waiters, relay, keeper ── who waits for it, is woken how, and by whom
+//!   │ beside ── what begins runs, written at once; closing ── the end of it all
 //! preparer ── the next segment, before anybody needs it
 //! in_memory ── the same on a disk that ends with the process; crash_point ── where simulated processes die
 //! core ── the store as explicit steps, without clock, file or thread of its own

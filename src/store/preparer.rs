@@ -77,8 +77,8 @@ enum Preparer {
     Rests,
 }
 
-/// What the preparer should do next.
-enum Duty {
+/// What the preparer is to do next.
+enum Errand {
     Create(SegmentHeader),
     Fill(Arc<Segment>, Step),
     Rest(Duration),
@@ -116,25 +116,25 @@ impl Desk {
         beside.or_else(|| self.core.next_segment().and_then(|next| next.fill.due().map(|step| (next, step))))
     }
 
-    fn preparation_duty(&mut self, now: u64) -> Duty {
+    fn next_errand(&mut self, now: u64) -> Errand {
         if self.core.poison().is_some() || self.core.is_closed() {
-            return Duty::Rest(Duration::MAX);
+            return Errand::Rest(Duration::MAX);
         }
         let (wanted, full) = (self.preparation.wanted, self.core.is_full());
         let urgent = if full { now >= self.preparation.again_at } else { wanted };
         if !self.preparation.creating
             && let Some(header) = self.core.wants_segment(urgent)
         {
-            return Duty::Create(header);
+            return Errand::Create(header);
         }
         let until = |due: u64| Duration::from_micros(due.saturating_sub(now));
         match self.filling() {
             Some((segment, step)) if !step.paced || now >= self.preparation.fill_at => {
-                Duty::Fill(Arc::clone(segment), step)
+                Errand::Fill(Arc::clone(segment), step)
             }
-            Some(_) => Duty::Rest(until(self.preparation.fill_at)),
-            None if full => Duty::Rest(until(self.preparation.again_at).max(PAUSE)),
-            None => Duty::Rest(Duration::MAX),
+            Some(_) => Errand::Rest(until(self.preparation.fill_at)),
+            None if full => Errand::Rest(until(self.preparation.again_at).max(PAUSE)),
+            None => Errand::Rest(Duration::MAX),
         }
     }
 
@@ -155,25 +155,25 @@ impl Shared {
         desk.preparation.preparer = Preparer::Looks;
         while !desk.is_stopping() {
             let now = self.now().steady;
-            desk = match desk.preparation_duty(now) {
-                Duty::Rest(wait) => {
+            desk = match desk.next_errand(now) {
+                Errand::Rest(wait) => {
                     let rests = wait == Duration::MAX;
                     desk.preparation.preparer = if rests { Preparer::Rests } else { Preparer::Looks };
                     self.preparer.wait_timeout(desk, wait).expect("no step of the core panics").0
                 }
-                duty => self.for_others(|| self.prepare_once(desk, duty), |_| {}),
+                errand => self.for_others(|| self.prepare_once(desk, errand), |_| {}),
             };
         }
     }
 
-    fn prepare_once<'a>(&'a self, desk: MutexGuard<'a, Desk>, duty: Duty) -> MutexGuard<'a, Desk> {
-        match duty {
-            Duty::Create(header) => {
+    fn prepare_once<'a>(&'a self, desk: MutexGuard<'a, Desk>, errand: Errand) -> MutexGuard<'a, Desk> {
+        match errand {
+            Errand::Create(header) => {
                 let desk = self.create_segment(desk, header);
                 self.announce(desk, Leader::Caller)
             }
-            Duty::Fill(segment, step) => self.fill(desk, &segment, step),
-            Duty::Rest(_) => desk,
+            Errand::Fill(segment, step) => self.fill(desk, &segment, step),
+            Errand::Rest(_) => desk,
         }
     }
 
@@ -316,9 +316,9 @@ mod tests {
         loop {
             desk.preparation.fill_at = 0;
             let now = shared.now().steady;
-            match desk.preparation_duty(now) {
-                Duty::Rest(_) => return done,
-                duty => desk = shared.prepare_once(desk, duty),
+            match desk.next_errand(now) {
+                Errand::Rest(_) => return done,
+                errand => desk = shared.prepare_once(desk, errand),
             }
             done += 1;
         }

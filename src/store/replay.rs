@@ -19,7 +19,7 @@ use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::mutants::mutant;
 use crate::state::{Applied, FORESEEN_COUNT, Gist, Illegal, State};
-use crate::store::ahead::{Ahead, Help, Stretch, source_under_lock};
+use crate::store::ahead::{Ahead, Help, Passage, source_under_lock};
 use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure;
@@ -348,7 +348,7 @@ impl Applying<'_, '_> {
         seqs: Seqs,
         ahead: &mut Ahead,
     ) -> Result<Scan, Stopped<Error>> {
-        match ahead.show(header, seqs, |stretch, names| self.apply_all(stretch, names))? {
+        match ahead.show(header, seqs, |passage, names| self.apply_all(passage, names))? {
             Help::Whole(scan) => return Ok(scan),
             Help::Until(offset) => self.from = offset,
         }
@@ -369,9 +369,9 @@ impl Applying<'_, '_> {
     }
 
     /// Applies records that were verified, and taken apart, already.
-    fn apply_all(&mut self, stretch: &Stretch, names: &[String]) -> Result<(), Stopped<Error>> {
-        let mut bodies = stretch.bodies.as_slice();
-        for chunk in stretch.records.chunks(FORESEEN_COUNT) {
+    fn apply_all(&mut self, passage: &Passage, names: &[String]) -> Result<(), Stopped<Error>> {
+        let mut bodies = passage.bodies.as_slice();
+        for chunk in passage.records.chunks(FORESEEN_COUNT) {
             self.replay.state.foresee(chunk.iter().filter_map(Parsed::id));
             for parsed in chunk {
                 let Parsed { seq, offset, length, fact } = *parsed;
