@@ -78,7 +78,6 @@ impl Claim {
 
 /// An event was called off: no run of it that began before counts any more. A later one, after a replay, does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "manager"), expect(dead_code, reason = "without a manager there are no handlers to tell"))]
 pub(crate) struct CalledOff {
     /// Seq of its reception.
     pub(crate) event: u64,
