@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use ledgerline::{ErrorKind, Filter, NewEvent, Outcome, Status, Store, StoreOptions};
+use ledgerline::{Claim, ErrorKind, Filter, NewEvent, Outcome, Status, Store, StoreOptions};
 
 const SEGMENT_BYTES: u64 = 64 * 1024;
 
@@ -160,13 +160,15 @@ fn a_settle_that_found_no_room_is_taken_once_there_is_some() {
     let store = Store::open(disk.store(), options()).unwrap();
     store.append(event("first")).unwrap();
     let claim = store.claim(1).unwrap().remove(0);
+    let others = runs(&store);
     let ballast = disk.fill();
-    let kept = fill_with_events(&store, "e");
-    spend_the_reserve(&store, kept);
+    fill_with_events(&store, "e");
+    spend_the_reserve(&store, &others);
     let error = store.settle(&claim, Outcome::Fail("y".repeat(3_000))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full, "{error}");
-    assert_eq!(store.stats().processing_events, 1);
+    assert!(store.stats().processing_events >= 1);
     assert!(store.claim(1).is_err(), "nothing new begins");
+    assert_eq!(store.cancel("e0", "").unwrap_err().kind(), ErrorKind::Full);
 
     std::fs::remove_file(ballast).unwrap();
     until("the run is settled", || store.settle(&claim, Outcome::Fail("y".repeat(3_000))));
@@ -176,16 +178,24 @@ fn a_settle_that_found_no_room_is_taken_once_there_is_some() {
     store.append(event("later")).unwrap();
 }
 
-/// Uses up what is kept for transitions, by calling events off at length.
-fn spend_the_reserve(store: &Store, kept: usize) {
+/// So many runs say more at their end than there is kept room for.
+const RUNS: usize = 40;
+
+/// Runs that have begun.
+fn runs(store: &Store) -> Vec<Claim> {
+    store.append_many((0..RUNS).map(|number| NewEvent::new("Issue", &1).unwrap().id(format!("r{number}")))).unwrap();
+    let claims = store.claim(RUNS).unwrap();
+    assert_eq!(claims.len(), RUNS);
+    claims
+}
+
+/// Uses up what is kept for the ends of runs.
+fn spend_the_reserve(store: &Store, runs: &[Claim]) {
+    let mut left = runs.iter();
     for length in [3_000, 300, 30, 1] {
-        for number in (0..kept).rev() {
-            match store.cancel(&format!("e{number}"), &"z".repeat(length)) {
-                Err(error) if error.kind() == ErrorKind::Full => break,
-                Err(error) => assert_eq!(error.kind(), ErrorKind::NotAllowed, "it is called off already: {error}"),
-                Ok(()) => {}
-            }
-        }
+        let outcome = Outcome::Fail("z".repeat(length));
+        let refused = left.find_map(|run| store.settle(run, outcome.clone()).err());
+        assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Full));
     }
 }
 
@@ -194,9 +204,10 @@ fn a_store_on_a_full_disk_closes_and_opens_once_there_is_room() {
     // R10, R2: nothing of it is damage.
     let Some(disk) = Disk::mount(4 * SEGMENT_BYTES) else { return };
     let store = Store::open(disk.store(), options()).unwrap();
+    let runs = runs(&store);
     let ballast = disk.fill();
-    let kept = fill_with_events(&store, "e");
-    spend_the_reserve(&store, kept);
+    let kept = fill_with_events(&store, "e") + runs.len();
+    spend_the_reserve(&store, &runs);
     store.close().unwrap();
     // What closing gave back is taken by somebody else.
     disk.fill();
@@ -227,22 +238,19 @@ async fn a_run_that_ends_on_a_full_disk_is_settled_by_the_workers_later() {
             Outcome::Fail("y".repeat(3_000))
         }
     };
-    let manager =
-        EventManager::builder(disk.store()).store_options(options()).on("Run", handler).start().await.unwrap();
-    let run = manager.emit("Run", serde_json::json!({})).id("run").await.unwrap();
-    assert_eq!(run, "run");
-    begun.acquire().await.unwrap().forget();
+    let builder = EventManager::builder(disk.store()).store_options(options()).concurrency(RUNS);
+    let manager = builder.on("Run", handler).start().await.unwrap();
+    let ids: Vec<String> = (0..RUNS).map(|number| format!("r{number}")).collect();
+    for id in &ids {
+        manager.emit("Run", serde_json::json!({})).id(id).await.unwrap();
+    }
+    begun.acquire_many(u32::try_from(RUNS).unwrap()).await.unwrap().forget();
     let ballast = disk.fill();
     let mut kept = 0;
     while manager.emit("Issue", "x".repeat(3_000)).id(format!("e{kept}")).await.is_ok() {
         kept += 1;
     }
-    for length in [3_000, 300, 30, 1] {
-        for number in (0..kept).rev() {
-            drop(manager.cancel(format!("e{number}"), "z".repeat(length)).await);
-        }
-    }
-    may_end.add_permits(1);
+    may_end.add_permits(RUNS);
     let has_no_room = || manager.health().reasons.iter().any(|reason| reason.contains("no room to say so"));
     while !has_no_room() {
         tokio::task::yield_now().await;
@@ -251,8 +259,10 @@ async fn a_run_that_ends_on_a_full_disk_is_settled_by_the_workers_later() {
     while has_no_room() {
         tokio::task::yield_now().await;
     }
-    let run = manager.get("run").await.unwrap().unwrap();
-    assert_eq!((run.status(), run.retry_count()), (Status::Failed, 1), "it ran once, and failed once");
+    for id in ids {
+        let run = manager.get(id).await.unwrap().unwrap();
+        assert_eq!((run.status(), run.retry_count()), (Status::Failed, 1), "it ran once, and failed once");
+    }
     manager.shutdown().await.unwrap();
 }
 

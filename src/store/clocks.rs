@@ -10,11 +10,12 @@ use crate::store::commit::Shared;
 use crate::store::core::{Salts, Urgency};
 use crate::store::crashes::opening::{AGE, SEGMENT_BYTES, first_day, open, open_with, options};
 use crate::store::desk::Level;
+use crate::store::fate::Decision;
 use crate::store::handle::Store;
 use crate::store::ids::Ids;
 use crate::store::notes::{CLOCK_GAP, Notes, RETENTION_REST};
 use crate::store::options::StoreOptions;
-use crate::store::reception::{Decision, Givens, Single};
+use crate::store::reception::{Givens, Single};
 use crate::store::stories::{STORE_ID, store_with};
 
 const HOUR: u64 = 3_600_000_000;

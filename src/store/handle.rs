@@ -21,12 +21,13 @@ use crate::store::core::{Core, Refused, Salts};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::of_env;
+use crate::store::fate::{Decision, Fate};
 use crate::store::ids::Ids;
 use crate::store::keeper::Chore;
 use crate::store::open::{self, Creation};
 use crate::store::options::StoreOptions;
 use crate::store::reader::Reader;
-use crate::store::reception::{Batch, Decision, Fate, Givens, Incoming, Single};
+use crate::store::reception::{Batch, Givens, Incoming, Single};
 use crate::store::selection::Selection;
 use crate::store::spare::Spare;
 #[cfg(feature = "manager")]

@@ -3,7 +3,7 @@
 //! ```text
 //! handle ── Store, what callers see; spare ── memory that its batches use again
 //!   │ claims ── what is handed out to be run; stretch ── reading many of them at once
-//!   │ reception (ids), runs, standing, retention ── steps that judge, stage and apply
+//!   │ reception (ids; fate ── what comes of it), runs, standing, retention ── steps that judge, stage and apply
 //!   │ compaction ── what is left of segments, written anew
 //!   │ reading, census, statistics, histogram ── what can be asked; notes ── what is known beside the state
 //!   │ selection, pass ── many events at once
@@ -55,6 +55,7 @@ mod crash_point;
 mod crashes;
 mod desk;
 mod failure;
+mod fate;
 mod fold;
 mod following;
 mod forgotten;

@@ -14,6 +14,7 @@ use crate::state::{FORESEEN_COUNT, Gist, IdHasher, Known, Reception, View, body_
 use crate::store::answers::Duplicate;
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Urgency};
+use crate::store::fate::{Decision, Fate, Judged};
 use crate::store::ids::Ids;
 
 /// The bytes of a record besides its event's own body, mostly.
@@ -53,66 +54,6 @@ pub(crate) struct Givens<'a> {
     pub(crate) hasher: IdHasher,
     pub(crate) max_retries: u32,
     pub(crate) now: Moment,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Kept {
-        seq: u64,
-    },
-    /// `seq` is the reception that was there before, and `is_kept` whether it still is.
-    Duplicate {
-        why: Duplicate,
-        seq: u64,
-        is_kept: bool,
-    },
-}
-
-impl Fate {
-    /// The reception that must be durable before anybody is told.
-    pub(crate) fn seq(&self) -> Option<u64> {
-        match *self {
-            Self::Kept { seq } => Some(seq),
-            Self::Duplicate { .. } if mutant!("duplicate-answered-before-durable") => None,
-            // Also where it was forgotten since: that may be as little durable as the reception is.
-            Self::Duplicate { seq, .. } => Some(seq),
-        }
-    }
-}
-
-/// What an event is found to be, before anything is done about it.
-pub(crate) enum Judged {
-    New,
-    /// A duplicate.
-    Known(Fate),
-    /// Its id is taken by another event.
-    Taken,
-    /// Its id is taken, perhaps by the same: see [`Decision::Doubt`].
-    Doubtful {
-        seq: u64,
-    },
-}
-
-/// What was decided about a batch.
-pub(crate) enum Decision {
-    /// Each has its fate; this seq must be durable before anybody is told.
-    Done { seq: Option<u64> },
-    /// There are events whose ids are taken by other data, and know it. Nothing was appended.
-    Conflict,
-    /// There are events whose ids are taken, and only their data tells whether they are the same: it is to be compared once this seq is
-    /// durable. Nothing was appended.
-    Doubt { seq: u64 },
-}
-
-impl Decision {
-    /// What must be durable before anybody is told.
-    pub(crate) fn seq(&self) -> Option<u64> {
-        match *self {
-            Self::Done { seq } => seq,
-            Self::Conflict | Self::Doubt { .. } => None,
-        }
-    }
 }
 
 impl<'e> Incoming<'e> {
@@ -291,10 +232,6 @@ impl<'e> Batch<'e> {
     }
 }
 
-fn duplicate(why: Duplicate, known: Known) -> Fate {
-    Fate::Duplicate { why, seq: known.seq, is_kept: known.kept }
-}
-
 impl Core {
     /// What an event would be now.
     pub(crate) fn judge_single(&self, single: &mut Single<'_>) -> Result<Judged, Error> {
@@ -396,8 +333,8 @@ impl Core {
         incoming.is_taken = matches!(judged, Reception::Conflict(_));
         incoming.fate = match judged {
             Reception::Conflict(_) | Reception::New => None,
-            Reception::SameId(known) => Some(duplicate(Duplicate::SameId, known)),
-            Reception::SameBody(known) => Some(duplicate(Duplicate::SameBody, known)),
+            Reception::SameId(known) => Some(Fate::duplicate(Duplicate::SameId, known)),
+            Reception::SameBody(known) => Some(Fate::duplicate(Duplicate::SameBody, known)),
         };
     }
 

@@ -118,13 +118,11 @@ impl Shared {
             return Ok(());
         }
         scrubbed.segments += 1;
-        match damage {
-            Some((offset, what)) => self.assess(key, &segment, &summary, (offset, &what), scrubbed),
-            None => {
-                self.note(|notes, _| notes.forget_damage(key));
-                Ok(())
-            }
+        if let Some((offset, what)) = damage {
+            return self.assess(key, &segment, &summary, (offset, &what), scrubbed);
         }
+        self.note(|notes, _| notes.forget_damage(key));
+        Ok(())
     }
 
     /// The segment, and how it ended; none if it is gone, or its end is not yet on the disk.
@@ -393,7 +391,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path());
         let place = place_of(&store, "e0");
-        let places = [u64::from(place.offset) + 1_000, u64::from(SEGMENT_HEADER_BYTES) + 4];
+        let places = [u64::from(place.offset) + 1_000, SEGMENT_HEADER_BYTES + 4];
         for offset in places {
             rot(&store, place.segment, offset);
         }

@@ -14,9 +14,10 @@ use crate::state::{Policy, State};
 use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Replayed, Salts};
 use crate::store::desk::Level;
+use crate::store::fate::Decision;
 use crate::store::ids::Ids;
 use crate::store::options::StoreOptions;
-use crate::store::reception::{Decision, Givens, Single};
+use crate::store::reception::{Givens, Single};
 
 pub(super) const STORE_ID: [u8; 16] = [7; 16];
 const SEGMENT_BYTES: u64 = 64 * 1024;

@@ -10,10 +10,11 @@ use crate::store::answers::{Claim, Receipt};
 use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
-use crate::store::handle::Store;
+use crate::store::fate::Decision;
 #[cfg(feature = "service")]
-use crate::store::reception::Judged;
-use crate::store::reception::{Decision, Single};
+use crate::store::fate::Judged;
+use crate::store::handle::Store;
+use crate::store::reception::Single;
 
 /// How the run of a claim has ended.
 pub(crate) struct Settling<'a> {

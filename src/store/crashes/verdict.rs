@@ -11,8 +11,9 @@ use crate::env::simulated::{Choices, Disk};
 use crate::event::{NewEvent, Scope, Status};
 use crate::store::answers::Filter;
 use crate::store::audit::audit_in;
+use crate::store::fate::{Decision, Fate};
 use crate::store::handle::Store;
-use crate::store::reception::{Decision, Fate, Single};
+use crate::store::reception::Single;
 
 /// What a store says of its events: seq, id, status, data.
 pub(super) type Answers = Vec<(u64, String, Status, String)>;
