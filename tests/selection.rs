@@ -313,7 +313,8 @@ mod manager {
         let begun = Instant::now();
         assert_eq!(manager.cancel_all(Selection::all().rate(4), "").await.unwrap().done, 10);
         let took = begun.elapsed();
-        assert!(took >= Duration::from_millis(2_500) && took < Duration::from_secs(4), "{took:?}");
+        // After the last one nothing is waited for.
+        assert!(took >= Duration::from_millis(2_250) && took < Duration::from_secs(4), "{took:?}");
         manager.shutdown().await.unwrap();
     }
 
