@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -239,7 +239,7 @@ async fn open(
 
 async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
     let bound = async {
-        let listener = TcpListener::bind(&config.listen).await?;
+        let listener = listener(&config.listen).await?;
         let address = listener.local_addr()?;
         Ok((listener, address))
     };
@@ -251,6 +251,28 @@ async fn bind(config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
         let message = format!("cannot listen on {}: choose another address with --listen ADDR", config.listen);
         Error::new(ErrorKind::Io, message).caused_by(source)
     })
+}
+
+/// Connections that the system holds until they are taken, as many as it allows. Where that is less than come at once, their senders try
+/// again only a second later.
+const BACKLOG: u32 = 4_096;
+
+async fn listener(listen: &str) -> std::io::Result<TcpListener> {
+    let listen_at = |address: SocketAddr| {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // The connections of the process before may not be over yet.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let mut outcome = Err(std::io::ErrorKind::AddrNotAvailable.into());
+    for address in tokio::net::lookup_host(listen).await? {
+        outcome = listen_at(address);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 /// Waits for a command that holds the store for its one action, but not for another service.
@@ -304,6 +326,16 @@ mod tests {
 
     fn names(directory: &std::path::Path) -> Vec<String> {
         Dir::open(directory).unwrap().names().unwrap()
+    }
+
+    #[tokio::test]
+    async fn many_may_connect_at_once_before_any_of_them_is_served() {
+        let listener = listener("localhost:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect =
+            |_| std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(900)).unwrap();
+        let connections: Vec<_> = (0..300).map(connect).collect();
+        drop(connections);
     }
 
     #[tokio::test]
