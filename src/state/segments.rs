@@ -183,7 +183,7 @@ impl Segments {
     }
 
     /// Those of `sealed`, given in ascending order, that are dead.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn dead(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut dead = BTreeSet::new();
         for segment in sealed {

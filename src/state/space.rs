@@ -54,7 +54,7 @@ impl State {
     }
 
     /// Those of `sealed`, given in ascending order, of which that is true.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn dead_segments(&self, sealed: impl Iterator<Item = u32>) -> Vec<u32> {
         self.segments.dead(sealed)
     }
