@@ -126,7 +126,10 @@ fn overdue(said: Option<&str>, timeout: Duration, late: &[Arc<str>]) -> String {
     if !late.is_empty() {
         text = format!("{text} in {}", late.join(", "));
     }
-    said.map_or(text.clone(), |said| format!("{text}: {said}"))
+    match said {
+        Some(said) => format!("{text}: {said}"),
+        None => text,
+    }
 }
 
 #[cfg(test)]

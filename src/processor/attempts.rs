@@ -297,7 +297,8 @@ fn judge(attempt: &Attempt, ending: Ending) -> Ended {
     let mishap = mishap(attempt.standing, &ending);
     let members = match attempt.standing {
         Standing::Overdue | Standing::Stuck => attempt.members.clone(),
-        Standing::Running | Standing::Leaving => attempt.context.members(),
+        Standing::Running | Standing::Leaving if ending == Ending::Aborted => attempt.context.members(),
+        Standing::Running | Standing::Leaving => Members::default(),
     };
     let in_time = team::merge(members.ended, attempt.context.now());
     let outcome = verdict(attempt.standing, ending, attempt.timeout, &members.running, in_time);

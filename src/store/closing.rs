@@ -117,9 +117,8 @@ impl Shared {
         self.desk().core.end();
         // More than once where the mark needs a segment of its own, which begins with records.
         loop {
-            let last_seq = self.desk().core.last_seq();
             if !mutant!("end-marked-before-durable") {
-                self.wait(last_seq, Level::Durable)?;
+                self.wait_for_all()?;
             }
             let marked = self.step(|core: &mut Core, now| {
                 if core.durable() < core.last_seq() && !mutant!("end-marked-before-durable") {

@@ -428,8 +428,7 @@ impl Store {
     /// # Errors
     /// As [`backup`](crate::backup()). [`ErrorKind::OutcomeUnknown`]: the store failed, and what is on its disk is not known.
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<Backup, Error> {
-        let last_seq = self.shared().desk().core.last_seq();
-        self.shared().wait(last_seq, Level::Durable)?;
+        self.shared().wait_for_all()?;
         let in_use = self.shared().desk().core.check_writable().is_ok();
         backup_dir(&self.shared().dir, to.as_ref(), in_use)
     }

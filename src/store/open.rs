@@ -29,7 +29,6 @@ use crate::state::{Policy, State};
 use crate::store::answers::Recovery;
 use crate::store::commit::{Shared, micros};
 use crate::store::core::{Core, Replayed, Salts};
-use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
 use crate::store::options::StoreOptions;
 use crate::store::replay::{Ending, Replay, Rigour};
@@ -522,8 +521,7 @@ impl Ground {
         while shared.step(Core::condemn_next)? {
             condemned += 1;
         }
-        let last_seq = shared.desk().core.last_seq();
-        shared.wait(last_seq, Level::Durable)?;
+        shared.wait_for_all()?;
         Ok((shared, condemned))
     }
 }

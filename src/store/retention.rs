@@ -270,28 +270,25 @@ impl Shared {
 
     /// The sealed segments that nothing needs.
     fn find_dead(&self) -> Result<Vec<Extent>, Error> {
-        let may_go = |remembered, _| remembered == 0 || mutant!("ids-deleted-with-their-segment");
-        let mut search = DeadSearch::default();
-        while let Some(from) = search.next {
-            self.in_turn(|core| {
-                core.check_open().map(|()| core.look_for_dead((from, WEIGHT_PER_STEP), &mut search, may_go))
-            })?;
-        }
-        Ok(search.found)
+        self.search_dead(usize::MAX, |remembered, _| remembered == 0 || mutant!("ids-deleted-with-their-segment"))
     }
 
     /// The oldest sealed segment of which only ids are needed, few of them, if there is one.
     fn find_emptiest(&self) -> Result<Vec<Extent>, Error> {
-        let may_go = |remembered, length| {
+        self.search_dead(1, |remembered, length| {
             remembered <= IDS_PER_STEP && Thrift::Half.is_worth(remembered * REMEMBERED_BYTES, length)
-        };
+        })
+    }
+
+    /// The oldest sealed segments, `count_max` at most, that are dead but for what `may_go`: see [`Core::look_for_dead`].
+    fn search_dead(&self, count_max: usize, may_go: impl Fn(u64, u64) -> bool) -> Result<Vec<Extent>, Error> {
         let mut search = DeadSearch::default();
-        while let Some(from) = search.next.filter(|_| search.found.is_empty()) {
+        while let Some(from) = search.next.filter(|_| search.found.len() < count_max) {
             self.in_turn(|core| {
-                core.check_open().map(|()| core.look_for_dead((from, WEIGHT_PER_STEP), &mut search, may_go))
+                core.check_open().map(|()| core.look_for_dead((from, WEIGHT_PER_STEP), &mut search, &may_go))
             })?;
         }
-        search.found.truncate(1);
+        search.found.truncate(count_max);
         Ok(search.found)
     }
 
@@ -369,16 +366,16 @@ impl Core {
     /// Appends a horizon that forgets the oldest finished events, about `excess` bytes of them, or a part; returns the seq to wait for,
     /// and about how many bytes that are.
     fn advance_for_space(&mut self, excess: u64, now: Moment) -> Result<(u64, u64), Refused> {
-        let in_force = self.state.totals().horizon;
-        let worth = self.state.finished_worth(excess, EVENTS_PER_STEP);
-        // Where the clock once was ahead, some seem to end in the future. A horizon there would have retention rest until then.
-        let horizon =
-            |last: i64| Horizon { finished_before: last.min(now.wall.unix_micros()).saturating_add(1), ..in_force };
-        let worth = worth.map(|(last, bytes)| (horizon(last), bytes));
-        let Some((horizon, bytes)) = worth.filter(|(horizon, _)| horizon.finished_before > in_force.finished_before)
-        else {
+        let Some((last, bytes)) = self.state.finished_worth(excess, EVENTS_PER_STEP) else {
             return Ok((self.durable(), 0));
         };
+        // Where the clock once was ahead, some seem to end in the future. A horizon there would have retention rest until then.
+        let finished_before = last.min(now.wall.unix_micros()).saturating_add(1);
+        let in_force = self.state.totals().horizon;
+        if finished_before <= in_force.finished_before {
+            return Ok((self.durable(), 0));
+        }
+        let horizon = Horizon { finished_before, ..in_force };
         Ok((self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?, bytes))
     }
 

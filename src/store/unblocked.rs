@@ -182,8 +182,7 @@ impl Store {
 
     /// Makes durable whatever was taken.
     pub(crate) fn settle_down(&self) -> Result<(), Error> {
-        let last_seq = self.shared().desk().core.last_seq();
-        self.shared().wait(last_seq, Level::Durable)
+        self.shared().wait_for_all()
     }
 
     /// Seq of the next record.
