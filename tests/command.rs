@@ -474,7 +474,11 @@ fn wrong_values_and_unknown_keys_are_refused_by_name_before_anything_is_created(
             Some(("LINEAR_EVENT_PERSISTENCE_ENABLED", "false")),
             "LINEAR_EVENT_PERSISTENCE_ENABLED",
         ),
-        (vec!["list"], Some(("LINEAR_EVENT_PERSISTENCE_FILE", "former.json")), "cannot be imported yet"),
+        (
+            vec!["list"],
+            Some(("LINEAR_EVENT_PERSISTENCE_FILE", "former.json")),
+            "`ledgerline import former.json` keeps its events",
+        ),
         (vec!["list", "--status", "odd"], None, "is no status: use pending"),
         (vec!["replay"], None, "<ID>"),
         (vec!["nonsense"], None, "unrecognized subcommand"),

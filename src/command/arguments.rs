@@ -7,8 +7,8 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use super::trouble::Trouble;
 use super::{
-    backup, cancel, compact, emit, health, list, pause, pauses, process, replay, resume, salvage, send, serve, show,
-    stats, status, verify,
+    backup, cancel, compact, emit, health, import, list, pause, pauses, process, replay, resume, salvage, send, serve,
+    show, stats, status, verify,
 };
 
 /// Keeps events durably, runs them, retries them and shows what became of them.
@@ -30,6 +30,7 @@ enum Verb {
     Serve(serve::Serve),
     Send(send::Send),
     Emit(emit::Emit),
+    Import(import::Import),
     List(list::List),
     Show(show::Show),
     Stats(stats::Stats),
@@ -85,6 +86,7 @@ impl Verb {
             Self::Serve(verb) => verb.run(),
             Self::Send(verb) => verb.run(),
             Self::Emit(verb) => verb.run(),
+            Self::Import(verb) => verb.run(),
             Self::List(verb) => verb.run(),
             Self::Show(verb) => verb.run(),
             Self::Stats(verb) => verb.run(),

@@ -3,7 +3,7 @@
 //! ```text
 //! arguments ──► serve ──► the service, until a signal
 //!           ├─► send ───► one signed delivery a file, over HTTP
-//!           ├─► emit, list, show, stats, health, replay, cancel, pause, resume, pauses, process, compact
+//!           ├─► emit, import, list, show, stats, health, replay, cancel, pause, resume, pauses, process, compact
 //!           │            ──► the running service, or the directory
 //!           └─► verify, salvage, backup, status ──► the directory's files
 //! ```
@@ -20,6 +20,7 @@ mod cancel;
 mod compact;
 mod emit;
 mod health;
+mod import;
 mod list;
 mod log;
 mod output;

@@ -104,8 +104,8 @@ impl Serve {
         }
         if let Some(file) = config.former_events() {
             tracing::warn!(
-                "{file} in the working directory holds events of the former program, and is passed over, because they cannot be imported \
-                 yet: let that program finish them, or keep them anew with `ledgerline emit`, then move the file away"
+                "{file} in the working directory holds events of the former program, and is passed over: `ledgerline import {file}` keeps \
+                 them; then move the file away"
             );
         }
         for place in config.unused_secrets() {

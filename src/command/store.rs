@@ -34,19 +34,9 @@ impl StoreArguments {
     pub(super) fn perform(
         &self,
         operation: &Operation,
-        mut line: impl FnMut(String) -> ControlFlow<()>,
+        line: impl FnMut(String) -> ControlFlow<()>,
     ) -> Result<(), Trouble> {
-        let config = self.config()?;
-        let damage = perform(&config, operation, &mut line)?;
-        if damage.is_empty() {
-            return Ok(());
-        }
-        let (data, damage) = (config.data().display(), damage.join("; "));
-        let text = format!(
-            "the store at {data} is damaged, and only what verifies was answered: {damage} (`ledgerline verify {data}` says all \
-             that is)"
-        );
-        Err(Trouble::of(ErrorKind::Corrupt, text))
+        perform_by(&self.config()?, operation, line)
     }
 
     /// Does `operation`, and prints its answer: as it is with `--json`, else as `told` tells each document of it.
@@ -77,6 +67,24 @@ impl StoreArguments {
         performed?;
         unknown.map_or(Ok(()), Err)
     }
+}
+
+/// As [`StoreArguments::perform`], by a configuration that is known already.
+pub(super) fn perform_by(
+    config: &Config,
+    operation: &Operation,
+    mut line: impl FnMut(String) -> ControlFlow<()>,
+) -> Result<(), Trouble> {
+    let damage = perform(config, operation, &mut line)?;
+    if damage.is_empty() {
+        return Ok(());
+    }
+    let (data, damage) = (config.data().display(), damage.join("; "));
+    let text = format!(
+        "the store at {data} is damaged, and only what verifies was answered: {damage} (`ledgerline verify {data}` says all \
+         that is)"
+    );
+    Err(Trouble::of(ErrorKind::Corrupt, text))
 }
 
 /// What the setting itself says of its value.

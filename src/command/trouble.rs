@@ -33,6 +33,12 @@ impl Trouble {
         Self { kind: Some(kind), ..Self::new(text) }
     }
 
+    /// The same, and what else is to be said of it.
+    pub(super) fn and(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
     /// What clap says, without its own beginning.
     pub(super) fn of_arguments(error: &clap::Error) -> Self {
         let text = error.to_string();

@@ -14,6 +14,8 @@ const TARGETS: &[(&str, Target)] = &[
     ("configuration", super::configuration),
     #[cfg(feature = "webhook")]
     ("delivery", super::delivery),
+    #[cfg(feature = "service")]
+    ("former", super::former),
     ("group", super::group),
     ("manifest", super::manifest),
     ("record", super::record),

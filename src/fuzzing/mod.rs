@@ -4,6 +4,7 @@
 //! a disk     segment ─► group ─► record ─► state        manifest
 //! a network  delivery: headers, signature, envelope
 //! a person   configuration: file and environment        text: times, names, places
+//! a past     former: the file of the program before
 //! a socket   request: what a service is asked           answer: what a command is told
 //! ```
 //!
@@ -29,7 +30,7 @@ mod taken;
 mod text;
 
 #[cfg(feature = "service")]
-pub use crate::service::fuzzing::{answer, configuration, request};
+pub use crate::service::fuzzing::{answer, configuration, former, request};
 #[cfg(feature = "webhook")]
 pub use delivery::delivery;
 pub use group::group;

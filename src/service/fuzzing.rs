@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -10,12 +11,14 @@ use serde_json::value::RawValue;
 use super::config::Config;
 use super::config_file::ConfigFile;
 use super::control::{self, Failure, Hello, Lines, Reply, VERSION};
+use super::former::FormerFile;
 use super::given::Given;
 use super::operations::{Operation, Operations};
 use super::printable::{json_line, printable};
 use super::setting::{Kind, Setting};
 use super::settings;
 use crate::error::{Error, ErrorKind};
+use crate::event::Timestamp;
 use crate::store::{Store, StoreOptions};
 
 /// No path that is given names a file: what is configured here is not read.
@@ -40,6 +43,33 @@ pub fn configuration(bytes: &[u8]) {
             assert_eq!(first.map_err(|error| error.to_string()), again.map_err(|error| error.to_string()));
         }
     }
+}
+
+/// A file of the former program. It is read whole or refused, the same each time; what is read could be kept and is within its bounds, and
+/// the requests that keep it hold all of it.
+pub fn former(bytes: &[u8]) {
+    let (now, interval) = (Timestamp::from_unix_micros(1_700_000_000_000_000), Duration::from_mins(1));
+    let parse = || FormerFile::parse(bytes, now, interval).map_err(|error| (error.kind(), error.to_string()));
+    let parsed = parse();
+    assert_eq!(parsed, parse());
+    let file = match parsed {
+        Ok(file) => file,
+        Err((kind, text)) => return assert_eq!(kind, ErrorKind::InvalidInput, "{text}"),
+    };
+    let mut missing = file.to_run() + file.failed();
+    for operation in file.into_operations() {
+        operation.check().expect("what is read could be kept");
+        let line = serde_json::to_string(&operation).expect("a request is JSON");
+        assert_eq!(serde_json::from_str::<Operation>(&line).expect("it is read again"), operation);
+        let Operation::Import { events } = operation else { continue };
+        missing -= events.len() as u64;
+        for event in events {
+            let (event, _) = event.read().expect("it was checked");
+            assert!(event.received_at.is_some_and(|received_at| received_at <= now));
+            assert!(event.starts_at(now).is_none_or(|start| start <= now.saturating_add(interval)));
+        }
+    }
+    assert_eq!(missing, 0, "events that nothing keeps");
 }
 
 fn variable(piece: &[u8]) -> Option<(OsString, OsString)> {

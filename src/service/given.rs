@@ -25,6 +25,8 @@ pub struct Given {
     pub(super) flags: BTreeMap<&'static str, Vec<OsString>>,
     pub(super) environment: BTreeMap<String, OsString>,
     file: Option<PathBuf>,
+    /// Whether the former program's file may be there.
+    pub(super) is_for_import: bool,
 }
 
 impl Given {
@@ -56,6 +58,13 @@ impl Given {
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
+        self
+    }
+
+    /// Takes it for settings of an import: the former program's file may be where the environment says, as nobody passes over it.
+    #[must_use]
+    pub fn for_import(mut self) -> Self {
+        self.is_for_import = true;
         self
     }
 
@@ -323,7 +332,7 @@ mod tests {
         let config = given("events.json").resolve().unwrap();
         assert_eq!(config.data(), directory.path().join("events.json.ledgerline"));
         for (name, says) in [
-            ("c.toml", "c.toml, a file of the former program, which cannot be imported yet"),
+            ("c.toml", "c.toml, a file of the former program, which would be passed over: `ledgerline import /"),
             ("", "a directory, where the former program had a file: give --data DIR or LEDGERLINE_DATA instead"),
             ("x/..", "is no name of a file in UTF-8"),
         ] {
@@ -335,6 +344,8 @@ mod tests {
         }
         let error = environment(&[("LINEAR_EVENT_PERSISTENCE_FILE", "")]).resolve().unwrap_err();
         assert_eq!(error.to_string(), "LINEAR_EVENT_PERSISTENCE_FILE is empty: it must name a file, or be unset");
+        let config = given("c.toml").for_import().resolve().unwrap();
+        assert_eq!(config.data(), directory.path().join("c.toml.ledgerline"));
         assert_eq!(given("c.toml").data(&path).resolve().unwrap().data(), path);
         // Where nothing is kept, the former program did not look at its file either.
         let off = [("LINEAR_EVENT_PERSISTENCE_ENABLED".into(), "false".into())];

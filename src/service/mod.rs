@@ -12,9 +12,9 @@
 //!                                  └── no service runs: the directory itself ──► operations
 //! ```
 //!
-//! What it is told comes from [`Given`]: flags, environment and a file, judged against one table of settings ([`Setting`]) and joined
-//! into a [`Config`]. Nothing here reads the environment, installs a signal handler or prints by itself: values, a shutdown future and
-//! an output come in.
+//! What `import` keeps is read by `former`, from the file that the former program has left. What the service is told comes from [`Given`]:
+//! flags, environment and a file, judged against one table of settings ([`Setting`]) and joined into a [`Config`]. Nothing here reads the
+//! environment, installs a signal handler or prints by itself: values, a shutdown future and an output come in.
 //!
 //! Promises: nothing of a body is looked at before its signature is proven; 200 means durable; the published listener serves the
 //! webhook and bare codes of health and nothing else; a secret never shows itself; what came from outside is escaped before it is
@@ -30,6 +30,7 @@ mod config;
 mod config_file;
 mod control;
 mod descriptors;
+mod former;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod given;
@@ -55,6 +56,7 @@ mod values;
 
 pub use config::Config;
 pub use descriptors::use_all_descriptors;
+pub use former::{FormerEvent, FormerFile};
 pub use given::Given;
 pub use operations::Operation;
 pub use printable::{json_line, printable};

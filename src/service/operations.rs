@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::former::FormerEvent;
 use super::printable::json_line;
 use crate::env::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, NewEvent, Scope, Status, Timestamp};
 use crate::manager::EventManager;
-use crate::store::{Act, Filter, HistoryEntry, Pass, Selected, Selection, Store};
+use crate::store::{Act, Filter, HistoryEntry, Pass, Receipt, Selected, Selection, Store};
 
 /// Why nothing is healthy where no service runs.
 const NOT_RUNNING: &str = "not running: no service answers for this directory";
@@ -113,6 +114,12 @@ pub enum Operation {
         #[serde(default)]
         priority: u8,
     },
+    /// Keeps events of the former program, one after the other: one line each, with `id`, `status` (pending, or failed for good),
+    /// `duplicate` and `seq`. What was kept before one that is refused stays.
+    Import {
+        /// The events: see [`FormerFile`](super::FormerFile).
+        events: Vec<FormerEvent>,
+    },
 }
 
 impl fmt::Debug for Operation {
@@ -128,6 +135,7 @@ impl fmt::Debug for Operation {
                 .field("not_before", not_before)
                 .field("priority", priority)
                 .finish(),
+            Self::Import { events } => f.debug_struct("Import").field("events", &events.len()).finish(),
             other => f.write_str(&serde_json::to_string(other).map_err(|_| fmt::Error)?),
         }
     }
@@ -156,8 +164,13 @@ impl Operation {
 
     /// Refuses what no store would keep, before one is made for it.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let Self::Emit { event_type, data, id, key, not_before, priority } = self else { return Ok(()) };
-        event(event_type.clone(), data.clone(), id.clone(), key.clone(), *not_before, *priority)?.validate()
+        match self {
+            Self::Emit { event_type, data, id, key, not_before, priority } => {
+                event(event_type.clone(), data.clone(), id.clone(), key.clone(), *not_before, *priority)?.validate()
+            }
+            Self::Import { events } => events.iter().try_for_each(|event| event.read()?.0.validate()),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it waits neither for a disk nor for runs, so that a service that does not answer soon is stuck.
@@ -181,7 +194,7 @@ impl Operation {
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::Compact {} => Access::Write,
-            Self::Emit { .. } => Access::Create,
+            Self::Emit { .. } | Self::Import { .. } => Access::Create,
         }
     }
 }
@@ -272,6 +285,14 @@ struct Emitted<'a> {
     seq: u64,
 }
 
+#[derive(Serialize)]
+struct Imported<'a> {
+    id: &'a str,
+    status: Status,
+    duplicate: bool,
+    seq: u64,
+}
+
 impl Operations {
     /// On a store that no service processes.
     pub(super) fn of_store(store: Store) -> Self {
@@ -319,6 +340,7 @@ impl Operations {
             Operation::Emit { event_type, data, id, key, not_before, priority } => {
                 self.emit(event(event_type, data, id, key, not_before, priority)?, line)
             }
+            Operation::Import { events } => self.import(&events, line),
             Operation::Process {} => self.process(line),
         }
     }
@@ -391,6 +413,26 @@ impl Operations {
         let receipt = self.store.append(event)?;
         one(&Emitted { id: &receipt.id, duplicate: receipt.duplicate.is_some(), seq: receipt.seq }, line)
     }
+
+    fn import(&self, events: &[FormerEvent], line: &mut Line<'_>) -> Result<(), Error> {
+        for event in events {
+            let (event, failed) = event.read()?;
+            let Receipt { id, seq, duplicate } = match failed {
+                Some(reason) => self.store.append_failed(event, reason)?,
+                None => self.store.append(event)?,
+            };
+            let imported = Imported { id: &id, status: status(failed), duplicate: duplicate.is_some(), seq };
+            if line(json_line(&imported)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an event stands that was just kept.
+fn status(failed: Option<&str>) -> Status {
+    if failed.is_some() { Status::Failed } else { Status::Pending }
 }
 
 /// What [`Operation::Emit`] is to keep.

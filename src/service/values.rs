@@ -135,7 +135,7 @@ impl Values<'_> {
                 Err(Error::invalid(format!("{} is empty: it must name a file, or be unset", chosen.from)))
             }
             (Meaning::FormerFile, false) => {
-                if !in_memory {
+                if !in_memory && !self.given.is_for_import {
                     check_former_file(&chosen.from, &path)?;
                 }
                 beside_former_file(&chosen.from, &path)
@@ -185,7 +185,8 @@ fn check_former_file(variable: &str, file: &Path) -> Result<(), Error> {
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if name.is_some_and(|name| Dir::open(parent).is_ok_and(|dir| dir.has(name))) {
         return Err(Error::invalid(format!(
-            "{variable} names {path}, a file of the former program, which cannot be imported yet: move it away, or give --data DIR"
+            "{variable} names {path}, a file of the former program, which would be passed over: `ledgerline import {path}` keeps its events, \
+             then move it away; or give --data DIR"
         )));
     }
     Ok(())

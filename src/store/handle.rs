@@ -172,6 +172,16 @@ impl Store {
         Ok(self.receipt(single.into_incoming()))
     }
 
+    /// As [`Store::append`], of an event that has failed for good somewhere else, for this `reason`: here it waits for a person, too.
+    #[cfg(feature = "service")]
+    pub(crate) fn append_failed(&self, event: NewEvent, reason: &str) -> Result<Receipt, Error> {
+        let now = self.shared().now();
+        let mut single = Single::new(&event, &self.givens(now))?;
+        let receive = |core: &mut Core, single: &mut Single<'_>, now| core.receive_as(single, Some(reason), now);
+        self.keep(&mut single, now, receive, Single::resolve_conflict, Single::compare)?;
+        Ok(self.receipt(single.into_incoming()))
+    }
+
     /// Keeps several events, given or lent, in one group: after a crash all of them are there, or none. The receipts are in the order of
     /// the events. No events are kept at once.
     ///

@@ -16,6 +16,7 @@ use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::fate::{Decision, Fate, Judged};
 use crate::store::ids::Ids;
+use crate::store::runs::condemned_bytes_max;
 
 /// The bytes of a record besides its event's own body, mostly.
 const HEAD_BYTES_AIM: usize = 192;
@@ -251,6 +252,17 @@ impl Core {
 
     /// Keeps an event, which then knows its fate.
     pub(crate) fn receive(&mut self, single: &mut Single<'_>, now: Moment) -> Result<Decision, Refused> {
+        self.receive_as(single, None, now)
+    }
+
+    /// As [`Core::receive`], of an event that has `failed` for good if there is a reason: both are said in one group, so that no crash makes
+    /// it one that waits to run.
+    pub(crate) fn receive_as(
+        &mut self,
+        single: &mut Single<'_>,
+        failed: Option<&str>,
+        now: Moment,
+    ) -> Result<Decision, Refused> {
         let fate = match self.judge_single(single)? {
             Judged::Doubtful { seq } => return Ok(Decision::Doubt { seq }),
             Judged::Taken => return Ok(Decision::Conflict),
@@ -258,9 +270,14 @@ impl Core {
             Judged::New => None,
         };
         if fate.is_none() {
-            self.make_room(std::iter::once(single.body().len()), Urgency::Reception, now)?;
+            let bodies = std::iter::once(single.body().len());
+            let bodies = bodies.chain(failed.map(|reason| condemned_bytes_max(reason, now)));
+            self.make_room(bodies, Urgency::Reception, now)?;
             let Incoming { gist, event, .. } = &single.incoming;
             let seq = self.put_reception(gist, &event.event_type, single.body(), now);
+            if let Some(reason) = failed {
+                self.put_condemned(seq, reason, now);
+            }
             single.incoming.fate = Some(Fate::Kept { seq });
         }
         Ok(Decision::Done { seq: single.incoming.fate.and_then(|fate| fate.seq()) })
@@ -401,6 +418,7 @@ fn find_same_bodies(batch: &mut [Incoming<'_>]) -> Vec<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Status;
     use crate::event::entry::{self, Horizon};
     use crate::store::desk::Level;
     use crate::store::options::StoreOptions;
@@ -496,6 +514,29 @@ mod tests {
         let duplicate = Fate::Duplicate { why: Duplicate::SameId, seq, is_kept: false };
         assert_eq!(receive(), (first, Some(duplicate)));
         assert!(shared.desk().core.durable() < seq);
+    }
+
+    #[test]
+    fn an_event_that_has_failed_elsewhere_is_kept_as_failed_in_one_group() {
+        // Were they two, a crash between them would leave an event that runs again unasked.
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store(dir.path());
+        let ids = Ids::new([2; 16]);
+        let reason = "x".repeat(limits::MESSAGE_BYTES_MAX + 1);
+        // Segments end at all sorts of places within the two records.
+        for number in 0..600 {
+            let event = event(&number.to_string(), number);
+            let mut single = Single::new(&event, &givens(&shared, &ids)).unwrap();
+            let decision = shared.step(|core, now| core.receive_as(&mut single, Some(&reason), now)).unwrap();
+            let mut desk = shared.desk();
+            let group = desk.core.take().unwrap();
+            assert_eq!(Some(group.last_seq), decision.seq().map(|seq| seq + 1));
+            group.write().unwrap();
+            desk.core.wrote(group);
+        }
+        shared.wait_for_all().unwrap();
+        let failed = shared.get("599").unwrap().unwrap();
+        assert_eq!((failed.status(), failed.error_message()), (Status::Failed, reason.get(1..)));
     }
 
     #[test]

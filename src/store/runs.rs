@@ -236,9 +236,25 @@ impl Core {
     }
 
     fn condemn(&mut self, of: Of, reason: &str, now: Moment) -> Result<u64, Refused> {
-        let entry = Entry::Condemned(Condemned { of, reason: bounded(reason), at: now.wall.unix_micros() });
-        self.append(&entry, Urgency::Bulk, now)
+        self.append(&condemned(of, reason, now), Urgency::Bulk, now)
     }
+
+    /// Gives up an event that was received just now; room was made for that.
+    pub(super) fn put_condemned(&mut self, seq: u64, reason: &str, now: Moment) {
+        let view = self.state.judge_condemn(seq).expect("what was just received waits to run");
+        self.put(&condemned(view.of(), reason, now), now);
+    }
+}
+
+/// The most bytes that [`Core::put_condemned`] puts: how many they are depends on the event.
+pub(super) fn condemned_bytes_max(reason: &str, now: Moment) -> usize {
+    let mut longest = Vec::new();
+    condemned(Of { seq: u64::MAX, id_hash: u64::MAX }, reason, now).encode(&mut longest);
+    longest.len()
+}
+
+fn condemned(of: Of, reason: &str, now: Moment) -> Entry<'_> {
+    Entry::Condemned(Condemned { of, reason: bounded(reason), at: now.wall.unix_micros() })
 }
 
 /// What a run does that puts its event off by `wait`.
