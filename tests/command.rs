@@ -19,7 +19,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use ledgerline::service::Setting;
 use ledgerline::{NewEvent, Store, StoreOptions};
-use scaffold::command;
+use scaffold::{READY, command, said_until};
 use serde_json::{Value, json};
 
 /// What a command said, and how it ended.
@@ -72,13 +72,7 @@ impl Serving {
     fn of(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().map(BufReader::new);
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut banner = String::new();
-        while !banner.contains("Linear needs") {
-            assert!(stderr.read_line(&mut banner).unwrap() > 0, "the service ended early: {banner}");
-        }
-        // The pipe stays open and is emptied, so that no log line blocks or ends the service.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        let banner = said_until(&mut child, READY);
         let url = banner.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
         Self { child, url, banner, stdout }
     }

@@ -17,7 +17,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use ledgerline::{Filter, NewEvent, Status, Store, StoreOptions};
-use scaffold::{PROGRAM, command};
+use scaffold::{PROGRAM, READY, command, read_until, said_until};
 
 /// A store with one event that nobody has run.
 fn keep_one(directory: &Path, data: &str) {
@@ -74,16 +74,12 @@ fn where_what_is_printed_is_discarded_serve_says_so_and_goes_on() {
         let discards = stdout.is_some() || shell.is_some();
         serve.stdout(stdout.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
         let mut serving = serve.spawn().unwrap();
-        let (mut said, mut stderr) = (String::new(), BufReader::new(serving.stderr.take().unwrap()));
-        while !said.contains("Linear needs") {
-            assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
-        }
+        let said = said_until(&mut serving, READY);
         assert_eq!(
             said.matches("WARN ledgerline::command::serve: what is printed is discarded").count(),
             usize::from(discards),
             "{said}"
         );
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         while status_of_one(directory.path(), "ledgerline-data") != Status::Completed {
             assert!(serving.try_wait().unwrap().is_none(), "it has ended");
             std::thread::sleep(Duration::from_millis(10));
@@ -151,12 +147,7 @@ fn where_there_are_few_file_descriptors_connections_leave_half_of_them_to_the_lo
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).current_dir(directory.path()).env_clear();
     let mut serving = shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
-    let mut stderr = BufReader::new(serving.stderr.take().unwrap());
-    while !said.contains("Linear needs") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
-    }
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    let said = said_until(&mut serving, READY);
     assert!(said.contains("this process may have 64 file descriptors: 32 connections are served at once"), "{said}");
     let address = said.split("http://").nth(1).unwrap().split('/').next().unwrap();
     let idle: Vec<_> = (0..120).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
@@ -166,7 +157,7 @@ fn where_there_are_few_file_descriptors_connections_leave_half_of_them_to_the_lo
         let mut emitting = emit.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         emitting.stdin.take().unwrap().write_all(format!("\"{number} {}\"", "x".repeat(10_000)).as_bytes()).unwrap();
         let emitted = emitting.wait_with_output().unwrap();
-        assert!(emitted.status.success(), "event {number}: {}", self::stderr(&emitted));
+        assert!(emitted.status.success(), "event {number}: {}", stderr(&emitted));
     }
     drop(idle);
     serving.kill().unwrap();
@@ -188,14 +179,9 @@ fn where_files_may_not_grow_events_wait_and_the_service_lives() {
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).current_dir(directory.path()).env_clear();
     let mut serving = shell.stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = String::new();
-    let mut stderr = BufReader::new(serving.stderr.take().unwrap());
-    while !said.contains("events cannot be printed: they wait until there is room") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended: {said}");
-    }
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    said_until(&mut serving, "events cannot be printed: they wait until there is room");
     let emitted = command(directory.path(), &["emit", "Deploy", "1", "--data", "data"]).output().unwrap();
-    assert!(emitted.status.success(), "{}", self::stderr(&emitted));
+    assert!(emitted.status.success(), "{}", stderr(&emitted));
     // Those that wait for room would hold up its end.
     serving.kill().unwrap();
     serving.wait().unwrap();
@@ -213,18 +199,16 @@ fn a_service_whose_store_has_failed_ends_with_what_to_do_about_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut serve = command(directory.path(), &["serve", "--listen", "127.0.0.1:0"]);
     let mut serving = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let (mut said, mut stderr) = (String::new(), BufReader::new(serving.stderr.take().unwrap()));
-    while !said.contains("Linear needs") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
-    }
+    let mut said = BufReader::new(serving.stderr.take().unwrap());
+    read_until(&mut said, READY);
     // From here on no write to a file goes through.
     let nothing = Rlimit { current: Some(0), maximum: Some(0) };
     prlimit(Pid::from_child(&serving).into(), Resource::Fsize, nothing).unwrap();
     let emitted = command(directory.path(), &["emit", "Deploy", "1"]).output().unwrap();
-    assert_eq!(emitted.status.code(), Some(2), "{}", self::stderr(&emitted));
+    assert_eq!(emitted.status.code(), Some(2), "{}", stderr(&emitted));
     let asked = Command::new("kill").arg(serving.id().to_string()).status().unwrap();
     assert!(asked.success());
-    let last = stderr.lines().map(Result::unwrap).last().unwrap();
+    let last = said.lines().map(Result::unwrap).last().unwrap();
     assert_eq!(serving.wait().unwrap().code(), Some(2));
     assert!(last.starts_with("ledgerline: the store has failed (cannot write "), "{last}");
     assert!(last.contains("see to the disk, then start the service again"), "{last}");
@@ -244,15 +228,10 @@ fn whoever_writes_without_a_service_waits_for_others_that_do_and_so_does_a_servi
     let mut serving = serve.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     // It listens before it has the store, and asks for that again and again.
     held.close().unwrap();
-    let mut said = String::new();
-    let mut stderr = BufReader::new(serving.stderr.take().unwrap());
-    while !said.contains("Linear needs") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "the service ended early: {said}");
-    }
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+    said_until(&mut serving, READY);
     for emit in emits {
         let said = emit.wait_with_output().unwrap();
-        assert!(said.status.success(), "{}", self::stderr(&said));
+        assert!(said.status.success(), "{}", stderr(&said));
     }
     serving.kill().unwrap();
     serving.wait().unwrap();

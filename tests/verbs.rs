@@ -18,7 +18,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use ledgerline::{NewEvent, Outcome, Store, StoreOptions, Timestamp};
-use scaffold::command;
+use scaffold::{READY, command, said_until};
 use serde_json::Value;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
@@ -357,14 +357,8 @@ fn a_service_that_runs_nothing_by_itself_is_told_when_to_and_calls_off_what_is_s
     let mut command = command(dir.path(), &["serve", "--listen", "127.0.0.1:0", "--data", "store"]);
     command.envs([("LINEAR_BACKGROUND_PROCESSING", "false"), ("LINEAR_EVENT_BATCHSIZE", "5")]);
     let mut serving = Serving(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-    let mut stderr = BufReader::new(serving.0.stderr.take().unwrap());
-    let mut banner = String::new();
-    while !banner.contains("Linear needs") {
-        assert!(stderr.read_line(&mut banner).unwrap() > 0, "the service ended early: {banner}");
-    }
+    let banner = said_until(&mut serving.0, READY);
     assert_eq!(banner.matches("LINEAR_EVENT_BATCHSIZE in the environment is no setting").count(), 1, "{banner}");
-    // Emptied, so that no log line blocks the service.
-    std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     let verb = |verb: &str, arguments: &[&str]| run(dir.path(), &[&[verb, "--data", "store"], arguments].concat());
     for id in ["a", "b", "c"] {
         assert_eq!(verb("emit", &["D", "1", "--id", id]).0, 0);
