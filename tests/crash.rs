@@ -27,8 +27,12 @@ struct Service {
 }
 
 impl Service {
-    fn start(dir: &Path) -> Self {
-        let output = File::options().create(true).append(true).open(dir.join("printed")).unwrap();
+    /// One that appends what it prints to a file.
+    fn printing(dir: &Path) -> Self {
+        Self::start(dir, File::options().create(true).append(true).open(dir.join("printed")).unwrap())
+    }
+
+    fn start(dir: &Path, stdout: impl Into<Stdio>) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ledgerline"))
             .args(["serve", "--listen", "127.0.0.1:0", "--segment-bytes", "65536", "--data"])
             .arg(dir.join("data"))
@@ -36,7 +40,7 @@ impl Service {
             .arg(dir.join("secret"))
             .env_remove("LINEAR_WEBHOOK_SECRET")
             .stdin(Stdio::null())
-            .stdout(output)
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -88,7 +92,7 @@ fn deliver(connection: &mut TcpStream, secret: &Secret, id: &str) -> std::io::Re
     }
 }
 
-/// Sends until the service dies; notes what was acknowledged. Returns once `count` more are, or the connection is gone.
+/// Sends until it is told to stop or the connection is gone, and notes what was acknowledged.
 fn send(address: SocketAddr, next: &AtomicUsize, acknowledged: &Mutex<BTreeSet<String>>, stop: &AtomicBool) {
     let secret = Secret::new(SECRET.as_bytes()).unwrap();
     let Ok(mut connection) = TcpStream::connect(address) else { return };
@@ -119,7 +123,7 @@ fn no_acknowledged_delivery_is_lost_by_kill_9() {
     let next = AtomicUsize::new(0);
     let acknowledged = Mutex::new(BTreeSet::new());
     for round in 0_u32..12 {
-        let service = Service::start(dir.path());
+        let service = Service::printing(dir.path());
         let (address, stop) = (service.address, AtomicBool::new(false));
         let before = acknowledged.lock().unwrap().len();
         let (next, acknowledged, stop) = (&next, &acknowledged, &stop);
@@ -157,7 +161,7 @@ fn check_all_there(dir: &Path, acknowledged: &BTreeSet<String>, sent: usize) {
 
 /// Left alone, the service completes everything; each acknowledged event was printed at least once.
 fn check_all_completed(dir: &Path, acknowledged: &BTreeSet<String>) {
-    let service = Service::start(dir);
+    let service = Service::printing(dir);
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let left = list(dir).into_iter().filter(|event| event["status"] != "completed").count();
@@ -184,21 +188,8 @@ fn what_was_being_processed_runs_again_at_once() {
     let secret = Secret::new(SECRET.as_bytes()).unwrap();
     // A reader that never reads: the handler hangs in the middle of its line once the pipe is full.
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut hung = Command::new(env!("CARGO_BIN_EXE_ledgerline"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-        .arg(dir.path().join("data"))
-        .arg("--secret-file")
-        .arg(dir.path().join("secret"))
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(hung.stderr.take().unwrap()).lines();
-    // On a busy machine something may be told before.
-    let first = lines.by_ref().map(Result::unwrap).find(|line| line.contains("http://")).unwrap();
-    let address: SocketAddr = first.split_once("http://").unwrap().1.split('/').next().unwrap().parse().unwrap();
-    std::thread::spawn(move || lines.for_each(drop));
-    let mut connection = TcpStream::connect(address).unwrap();
+    let hung = Service::start(dir.path(), writer);
+    let mut connection = TcpStream::connect(hung.address).unwrap();
     let count = 600;
     for number in 0..count {
         assert!(deliver(&mut connection, &secret, &format!("delivery-{number}")).unwrap());
@@ -208,8 +199,7 @@ fn what_was_being_processed_runs_again_at_once() {
     while processing() == 0 {
         assert!(Instant::now() < deadline, "no handler hangs");
     }
-    hung.kill().unwrap();
-    hung.wait().unwrap();
+    drop(hung);
     drop(reader);
     let in_flight = processing();
     assert!(in_flight > 0);
