@@ -14,7 +14,7 @@ fn open(path: &Path) -> Store {
     Store::open(path, options).unwrap()
 }
 
-/// The process ends without closing the store, and another opens it.
+/// Closes the store and opens it again.
 fn reopen(path: &Path, store: Store) -> Store {
     store.close().unwrap();
     open(path)
@@ -259,7 +259,6 @@ fn a_cancelled_event_keeps_its_key_though_it_is_forgotten_and_another_process_do
 mod managed {
     //! The same, and what becomes of events without a handler, as seen through a manager.
 
-    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -269,20 +268,15 @@ mod managed {
 
     use super::*;
 
-    type Engine = fn(&Path) -> EventManagerBuilder;
-    const ENGINES: &[Engine] = &[|path| EventManager::builder(path)];
-
-    /// Runs one sentence of the contract on each engine; workers look again by themselves only after an hour.
-    fn check<F: Future<Output = ()>>(sentence: impl Fn(EventManagerBuilder) -> F) {
-        for engine in ENGINES {
-            let dir = tempfile::tempdir().unwrap();
-            let builder = engine(dir.path()).processing_interval(Duration::from_hours(1)).max_retries(0);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let sentence = sentence(builder);
-            runtime.block_on(async {
-                tokio::time::timeout(Duration::from_secs(30), sentence).await.expect("it comes within half a minute");
-            });
-        }
+    /// Runs one sentence of the contract; workers look again by themselves only after an hour.
+    fn check<F: Future<Output = ()>>(sentence: impl FnOnce(EventManagerBuilder) -> F) {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = EventManager::builder(dir.path()).processing_interval(Duration::from_hours(1)).max_retries(0);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let sentence = sentence(builder);
+        runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(30), sentence).await.expect("it comes within half a minute");
+        });
     }
 
     /// Waits until the event stands so; nothing but the manager brings it there.
@@ -363,36 +357,28 @@ mod managed {
 
     #[test]
     fn events_without_a_handler_are_held_completed_or_failed_as_the_option_says() {
-        check(async |builder: EventManagerBuilder| {
-            let builders = BTreeMap::from([(0, Unhandled::Hold), (1, Unhandled::Complete), (2, Unhandled::Fail)]);
-            let mut builder = Some(builder);
-            let dir = tempfile::tempdir().unwrap();
-            for (number, unhandled) in builders {
-                let path = dir.path().join(number.to_string());
-                let builder = builder.take().unwrap_or_else(|| EventManager::builder(&path));
-                let builder = builder.processing_interval(Duration::from_hours(1)).unhandled(unhandled);
-                let manager = builder.on("T", |_: Event| async {}).start().await.unwrap();
+        for (unhandled, status, held) in [
+            (Unhandled::Hold, Status::Pending, 600),
+            (Unhandled::Complete, Status::Completed, 0),
+            (Unhandled::Fail, Status::Failed, 0),
+        ] {
+            check(async |builder: EventManagerBuilder| {
+                let manager = builder.unhandled(unhandled).on("T", |_: Event| async {}).start().await.unwrap();
                 manager.emit("T", 1).id("handled").key("k").await.unwrap();
                 // More than are ended at a time.
                 let ids: Vec<String> = (0..600).map(|number| format!("other {number}")).collect();
                 emit_all(&manager, &ids).await;
                 stands(&manager, "handled", Status::Completed).await;
-                let status = match unhandled {
-                    Unhandled::Complete => Status::Completed,
-                    Unhandled::Fail => Status::Failed,
-                    _ => Status::Pending,
-                };
                 for id in &ids {
                     let event = stands(&manager, id, status).await;
                     let says = event.error_message().unwrap_or_default();
                     assert_eq!(says.contains("there is no handler for \"Other\""), status == Status::Failed, "{says}");
                 }
                 let counts = manager.stats();
-                let held = if unhandled == Unhandled::Hold { 600 } else { 0 };
                 assert_eq!((counts.held_events, counts.processing_events), (held, 0));
                 manager.shutdown().await.unwrap();
-            }
-        });
+            });
+        }
     }
 
     #[test]
