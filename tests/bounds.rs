@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use ledgerline::{Error, ErrorKind, LogItem, NewEvent, Point, Selection, Status, Store, StoreOptions, Timestamp};
+use ledgerline::{Error, ErrorKind, LogItem, NewEvent, Point, Status, Store, StoreOptions, Timestamp};
 
 fn check<T: Debug>(answer: Result<T, Error>, kind: ErrorKind, says: &str) {
     let error = answer.unwrap_err();
@@ -77,10 +77,6 @@ fn what_a_store_is_asked_with_values_out_of_bounds_changes_nothing() {
         "the record has 17825868 bytes; at most 16777144 fit",
     );
     check(store.cancel("nobody", ""), ErrorKind::NotFound, "\"nobody\"");
-    for selection in [Selection::all().rate(0), Selection::all().event_type(""), Selection::all().key(long(300))] {
-        refused(store.replay_all(selection.clone()), "");
-        refused(store.cancel_all(selection, ""), "");
-    }
     assert_eq!(store.claim(0).unwrap().len(), 0);
     assert_eq!((kinds(&store), store.stats().pending_events), before);
     assert_eq!(store.read_from(0).next().unwrap().unwrap(), store.read_from(1).next().unwrap().unwrap());
@@ -99,7 +95,7 @@ fn texts_that_name_nothing_are_quoted() {
 
 #[cfg(feature = "manager")]
 mod manager {
-    use ledgerline::{Event, EventManager, EventManagerBuilder};
+    use ledgerline::{BatchOptions, Event, EventManager, RetryPolicy, TypeOptions};
 
     use super::*;
 
@@ -109,10 +105,14 @@ mod manager {
         let path = dir.path().join("store");
         let builder = || EventManager::builder(&path);
         let handler = |_: Event| async {};
-        let cases: [(EventManagerBuilder, &str); 14] = [
+        let batch = |_: Vec<Event>| async {};
+        for (builder, says) in [
             (builder().batch_size(0), "batch_size is 0; it must be from 1 to 10000"),
+            (builder().batch_size(10_001), "batch_size is 10001"),
+            (builder().concurrency(0), "concurrency is 0"),
             (builder().concurrency(10_001), "concurrency is 10001"),
             (builder().processing_interval(Duration::ZERO), "processing_interval is 0ns"),
+            (builder().handler_timeout(Duration::ZERO), "handler_timeout is 0ns"),
             (builder().handler_timeout(Duration::MAX), "handler_timeout is 18446744073709551615"),
             (builder().handler_grace(Duration::from_secs(61)), "handler_grace is 61s; it must be from 0ns to 60s"),
             (builder().drain_timeout(Duration::from_secs(3_601)), "drain_timeout is 3601s"),
@@ -121,14 +121,25 @@ mod manager {
             (builder().max_event_age(Duration::ZERO), "max_event_age is 0ns"),
             (builder().queue_size(0), "queue_size is 0; it must be from 1 to 1000000"),
             (builder().queue_size(usize::MAX), "queue_size is 18446744073709551615"),
+            (builder().store_options(StoreOptions::default().segment_bytes(1)), "segment_bytes is 1; it must be"),
+            (
+                builder().type_options("Issue", TypeOptions::new().timeout(Duration::ZERO)),
+                "the timeout of type \"Issue\" is 0ns",
+            ),
+            (builder().type_options("*", TypeOptions::new().concurrency(1)), "\"*\" has no concurrency"),
+            (builder().retry_policy(RetryPolicy::delays([])), "the number of delays of the retry policy is 0"),
+            (
+                builder().on_batch("Issue", BatchOptions::new().size(17), batch),
+                "the batch size of type \"Issue\" is 17",
+            ),
+            (builder().on_named("", "Issue", handler), "the name of a handler of type \"Issue\" has 0 bytes"),
             (builder().on("", handler), "the event type of a handler is empty"),
             (builder().on("x".repeat(129), handler), "the event type of a handler has 129 bytes; at most 128"),
             (
                 builder().on_named("mail", "Issue", handler).on("Issue", handler).on_named("mail", "Issue", handler),
                 "event type \"Issue\" has a handler named \"mail\" already",
             ),
-        ];
-        for (builder, says) in cases {
+        ] {
             refused(builder.start().await, says);
             assert!(!path.exists(), "{says}");
         }

@@ -16,7 +16,7 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use ledgerline::{
-    AnyHandler, BatchOptions, Context, ErrorKind, Event, EventManager, HandlerService, HistoryEntry, NewEvent, Outcome,
+    AnyHandler, BatchOptions, Context, Event, EventManager, HandlerService, HistoryEntry, NewEvent, Outcome,
     RetryPolicy, Run, Status, TypeOptions,
 };
 use scaffold::{MILLISECOND, builder, dir, within};
@@ -115,29 +115,6 @@ async fn each_type_has_its_own_time() {
         assert_eq!(stands(&manager, &id, status).await.error_message(), error);
     }
     manager.shutdown().await.unwrap();
-}
-
-#[tokio::test]
-async fn options_and_handlers_out_of_bounds_are_refused_by_name_before_anything_is_created() {
-    let dir = dir();
-    let path = dir.path().join("events");
-    let good = || EventManager::builder(&path);
-    let batch = |_: Vec<Event>| async {};
-    for (builder, says) in [
-        (
-            good().type_options("Issue", TypeOptions::new().timeout(Duration::ZERO)),
-            "the timeout of type \"Issue\" is 0ns",
-        ),
-        (good().type_options("*", TypeOptions::new().concurrency(1)), "\"*\" has no concurrency"),
-        (good().retry_policy(RetryPolicy::delays([])), "the number of delays of the retry policy is 0"),
-        (good().on_batch("Issue", BatchOptions::new().size(17), batch), "the batch size of type \"Issue\" is 17"),
-        (good().on_named("a", "Issue", fails).on_named("a", "Issue", fails), "a handler named \"a\" already"),
-    ] {
-        let error = builder.start().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().contains(says), "{error}");
-    }
-    assert!(!path.exists());
 }
 
 // --------------------------------------------------------------------------------------------------------------- kinds of handlers

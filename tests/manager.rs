@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use ledgerline::{Context, ErrorKind, Event, EventManager, Filter, NewEvent, Outcome, Status, StoreOptions, Timestamp};
+use ledgerline::{Context, ErrorKind, Event, EventManager, Filter, NewEvent, Outcome, Status, Timestamp};
 use scaffold::{MILLISECOND, builder, dir, within};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -498,38 +498,6 @@ async fn closing_the_store_beneath_stops_the_workers_and_what_they_ran_runs_agai
     assert_eq!(within(told.recv()).await.unwrap(), id, "its success came too late to be kept");
     assert_eq!(stands(&manager, &id, Status::Completed).await.retry_count(), 0, "and it is no failure");
     manager.shutdown().await.unwrap();
-}
-
-#[tokio::test]
-async fn values_out_of_bounds_are_refused_by_name_before_anything_is_created() {
-    let dir = dir();
-    let path = dir.path().join("events");
-    let good = || EventManager::builder(&path);
-    let handler = |_: Event| async {};
-    for (builder, says) in [
-        (good().batch_size(0), "batch_size is 0"),
-        (good().batch_size(10_001), "batch_size is 10001"),
-        (good().concurrency(0), "concurrency is 0"),
-        (good().processing_interval(Duration::ZERO), "processing_interval is 0ns"),
-        (good().handler_timeout(Duration::ZERO), "handler_timeout is 0ns"),
-        (good().handler_grace(Duration::MAX), "handler_grace is"),
-        (good().drain_timeout(Duration::MAX), "drain_timeout is"),
-        (good().retry_interval(Duration::ZERO), "retry_interval is 0ns"),
-        (good().max_retries(1_001), "max_retries is 1001"),
-        (good().max_event_age(Duration::ZERO), "max_event_age is 0ns"),
-        (good().queue_size(0), "queue_size is 0"),
-        (good().store_options(StoreOptions::default().segment_bytes(1)), "segment_bytes is 1"),
-        (good().on_named("a", "Issue", handler).on_named("a", "Issue", handler), "\"Issue\" has a handler named \"a\""),
-        (good().on_named("", "Issue", handler), "the name of a handler of type \"Issue\" has 0 bytes"),
-        (good().on("", handler), "is empty"),
-    ] {
-        let error = builder.start().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().contains(says), "{error}");
-    }
-    let error = good().on("Issue", handler).open().await.unwrap_err();
-    assert!(error.to_string().contains("\"Issue\""), "{error}");
-    assert!(!path.exists());
 }
 
 #[tokio::test]
