@@ -19,24 +19,10 @@ use ledgerline::{
     AnyHandler, BatchOptions, Context, Event, EventManager, HandlerService, HistoryEntry, NewEvent, Outcome,
     RetryPolicy, Run, Status, TypeOptions,
 };
-use scaffold::{MILLISECOND, builder, dir, within};
+use scaffold::{MILLISECOND, builder, dir, stands, until, within};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::unbounded_channel;
-
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    within(async {
-        while !holds().await {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-}
-
-async fn stands(manager: &EventManager, id: &str, status: Status) -> Event {
-    until(async || manager.get(id).await.unwrap().is_some_and(|event| event.status() == status)).await;
-    manager.get(id).await.unwrap().unwrap()
-}
 
 /// The waits that were decided after failures.
 async fn waits(manager: &EventManager, id: &str) -> Vec<Duration> {
@@ -517,7 +503,7 @@ async fn limits_and_timeouts_of_tower_hold_around_handlers() {
     for _ in 0..50 {
         manager.emit("Issue", 1).await.unwrap();
     }
-    until(async || manager.stats().events_processed == 50).await;
+    until(async || (manager.stats().events_processed == 50).then_some(())).await;
     assert!((1..=2).contains(&seen.load(Ordering::SeqCst)), "{seen:?}");
     // An error of a layer is that attempt's.
     let id = manager.emit("Hang", 1).await.unwrap();

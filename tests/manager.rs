@@ -17,27 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use ledgerline::{Context, ErrorKind, Event, EventManager, Filter, NewEvent, Outcome, Status, Timestamp};
-use scaffold::{MILLISECOND, builder, dir, within};
+use ledgerline::{Context, ErrorKind, Event, Filter, NewEvent, Outcome, Status, Timestamp};
+use scaffold::{MILLISECOND, builder, dir, stands, until, within};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-/// Looks until there is something to see.
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    within(async {
-        loop {
-            if let Some(seen) = look().await {
-                return seen;
-            }
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-}
-
-async fn stands(manager: &EventManager, id: &str, status: Status) -> Event {
-    until(async || manager.get(id).await.unwrap().filter(|event| event.status() == status)).await
-}
 
 /// A handler that passes on the ids of its events.
 fn teller() -> (impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static, UnboundedReceiver<String>) {
