@@ -301,13 +301,18 @@ fn events_come_and_go_and_are_read_while_segments_are_written_anew() {
 /// A store in which compaction wrote three segments anew as `0000000001-1.seg`, and `0000000004.seg` follows.
 const REWRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1-rewritten");
 
-/// The store above after `change`: whether it opens with all that was left, is found to be damaged, or neither.
-fn opens(change: &dyn Fn(&Path)) -> Result<bool, String> {
+fn rewritten_copy() -> tempfile::TempDir {
     let dir = in_memory();
     for entry in fs::read_dir(REWRITTEN).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
     }
+    dir
+}
+
+/// A copy of the store above after `change`: whether it opens with all that was left, is found to be damaged, or neither.
+fn opens(change: &dyn Fn(&Path)) -> Result<bool, String> {
+    let dir = rewritten_copy();
     change(dir.path());
     let found = damage(dir.path());
     match Store::open(dir.path(), options()) {
@@ -347,11 +352,7 @@ fn no_flipped_byte_of_a_rewritten_segment_or_its_manifest_passes_unseen() {
     for name in ["0000000001-1.seg", "MANIFEST"] {
         let length = fs::metadata(Path::new(REWRITTEN).join(name)).unwrap().len();
         for at in 0..usize::try_from(length).unwrap() {
-            let dir = in_memory();
-            for entry in fs::read_dir(REWRITTEN).unwrap() {
-                let entry = entry.unwrap();
-                fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
-            }
+            let dir = rewritten_copy();
             let mut bytes = fs::read(dir.path().join(name)).unwrap();
             bytes[at] ^= 0x20;
             fs::write(dir.path().join(name), bytes).unwrap();
