@@ -231,77 +231,20 @@ async fn a_shutdown_of_idle_workers_takes_no_time() {
 
 // ---------------------------------------------------------------------------------------------------------------- what is said
 
-/// Counts what is said about health.
-#[derive(Clone, Default)]
-struct Ears {
-    ill: Arc<AtomicUsize>,
-    well: Arc<AtomicUsize>,
+/// Keeps what a module says at INFO and above: level, message and fields.
+#[derive(Clone)]
+struct Said {
+    module: &'static str,
+    lines: Arc<Mutex<Vec<String>>>,
 }
-
-impl tracing::Subscriber for Ears {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "ledgerline::manager::watch"
-    }
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        let said = if *event.metadata().level() == tracing::Level::WARN { &self.ill } else { &self.well };
-        said.fetch_add(1, Ordering::SeqCst);
-    }
-    fn enter(&self, _: &tracing::span::Id) {}
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_change_of_health_is_said_once_each_way() {
-    let ears = Ears::default();
-    let _guard = tracing::subscriber::set_default(ears.clone());
-    let dir = tempfile::tempdir().unwrap();
-    let sound = Arc::new(AtomicBool::new(false));
-    let is_sound = Arc::clone(&sound);
-    let handler = move |_: Event| {
-        let sound = is_sound.load(Ordering::SeqCst);
-        async move { if sound { Outcome::Done } else { Outcome::Fail("down".to_owned()) } }
-    };
-    let manager = builder(dir.path()).on("Issue", handler).start().await.unwrap();
-    for _ in 0..100 {
-        manager.emit("Issue", 1).await.unwrap();
-    }
-    let heard = || (ears.ill.load(Ordering::SeqCst), ears.well.load(Ordering::SeqCst));
-    for _ in 0..3_600 {
-        if heard() != (0, 0) {
-            break;
-        }
-        tokio::time::sleep(SECOND).await;
-    }
-    tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(heard(), (1, 0));
-    assert!(!manager.is_healthy());
-    sound.store(true, Ordering::SeqCst);
-    manager.replay_failed().await.unwrap();
-    for _ in 0..3_600 {
-        if heard() != (1, 0) {
-            break;
-        }
-        tokio::time::sleep(SECOND).await;
-    }
-    tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(heard(), (1, 1));
-    assert!(manager.is_healthy());
-    manager.shutdown().await.unwrap();
-    assert_eq!(heard(), (1, 1), "a shutdown is no change for the worse");
-}
-
-/// Keeps what the workers say: level, message and fields.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<String>>>);
 
 impl Said {
+    fn by(module: &'static str) -> Self {
+        Self { module, lines: Arc::default() }
+    }
+
     fn all(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+        self.lines.lock().unwrap().clone()
     }
 }
 
@@ -317,7 +260,7 @@ impl tracing::field::Visit for Line {
 
 impl tracing::Subscriber for Said {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target().starts_with("ledgerline::processor")
+        metadata.is_event() && *metadata.level() <= tracing::Level::INFO && metadata.target().starts_with(self.module)
     }
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
         tracing::span::Id::from_u64(1)
@@ -327,17 +270,54 @@ impl tracing::Subscriber for Said {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        if *event.metadata().level() <= tracing::Level::INFO {
-            self.0.lock().unwrap().push(line.0);
-        }
+        self.lines.lock().unwrap().push(line.0);
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_change_of_health_is_said_once_each_way() {
+    let said = Said::by("ledgerline::manager::watch");
+    let _guard = tracing::subscriber::set_default(said.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let sound = Arc::new(AtomicBool::new(false));
+    let is_sound = Arc::clone(&sound);
+    let handler = move |_: Event| {
+        let sound = is_sound.load(Ordering::SeqCst);
+        async move { if sound { Outcome::Done } else { Outcome::Fail("down".to_owned()) } }
+    };
+    let manager = builder(dir.path()).on("Issue", handler).start().await.unwrap();
+    for _ in 0..100 {
+        manager.emit("Issue", 1).await.unwrap();
+    }
+    let lines = lines_once_there_are(1, &said).await;
+    assert!(lines.len() == 1 && lines[0].starts_with("WARN the manager is not well "), "{lines:?}");
+    assert!(!manager.is_healthy());
+    sound.store(true, Ordering::SeqCst);
+    manager.replay_failed().await.unwrap();
+    let lines = lines_once_there_are(2, &said).await;
+    assert!(lines.len() == 2 && lines[1] == "INFO the manager is well again", "{lines:?}");
+    assert!(manager.is_healthy());
+    manager.shutdown().await.unwrap();
+    assert_eq!(said.all().len(), 2, "a shutdown is no change for the worse");
+}
+
+/// Waits until so many lines are said, and a minute more for those that should not be.
+async fn lines_once_there_are(count: usize, said: &Said) -> Vec<String> {
+    for _ in 0..3_600 {
+        if said.all().len() >= count {
+            break;
+        }
+        tokio::time::sleep(SECOND).await;
+    }
+    tokio::time::sleep(60 * SECOND).await;
+    said.all()
+}
+
 #[tokio::test]
 async fn a_failure_that_is_retried_and_one_for_good_are_told_apart() {
-    let said = Said::default();
+    let said = Said::by("ledgerline::processor");
     let _guard = tracing::subscriber::set_default(said.clone());
     let setup = |builder: EventManagerBuilder| {
         let builder = builder.max_retries(1).retry_policy(RetryPolicy::delays([60 * SECOND]));
@@ -356,7 +336,7 @@ async fn a_failure_that_is_retried_and_one_for_good_are_told_apart() {
 
 #[tokio::test]
 async fn of_a_run_whose_event_was_cancelled_no_failure_is_told() {
-    let said = Said::default();
+    let said = Said::by("ledgerline::processor");
     let _guard = tracing::subscriber::set_default(said.clone());
     let setup = |builder: EventManagerBuilder| {
         builder.on("Issue", |_: Event, context: Context| async move {
@@ -375,7 +355,7 @@ async fn of_a_run_whose_event_was_cancelled_no_failure_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_aborted_at_the_end_of_a_shutdown_is_not_said_to_be_left_behind() {
-    let said = Said::default();
+    let said = Said::by("ledgerline::processor");
     let _guard = tracing::subscriber::set_default(said.clone());
     let setup = |builder: EventManagerBuilder| {
         let builder = builder.max_retries(0).handler_timeout(SECOND).handler_grace(Duration::ZERO);
