@@ -273,7 +273,7 @@ fn an_audit_beside_a_writer_finds_no_damage() {
 
 #[test]
 fn a_reader_shows_what_verifies_of_a_damaged_store() {
-    // A bad header, and a record that verifies and does not decode, hide nothing else.
+    // A bad header hides nothing but what it heads.
     let dir = in_memory();
     for round in 0..3 {
         let store = Store::open(dir.path(), options()).unwrap();

@@ -271,10 +271,10 @@ async fn an_acknowledged_event_survives_a_death_at_every_point_and_others_may() 
 
 #[tokio::test]
 async fn an_acknowledged_event_survives_a_death_in_the_midst_of_any_call() {
-    let witness = Witness::default();
+    let mut witness = Witness::default();
     let mut bench = short(&witness.run).await;
     let before = bench.calls();
-    { witness }.live(&mut bench).await;
+    witness.live(&mut bench).await;
     let calls = bench.calls() - before;
     assert!(calls > 200, "{calls}");
     let mut survivors = 0;
