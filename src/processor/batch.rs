@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::error::Error as StdError;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tracing::Instrument as _;
 use crate::error::Error;
 use crate::event::{Event, Outcome};
 use crate::processor::context::Linger;
-use crate::processor::handler::{AnyHandler, Kind, RunningBatch};
+use crate::processor::handler::{AnyHandler, Kind};
 use crate::processor::layer::HandlerService;
 use crate::processor::outcome::{caught, panic_said};
 use crate::processor::{Context, IntoOutcome};
@@ -185,7 +186,10 @@ where
     AnyHandler { kind: Kind::Batch(options, function) }
 }
 
+/// The function of a handler of batches: it returns an outcome for each event, or why there is none for any.
 pub(super) type Function = Arc<dyn Fn(Vec<Event>, Vec<Context>) -> RunningBatch + Send + Sync>;
+
+type RunningBatch = Pin<Box<dyn Future<Output = Result<Vec<Outcome>, String>> + Send>>;
 
 /// The service whose runs gather there.
 pub(super) fn service(gathering: Arc<Gathering>) -> HandlerService {

@@ -12,9 +12,9 @@ use crate::processor::{Context, IntoOutcome};
 /// that is [`IntoOutcome`]. Nothing else is a blocking handler, and nobody needs to implement this.
 ///
 /// It runs on a thread of its own kind (`ledgerline-blocking`), of which there are at most as many as the builder's `concurrency`, beside
-/// those whose runs were given up. When it is called off ([`Context::is_cancelled`]) it has to end by itself: nothing can abort it. One that does not end gives up its slot
-/// after the grace, keeps its event's key, and holds up neither a shutdown nor the runtime. Within it,
-/// `tokio::runtime::Handle::current()` is the manager's runtime.
+/// those whose runs were given up. When it is called off ([`Context::is_cancelled`]) it has to end by itself: nothing can abort it. One
+/// that does not end gives up its slot after the grace, keeps its event's key, and holds up neither a shutdown nor the runtime. Within
+/// it, `tokio::runtime::Handle::current()` is the manager's runtime.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a blocking handler",
     note = "a blocking handler is a function or a closure that takes `(Event)` or `(Event, Context)`, with the types written out",
@@ -25,6 +25,7 @@ pub trait BlockingHandler<Args>: sealed::HandleBlocking<Args> {}
 
 impl<Args, H: sealed::HandleBlocking<Args>> BlockingHandler<Args> for H {}
 
+/// The function of a blocking handler.
 pub(super) type Function = Arc<dyn Fn(Event, Context) -> Outcome + Send + Sync>;
 
 mod sealed {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::event::{Event, Outcome};
-use crate::processor::{BatchHandler, BatchOptions, BlockingHandler, Context, IntoOutcome};
+use crate::processor::{BatchHandler, BatchOptions, BlockingHandler, Context, IntoOutcome, batch, blocking, layer};
 
 /// A function that runs an event: an `async fn` or a closure that takes `(Event)` or `(Event, Context)`, may be called from any
 /// thread, and returns anything that is [`IntoOutcome`]; or an [`AnyHandler`]. Nothing else is a handler, and nobody needs to
@@ -46,9 +46,6 @@ impl<Args, H: sealed::HandleTyped<Args>> TypedHandler<Args> for H {}
 /// The future of one run.
 pub(crate) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// The future of one run of a batch: an outcome for each event, or why there is none for any.
-pub(super) type RunningBatch = Pin<Box<dyn Future<Output = Result<Vec<Outcome>, String>> + Send>>;
-
 /// A handler of any kind, as a value: to give kinds other than the plain one a name
 /// (`EventManagerBuilder::on_named`), or to register them while the manager runs. It is a [`Handler`] itself. Cheap to clone.
 ///
@@ -67,9 +64,9 @@ pub struct AnyHandler {
 
 #[derive(Clone)]
 pub(super) enum Kind {
-    Plain(Arc<dyn Fn(Event, Context) -> Running + Send + Sync>),
-    Blocking(Arc<dyn Fn(Event, Context) -> Outcome + Send + Sync>),
-    Batch(BatchOptions, Arc<dyn Fn(Vec<Event>, Vec<Context>) -> RunningBatch + Send + Sync>),
+    Plain(layer::Function),
+    Blocking(blocking::Function),
+    Batch(BatchOptions, batch::Function),
 }
 
 impl AnyHandler {
@@ -152,27 +149,27 @@ impl sealed::Handle<sealed::Already> for AnyHandler {
     }
 }
 
-/// A function of these arguments is a handler of this kind.
-macro_rules! handler {
-    ($trait:ident, ($($argument:ident),*), |$data:ident, $event:ident, $context:ident| $call:tt, $make:ident $(, $decoded:ident)?) => {
-        impl<H, F $(, $decoded)?> sealed::$trait<($($argument,)*)> for H
+/// A function of these arguments is a typed handler.
+macro_rules! typed_handler {
+    (($($argument:ident),*), |$data:ident, $event:ident, $context:ident| $call:tt) => {
+        impl<H, F, T> sealed::HandleTyped<($($argument,)*)> for H
         where
             H: Fn($($argument),*) -> F + Send + Sync + 'static,
             F: Future + Send + 'static,
             F::Output: IntoOutcome,
-            $($decoded: DeserializeOwned + 'static,)?
+            T: DeserializeOwned + 'static,
         {
             fn any(self) -> AnyHandler {
-                AnyHandler::$make(move |$data, $event, $context| running(self $call))
+                AnyHandler::decoding(move |$data, $event, $context| running(self $call))
             }
         }
     };
 }
 
-handler!(HandleTyped, (T), |data, _event, _context| (data), decoding, T);
-handler!(HandleTyped, (T, Event), |data, event, _context| (data, event), decoding, T);
-handler!(HandleTyped, (T, Context), |data, _event, context| (data, context), decoding, T);
-handler!(HandleTyped, (T, Event, Context), |data, event, context| (data, event, context), decoding, T);
+typed_handler!((T), |data, _event, _context| (data));
+typed_handler!((T, Event), |data, event, _context| (data, event));
+typed_handler!((T, Context), |data, _event, context| (data, context));
+typed_handler!((T, Event, Context), |data, event, context| (data, event, context));
 
 impl<H, F> sealed::Handle<(Event,)> for H
 where
