@@ -25,10 +25,8 @@ struct Shared {
     event: Event,
     intake: Intake,
     attempt: u32,
-    retry_count: u32,
     is_last: bool,
     origin: Arc<str>,
-    seq: u64,
     deadline: Timestamp,
     begun: Instant,
     timeout: Duration,
@@ -72,18 +70,15 @@ impl Drop for Linger {
 }
 
 impl Context {
-    /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store that
-    /// `intake` leads to.
+    /// Of a run of `claim` that begins `now` and has `timeout` to end; `origin` names the store that `intake` leads to.
     pub(super) fn new(claim: &Claim, intake: &Intake, origin: &Arc<str>, now: Instant, timeout: Duration) -> Self {
         let event = claim.event();
         let run = Shared {
             event: event.clone(),
             intake: intake.clone(),
             attempt: claim.attempt(),
-            retry_count: event.retry_count(),
             is_last: claim.is_last(),
             origin: Arc::clone(origin),
-            seq: event.seq(),
             deadline: event.last_attempt().unwrap_or(event.timestamp()).saturating_add(timeout),
             begun: now,
             timeout,
@@ -105,7 +100,7 @@ impl Context {
 
     /// How many failures count against the event so far: 0 in the first run, and after a replay.
     pub fn retry_count(&self) -> u32 {
-        self.run.retry_count
+        self.run.event.retry_count()
     }
 
     /// Whether the event has failed for good if this run fails.
@@ -211,7 +206,7 @@ impl Context {
     /// also after a restart and a replay, and another for every other event of any store. At most 49 bytes: hexadecimal digits and
     /// one `-`.
     pub fn idempotency_key(&self) -> String {
-        format!("{}-{:x}", self.run.origin, self.run.seq)
+        format!("{}-{:x}", self.run.origin, self.run.event.seq())
     }
 
     /// Calls the run off.
