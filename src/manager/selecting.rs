@@ -70,7 +70,7 @@ impl EventManager {
     /// Tells the run of an event that the event was called off.
     pub(crate) async fn tell_called_off(&self, called_off: CalledOff) {
         if let Some(workers) = &self.inner.workers {
-            workers.called_off(called_off).await;
+            workers.tell_called_off(called_off).await;
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::processor::attempts::{Attempts, Ended};
 use crate::processor::lookout::Lookout;
 use crate::processor::obstacle::Obstacle;
 use crate::processor::round::Round;
-use crate::processor::workers::{Command, Gauges, Report};
+use crate::processor::workers::{Command, Gauges, Watching};
 use crate::processor::{Handlers, Options};
 use crate::queue::{CalledOff, Claim, Intake, Queue, give_way};
 
@@ -46,7 +46,7 @@ pub(super) struct Dispatcher {
     unsettled_again: Option<Error>,
     obstacle: Obstacle,
     settle_again_at: Instant,
-    report: Report,
+    watching: Watching,
     report_at: Instant,
     /// Rings at the next moment that matters or before it.
     alarm: Pin<Box<Sleep>>,
@@ -91,7 +91,7 @@ impl Dispatcher {
         handlers: Arc<Handlers>,
         gauges: Arc<Gauges>,
         commands: mpsc::Receiver<Command>,
-        report: Report,
+        watching: Watching,
     ) -> Self {
         let now = Instant::now();
         let options = handlers.options().clone();
@@ -116,7 +116,7 @@ impl Dispatcher {
             unsettled_again: None,
             obstacle: Obstacle::default(),
             settle_again_at: now,
-            report,
+            watching,
             report_at: now + REPORT_INTERVAL,
             alarm,
         }
@@ -294,7 +294,7 @@ impl Dispatcher {
             Phase::Running => {
                 self.lookout.tick(now);
                 if now >= self.report_at {
-                    (self.report)(self.gauges.backlog());
+                    (self.watching)(self.gauges.backlog());
                     self.report_at = now + REPORT_INTERVAL;
                 }
             }

@@ -36,7 +36,7 @@ pub(crate) struct Backlog {
 }
 
 /// Called every few seconds while the workers run.
-pub(super) type Report = Box<dyn FnMut(Backlog) + Send>;
+pub(super) type Watching = Box<dyn FnMut(Backlog) + Send>;
 
 /// What the dispatcher shows.
 #[derive(Default)]
@@ -76,8 +76,8 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Starts them on the present tokio runtime. Events of types without a handler are held from here on.
-    /// `report` is told every few seconds, until they are stopped, what is left of runs.
-    pub(crate) fn start(intake: Intake, handlers: Handlers, report: Report) -> Self {
+    /// `watching` is told every few seconds, until they are stopped, what is left of runs.
+    pub(crate) fn start(intake: Intake, handlers: Handlers, watching: Watching) -> Self {
         let queue = intake.queue().clone();
         queue.set_handled(handlers.handled());
         queue.set_limits(handlers.options().limits());
@@ -85,7 +85,7 @@ impl Workers {
         let gauges = Arc::new(Gauges::default());
         gauges.set_running(true);
         let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(intake, Arc::clone(&handlers), Arc::clone(&gauges), obeyed, report);
+        let dispatcher = Dispatcher::new(intake, Arc::clone(&handlers), Arc::clone(&gauges), obeyed, watching);
         let dispatcher = Mutex::new(Some(tokio::spawn(dispatcher.run())));
         Self { queue, handlers, gauges, commands, dispatcher }
     }
@@ -96,7 +96,7 @@ impl Workers {
     }
 
     /// Tells the run of this event, if there is one, that a person has cancelled it.
-    pub(crate) async fn called_off(&self, called_off: CalledOff) {
+    pub(crate) async fn tell_called_off(&self, called_off: CalledOff) {
         // Refused only when they have stopped: then nothing runs.
         let _ = self.commands.send(Command::CalledOff(called_off)).await;
     }
