@@ -219,10 +219,11 @@ impl EventManagerBuilder {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub async fn start(self) -> Result<EventManager, Error> {
+    pub async fn start(mut self) -> Result<EventManager, Error> {
         self.validate()?;
-        let handlers = Handlers::new(self.handlers, self.layers, self.options.clone())?;
-        open(self.place, self.store, self.queue_size, self.options, Some(handlers), self.concern).await
+        let (given, layers) = (std::mem::take(&mut self.handlers), std::mem::take(&mut self.layers));
+        let handlers = Handlers::new(given, layers, self.options.clone())?;
+        self.build(Some(handlers)).await
     }
 
     /// Opens the store, creating it if there is none, without running anything: to emit, to look, to replay.
@@ -236,7 +237,7 @@ impl EventManagerBuilder {
                 "open() runs nothing, but {event_type:?} was given a handler: use start()"
             )));
         }
-        open(self.place, self.store, self.queue_size, self.options, None, self.concern).await
+        self.build(None).await
     }
 
     fn validate(&self) -> Result<(), Error> {
@@ -244,28 +245,23 @@ impl EventManagerBuilder {
         self.options.validate()?;
         Intake::validate(self.queue_size)
     }
-}
 
-async fn open(
-    place: Place,
-    store: StoreOptions,
-    queue_size: usize,
-    options: Options,
-    handlers: Option<Handlers>,
-    concern: Concern,
-) -> Result<EventManager, Error> {
-    let store = blocking(move || place.open(store)).await?;
-    let per_type = options.per_type.clone();
-    let intake = Intake::new(
-        Queue::embedded(store.clone()),
-        queue_size,
-        Arc::new(move |event_type| per_type.max_retries(event_type)),
-    );
-    let workers = handlers.map(|handlers| {
-        let watching = watching(store.clone(), options.clone(), Arc::clone(&concern));
-        Workers::start(intake.clone(), handlers, watching)
-    });
-    Ok(EventManager { inner: Arc::new(Inner { store, intake, options, workers, concern }) })
+    /// Opens the store, and starts workers if there are handlers.
+    async fn build(self, handlers: Option<Handlers>) -> Result<EventManager, Error> {
+        let Self { place, store, queue_size, options, concern, .. } = self;
+        let store = blocking(move || place.open(store)).await?;
+        let per_type = options.per_type.clone();
+        let intake = Intake::new(
+            Queue::embedded(store.clone()),
+            queue_size,
+            Arc::new(move |event_type| per_type.max_retries(event_type)),
+        );
+        let workers = handlers.map(|handlers| {
+            let watching = watching(store.clone(), options.clone(), Arc::clone(&concern));
+            Workers::start(intake.clone(), handlers, watching)
+        });
+        Ok(EventManager { inner: Arc::new(Inner { store, intake, options, workers, concern }) })
+    }
 }
 
 impl fmt::Debug for EventManagerBuilder {

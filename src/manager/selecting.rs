@@ -1,7 +1,8 @@
 //! Replay and cancel by selection, without a thread that waits.
 
 use crate::error::Error;
-use crate::manager::{EventManager, blocking};
+use crate::manager::EventManager;
+use crate::queue::blocking;
 use crate::store::{Act, Acted, CalledOff, Pass, Selected, Selection};
 
 impl EventManager {

@@ -11,7 +11,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Status, limits};
-use crate::manager::{EventManager, blocking};
+use crate::manager::EventManager;
+use crate::queue::blocking;
 use crate::store::{Bookmarks, LogEntry, LogItem, Reader};
 
 /// Where a subscription begins.
