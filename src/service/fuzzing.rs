@@ -96,8 +96,7 @@ fn judge(file: &[u8], mut variables: Vec<(OsString, OsString)>) -> Result<String
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
             let (told, source) = (error.to_string(), std::error::Error::source(&error));
             let names = || Setting::all().iter().flat_map(|setting| setting.environment).map(|variable| variable.name);
-            let switches = || settings::SWITCHES.iter().map(|switch| switch.name);
-            let is_named = told.contains(PATH) || names().chain(switches()).any(|name| told.contains(name));
+            let is_named = told.contains(PATH) || names().chain(settings::SWITCHES).any(|name| told.contains(name));
             assert!(is_named, "what does not fit is refused by name: {told}");
             assert!(!format!("{told} {source:?}").contains(CANARY), "a secret shows itself: {told}");
             Err(error)

@@ -94,10 +94,10 @@ impl Given {
 
     /// Judges all of it, with what the configuration file says.
     pub(super) fn judge(&self, file: Option<ConfigFile>) -> Result<Config, Error> {
-        let (batches, background) = (self.is_on(&settings::BATCHES)?, self.is_on(&settings::BACKGROUND)?);
+        let (batches, background) = (self.is_on(settings::BATCHES)?, self.is_on(settings::BACKGROUND)?);
         let values = Values { given: self, file };
         let count = |setting| values.whole(setting);
-        let in_memory = !self.is_on(&settings::PERSISTENCE)?;
+        let in_memory = !self.is_on(settings::PERSISTENCE)?;
         let segment_bytes = count(&settings::SEGMENT_BYTES)?;
         let store = StoreOptions::default();
         // The store's own default depends on where it is kept.
@@ -139,16 +139,12 @@ impl Given {
     }
 
     /// Whether a part is on, as it is unless the environment says otherwise.
-    fn is_on(&self, switch: &settings::Switch) -> Result<bool, Error> {
-        let Some(value) = self.environment.get(switch.name) else { return Ok(true) };
+    fn is_on(&self, switch: &str) -> Result<bool, Error> {
+        let Some(value) = self.environment.get(switch) else { return Ok(true) };
         match value.to_str().map(str::to_ascii_lowercase).as_deref() {
             Some("true" | "1" | "yes" | "on") => Ok(true),
             Some("false" | "0" | "no" | "off") => Ok(false),
-            _ => Err(Error::invalid(format!(
-                "{} is {:?}; it must be true or false",
-                switch.name,
-                value.to_string_lossy()
-            ))),
+            _ => Err(Error::invalid(format!("{switch} is {:?}; it must be true or false", value.to_string_lossy()))),
         }
     }
 
@@ -156,7 +152,7 @@ impl Given {
     fn unknown_variables(&self) -> Vec<String> {
         let known = |name: &str| {
             name == settings::CONFIG_VARIABLE
-                || settings::SWITCHES.iter().any(|switch| switch.name == name)
+                || settings::SWITCHES.contains(&name)
                 || Setting::all().iter().flat_map(|setting| setting.environment).any(|variable| variable.name == name)
         };
         let ours = |name: &&String| OURS.iter().any(|prefix| name.starts_with(prefix));

@@ -60,7 +60,7 @@ pub fn perform(
 
 fn open(config: &Config, access: Access) -> Result<Store, Error> {
     if config.in_memory && access != Access::Read {
-        let switch = settings::PERSISTENCE.name;
+        let switch = settings::PERSISTENCE;
         let message =
             format!("no service runs, and {switch} is false, so nothing could be kept: start one, or unset it");
         return Err(Error::new(ErrorKind::NotAllowed, message));

@@ -113,7 +113,7 @@ impl Service {
         let (listener, address) = bind(&config).await?;
         let lock = if config.in_memory { Some(lock_without_store(&config.data)?) } else { None };
         if config.in_memory {
-            let switch = settings::PERSISTENCE.name;
+            let switch = settings::PERSISTENCE;
             tracing::warn!(
                 "{switch} is false: events are in memory only, and nothing survives the end of this process"
             );
@@ -316,7 +316,7 @@ mod tests {
     /// A service that keeps its events in memory, or not.
     fn config(directory: &std::path::Path, in_memory: bool) -> Config {
         let listen = Setting::all().iter().find(|setting| setting.flag() == "listen").unwrap();
-        let switch = [(settings::PERSISTENCE.name.into(), (!in_memory).to_string().into())];
+        let switch = [(settings::PERSISTENCE.into(), (!in_memory).to_string().into())];
         Given::new().environment(switch).data(directory).flag(listen, "127.0.0.1:0").resolve().unwrap()
     }
 

@@ -10,22 +10,17 @@ use std::time::Duration;
 
 use super::setting::{Kind, Meaning, Setting, Unit, Variable};
 
-/// A variable of the former program that says whether a part runs at all.
-#[derive(Debug)]
-pub(super) struct Switch {
-    pub(super) name: &'static str,
-}
-
 /// Off: events are kept in memory, and do not outlive the process.
-pub(super) const PERSISTENCE: Switch = Switch { name: "LINEAR_EVENT_PERSISTENCE_ENABLED" };
+pub(super) const PERSISTENCE: &str = "LINEAR_EVENT_PERSISTENCE_ENABLED";
 
 /// Off: events are claimed one by one.
-pub(super) const BATCHES: Switch = Switch { name: "LINEAR_BATCH_PROCESSING_ENABLED" };
+pub(super) const BATCHES: &str = "LINEAR_BATCH_PROCESSING_ENABLED";
 
 /// Off: events wait for `ledgerline process`.
-pub(super) const BACKGROUND: Switch = Switch { name: "LINEAR_BACKGROUND_PROCESSING" };
+pub(super) const BACKGROUND: &str = "LINEAR_BACKGROUND_PROCESSING";
 
-pub(super) const SWITCHES: [Switch; 3] = [PERSISTENCE, BATCHES, BACKGROUND];
+/// Variables of the former program, each of which says whether a part is on.
+pub(super) const SWITCHES: [&str; 3] = [PERSISTENCE, BATCHES, BACKGROUND];
 
 /// Where the former program kept its events unless it was told otherwise.
 pub(super) const FORMER_EVENTS: &str = "linear_events.json";
@@ -301,7 +296,7 @@ mod tests {
             }
         }
         for switch in SWITCHES {
-            assert!(names.insert(switch.name.to_owned()), "{}", switch.name);
+            assert!(names.insert(switch.to_owned()), "{switch}");
         }
     }
 
@@ -311,7 +306,7 @@ mod tests {
             .iter()
             .flat_map(|setting| setting.environment)
             .map(|variable| variable.name)
-            .chain(SWITCHES.iter().map(|switch| switch.name))
+            .chain(SWITCHES)
             .filter(|name| name.starts_with("LINEAR_"))
             .collect();
         let former = BTreeSet::from([
