@@ -486,7 +486,6 @@ fn one(answer: &impl Serialize, line: &mut Line<'_>) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Timestamp;
 
     #[test]
     fn a_request_is_one_line_of_json_and_comes_back() {

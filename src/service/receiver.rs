@@ -187,7 +187,7 @@ fn closing(mut response: Answer) -> Answer {
 impl Receiver {
     /// Tells that what nobody has proven was refused, if it is time to.
     fn tell_refusal(&self, why: &dyn Display) {
-        match self.unproven.count(self.clock.read().steady) {
+        match self.unproven.count(self.clock.steady()) {
             Some(0) => tracing::warn!("a delivery was refused: {why}"),
             Some(untold) => tracing::warn!(untold, "a delivery was refused, as were others that were not told: {why}"),
             None => tracing::debug!("a delivery was refused: {why}"),
@@ -196,7 +196,7 @@ impl Receiver {
 
     /// Tells what could not be done for a proven delivery, if it is time to.
     fn tell_failure(&self, what: &str, error: &Error) {
-        match self.unkept.count(self.clock.read().steady) {
+        match self.unkept.count(self.clock.steady()) {
             Some(0) => tracing::error!(?error, "{what}"),
             Some(untold) => tracing::error!(untold, ?error, "{what}, nor could others be served that were not told"),
             None => tracing::debug!(?error, "{what}"),

@@ -140,4 +140,13 @@ mod tests {
         assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
         assert_ne!(Sample::delivery_id().unwrap(), id);
     }
+
+    #[test]
+    fn an_address_that_stands_for_all_is_replaced_by_this_machine() {
+        for (address, expected) in
+            [("0.0.0.0:8787", "127.0.0.1:8787"), ("[::]:1", "[::1]:1"), ("192.0.2.1:80", "192.0.2.1:80")]
+        {
+            assert_eq!(reachable(address.parse().unwrap()).to_string(), expected);
+        }
+    }
 }

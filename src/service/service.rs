@@ -58,9 +58,7 @@ impl Reception {
         let server = tokio::spawn(server::run(listener, service, limits, stopped(stopping)));
         Self { door, stop, server }
     }
-}
 
-impl Reception {
     /// Ends it, and returns once its address is free.
     async fn end(self) -> Result<(), Error> {
         self.stop.send_replace(true);
