@@ -11,7 +11,7 @@ use crate::event::{Moment, Place, Timestamp};
 use crate::state::foreign::{STORE_ID, entry};
 use crate::state::{Applied, Handled, Policy, State, View};
 
-/// So many steps are taken of one input; the rest of it is passed over.
+/// Most steps that are taken of one input; the rest of it is passed over.
 const STEPS_MAX: usize = 200;
 
 /// One step for each byte, with the bytes after it as its numbers: an entry that anybody might have written, one that its bytes are, one

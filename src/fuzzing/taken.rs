@@ -41,7 +41,7 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// So many bytes, or as many as there are.
+    /// The next `length` bytes, or as many as there are.
     pub(super) fn bytes(&mut self, length: usize) -> &'a [u8] {
         let (bytes, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;

@@ -133,7 +133,7 @@ impl fmt::Display for Recovered<'_> {
     }
 }
 
-/// So many of these.
+/// A count and its noun, in the plural unless it is one.
 struct Count(u64, &'static str);
 
 impl fmt::Display for Count {

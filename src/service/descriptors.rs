@@ -10,7 +10,7 @@ pub fn use_all_descriptors() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// So many of the connections that are asked for can be served: the log needs descriptors too, and has half of them.
+/// How many of the `wanted` connections can be served: the log needs descriptors too, and has half of them.
 pub(super) fn connections_max(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
     let most = limit.map_or(wanted, |limit| (limit / 2).max(1));

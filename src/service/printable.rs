@@ -45,7 +45,7 @@ fn is_plain(text: &str) -> bool {
     text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'))
 }
 
-/// Whether an escape of a surrogate, or what looks like one, is there. Most JSON has no backslash, and bytes are searched faster than texts.
+/// Whether there is an escaped surrogate, or what looks like one. Most JSON has no backslash, and bytes are searched faster than texts.
 fn has_surrogates(json: &str) -> bool {
     json.as_bytes().contains(&b'\\') && (json.contains("\\ud") || json.contains("\\uD"))
 }

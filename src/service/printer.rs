@@ -35,7 +35,7 @@ const STALLED: Duration = Duration::from_secs(10);
 /// What [`Printer::concern`] says where there is no room.
 const NO_ROOM: &str = "standard output takes nothing: its disk is full, or its file may not grow";
 
-/// With so few that wait, nobody looks whose runs have given up.
+/// While no more than this wait, there is no need to look for those whose runs have given up.
 const FEW: usize = 64;
 
 /// Where lines go.
@@ -53,8 +53,8 @@ struct Waiting {
 
 struct Desk {
     waiting: Vec<Waiting>,
-    /// Once so many wait, those whose runs have given up are let go: a reader that pauses for long sees the same events given up again and
-    /// again.
+    /// Once this many wait, those whose runs have given up are dropped: while a reader pauses for long, the same events are tried and given
+    /// up again and again.
     crowded_at: usize,
     /// None while a thread writes.
     output: Option<Output>,

@@ -49,8 +49,8 @@ pub(super) fn bodies() -> Semaphore {
     Semaphore::new(BODIES_BYTES_MAX)
 }
 
-/// What of a body is refused is read on for so long, and so many bytes of it, and thrown away: where bytes are left unread the system resets
-/// the connection, and the answer may be lost with it.
+/// For how long, and for how many bytes, the rest of a refused body is still read and thrown away: where bytes are left unread the
+/// system resets the connection, and the answer may be lost with it.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 

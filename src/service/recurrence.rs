@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// What anybody can cause is told so often.
+/// How often something is told that anybody can cause.
 const TOLD_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Something that happens again and again: the first time is told, and from then on one an interval, with their number.

@@ -71,7 +71,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Good for deliveries, of which so many connections may bring some at once.
+    /// Limits that suit deliveries, with at most this many connections at once.
     pub(super) fn connections(connections_max: usize) -> Self {
         Self {
             connections_max,

@@ -66,7 +66,7 @@ impl Reception {
     }
 }
 
-/// Resolves when it is said, or when nobody is left to say it.
+/// Resolves when `stopping` becomes true, or when nobody is left to set it.
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
@@ -184,7 +184,7 @@ impl Service {
     }
 }
 
-/// What it means that the store has failed to whoever runs the service: unlike who embeds a store, he has nothing to give again.
+/// Says what to do if the store has failed. Whoever runs the service, unlike a program that embeds a store, has nothing to append again.
 fn ended_ill(store: &Store, error: Error) -> Error {
     let Some(why) = store.gauges().poisoned else { return error };
     let text = format!(
@@ -278,7 +278,7 @@ async fn manager_once_free(config: &Config, printer: &Arc<Printer>) -> Result<Ev
     let patience = Patience::begin();
     loop {
         match manager(config, printer).await {
-            Err(error) if patience.is_left(&error) && !Client::is_awaited(&config.data) => {
+            Err(error) if patience.is_left(&error) && !Client::has_listener(&config.data) => {
                 tokio::time::sleep(PAUSE).await;
             }
             started => return started,

@@ -1,8 +1,8 @@
 //! Every setting, once: the table that parsing, `--help` and the README are made from.
 //!
 //! A setting comes from its flag, else from the environment, else from the configuration file, else from its default. Names of the
-//! former program's environment keep their units, and their meaning as far as there still is such a thing. A value that does not fit is refused by the name it came under,
-//! and so is a key that is not in the table.
+//! former program's environment keep their units, and their meaning as far as there still is such a thing. A value that does not fit is
+//! refused by the name it came under, and so is a key that is not in the table.
 //!
 //! Deliberately absent: where values come from ([`super::values`]).
 
@@ -67,8 +67,8 @@ pub(super) static SECRET: Setting = Setting {
     key: "secret_files",
     kind: Kind::Files,
     default: "",
-    purpose: "Files that hold Linear's signing secrets, all of which are tried; the variable, used where no flag is given, holds one itself; without any, one \
-              for trying is generated as `secret` in the data directory",
+    purpose: "Files that hold Linear's signing secrets, all of which are tried; the variable, used where no flag is given, holds \
+              one itself; without any, one for trying is generated as `secret` in the data directory",
 };
 
 pub(super) static LOG: Setting = Setting {

@@ -218,7 +218,7 @@ impl Bench {
         }
     }
 
-    /// Drains, and goes on from due time to due time until `time` has passed on the clocks: as if the bench had run for so long.
+    /// Drains, and goes on from due time to due time until `time` has passed on the clocks: as if the bench had run for that long.
     ///
     /// # Errors
     /// As [`Bench::drain`].

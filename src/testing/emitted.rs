@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Bench;
 use crate::event::{Event, Status};
 
-/// Asserts that events of a type were emitted: `assert_emitted!(bench, "Issue")` at least one, `count = 2` just so many. Only those count
+/// Asserts that events of a type were emitted: `assert_emitted!(bench, "Issue")` at least one, `count = 2` exactly two. Only those count
 /// that also have the `key`, the `action`, the `status` or the `data` (JSON, compared as such) that is named:
 ///
 /// ```
@@ -48,7 +48,7 @@ impl Wanted {
         Self { event_type: event_type.into(), count: None, key: None, action: None, status: None, data: None }
     }
 
-    /// Just so many; without it at least one.
+    /// Exactly this many; without it at least one.
     pub fn count(self, count: usize) -> Self {
         Self { count: Some(count), ..self }
     }

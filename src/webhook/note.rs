@@ -25,7 +25,7 @@ pub enum Note {
     },
     /// What stands where the id of the event's thing should is no text, or empty, or there twice: the event has no key.
     KeyUnreadable,
-    /// So many headers did not fit into the bounds.
+    /// Some headers did not fit into the bounds.
     HeadersDropped {
         /// How many.
         count: usize,
@@ -34,9 +34,9 @@ pub enum Note {
     NoTime,
     /// The body says when it was sent, but not as a whole number of milliseconds.
     UnreadableTime,
-    /// It was sent so many milliseconds before it arrived; negative: after.
+    /// It was sent too long before it arrived, or after.
     OutOfTime {
-        /// How many.
+        /// How many milliseconds before it arrived it was sent; negative: after.
         late_ms: i64,
     },
 }

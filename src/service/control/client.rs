@@ -13,7 +13,7 @@ use super::socket::connect;
 use crate::error::{Error, ErrorKind};
 use crate::service::operations::{Line, Operation};
 
-/// A service that says nothing for so long is stuck.
+/// A service that says nothing for this long is stuck.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to the service that runs on a directory.
@@ -42,8 +42,8 @@ impl Client {
         Ok(greeted.then_some(client))
     }
 
-    /// Whether somebody listens for commands on `data`, whatever he says.
-    pub(in crate::service) fn is_awaited(data: &Path) -> bool {
+    /// Whether something listens for commands on `data`, whatever it would say.
+    pub(in crate::service) fn has_listener(data: &Path) -> bool {
         !matches!(connect(data), Ok(None))
     }
 

@@ -21,10 +21,10 @@ use crate::store::Store;
 /// Commands that are served at once; further ones wait.
 const CONNECTIONS_MAX: usize = 64;
 
-/// A command that asks for nothing for so long is let go.
+/// How long a command may be connected without asking for anything.
 const IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// A command that only reads, and takes nothing of what it is told for so long, is let go: there are only so many places.
+/// How long a command may leave its answer unread. Then it is let go, because there are only [`CONNECTIONS_MAX`] places.
 const UNREAD_MAX: Duration = Duration::from_mins(5);
 
 /// How long operations may still take once the service ends.

@@ -21,7 +21,7 @@ const NAME: &str = "control.sock";
 /// Commands that may wait to be accepted; further ones wait for a place among them.
 const BACKLOG: u32 = 64;
 
-/// For how long.
+/// How long a command waits for such a place.
 const CONNECT_TIMEOUT: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(10) };
 
 /// The socket of a running service. Its name goes when it is dropped.
@@ -101,7 +101,7 @@ pub(super) fn connect(data: &Path) -> Result<Option<(PathBuf, UnixStream)>, Erro
         Ok(stream) => Ok(Some((path, stream))),
         // No such name, or one that a process left behind.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED) => Ok(None),
-        // Nobody has been let in for so long: whoever waited on would wait for ever.
+        // Nobody has been let in for this long, so waiting longer would be waiting for ever.
         Err(source @ Errno::AGAIN) => {
             Err(unreachable(&path, "not let in within 10 s, as if it were stuck, by", source.into()))
         }
