@@ -76,7 +76,7 @@ struct Inner {
     concern: Concern,
 }
 
-/// What else may be wrong, by whoever has the manager run events; nothing but a look.
+/// Says what else is wrong, if anything is, for reasons that the manager cannot see itself. It is called often, and must not wait.
 type Concern = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What a manager is to be, before it is: its directory, its settings, its handlers. Nothing is checked or created until
@@ -202,7 +202,7 @@ impl EventManagerBuilder {
         self.with_handler(None, event_type.into(), AnyHandler::new(handler))
     }
 
-    /// What is wrong by `concern`, beside what health looks at itself, is a reason not to be healthy.
+    /// Makes what `concern` returns one more reason not to be healthy.
     #[cfg(feature = "service")]
     pub(crate) fn concern(mut self, concern: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.concern = Arc::new(concern);
@@ -449,8 +449,8 @@ impl EventManager {
     }
 
     /// Whether all is well: the workers run, fewer than `batch_size` × 10 events are pending that wait for no time (or, while something is
-    /// paused, that could run) and fewer than 100 have failed for good, the store takes events, nothing was found damaged, and no more than `concurrency` handlers
-    /// refuse to end. If not, it says why.
+    /// paused, that could run) and fewer than 100 have failed for good, the store takes events, nothing was found damaged, and no more
+    /// than `concurrency` handlers refuse to end. If not, it says why.
     ///
     /// Running workers look every 5 s, and log a change for the worse once as a warning, and one for the better once as information.
     pub fn health(&self) -> Health {
@@ -479,7 +479,8 @@ impl EventManager {
     /// dropping its future does not revoke it. Not to be awaited within a handler, for which it would wait.
     ///
     /// # Errors
-    /// What closing the store could not do ([`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]), each time. The workers have stopped even then.
+    /// What closing the store could not do ([`ErrorKind::OutcomeUnknown`], [`ErrorKind::Io`]), each time. The workers have stopped even
+    /// then.
     pub async fn shutdown(&self) -> Result<(), Error> {
         let manager = self.clone();
         let ended = tokio::spawn(async move {

@@ -73,8 +73,8 @@ impl EventManagerBuilder {
         self.with_handler(None, event_type.into(), AnyHandler::typed(handler))
     }
 
-    /// Runs events of `event_type` with a handler that blocks its thread: it has threads of its own, at most `concurrency`. Where a type has
-    /// several such handlers and no thread is free, one waits for another, and that counts as time of the run.
+    /// Runs events of `event_type` with a handler that blocks its thread: it has threads of its own, at most `concurrency`. Where a type
+    /// has several such handlers and no thread is free, one waits for another, and that counts as time of the run.
     pub fn on_blocking<Args>(self, event_type: impl Into<String>, handler: impl BlockingHandler<Args>) -> Self {
         self.with_handler(None, event_type.into(), AnyHandler::blocking(handler))
     }

@@ -5,9 +5,9 @@ use serde::Serialize;
 use crate::processor::{Backlog, Options};
 use crate::store::Stats;
 
-/// So many events may wait for each one of a batch.
+/// How many batches of events may be pending; from this many on there are too many.
 const BATCHES_PENDING_MAX: u64 = 10;
-/// So many events that have failed for good are too many.
+/// From this many on, too many events have failed for good.
 const FAILED_MAX: u64 = 100;
 
 /// What to do about damage in a store that is in service.
@@ -28,8 +28,8 @@ impl Health {
     pub(crate) fn judge(stats: &Stats, backlog: Backlog, options: &Options) -> Self {
         let Backlog { stuck, unsettled } = backlog;
         let pending_max = BATCHES_PENDING_MAX * options.batch_size as u64;
-        // Whoever waits for his time is not late. While something is paused, nor is anybody who cannot run: those behind it in its keys are not
-        // told apart.
+        // What waits for its time is not late. While something is paused, only events that could run now count: those that wait behind a
+        // paused one of their key cannot be told from those that wait behind any other.
         let pending = match stats.pauses {
             0 => stats.pending_events.saturating_sub(stats.waiting_events),
             _ => stats.ready_events,

@@ -156,7 +156,7 @@ impl Dispatcher {
         }
     }
 
-    /// Whoever was aborted just now has his time to end, though nobody else is left to wait for.
+    /// Runs that were aborted just now still have their time to end, although nothing else is left to wait for.
     async fn await_aborted(&mut self) {
         while let Some(aborted_at) = self.attempts.aborted_at() {
             match tokio::time::timeout_at(aborted_at + LEAVE_GRACE, self.attempts.ended()).await {
@@ -199,7 +199,7 @@ impl Dispatcher {
         }
     }
 
-    /// A round that waits for nothing but room which nobody may ever make is told so.
+    /// Fails a round that waits for nothing but room, which nobody may ever make.
     fn end_round_without_hope(&mut self) {
         if !self.round.is_under_way() || self.claiming.is_some() || self.attempts.slots_taken() > 0 {
             return;

@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 
-/// Why runs are refused that have ended. They are tried again each second, and a disk may be full for days: it is said when that begins, when
-/// the reason changes, and when it is over.
+/// Why runs that have ended cannot be settled. They are tried again each second, and a disk may be full for days, so this is logged only
+/// when it begins, when the reason changes, and when it is over.
 #[derive(Default)]
 pub(super) struct Obstacle {
     told: Option<String>,

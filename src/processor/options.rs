@@ -80,8 +80,8 @@ impl Options {
         self.per_type.timeout(event_type).unwrap_or(self.handler_timeout)
     }
 
-    /// The shortest time that a run has which comes to the handlers of `event_type`, and of which type; `are_elsewhere` says which types have
-    /// handlers of their own.
+    /// The shortest timeout of all types whose events come to the handlers of `event_type`, after the type that has it; `are_elsewhere`
+    /// says which types have handlers of their own.
     pub(super) fn shortest_timeout<'a>(
         &'a self,
         event_type: &'a str,

@@ -74,8 +74,8 @@ fn tell(started: &std::io::Result<()>) {
 }
 
 impl Threads {
-    /// None yet, and at most `threads_max` beside those whose jobs were given up. `holds_clock` is for tests whose runtime's clock is paused:
-    /// it would leap to the timeout of whoever waits for a job, because tokio knows nothing of these threads.
+    /// No threads yet, and at most `threads_max` later, beside those whose jobs were given up. `holds_clock` is for tests whose runtime's
+    /// clock is paused: that clock would leap to the timeout of whoever waits for a job, because tokio knows nothing of these threads.
     pub(super) fn new(threads_max: usize, holds_clock: bool) -> Self {
         let shared = Shared { threads_max, holds_clock, jobs: Mutex::default(), changed: Condvar::new() };
         Self { shared: Arc::new(shared) }

@@ -64,8 +64,8 @@ impl Queue {
     /// Ends claims, together; the answers are in their order. It waits for the disk only while the engine cannot take more without it.
     ///
     /// # Errors
-    /// Of each for itself: `NotAllowed` if the claim is no longer in force: no event changed, and nothing is to be done about it. The engine knows from it
-    /// that a run whose event was cancelled has ended.
+    /// Of each for itself: `NotAllowed` if the claim is no longer in force. No event has changed then, and nothing is to be done about it;
+    /// the engine has learnt from it that a run whose event was cancelled has ended.
     pub(crate) async fn settle(&self, runs: &[Settling<'_>]) -> Vec<Result<(), Error>> {
         match self {
             Self::Embedded(engine) => engine.settle(runs).await,
@@ -83,7 +83,8 @@ impl Queue {
         }
     }
 
-    /// Has no run of an event of this scope begin before `until`, or before the end of a pause that lasts longer: durable once this returns.
+    /// Has no run of an event of this scope begin before `until`, or before the end of a pause that lasts longer. Durable once this
+    /// returns.
     pub(crate) async fn pause(&self, scope: Scope, until: Timestamp, reason: &str) -> Result<(), Error> {
         match self {
             Self::Embedded(engine) => engine.pause(scope, until, reason).await,
