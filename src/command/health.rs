@@ -52,9 +52,7 @@ impl Health {
                 Ok(ExitCode::from(1))
             }
             Some(true) => performed.map(|()| ExitCode::SUCCESS),
-            None => performed.and_then(|()| {
-                Err(Trouble::new("cannot understand the service's answer: use the same ledgerline for both"))
-            }),
+            None => performed.and_then(|()| Err(Trouble::not_understood())),
         }
     }
 }

@@ -91,8 +91,8 @@ impl Import {
                     let _ = if self.store.json { output.line(line) } else { ControlFlow::Continue(()) };
                     ControlFlow::Continue(())
                 }
-                Err(error) => {
-                    unknown = Some(Trouble::during("cannot understand the answer", &error));
+                Err(_) => {
+                    unknown = Some(Trouble::not_understood());
                     ControlFlow::Break(())
                 }
             });

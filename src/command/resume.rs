@@ -55,7 +55,7 @@ impl Resume {
                 let text = format!("{scope} is not paused (`ledgerline pauses` lists what is)");
                 Err(Trouble::of(ErrorKind::NotFound, text))
             }
-            None => Err(Trouble::new("cannot understand the service's answer: use the same ledgerline for both")),
+            None => Err(Trouble::not_understood()),
         }
     }
 }

@@ -39,6 +39,11 @@ impl Trouble {
         self
     }
 
+    /// The service said something that this command does not know.
+    pub(super) fn not_understood() -> Self {
+        Self::new("cannot understand the service's answer: use the same ledgerline for both")
+    }
+
     /// What clap says, without its own beginning.
     pub(super) fn of_arguments(error: &clap::Error) -> Self {
         let text = error.to_string();
