@@ -9,7 +9,7 @@ use ledgerline::{Acceptance, ErrorKind};
 
 use super::output::{Output, Table, counted};
 use super::trouble::Trouble;
-use super::verify::{DAMAGE, placed};
+use super::verify::{DAMAGE, by_status, placed};
 
 /// Copy everything that verifies of a damaged store into a new one: exit 0 if nothing was lost, 1 if something was
 ///
@@ -107,9 +107,6 @@ impl Salvage {
             table.print(output);
         }
         let to = printable(&self.to.display().to_string());
-        let events: Vec<String> =
-            report.events.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
-        let events = if events.is_empty() { "no events".to_owned() } else { events.join(", ") };
         let _ = output.line(format_args!(
             "\n{}; {} left out for want of what came before them, {} put into gaps",
             counted(report.records, "record"),
@@ -117,7 +114,7 @@ impl Salvage {
             report.put_in
         ));
         if report.written {
-            let _ = output.line(events);
+            let _ = output.line(by_status(&report.events).unwrap_or_else(|| "no events".to_owned()));
         }
         let _ = output.line(match (report.written, report.is_complete()) {
             (true, true) if report.closed => format!("nothing was lost; the copy in {to} is verified"),

@@ -1,12 +1,13 @@
 //! `verify`: reads everything, and says whether it is as it was written.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use ledgerline::service::{json_line, printable};
-use ledgerline::{Problem, Verification};
+use ledgerline::{Problem, Status, Verification};
 
 use super::output::{Output, Table};
 use super::trouble::Trouble;
@@ -94,17 +95,17 @@ fn print_events(verification: &Verification, fact: &mut dyn FnMut(&str, &dyn Dis
     if dropped + rewritten > 0 {
         fact("compacted", &format!("{dropped} ranges dropped, {rewritten} files rewritten"));
     }
-    let events: Vec<String> = verification
-        .events
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(status, n)| format!("{n} {status}"))
-        .collect();
-    fact("events", &if events.is_empty() { "none".to_owned() } else { events.join(", ") });
+    fact("events", &by_status(&verification.events).unwrap_or_else(|| "none".to_owned()));
     fact("data", &format!("of {} events read again", verification.bodies));
     if verification.remembered > 0 {
         fact("remembered", &format!("{} ids of forgotten events", verification.remembered));
     }
+}
+
+/// How many events stand at each status, if there are any.
+pub(super) fn by_status(events: &BTreeMap<Status, u64>) -> Option<String> {
+    let told: Vec<_> = events.iter().filter(|(_, n)| **n > 0).map(|(status, n)| format!("{n} {status}")).collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 /// What it is, after where it is.
