@@ -9,7 +9,7 @@ use ledgerline::service::{Operation, printable};
 use ledgerline::{ErrorKind, Status, Timestamp, Waiting};
 use serde::Deserialize;
 
-use super::output::{Table, counted};
+use super::output::{Output, Table, counted};
 use super::store::StoreArguments;
 use super::trouble::Trouble;
 
@@ -88,7 +88,7 @@ impl List {
 
     fn documents(&self, operation: &Operation) -> Result<Listed, Trouble> {
         let mut listed = Listed::default();
-        let mut output = super::output::Output::new();
+        let mut output = Output::new();
         let performed = self.store.perform(operation, |line| {
             listed.count += 1;
             if listed.count == self.limit {
@@ -104,7 +104,7 @@ impl List {
     fn table(&self, operation: &Operation) -> Result<Listed, Trouble> {
         let mut table = Table::new(&["STATUS", "RECEIVED", "RETRIES", "TYPE", "ACTION", "ID", "WAITS", "ERROR"]);
         let mut listed = Listed::default();
-        let mut output = super::output::Output::new();
+        let mut output = Output::new();
         let performed = self.store.print(operation, |row: Row, _| {
             listed.count += 1;
             if listed.count <= self.limit {

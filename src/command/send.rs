@@ -9,6 +9,7 @@ use clap::Args;
 use ledgerline::service::{Given, Sample, SigningSecret, printable};
 use serde::Deserialize;
 
+use super::arguments::TROUBLE;
 use super::output::Output;
 use super::store::resolve;
 use super::trouble::Trouble;
@@ -82,7 +83,7 @@ impl Send {
         let secret = SigningSecret::for_sending(&config)?;
         let agent = agent();
         let mut output = Output::new();
-        let mut failed = 0;
+        let mut code = ExitCode::SUCCESS;
         for file in &self.files {
             match self.send(&agent, &url, &secret, file) {
                 Ok(told) => {
@@ -90,12 +91,12 @@ impl Send {
                 }
                 Err(trouble) => {
                     trouble.tell(false);
-                    failed += 1;
+                    code = ExitCode::from(TROUBLE);
                 }
             }
         }
         output.finish()?;
-        Ok(ExitCode::from(if failed > 0 { 2 } else { 0 }))
+        Ok(code)
     }
 
     fn check(&self, url: &str) -> Result<(), Trouble> {
