@@ -21,7 +21,8 @@ pub(super) struct Compact {
     store: StoreArguments,
 }
 
-const FIELDS: &str = "JSON: events_forgotten, segments_deleted, segments_rewritten (of which what was left was written anew), bytes_freed, suspended (null, or why nothing was forgotten), events_expired (held too long without a handler, and failed now).";
+const FIELDS: &str = "JSON: events_forgotten, segments_deleted, segments_rewritten (of which what was left was written anew), \
+    bytes_freed, suspended (null, or why nothing was forgotten), events_expired (held too long without a handler, and failed now).";
 
 #[derive(Deserialize)]
 struct Report {

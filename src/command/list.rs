@@ -35,17 +35,17 @@ pub(super) struct List {
     /// Only events whose seq is greater: those behind a list that ended with it
     #[arg(long, value_name = "SEQ")]
     after: Option<u64>,
-    /// At most so many, up to 100,000
+    /// List at most this many, up to 100,000
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000)]
     limit: usize,
     #[command(flatten)]
     store: StoreArguments,
 }
 
-const FIELDS: &str = "JSON, one event a line: id, seq (number of the record that keeps it), event_type, action, source, key, data, timestamp, status, retry_count, \
-    last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its sender's time was off), \
-    waiting (null, or why a pending or retrying event does not run now: {why}, one of handler, time {until}, pause {scope, until}, key {id, seq}, run {seq}, alone, limit {runs}, turn). Times are RFC 3339 in \
-    UTC; what an event lacks is null.";
+const FIELDS: &str = "JSON, one event a line: id, seq (number of the record that keeps it), event_type, action, source, key, data, \
+    timestamp, status, retry_count, last_attempt, error_message, max_retries, priority (0 first to 9), not_before, stale (its \
+    sender's time was off), waiting (null, or why a pending or retrying event does not run now: {why}, one of handler, time {until}, \
+    pause {scope, until}, key {id, seq}, run {seq}, alone, limit {runs}, turn). Times are RFC 3339 in UTC; what an event lacks is null.";
 
 #[derive(Deserialize)]
 struct Row {

@@ -22,10 +22,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::trouble::Trouble;
 
-/// So many lines wait for stderr.
+/// Most lines that may wait for stderr.
 const LINES_MAX: usize = 4_096;
 
-/// How often it is looked whether the queue has room, by whoever waits for that.
+/// How long to pause before looking again whether the queue has room.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Whose levels can be set: nothing else logs here.

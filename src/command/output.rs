@@ -45,12 +45,12 @@ impl Output {
     }
 }
 
-/// So many of what `noun` names.
+/// A count and its noun, in the plural unless it is one.
 pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{count} {}", plural(count, noun))
 }
 
-/// What `noun` names, where there are so many.
+/// The noun, in the plural unless `count` is one.
 pub(super) fn plural(count: u64, noun: &str) -> String {
     format!("{noun}{}", if count == 1 { "" } else { "s" })
 }

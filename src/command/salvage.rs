@@ -33,11 +33,11 @@ pub(super) struct Salvage {
     json: bool,
 }
 
-const FIELDS: &str = "JSON: store (its id), written, records, last_seq and closed (whether it ends the store in good order), events (a number for each \
-    status), lost [{from, to, estimated, accepted}], \
-    lost_events [{seq, id (if its reception survives), id_hash, what, at_seq, accepted}], left_out and put_in (numbers of records), uncertain [{seq, id, status, last_seq}], \
-    damage and remarks [{path, offset, seq, text, next}], manifest (whether it was read). Where lost is estimated, nothing tells how many \
-    records there were: to is the highest number that may have been given, and the copy goes on behind it.";
+const FIELDS: &str = "JSON: store (its id), written, records, last_seq and closed (whether it ends the store in good order), events (a \
+    number for each status), lost [{from, to, estimated, accepted}], lost_events [{seq, id (if its reception survives), id_hash, what, \
+    at_seq, accepted}], left_out and put_in (numbers of records), uncertain [{seq, id, status, last_seq}], damage and remarks [{path, \
+    offset, seq, text, next}], manifest (whether it was read). Where lost is estimated, nothing tells how many records there were: to \
+    is the highest number that may have been given, and the copy goes on behind it.";
 
 impl Salvage {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {

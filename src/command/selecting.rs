@@ -15,9 +15,10 @@ use super::store::StoreArguments;
 use super::trouble::Trouble;
 
 /// What `--help` says about the JSON.
-pub(super) const FIELDS: &str = "JSON, one event a line: id, refused (null, or why it was not done), kind (null, not_found or not_allowed); where conditions beside --failed select, a last line: \
-    selected (matched, done, refused, dry_run); `cancel` always has one. An event must match every condition. Times are RFC 3339, such as \
-    2026-11-23T09:51:00Z. If any event was refused the exit code is 2.";
+pub(super) const FIELDS: &str = "JSON, one event a line: id, refused (null, or why it was not done), kind (null, not_found \
+    or not_allowed); where conditions beside --failed select, a last line: selected (matched, done, refused, dry_run); `cancel` always \
+    has one. An event must match every condition. Times are RFC 3339, such as 2026-11-23T09:51:00Z. If any event was refused the exit \
+    code is 2.";
 
 /// Which events: all that match every condition.
 #[derive(Args)]
@@ -50,7 +51,7 @@ pub(super) struct Selecting {
     /// Change nothing, and say what would be done
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// At most so many events a second: 1 to 100,000
+    /// At most this many events a second: 1 to 100,000
     #[arg(long, value_name = "NUMBER")]
     rate: Option<u32>,
 }

@@ -31,7 +31,8 @@ const SAME_SIGNAL: Duration = Duration::from_secs(1);
 #[derive(Args)]
 #[command(after_help = SETTINGS)]
 pub(super) struct Serve {
-    /// The configuration file: TOML, with the keys named below; relative paths in it start from its directory [environment: LEDGERLINE_CONFIG]
+    /// The configuration file: TOML, with the keys named below; relative paths in it start from its directory [environment:
+    /// LEDGERLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -42,9 +43,9 @@ const SETTINGS: &str = "Flags win over the environment, the environment over the
     LINEAR_EVENT_PERSISTENCE_ENABLED=false keeps events in memory: nothing survives the end of the process. \
     LINEAR_BATCH_PROCESSING_ENABLED=false claims events one by one, LINEAR_BACKGROUND_PROCESSING=false has them wait for \
     `ledgerline process`.
-Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT, SIGTERM or SIGHUP (unless that is ignored), at once (exit 130) \
-    if asked again a second later, or (exit 2) once nobody reads stdout any more. Where stdout is /dev/null, or was closed from the start, what \
-    is printed is discarded, and events count as done all the same.";
+Served: POST /webhooks/linear, and GET /livez, /readyz, /healthz. Ends on SIGINT, SIGTERM or SIGHUP (unless that is ignored), at once \
+    (exit 130) if asked again a second later, or (exit 2) once nobody reads stdout any more. Where stdout is /dev/null, or was closed \
+    from the start, what is printed is discarded, and events count as done all the same.";
 
 /// The settings that were given as flags; which ones there are is the library's table.
 struct Settings {
@@ -218,7 +219,8 @@ fn ignores_hangup() -> bool {
 }
 
 /// Refuses a stdout that takes nothing, before anything is processed whose line would be lost. Returns whether it discards what it takes:
-/// supervisors open `/dev/null` both ways, and so does the language's runtime where stdout was closed, so that the two cannot be told apart.
+/// supervisors open `/dev/null` both ways, and so does the language's runtime where stdout was closed, so that the two cannot be told
+/// apart.
 fn check_stdout() -> Result<bool, Trouble> {
     let stdout = io::stdout();
     let flags = fcntl_getfl(&stdout).map_err(io::Error::from)?;

@@ -25,8 +25,9 @@ pub(super) struct Show {
     store: StoreArguments,
 }
 
-const FIELDS: &str = "JSON: the fields of `list`, and headers [{name, value}], history [{seq, what, status (afterwards), at, attempt, message, retry_at}], where what is received, \
-    started, handled, completed, failed, snoozed, released, replayed, cancelled, condemned, or interrupted (a process began while it ran).";
+const FIELDS: &str = "JSON: the fields of `list`, and headers [{name, value}], history [{seq, what, status (afterwards), at, attempt, \
+    message, retry_at}], where what is received, started, handled, completed, failed, snoozed, released, replayed, cancelled, condemned, \
+    or interrupted (a process began while it ran).";
 
 #[derive(Deserialize)]
 struct Shown {

@@ -25,9 +25,10 @@ fn fields() -> String {
 }
 
 const NOTES: &str = "The first four count over the store's whole life, across restarts and compaction. \
-    Times are RFC 3339 in UTC; what never happened is null. attempts: done, retried, failed, cancelled, put_off, released, and of the retried and \
-    failed ones timed_out and panicked. handling and end_to_end: count, p50_ms, p99_ms (give or take 6.25 %). types: event_type, \
-    pending, processing, retrying, completed, failed, cancelled, held, oldest_waiting_seconds, attempts, handling, end_to_end.";
+    Times are RFC 3339 in UTC; what never happened is null. attempts: done, retried, failed, cancelled, put_off, released, and of the \
+    retried and failed ones timed_out and panicked. handling and end_to_end: count, p50_ms, p99_ms (give or take 6.25 %). types: \
+    event_type, pending, processing, retrying, completed, failed, cancelled, held, oldest_waiting_seconds, attempts, handling, \
+    end_to_end.";
 
 /// What the numbers are, in the order in which they are printed.
 const MEANINGS: [(&str, &str); 30] = [
