@@ -35,10 +35,10 @@ mod rig;
 
 /// Events that are appended together.
 const BATCH_COUNT: usize = 1_000;
-/// What a reception takes in the log beside its payload, about.
+/// About what a reception takes in the log beside its payload.
 const RECEPTION_BYTES: usize = 112;
 
-/// The time for doing it so often.
+/// The time for doing `work` in `rounds`, one after the other.
 fn time<T>(rounds: u64, mut work: impl FnMut() -> T) -> Duration {
     let began = Instant::now();
     for _ in 0..rounds {

@@ -5,9 +5,9 @@
 //! settle   one of them, as completed          list    the first hundred of all, and a hundred that failed, behind all others
 //! ```
 //!
-//! Each for one event: the time that passes, and the processor's time of the thread that calls, which commits by itself. Judged is the time
-//! that the four take together, of which most is the disk's, and the processor's time of each. Every event has a key of its own, which costs
-//! most. Further: memory for each live event; compaction for each byte that it writes anew, and what an append
+//! Each is measured for one event: the time that passes, and the processor's time of the thread that calls, which commits by itself. Judged
+//! are the time that the four take together, most of which is the disk's, and the processor's time of each. Every event has a key of its
+//! own, which costs most. Measured as well: memory for each live event; compaction for each byte that it writes anew, and what an append
 //! beside it notices; the slowest append while one segment after the other is written.
 //!
 //! A row's floor is what the same costs with a thousand live events. Without `quick` the curves become a chart, `benches/curves.svg`, which
@@ -41,17 +41,17 @@ mod rig;
 #[path = "curves/rolls.rs"]
 mod rolls;
 
-/// Live events at which is measured.
+/// Numbers of live events at which the store is measured.
 const SIZES: [usize; 4] = [1_000, 100_000, 1_000_000, 5_000_000];
-/// The last of them in a quick run.
+/// How many of them a quick run measures.
 const QUICK_SIZES: usize = 2;
 
-/// All operations together may take so many times what they take in a small store, and each so many times the processor's time.
+/// How many times as long as in a small store all operations together may take, and how many times the processor's time each may take.
 const TIME_TIMES: f64 = 1.3;
 const PROCESSOR_TIMES: f64 = 4.0;
-/// Of memory, for each live event.
+/// Bytes of memory for each live event.
 const EVENT_BYTES: (f64, f64) = (160.0, 112.0);
-/// An append beside compaction may take so many times what it takes without; at the 99th percentile.
+/// How many times as long an append may take beside compaction as without, at the 99th percentile.
 const BESIDE_TIMES: f64 = 2.0;
 /// The slowest append, in seconds.
 const STALL: (f64, f64) = (0.020, 0.010);

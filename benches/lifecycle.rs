@@ -53,7 +53,7 @@ fn manager(dir: &Path) -> EventManagerBuilder {
     EventManager::builder(dir).concurrency(HANDLERS).batch_size(HANDLERS)
 }
 
-/// Waits until so many events were completed since the store was created.
+/// Waits until `count` events were completed since the store was created.
 async fn completed(manager: &EventManager, count: u64) {
     while manager.stats().events_processed < count {
         sleep(Duration::from_millis(1)).await;

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use ledgerline::{Event, EventManager, NewEvent, Outcome, Store};
 
 use rig::directory::{directory, settle};
+use rig::memory::resident_bytes;
 use rig::mode::full_or_quick;
 use rig::payload::{PAYLOAD_BYTES, Payload, TYPE};
 use rig::row::{Row, Unit};
@@ -95,7 +96,7 @@ impl Log {
     }
 }
 
-/// The time for opening the store so often.
+/// The time for opening the store `rounds` times.
 fn openings(dir: &Path, rounds: u64) -> Duration {
     let opened = (0..rounds).map(|_| {
         let began = Instant::now();
@@ -150,15 +151,6 @@ fn measure_memory(dir: &Path) {
     let grown = resident_bytes().saturating_sub(before);
     writeln!(std::io::stdout(), "{grown}").expect("somebody reads");
     store.close().expect("the store closes");
-}
-
-/// Bytes of this process's memory that are no file's.
-fn resident_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").expect("a process has a status");
-    let value = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib =
-        value.and_then(|value| value.trim().strip_suffix(" kB")).and_then(|value| value.trim().parse::<u64>().ok());
-    kib.expect("it is told in KiB") * 1_024
 }
 
 /// Emits and handles until it is killed, and tells of each step as one line: `a` and the id is acknowledged, `r` and the id runs.

@@ -38,13 +38,13 @@ const BODY_BYTES: usize = 2_048;
 const SECRET: &[u8] = b"the secret of this bench";
 /// The row of what compaction does to deliveries.
 const BESIDE: &str = "signed webhook beside compaction, p99";
-/// It may take so many times what it takes without.
+/// How many times as long it may take as without.
 const BESIDE_TIMES: f64 = 2.0;
 /// Deliveries between two looks at whether compaction is done.
 const PART: u64 = 1_280;
 /// Small, so that compaction finds whole segments to write anew.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// What is finished for so long may be forgotten.
+/// What has been finished for this long may be forgotten.
 const AGE: Duration = Duration::from_secs(2);
 /// Events that are appended together, how many of them die, and the bytes of each one's data.
 const BATCH: usize = 1_000;
@@ -93,7 +93,7 @@ impl Requests {
         }
     }
 
-    /// Signs so many, which costs more than sending them.
+    /// Signs `count` deliveries, which costs more than sending them.
     fn sign(&mut self, count: u64) {
         self.signatures.clear();
         for _ in 0..count {

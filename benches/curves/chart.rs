@@ -33,7 +33,7 @@ const BOTTOM: f64 = 62.0;
 /// What the numbers to the left of a panel need, and the names to its right.
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 78.0;
-/// Names of curves are so far apart at least.
+/// The least distance between the names of two curves.
 const NAME_HEIGHT: f64 = 15.0;
 
 /// Colours that differ for most eyes, on white and, lighter, on black.

@@ -7,6 +7,7 @@ use ledgerline::{Filter, NewEvent, Outcome, Status, Store, StoreOptions};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::rig::directory::settle;
+use super::rig::memory::resident_bytes;
 use super::rig::mode::full_or_quick;
 
 /// Bytes of an event's data.
@@ -15,9 +16,9 @@ const DATA_BYTES: usize = 200;
 const BATCH: usize = 1_000;
 /// Small, so that compaction finds whole segments to write anew.
 pub(crate) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
-/// What is finished for so long may be forgotten.
+/// What has been finished for this long may be forgotten.
 pub(crate) const AGE: Duration = Duration::from_secs(1);
-/// Each operation is timed for so many events again and again: the middle of these times counts.
+/// Each operation is timed for this many events again and again: the middle of these times counts.
 const PER_ROUND: usize = 20;
 /// Events that a list shows.
 const LISTED: usize = 100;
@@ -53,7 +54,7 @@ pub(crate) struct Cost {
     pub(crate) processor: f64,
 }
 
-/// The store with so many live events.
+/// What the store costs at a size.
 pub(crate) struct Size {
     pub(crate) live: usize,
     /// Resident memory.
@@ -78,7 +79,7 @@ impl Growing {
         Self { store, appended: 0 }
     }
 
-    /// Appends until so many are live, then measures.
+    /// Appends until `live` events are live, then measures.
     pub(crate) fn grow_to(&mut self, live: usize) -> Size {
         let pending = self.store.stats().pending_events as usize;
         let (mut left, failing) = (live.saturating_sub(pending), LISTED);
@@ -92,14 +93,14 @@ impl Growing {
         Size { live, resident_bytes: resident_bytes(), costs: self.costs() }
     }
 
-    /// Appends so many events together.
+    /// Appends `count` events together.
     pub(crate) fn append(&mut self, count: usize, event_type: &str) {
         let events = (self.appended..self.appended + count).map(|number| event(number, event_type));
         self.store.append_many(events).expect("a batch succeeds");
         self.appended += count;
     }
 
-    /// Has so many of the newest events fail for good: they lie behind all others.
+    /// Appends `count` events and has them fail for good: they lie behind all others.
     fn fail(&mut self, count: usize) {
         self.append(count, "Comment");
         let mut left = count;
@@ -177,15 +178,8 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().expect("something was measured")
 }
 
-/// Of this thread.
+/// The processor's time that this thread has taken.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Of this process, without files.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1_024
 }

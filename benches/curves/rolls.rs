@@ -29,7 +29,7 @@ pub(crate) struct Rolls {
     pub(crate) disk: Percentiles,
 }
 
-/// Appends until so many segments were begun.
+/// Appends until enough segments were begun, and measures each append.
 pub(crate) fn rolls() -> Rolls {
     let dir = directory();
     let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(SEGMENT_BYTES)).expect("the store opens");

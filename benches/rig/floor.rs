@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use super::log::Groups;
 use super::segment::{SEGMENT_BYTES, Segment};
 
-/// A loop that can be run for so many bytes, again and again.
+/// A loop that can be run again and again, each time for some bytes.
 pub(crate) struct Floor<'g> {
     groups: &'g Groups,
     next_group: usize,
@@ -60,7 +60,7 @@ impl<'g> Floor<'g> {
         }
     }
 
-    /// The time for writing so many bytes.
+    /// The time for writing `bytes` bytes.
     pub(crate) fn time(&mut self, bytes: u64) -> Duration {
         let began = Instant::now();
         let mut written = self.ahead;

@@ -21,9 +21,8 @@ pub(crate) struct Load {
 
 struct Connection {
     socket: TcpStream,
-    /// The request that is under way, and how much of it was sent.
+    /// The request that is under way.
     request: Vec<u8>,
-    sent: usize,
     /// Bytes of the answer so far.
     received: usize,
     began: Instant,
@@ -31,7 +30,7 @@ struct Connection {
 }
 
 impl Load {
-    /// Opens so many connections, and learns from one answer to `request` how long all are.
+    /// Opens `count` connections, and learns from one answer to `request` how long all are.
     pub(crate) fn open(address: SocketAddr, count: usize, request: &[u8]) -> Self {
         let connect = || TcpStream::connect(address).expect("the server listens");
         let mut sockets: Vec<TcpStream> = (0..count).map(|_| connect()).collect();
@@ -45,7 +44,7 @@ impl Load {
             socket.set_nonblocking(true).expect("it is a socket");
             let readable = EventFlags::IN | EventFlags::ET;
             epoll::add(&events, &socket, EventData::new_u64(number), readable).expect("it is watched");
-            Connection { socket, request: Vec::new(), sent: 0, received: 0, began: Instant::now(), is_busy: false }
+            Connection { socket, request: Vec::new(), received: 0, began: Instant::now(), is_busy: false }
         });
         Self { connections: watched.collect(), events, answer_bytes }
     }
@@ -97,8 +96,8 @@ impl Connection {
             self.began = Instant::now();
         }
         // One request fits into every socket's buffer, and the one before was read.
-        self.sent = self.socket.write(&self.request).expect("the server reads");
-        assert_eq!(self.sent, self.request.len(), "a request is sent at once");
+        let sent = self.socket.write(&self.request).expect("the server reads");
+        assert_eq!(sent, self.request.len(), "a request is sent at once");
         self.received = 0;
         self.is_busy = true;
     }

@@ -19,6 +19,7 @@ pub(crate) mod latency;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod machine;
+pub(crate) mod memory;
 pub(crate) mod mode;
 pub(crate) mod payload;
 pub(crate) mod quota;

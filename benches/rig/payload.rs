@@ -17,13 +17,13 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// One that is so many bytes of JSON.
+    /// One that is this many bytes of JSON.
     pub(crate) fn of(bytes: usize) -> Self {
         Self { title: "x".repeat(bytes.saturating_sub(12)) }
     }
 }
 
-/// An event whose payload is so many bytes of JSON.
+/// An event whose payload is this many bytes of JSON.
 pub(crate) fn event(bytes: usize) -> NewEvent {
     NewEvent::new(TYPE, &Payload::of(bytes)).expect("it is JSON")
 }

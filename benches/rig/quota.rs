@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// So many events, or for so long.
+/// A number of events, or a time.
 #[derive(Debug)]
 pub(crate) struct Quota {
     taken: AtomicU64,
@@ -20,19 +20,19 @@ struct Lasting {
 }
 
 impl Quota {
-    /// So many events.
+    /// Exactly this many events.
     pub(crate) fn of(events: u64) -> Self {
         Self { taken: AtomicU64::new(0), least: events, lasting: None }
     }
 
-    /// At least so many events, and more until the time is over; but never more than `most`, nor for more than twice the time.
+    /// At least `least` events, and more until `time` is over; but never more than `most`, nor for more than twice that time.
     pub(crate) fn lasting(least: u64, time: Duration, most: u64) -> Self {
         let now = Instant::now();
         let lasting = Lasting { most, until: now + time, latest: now + time * 2 };
         Self { taken: AtomicU64::new(0), least, lasting: Some(lasting) }
     }
 
-    /// Takes so many of them; false if there are none any more.
+    /// Takes `events` of them; false if there are none any more.
     pub(crate) fn take(&self, events: u64) -> bool {
         let taken = self.taken.fetch_add(events, Ordering::Relaxed);
         let goes_on = self.lasting.as_ref().map_or(taken < self.least, |lasting| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::log::segments;
 
-/// The time for reading and verifying the segments in `dir` so often.
+/// The time for reading and verifying the segments in `dir` `rounds` times.
 pub(crate) fn scan(dir: &Path, rounds: u64) -> Duration {
     let began = Instant::now();
     for _ in 0..rounds {
