@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use super::dice::Dice;
@@ -209,8 +210,7 @@ impl Stand {
         let said = if sort.is_some() { self.said() } else { self.scratch.path().join("log") };
         faults.extend(process::panic_in(&said)?);
         let store = self.store();
-        let before = self.scratch.path().join(judge::BEFORE);
-        faults.extend(judge::judged(&mut self.witness, &store, dice.one_in(4).then_some(&before)));
+        faults.extend(judge::faults(&mut self.witness, &store, dice.one_in(4)));
         Ok(faults)
     }
 
@@ -332,21 +332,21 @@ fn loaded(service: Service, first: u64, wanted: u64, dice: &mut Dice) -> io::Res
             if code != 200 {
                 return Err(io::Error::other(format!("a signed delivery was answered with {code}")));
             }
-            acknowledged.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id);
+            acknowledged.lock().unwrap_or_else(PoisonError::into_inner).push(id);
         }
         Ok(())
     };
     let count = || acknowledged.lock().map_or(0, |acknowledged| acknowledged.len() as u64);
     std::thread::scope(|scope| {
         let senders = [scope.spawn(send), scope.spawn(send)];
-        while count() < wanted && !senders.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+        while count() < wanted && !senders.iter().all(ScopedJoinHandle::is_finished) {
             std::thread::sleep(Duration::from_micros(100));
         }
         let served = count() >= wanted;
         std::thread::sleep(wait);
         let (_, ended) = service.kill()?;
         stop.store(true, Ordering::Relaxed);
-        let ends: Vec<_> = senders.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        let ends: Vec<_> = senders.into_iter().map(ScopedJoinHandle::join).collect();
         // After the kill both end with an error, and only before it that says something.
         match ends.into_iter().find_map(|end| end.ok()?.err()) {
             _ if !process::was_killed(ended) => Err(io::Error::other(format!("it ended by itself, {ended}"))),
@@ -354,5 +354,5 @@ fn loaded(service: Service, first: u64, wanted: u64, dice: &mut Dice) -> io::Res
             _ => Ok(()),
         }
     })?;
-    Ok(acknowledged.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    Ok(acknowledged.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -27,7 +27,10 @@ pub(crate) struct Hostile {
     pub(crate) signed: Option<Vec<u8>>,
 }
 
-type Shape = fn(&mut Dice, &Secret, u64) -> (Vec<u8>, May, Option<Vec<u8>>);
+/// The parts of a request, but for its shape: in their order.
+type Made = (Vec<u8>, May, Option<Vec<u8>>);
+
+type Shape = fn(&mut Dice, &Secret, u64) -> Made;
 
 #[rustfmt::skip]
 const SHAPES: [(&str, Shape); 16] = [
@@ -96,7 +99,7 @@ fn hex(dice: &mut Dice) -> String {
     format!("{:032x}{:032x}", u128::from(dice.roll()) << 64 | u128::from(dice.roll()), u128::from(dice.roll()) << 64)
 }
 
-fn bad_signature(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn bad_signature(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let body = witness::body(&id(case, dice));
     let signature = secret.sign(body.as_bytes());
     let header = match dice.below(8) {
@@ -112,7 +115,7 @@ fn bad_signature(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, 
     (post(&header, &body), May::Refuse, None)
 }
 
-fn two_signatures(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn two_signatures(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let body = witness::body(&id(case, dice));
     let (right, wrong) = (secret.sign(body.as_bytes()), hex(dice));
     let (first, second) = if dice.one_in(2) { (right, wrong) } else { (wrong, right) };
@@ -124,7 +127,7 @@ fn two_signatures(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May,
     (post(&headers, &body), May::Refuse, None)
 }
 
-fn other_body(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn other_body(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let body = witness::body(&id(case, dice));
     let signature = secret.sign(body.as_bytes());
     let other = match dice.below(4) {
@@ -136,7 +139,7 @@ fn other_body(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Opt
     (post(&format!("linear-signature: {signature}\r\n"), &other), May::Refuse, None)
 }
 
-fn wrong_method(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn wrong_method(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let body = witness::body(&id(case, dice));
     let signature = secret.sign(body.as_bytes());
     let methods = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "CONNECT", "post", "POSTS", "P\u{0}ST"];
@@ -145,7 +148,7 @@ fn wrong_method(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, O
     (bytes.replacen("POST", method, 1).into_bytes(), May::Refuse, None)
 }
 
-fn other_path(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn other_path(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let body = witness::body(&id(case, dice));
     let signature = secret.sign(body.as_bytes());
     let path = match dice.below(7) {
@@ -161,7 +164,7 @@ fn other_path(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Opt
     (bytes.replacen("/webhooks/linear", &path, 1).into_bytes(), May::Refuse, None)
 }
 
-fn oversized(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn oversized(dice: &mut Dice, _: &Secret, _: u64) -> Made {
     let claimed = format!("{HEAD}content-length: {}\r\n\r\n{}", (1 << 20) + 1 + dice.below(1 << 40), text(dice, 20));
     let bytes = match dice.below(40) {
         // All of it is sent.
@@ -177,7 +180,7 @@ fn oversized(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<Vec<u
     (bytes, May::Refuse, None)
 }
 
-fn two_lengths(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn two_lengths(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let body = witness::body(&id(case, dice));
     let signature = secret.sign(body.as_bytes());
     let (long, short) = (body.len() + BEHIND.len(), body.len());
@@ -191,7 +194,7 @@ fn two_lengths(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Op
     (format!("{HEAD}linear-signature: {signature}\r\n{lengths}\r\n{body}{BEHIND}").into_bytes(), May::RefuseAlone, None)
 }
 
-fn length_and_chunks(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn length_and_chunks(dice: &mut Dice, _: &Secret, _: u64) -> Made {
     let encodings =
         ["chunked", "xchunked", "chunked, identity", "identity", "Chunked", "chunked\r\ntransfer-encoding: x"];
     let encoding = encodings.get(usize::try_from(dice.below(6)).unwrap_or(0)).copied().unwrap_or("chunked");
@@ -203,7 +206,7 @@ fn length_and_chunks(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Opti
     (format!("{head}{headers}\r\n0\r\n\r\n{BEHIND}").into_bytes(), May::RefuseAlone, None)
 }
 
-fn line_ends(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn line_ends(dice: &mut Dice, _: &Secret, _: u64) -> Made {
     let bytes = match dice.below(5) {
         0 => format!("{HEAD}x: a\r\n b\r\ncontent-length: 2\r\n\r\n{{}}"),
         1 => format!("{HEAD}content-length:\r\n 2\r\n\r\n{{}}"),
@@ -214,7 +217,7 @@ fn line_ends(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<Vec<u
     (bytes.into_bytes(), May::RefuseAlone, None)
 }
 
-fn broken_chunks(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn broken_chunks(dice: &mut Dice, _: &Secret, _: u64) -> Made {
     let chunks = match dice.below(7) {
         0 => "FFFFFFFFFFFFFFFFF\r\nabc\r\n0\r\n\r\n".to_owned(),
         1 => "-1\r\nabc\r\n0\r\n\r\n".to_owned(),
@@ -227,7 +230,7 @@ fn broken_chunks(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<V
     (format!("{HEAD}transfer-encoding: chunked\r\n\r\n{chunks}").into_bytes(), May::Refuse, None)
 }
 
-fn many_headers(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn many_headers(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let body = witness::body(&id(case, dice));
     let headers = if dice.one_in(2) {
         "x-many: y\r\n".repeat(usize::try_from(dice.between(110, 2_000)).unwrap_or(0))
@@ -237,7 +240,7 @@ fn many_headers(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, O
     (post(&format!("{headers}linear-signature: {}\r\n", secret.sign(body.as_bytes())), &body), May::Refuse, None)
 }
 
-fn other_protocol(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn other_protocol(dice: &mut Dice, _: &Secret, _: u64) -> Made {
     let bytes = match dice.below(6) {
         0 => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         1 => [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 500]].concat(),
@@ -249,7 +252,7 @@ fn other_protocol(dice: &mut Dice, _: &Secret, _: u64) -> (Vec<u8>, May, Option<
     (bytes, May::Nothing, None)
 }
 
-fn byte_changed(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn byte_changed(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let id = id(case, dice);
     let mut bytes = service::delivery(secret, &id);
     for _ in 0..dice.between(1, 3) {
@@ -263,7 +266,7 @@ fn byte_changed(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, O
     (bytes, May::Nothing, Some(witness::body(&id).into_bytes()))
 }
 
-fn odd_json(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn odd_json(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let depth = usize::try_from(dice.between(100, 100_000)).unwrap_or(0);
     let id = id(case, dice);
     let body = match dice.below(6) {
@@ -280,7 +283,7 @@ fn odd_json(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Optio
 }
 
 /// A delivery that is signed, twice on one connection, and the second time under another name.
-fn sent_again(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn sent_again(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let id = id(case, dice);
     let first = service::delivery(secret, &id);
     let again = String::from_utf8_lossy(&first).replacen(&id, &format!("{AGAIN}{case}"), 1);
@@ -288,7 +291,7 @@ fn sent_again(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Opt
     ([first, again.into_bytes()].concat(), May::Keep, Some(witness::body(&id).into_bytes()))
 }
 
-fn cut_off(dice: &mut Dice, secret: &Secret, case: u64) -> (Vec<u8>, May, Option<Vec<u8>>) {
+fn cut_off(dice: &mut Dice, secret: &Secret, case: u64) -> Made {
     let mut bytes = service::delivery(secret, &id(case, dice));
     bytes.truncate(usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0));
     (bytes, May::Nothing, None)
