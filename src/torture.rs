@@ -12,7 +12,7 @@ use crate::store::{self, EXHAUSTED_AT, Life, Rotted, crash_life, rot_case, rot_p
 
 /// Operations of a random life.
 const STEPS: usize = 80;
-/// One in so many lives is a long one.
+/// One life in this many is a long one.
 const LONG_EVERY: u64 = 16;
 /// Operations of those: enough for ids that come back after they were forgotten, and for a log of many generations.
 const STEPS_LONG: usize = 600;
@@ -38,7 +38,7 @@ pub fn disk(life: u64, seed: u64) -> Sum {
     Sum { cases: tally.states + tally.states_again, violations: tally.violations, told: tally.told }
 }
 
-/// What came of some bytes that rotted.
+/// What a number of mutations came to.
 #[derive(Debug)]
 pub struct Rot {
     /// How many mutations happened, each to a store of its own.
@@ -59,8 +59,8 @@ impl From<Rotted> for Rot {
 }
 
 /// A numbered piece of all that may happen to the bytes of stores: every bit, byte and sector of every file flipped, zeroed, swapped,
-/// cut, or replaced by those of others. `allocated_by` runs what it is given, and tells how many bytes this
-/// thread has allocated meanwhile, given back or not.
+/// cut, or replaced by those of others. `allocated_by` runs what it is given, and tells how many bytes this thread has allocated
+/// meanwhile, given back or not.
 pub fn rot(piece: u64, seed: u64, allocated_by: fn(&mut dyn FnMut()) -> u64) -> Rot {
     rot_piece(piece, seed, allocated_by).into()
 }
@@ -81,8 +81,8 @@ pub fn soak(seed: u64) -> Result<(), String> {
         .map_err(|what| format!("{what}\n{}", life.told.join("\n")))
 }
 
-/// The processor's time for which the compaction of a large store, made for that in `dir`, held the lock at most in one step; and how many
-/// segments it wrote anew.
+/// Compacts a large store that is made for this in `dir`. Returns how much time of the processor the longest step took that held the
+/// lock, and how many segments were written anew.
 ///
 /// # Errors
 /// Those of the store.

@@ -26,7 +26,7 @@ const USUAL: Duration = Duration::from_mins(1);
 #[command(group(ArgGroup::new("extent").args(["seconds", "campaign", "short", "case"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Arguments {
-    /// Go on for so long in all; the kinds share it by their weights. 60, if nothing else is said.
+    /// Go on for this long in all; the kinds share it by their weights. 60, if nothing else is said.
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<u64>,
     /// Draw everything from this seed. Otherwise from one that is invented, and printed.
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
 pub(crate) struct Extent {
     /// For how long, all kinds together.
     pub(crate) time: Duration,
-    /// Which part of its full count each kind does: one in so many; none: as many cases as fit into its time.
+    /// By how much its full count is divided for each kind; none: as many cases as fit into its time.
     pub(crate) part: Option<u64>,
 }
 

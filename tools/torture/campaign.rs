@@ -14,7 +14,7 @@ use super::progress::{self, Progress};
 use super::report::{Outcome, Report};
 use super::trial::{Kind, Skipped, Trial, unkept};
 
-/// A kind that goes on for so long after its time is up hangs.
+/// A kind that goes on for longer than this after its time is up hangs.
 const OVERTIME: Duration = Duration::from_mins(2);
 
 /// Runs what is asked for, and leaves what each kind came to as soon as it ends; returns how much of it failed.

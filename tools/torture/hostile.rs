@@ -41,7 +41,7 @@ const WELL_WITHIN: Duration = Duration::from_secs(30);
 const SOCKETS_MORE_MAX: usize = 16;
 /// Faults of one sort that are kept: the first few show what is wrong.
 const FAULTS_MAX: usize = 5;
-/// After so many failures, one after the other, nobody is there.
+/// After this many failures in a row the service counts as gone.
 const FAILURES_MAX: u64 = 10;
 
 pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {

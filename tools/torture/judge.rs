@@ -28,9 +28,9 @@ pub(crate) fn faults(witness: &mut Witness, dir: &Path, recovers: bool) -> Vec<S
     judged(witness, dir, recovers.then_some(&before))
 }
 
-/// Every fault that is found: as a reader sees the store, who writes nothing; and as a writer who opens it and closes it in good order.
-/// The latter mends what it finds. So it comes only after the store was copied, to the place given; where none is, it does not come.
-/// That copy stays only if there is a fault.
+/// Every fault that is found: first by a reader, who writes nothing; then, if `before` is given, by a writer, who opens the store and
+/// closes it in good order. The writer mends what it finds, so the store is copied to `before` first. That copy stays only if there is
+/// a fault.
 pub(crate) fn judged(witness: &mut Witness, dir: &Path, before: Option<&PathBuf>) -> Vec<String> {
     let mut faults = match read(dir) {
         Ok(kept) => check(witness, &kept),

@@ -32,7 +32,7 @@ const SPAN_MIN: Duration = Duration::from_micros(50);
 const SPAN_MAX: Duration = Duration::from_secs(1);
 /// What it is taken to last at first.
 const SPAN_FIRST: Duration = Duration::from_micros(500);
-/// Each moment is met at least once in so many cases, once there are enough to say so.
+/// Each moment is met in at least one of this many cases; judged only once there are enough of them.
 const MET_ONCE_IN: u64 = 10;
 const MET_FROM: u64 = 1_000;
 

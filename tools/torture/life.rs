@@ -149,7 +149,7 @@ pub(crate) fn append(store: &Store, id: &str) -> Result<(), Died> {
     Ok(())
 }
 
-/// Claims up to `count` events and runs them; one in so many fails, unless that is 0. Returns those that are done.
+/// Claims up to `count` events and runs them; one in `one_fails_in` fails, unless that is 0. Returns those that are done.
 pub(crate) fn run(store: &Store, count: usize, dice: &mut Dice, one_fails_in: u64) -> Result<Vec<String>, Died> {
     let mut done = Vec::new();
     for claim in store.claim(count).map_err(|error| refused(&error))? {

@@ -25,7 +25,8 @@ use super::witness::{Loss, Witness};
 const BLOCK: u64 = 10;
 /// Numbers of events that each case has.
 const NUMBERS: u64 = 1_000_000;
-/// Runs with each lie, on each file system: so many at least, and more until one is caught. The rarest is caught in every second run.
+/// How many runs there are with each lie on each file system: at least the first number, and up to the second until one is caught. The
+/// rarest is caught in every second run.
 const RUNS_MIN: u64 = 3;
 const RUNS_MAX: u64 = 24;
 /// Numbers of the cases that are such runs.

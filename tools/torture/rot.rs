@@ -8,9 +8,9 @@ use ledgerline::torture;
 use super::cores::{Piece, note, on_all_cores};
 use super::trial::{Skipped, Trial, unkept};
 
-/// Of so many cases some must have been refused, or nobody looks at the bytes.
+/// From this many cases on, too few refusals are a fault: nobody would be looking at the bytes.
 const JUDGED_FROM: u64 = 1_000;
-/// At least one in so many is.
+/// At least one store in this many refuses to open.
 const REFUSED_ONE_IN: u64 = 4;
 
 /// Each case is one mutation of one file of one store.

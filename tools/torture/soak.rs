@@ -14,7 +14,7 @@ const HOLD_MAX: Duration = Duration::from_millis(1);
 /// Compactions that are measured before it is not the machine's fault. The processor's time is not all our own where a machine is shared,
 /// for seconds on end: what takes too long by itself takes too long each time.
 const ATTEMPTS: usize = 20;
-/// No further one begins after so long: what does not end is taken for hanging.
+/// After this no further one begins: what does not end is taken for hanging.
 const PATIENCE: Duration = Duration::from_secs(80);
 /// A compaction that writes no more segments anew than that says nothing.
 const REWRITTEN_MIN: u64 = 20;

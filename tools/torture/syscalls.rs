@@ -139,7 +139,7 @@ struct Fault {
     lasts: bool,
 }
 
-/// An interruption is over some time: after so many.
+/// How many interruptions follow each other where they last: a call that is made again and again must succeed some time.
 const INTERRUPTIONS: u64 = 4;
 
 /// Which fault a case is.

@@ -16,7 +16,8 @@
 //!     this thread acknowledges, writes, syncs, creates, renames and removes nothing any more
 //! ```
 //!
-//! But for one event whose records it had synced before, and not acknowledged yet. Why only this thread: the others learn of it a moment later, and what they do meanwhile rests on what was durable before.
+//! But for one event whose records it had synced before, and not acknowledged yet. Only this thread, because the others learn of the
+//! failure a moment later, and what they do meanwhile rests on what was durable before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
