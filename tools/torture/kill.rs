@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -98,15 +99,7 @@ struct Aim {
 pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     let command = service::command()?;
     let mut aim = Aim::default();
-    let mut first = trial.only_case().map_or(0, |case| case / BLOCK * BLOCK);
-    loop {
-        let end = trial.only_case().map_or(first + BLOCK, |case| case + 1);
-        block(trial, &command, &mut aim, first..end)?;
-        first = end;
-        if trial.only_case().is_some() || !trial.goes_on() {
-            break;
-        }
-    }
+    trial.blocks(BLOCK, |trial, cases| block(trial, &command, &mut aim, cases))?;
     let met: Vec<String> = Moment::ALL.iter().map(|at| format!("{} in {}", aim.met(*at), at.name())).collect();
     trial.remark(format!("killed {}", met.join(", ")));
     let least = aim.cases / MET_ONCE_IN;
@@ -124,7 +117,7 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
 
 /// Cases on a store of their own. What stands in the way of the first case of all is a reason to do none; whatever fails later is
 /// what that case found.
-fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Range<u64>) -> Result<(), Skipped> {
+fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: Range<u64>) -> Result<(), Skipped> {
     let unwatched = |error: io::Error| format!("a process cannot be watched: {error}");
     let mut stand = match Stand::new((cases.start / BLOCK).is_multiple_of(2)) {
         Ok(stand) => stand,
@@ -136,7 +129,7 @@ fn block(trial: &mut Trial, command: &Path, aim: &mut Aim, cases: std::ops::Rang
         }
     };
     for case in cases {
-        if trial.only_case().is_none() && !trial.goes_on() {
+        if !trial.goes_on() {
             break;
         }
         let mut dice = Dice::of(trial.seed(), case);

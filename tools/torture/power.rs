@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -77,14 +78,8 @@ pub(crate) fn run(trial: &mut Trial) -> Result<(), Skipped> {
     if trial.only_case().is_none_or(|case| case >= LIES_FROM) {
         lies(trial, &mut cuts)?;
     }
-    let mut first = trial.only_case().map_or(0, |case| case / BLOCK * BLOCK);
-    while trial.goes_on() && first < LIES_FROM {
-        let end = trial.only_case().map_or(first + BLOCK, |case| case + 1);
-        block(trial, first..end, &mut cuts)?;
-        first = end;
-        if trial.only_case().is_some() {
-            break;
-        }
+    if trial.only_case().is_none_or(|case| case < LIES_FROM) {
+        trial.blocks(BLOCK, |trial, cases| block(trial, cases, &mut cuts))?;
     }
     let [ext4, xfs] = cuts.honest;
     trial.remark(format!("cut {ext4} on ext4, {xfs} on xfs"));
@@ -109,7 +104,7 @@ impl Cuts {
 }
 
 /// Cases on a file system of their own; the two sorts come in turn.
-fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut Cuts) -> Result<(), Skipped> {
+fn block(trial: &mut Trial, cases: Range<u64>, cuts: &mut Cuts) -> Result<(), Skipped> {
     let turn = usize::from(cases.start / BLOCK % 2 == 1);
     let Some(system) = FILE_SYSTEMS.get(turn) else { return Ok(()) };
     let mut disk = match Disk::new(system) {
@@ -123,7 +118,7 @@ fn block(trial: &mut Trial, cases: std::ops::Range<u64>, cuts: &mut Cuts) -> Res
     };
     let mut witness = Witness::new(Loss::Power);
     for case in cases {
-        if trial.only_case().is_none() && !trial.goes_on() {
+        if !trial.goes_on() {
             break;
         }
         let mut dice = Dice::of(trial.seed(), case);

@@ -1,6 +1,7 @@
 //! What a kind is given, and what it gives back.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,14 +64,31 @@ impl Trial {
         self.seed
     }
 
-    /// The one case that is to be repeated, if this is such a run: no other one is done, whatever [`goes_on`](Self::goes_on) says.
+    /// The one case that is to be repeated, if this is such a run: no other one is done, but for those that it needs before it.
     pub(crate) fn only_case(&self) -> Option<u64> {
         self.only_case
     }
 
-    /// Whether there is time left, and cases are wanted.
+    /// Whether there is time left, and cases are wanted; a case that is to be repeated takes as long as it takes.
     pub(crate) fn goes_on(&self) -> bool {
-        self.progress.cases() < self.cases_wanted && Instant::now() < self.until
+        self.only_case.is_some() || self.progress.cases() < self.cases_wanted && Instant::now() < self.until
+    }
+
+    /// Does blocks of `size` cases, one after the other. A case that is to be repeated comes with those before it in its block.
+    pub(crate) fn blocks(
+        &mut self,
+        size: u64,
+        mut block: impl FnMut(&mut Self, Range<u64>) -> Result<(), Skipped>,
+    ) -> Result<(), Skipped> {
+        if let Some(case) = self.only_case {
+            return block(self, case / size * size..case + 1);
+        }
+        let mut first = 0;
+        while self.goes_on() {
+            block(self, first..first + size)?;
+            first += size;
+        }
+        Ok(())
     }
 
     /// Where its threads say what they are at.
