@@ -12,6 +12,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// None where the segment would be longer than 4 GiB.
+    pub(crate) fn new(segment: u32, offset: u64, length: usize) -> Option<Self> {
+        Some(Self { segment, offset: u32::try_from(offset).ok()?, length: u32::try_from(length).ok()? })
+    }
+
     /// About how many bytes the record takes in the log, its header included.
     pub(crate) const fn bytes(self) -> u64 {
         self.length as u64 + 28

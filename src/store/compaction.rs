@@ -485,10 +485,8 @@ impl Visitor for Copying<'_> {
 }
 
 fn place(segment: u32, offset: u64, length: usize) -> Result<Place, Error> {
-    let narrow = |value: u64| {
-        u32::try_from(value).map_err(|_| Error::new(ErrorKind::TooLarge, "a segment would be longer than 4 GiB"))
-    };
-    Ok(Place { segment, offset: narrow(offset)?, length: narrow(length as u64)? })
+    let too_long = || Error::new(ErrorKind::TooLarge, "a segment would be longer than 4 GiB");
+    Place::new(segment, offset, length).ok_or_else(too_long)
 }
 
 fn encoded(entry: &Entry<'_>) -> Vec<u8> {

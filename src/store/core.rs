@@ -570,8 +570,7 @@ fn again(full: &Error) -> Error {
 }
 
 fn place(segment: u32, offset: u64, length: usize) -> Place {
-    let narrow = |value: u64| u32::try_from(value).expect("segments are shorter than 4 GiB and fewer than 2^32");
-    Place { segment, offset: narrow(offset), length: narrow(length as u64) }
+    Place::new(segment, offset, length).expect("segments that are written are shorter than 4 GiB")
 }
 
 fn read_only() -> Error {

@@ -425,9 +425,8 @@ impl Applying<'_, '_> {
 }
 
 fn place(segment: u32, offset: u64, length: usize) -> Result<Place, Error> {
-    let narrow =
-        |value: u64| u32::try_from(value).map_err(|_| Error::new(ErrorKind::Corrupt, "the segment is too long"));
-    Ok(Place { segment, offset: narrow(offset)?, length: narrow(length as u64)? })
+    let too_long = || Error::new(ErrorKind::Corrupt, "the segment is too long");
+    Place::new(segment, offset, length).ok_or_else(too_long)
 }
 
 impl Visitor for Applying<'_, '_> {

@@ -358,11 +358,10 @@ impl Witness for Folds<'_> {
         self.last_seq = self.last_seq.max(record.seq);
         self.ends_with_mark = matches!(entry, Entry::Mark(_));
         self.plain.entry(record.seq, entry);
-        let place = file.name.key().zip(u32::try_from(record.offset).ok()).zip(u32::try_from(record.body.len()).ok());
-        let Some(((segment, offset), length)) = place else {
+        let place = file.name.key().and_then(|key| Place::new(key, record.offset, record.body.len()));
+        let Some(place) = place else {
             return Ok(Some("the segment is too long, or its ordinal past 2147483647".to_owned()));
         };
-        let place = Place { segment, offset, length };
         let wrong = match self.state.apply(record.seq, place, entry, self.now) {
             Ok(Applied::Orphan { of_seq }) if !self.manifest.has_dropped_seq(of_seq) => {
                 Some(format!("a {} record is about the event {of_seq}, which is not there", entry.name()))
