@@ -19,6 +19,7 @@ pub(crate) mod backoff;
 pub(crate) mod codec;
 pub(crate) mod entry;
 pub(crate) mod hex;
+mod moment;
 mod new_event;
 mod outcome;
 mod pause;
@@ -40,8 +41,9 @@ pub use stored::Event;
 pub use timestamp::{ParseTimestampError, Timestamp};
 pub use waiting::Waiting;
 
+pub(crate) use moment::Moment;
 pub(crate) use new_event::limits;
 #[cfg(feature = "manager")]
 pub(crate) use outcome::bounded;
-pub(crate) use place::{Moment, Place};
+pub(crate) use place::Place;
 pub(crate) use stored::EventParts;
