@@ -16,6 +16,7 @@ use crate::event::entry::Entry;
 use crate::event::{Moment, Place, Status, Timestamp};
 use crate::state::{IdHasher, Policy, State};
 use crate::store::audit::{self, Seen, Witness};
+use crate::store::commit::moment;
 use crate::store::forgotten::Forgotten;
 use crate::store::replay::at_of;
 
@@ -99,7 +100,7 @@ pub struct EventAsOf {
 pub fn as_of(path: impl AsRef<Path>, point: Point, id: Option<&str>) -> Result<AsOf, Error> {
     let dir = audit::enter(path.as_ref())?;
     let (survey, manifest) = audit::survey(&dir)?;
-    let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
+    let now = moment(&Clock::system());
     let state = State::new(manifest.store_id, Policy::default());
     let mut folding = Folding {
         point,

@@ -129,8 +129,7 @@ impl Shared {
 
     /// What time it is, on both clocks.
     pub(crate) fn now(&self) -> Moment {
-        let reading = self.clock.read();
-        Moment { wall: reading.wall.into(), steady: micros(reading.steady) }
+        moment(&self.clock)
     }
 
     /// The core, to look at.
@@ -566,6 +565,11 @@ impl Shared {
         let rested = self.resting.wait_timeout_while(desk, rest, |desk| !desk.stopping);
         !rested.expect("no step of the core panics").0.stopping
     }
+}
+
+pub(super) fn moment(clock: &Clock) -> Moment {
+    let reading = clock.read();
+    Moment { wall: reading.wall.into(), steady: micros(reading.steady) }
 }
 
 pub(super) fn micros(duration: Duration) -> u64 {

@@ -27,7 +27,7 @@ use crate::log::verdict::Role;
 use crate::mutants::mutant;
 use crate::state::{Policy, State};
 use crate::store::answers::Recovery;
-use crate::store::commit::{Shared, micros};
+use crate::store::commit::{Shared, moment};
 use crate::store::core::{Core, Replayed, Salts};
 use crate::store::failure::{of_env, of_log};
 use crate::store::options::StoreOptions;
@@ -138,11 +138,6 @@ pub(crate) fn open_read_only(path: &Path) -> Result<(Shared, Recovery), Error> {
     let shared = Shared::new(dir, clock, Core::read_only(replayed, Arc::new(options)), files, None);
     recovery.elapsed_ms = shared.now().steady / 1_000;
     Ok((shared, recovery))
-}
-
-fn moment(clock: &Clock) -> Moment {
-    let reading = clock.read();
-    Moment { wall: reading.wall.into(), steady: micros(reading.steady) }
 }
 
 fn no_store(path: &Path) -> Error {

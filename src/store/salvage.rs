@@ -25,6 +25,7 @@ use crate::log::reader::read_record;
 use crate::log::rewriter::Rewriter;
 use crate::log::segment::Segment;
 use crate::state::{IdHasher, Policy, State, Step, next};
+use crate::store::commit::moment;
 use crate::store::core::Salts;
 use crate::store::failure::{of_env, of_log};
 use crate::store::mending::{Forgotten, LeftOut, Mending};
@@ -223,7 +224,7 @@ struct Copying<'r> {
 
 impl<'r> Copying<'r> {
     fn new(remains: &'r Remains) -> Self {
-        let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
+        let now = moment(&Clock::system());
         let report = Salvage {
             store: hex::encode(&remains.store_id),
             damage: remains.unreadable.clone(),

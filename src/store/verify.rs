@@ -24,6 +24,7 @@ use crate::log::reader::read_record;
 use crate::log::survey::SegmentFile;
 use crate::state::{Applied, IdHasher, Policy, State, View};
 use crate::store::audit::{self, Item, Report, Seen, Witness};
+use crate::store::commit::moment;
 use crate::store::failure::of_log;
 use crate::store::fold::Fold;
 
@@ -262,7 +263,7 @@ struct Folds<'m> {
 
 impl<'m> Folds<'m> {
     fn new(manifest: &'m Manifest) -> Self {
-        let now = Moment { wall: Clock::system().read().wall.into(), steady: 0 };
+        let now = moment(&Clock::system());
         let state = State::new(manifest.store_id, Policy::default());
         let (last_seq, ends_with_mark, misfit_count) = (0, false, 0);
         let plain = Fold::default();
