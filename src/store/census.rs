@@ -94,12 +94,12 @@ impl Shared {
         }
     }
 
-    /// Looks for some of them. Rests for as long as it looked: others would hardly come to the lock between two pages of many.
+    /// Looks for some of them, and rests for as long as it looked.
     fn look_for_oldest(&self) {
         let began = self.clock.steady();
         let count = self.desk().core.state.look_for_oldest(EVENTS_PAGE);
         if count >= EVENTS_PAGE {
-            self.pause(self.clock.steady().saturating_sub(began));
+            self.rest_since(began);
         }
     }
 

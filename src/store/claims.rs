@@ -107,12 +107,12 @@ impl Store {
 }
 
 impl Shared {
-    /// Does in steps for which a claim would hold the lock too long. Rests between them, or others would hardly come to it.
+    /// Does in steps for which a claim would hold the lock too long.
     fn prepare_claim(&self) {
-        let mut began = self.now();
-        while self.prepare_some(began) {
-            self.pause(Duration::from_micros(self.now().steady.saturating_sub(began.steady)));
-            began = self.now();
+        let mut now = self.now();
+        while self.prepare_some(now) {
+            self.rest_since(Duration::from_micros(now.steady));
+            now = self.now();
         }
     }
 

@@ -557,6 +557,12 @@ impl Shared {
         woken.into_iter().for_each(Waiter::wake);
     }
 
+    /// Rests after a step under the lock that began at that time, as long as it took. Whoever waits for the lock is woken when it is let go,
+    /// and comes too late if it is taken again at once.
+    pub(super) fn rest_since(&self, began: Duration) {
+        self.pause(self.clock.steady().saturating_sub(began));
+    }
+
     /// Rests for so long, unless the store is being closed: then it says no.
     pub(super) fn pause(&self, rest: Duration) -> bool {
         // Where time stands still, nobody would ever have rested enough.

@@ -322,12 +322,11 @@ impl Shared {
         timed(|| work(&mut desk.core))
     }
 
-    /// As [`Shared::briefly`], for one step of many: rests as long as it took. Whoever waits for the lock is woken, and comes too late
-    /// if it is taken again at once.
+    /// As [`Shared::briefly`], for one step of many: rests as long as it took.
     pub(super) fn in_turn<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
         let began = self.clock.steady();
         let result = self.briefly(work);
-        self.pause(self.clock.steady().saturating_sub(began));
+        self.rest_since(began);
         result
     }
 

@@ -213,7 +213,7 @@ impl Shared {
             }
             from = after;
             if from.is_some() && left > 0 {
-                // Or others would hardly come to the lock between two pages of many.
+                // As in `rest_since`, but not for what was read from files.
                 self.pause(looked_for);
             }
         }
