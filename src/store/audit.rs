@@ -17,7 +17,7 @@ use crate::event::codec::{self, Refusal};
 use crate::event::entry::Entry;
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::Manifest;
-use crate::log::scan::{Defect, Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
+use crate::log::scan::{Defect, Record, Scan, Seqs, Standing, Visitor, is_sound_at, scan};
 use crate::log::segment::Name;
 use crate::log::source::Source;
 use crate::log::survey::{SegmentFile, Survey, count_written};
@@ -25,7 +25,7 @@ use crate::log::verdict::{Role, Verdict, verdict};
 use crate::log::writer::SegmentEnd;
 use crate::store::candidates::all_segments;
 use crate::store::chain::{Broken, Chain, end_of};
-use crate::store::failure::{of_env, of_log, of_refusal};
+use crate::store::failure::{of_env, of_log, of_refusal, of_stopped};
 use crate::store::open::check_path;
 
 pub(super) use describe::describe;
@@ -352,10 +352,7 @@ impl<'a> Audit<'a> {
         let bytes = file.file.len().map_err(of_env)?;
         let mut source = Source::windowed(&file.file);
         let mut lines = Lines { audit: self, file, role, names_predecessor: !header.is_sparse() };
-        let scan = scan(&mut source, bytes, &header, Seqs::Any, &mut lines).map_err(|stopped| match stopped {
-            Stopped::Unreadable(error) => of_env(error),
-            Stopped::ByVisitor(error) => error,
-        })?;
+        let scan = scan(&mut source, bytes, &header, Seqs::Any, &mut lines).map_err(of_stopped)?;
         let before = self.report.damage;
         self.judge(file, role, &header, &scan)?;
         self.is_unjoined = self.report.damage > before;

@@ -4,6 +4,7 @@ use crate::env;
 use crate::error::{Error, ErrorKind};
 use crate::event::codec::Refusal;
 use crate::log;
+use crate::log::scan::Stopped;
 
 /// A system call that failed.
 pub(crate) fn of_env(error: env::Error) -> Error {
@@ -48,6 +49,14 @@ pub(crate) fn of_log(error: log::Error) -> Error {
                 None => error,
             }
         }
+    }
+}
+
+/// What ended a scan early.
+pub(crate) fn of_stopped(stopped: Stopped<Error>) -> Error {
+    match stopped {
+        Stopped::Unreadable(error) => of_env(error),
+        Stopped::ByVisitor(error) => error,
     }
 }
 

@@ -22,13 +22,13 @@ use crate::event::entry::Entry;
 use crate::event::{Status, Timestamp, codec};
 use crate::log::format::SEGMENT_HEADER_BYTES;
 use crate::log::manifest::Extent;
-use crate::log::scan::{Record, Standing, Stopped, Visitor, visit_group};
+use crate::log::scan::{Record, Standing, Visitor, visit_group};
 use crate::log::segment::Segment;
 use crate::log::source::Source;
 use crate::store::audit::describe;
 use crate::store::commit::Shared;
 use crate::store::core::Core;
-use crate::store::failure::{of_env, of_refusal};
+use crate::store::failure::{of_env, of_refusal, of_stopped};
 use crate::store::following::Followed;
 use crate::store::reading::status_after;
 use crate::store::replay::at_of;
@@ -187,10 +187,7 @@ impl Reader {
         let mut gather = Gather { cursor: self.cursor, ready: &mut self.ready };
         while gather.cursor <= durable && end.is_none_or(|end| offset < end) {
             let visited = visit_group(&mut source, bytes, &segment.header, offset, &mut gather);
-            let group = visited.map_err(|stopped| match stopped {
-                Stopped::Unreadable(error) => of_env(error),
-                Stopped::ByVisitor(error) => error.at_path(segment.file.path()),
-            })?;
+            let group = visited.map_err(|stopped| of_stopped(stopped).at_path(segment.file.path()))?;
             offset = group.map_err(|finding| damaged(&segment, finding.offset, gather.cursor, &finding.defect))?.offset;
             if gather.ready.len() >= AHEAD_COUNT || (offset - begin >= AHEAD_BYTES && !gather.ready.is_empty()) {
                 break;

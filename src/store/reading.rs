@@ -10,7 +10,7 @@ use crate::event::codec;
 use crate::event::entry::{Entry, Flags, Received};
 use crate::event::{Event, EventParts, Place, Status, Timestamp, Waiting};
 use crate::log::reader::read_record;
-use crate::log::scan::{Record, Seqs, Standing, Stopped, Visitor, scan};
+use crate::log::scan::{Record, Seqs, Standing, Visitor, scan};
 use crate::log::segment::Segment;
 use crate::log::source::Source;
 use crate::mutants::mutant;
@@ -18,7 +18,7 @@ use crate::state::{State, View};
 use crate::store::answers::{Filter, HistoryEntry};
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
-use crate::store::failure::{of_env, of_log, of_refusal};
+use crate::store::failure::{of_env, of_log, of_refusal, of_stopped};
 use crate::store::replay::at_of;
 
 impl Shared {
@@ -259,10 +259,7 @@ impl Shared {
             // Behind that are zeros.
             let bytes = end.map_or(bytes, |end| end.min(bytes));
             let mut source = Source::windowed(&segment.file);
-            scan(&mut source, bytes, &segment.header, Seqs::Any, &mut steps).map_err(|stopped| match stopped {
-                Stopped::Unreadable(error) => of_env(error),
-                Stopped::ByVisitor(error) => error,
-            })?;
+            scan(&mut source, bytes, &segment.header, Seqs::Any, &mut steps).map_err(of_stopped)?;
             if steps.are_all() {
                 break;
             }

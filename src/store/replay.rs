@@ -12,7 +12,7 @@ use crate::event::{Moment, Place};
 use crate::log;
 use crate::log::format::SegmentHeader;
 use crate::log::manifest::{Extent, Manifest};
-use crate::log::scan::{Defect, Record, Scan, Seqs, Standing, Stopped, Visitor, is_sound_at, scan};
+use crate::log::scan::{Defect, Record, Scan, Seqs, Standing, Visitor, is_sound_at, scan};
 use crate::log::source::Source;
 use crate::log::survey::SegmentFile;
 use crate::log::verdict::{Role, Verdict, verdict};
@@ -22,7 +22,7 @@ use crate::state::{Applied, FORESEEN_COUNT, Gist, Illegal, State};
 use crate::store::ahead::{Ahead, Help, Passage, source_under_lock};
 use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
-use crate::store::failure;
+use crate::store::failure::{of_env, of_log, of_refusal, of_stopped};
 use crate::store::parsed::{Fact, Parsed};
 use crate::store::verify::MISFITS_NAMED_MAX;
 
@@ -116,7 +116,7 @@ impl<'a> Replay<'a> {
     pub(crate) fn segment(&mut self, file: &SegmentFile, role: Role, ahead: &mut Ahead) -> Result<Ending, Error> {
         self.join(file)?;
         let noted = self.noted();
-        let header = match file.checked_header(&self.manifest.store_id).map_err(failure::of_log) {
+        let header = match file.checked_header(&self.manifest.store_id).map_err(of_log) {
             Ok(header) => header,
             Err(error) => {
                 self.tolerate(error)?;
@@ -126,10 +126,6 @@ impl<'a> Replay<'a> {
         };
         let key = file.name.key().ok_or_else(|| unsupported_ordinal(file))?;
         let seqs = if self.rigour == Rigour::Strict { Seqs::From(self.last_seq + 1) } else { Seqs::Any };
-        let stopped = |stopped| match stopped {
-            Stopped::Unreadable(error) => failure::of_env(error),
-            Stopped::ByVisitor(error) => error,
-        };
         let mut visitor = Applying {
             is_first: !header.is_sparse(),
             from: 0,
@@ -138,13 +134,13 @@ impl<'a> Replay<'a> {
             key,
             path: file.file.path(),
         };
-        let scan = visitor.scan(file, role, &header, seqs, ahead).map_err(stopped)?;
+        let scan = visitor.scan(file, role, &header, seqs, ahead)?;
         let judged = self.judge(file, role, &scan)?;
         if judged == Judged::Damaged {
             // What stands behind the bad place was kept all the same, and tells where events stand.
             let (is_first, from, wanted) = (false, 0, Standing::Beyond);
             let mut visitor = Applying { is_first, from, wanted, replay: self, key, path: file.file.path() };
-            visitor.scan(file, role, &header, Seqs::Any, &mut Ahead::none()).map_err(stopped)?;
+            visitor.scan(file, role, &header, Seqs::Any, &mut Ahead::none())?;
         }
         let found = match file.rewritten(self.manifest) {
             Some(extent) => {
@@ -200,7 +196,7 @@ impl<'a> Replay<'a> {
         let torn = last_written.filter(|file| file.name.ordinal > reached).map(ends_at);
         let mut chain = Chain { end: torn.or(self.chain.end) };
         for file in files {
-            if let Err(error) = file.checked_header(&self.manifest.store_id).map_err(failure::of_log) {
+            if let Err(error) = file.checked_header(&self.manifest.store_id).map_err(of_log) {
                 self.tolerate(error)?;
             }
             if let Err(broken) = chain.join(self.manifest, file.name) {
@@ -235,14 +231,8 @@ impl<'a> Replay<'a> {
                 }
                 let (path, offset) = (file.file.path().to_owned(), finding.offset);
                 let seq = Some(last_seq + 1);
-                self.tolerate(failure::of_log(log::Error::Corrupt {
-                    path,
-                    offset,
-                    seq,
-                    defect: finding.defect,
-                    because,
-                }))
-                .map(|()| Judged::Damaged)
+                self.tolerate(of_log(log::Error::Corrupt { path, offset, seq, defect: finding.defect, because }))
+                    .map(|()| Judged::Damaged)
             }
             _ => Ok(Judged::Fine),
         }
@@ -347,29 +337,30 @@ impl Applying<'_, '_> {
         header: &SegmentHeader,
         seqs: Seqs,
         ahead: &mut Ahead,
-    ) -> Result<Scan, Stopped<Error>> {
+    ) -> Result<Scan, Error> {
         match ahead.show(header, seqs, |passage, names| self.apply_all(passage, names))? {
             Help::Whole(scan) => return Ok(scan),
             Help::Until(offset) => self.from = offset,
         }
         // Beside a writer, the file may have grown since it was opened.
-        let bytes = file.file.len()?;
+        let bytes = file.file.len().map_err(of_env)?;
         if self.replay.rigour == Rigour::Strict {
-            return scan(&mut source_under_lock(&file.file, role)?, bytes, header, seqs, self);
+            let mut source = source_under_lock(&file.file, role).map_err(of_env)?;
+            return scan(&mut source, bytes, header, seqs, self).map_err(of_stopped);
         }
         // What the disk does not give back counts as zeros, and hides nothing that stands before it.
         let first_hole = OnceLock::new();
         let mut source = Source::around_holes(&file.file, |from, _, error| {
-            first_hole.get_or_init(|| failure::of_env(error).at_offset(from).to_string());
+            first_hole.get_or_init(|| of_env(error).at_offset(from).to_string());
         });
-        let scanned = scan(&mut source, bytes, header, seqs, self);
+        let scanned = scan(&mut source, bytes, header, seqs, self).map_err(of_stopped);
         drop(source);
         self.replay.damage.extend(first_hole.into_inner().filter(|_| self.wanted == Standing::Sound));
         scanned
     }
 
     /// Applies records that were verified, and taken apart, already.
-    fn apply_all(&mut self, passage: &Passage, names: &[String]) -> Result<(), Stopped<Error>> {
+    fn apply_all(&mut self, passage: &Passage, names: &[String]) -> Result<(), Error> {
         let mut bodies = passage.bodies.as_slice();
         for chunk in passage.records.chunks(FORESEEN_COUNT) {
             self.replay.state.foresee(chunk.iter().filter_map(Parsed::id));
@@ -379,17 +370,16 @@ impl Applying<'_, '_> {
                 match &fact {
                     Fact::Received(gist, number) => {
                         let name = names.get(*number as usize).map_or("", String::as_str);
-                        self.receive(parsed, gist, name)
+                        self.receive(parsed, gist, name)?;
                     }
-                    Fact::Started(started) => self.apply(&record(&[]), length, &Entry::Started(*started)),
-                    Fact::Completed(completed) => self.apply(&record(&[]), length, &Entry::Completed(*completed)),
+                    Fact::Started(started) => self.apply(&record(&[]), length, &Entry::Started(*started))?,
+                    Fact::Completed(completed) => self.apply(&record(&[]), length, &Entry::Completed(*completed))?,
                     Fact::Other => {
                         let body;
                         (body, bodies) = bodies.split_at(length);
-                        self.record(&record(body), Standing::Sound)
+                        self.record(&record(body), Standing::Sound)?;
                     }
                 }
-                .map_err(Stopped::ByVisitor)?;
             }
         }
         Ok(())
@@ -441,7 +431,7 @@ impl Visitor for Applying<'_, '_> {
             Ok(entry) => self.apply(record, record.body.len(), &entry),
             Err(_) if mutant!("unknown-kind-skipped") => Ok(()),
             Err(refusal) => {
-                let error = failure::of_refusal(refusal).at_path(self.path);
+                let error = of_refusal(refusal).at_path(self.path);
                 self.replay.tolerate_misfit(error.at_offset(record.offset).at_seq(record.seq))
             }
         }
