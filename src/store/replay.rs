@@ -60,15 +60,6 @@ pub(crate) struct Replay<'a> {
     now: Moment,
 }
 
-/// What a segment is found to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Judged {
-    /// Sound, or torn as a crash may leave it.
-    Fine,
-    /// Damaged, which is tolerated.
-    Damaged,
-}
-
 /// What is to be done with a segment's file after it was replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ending {
@@ -135,8 +126,8 @@ impl<'a> Replay<'a> {
             path: file.file.path(),
         };
         let scan = visitor.scan(file, role, &header, seqs, ahead)?;
-        let judged = self.judge(file, role, &scan)?;
-        if judged == Judged::Damaged {
+        let is_damaged = self.is_damaged(file, role, &scan)?;
+        if is_damaged {
             // What stands behind the bad place was kept all the same, and tells where events stand.
             let (is_first, from, wanted) = (false, 0, Standing::Beyond);
             let mut visitor = Applying { is_first, from, wanted, replay: self, key, path: file.file.path() };
@@ -164,7 +155,7 @@ impl<'a> Replay<'a> {
         }
         self.record_count += scan.record_count;
         self.byte_count += if scan.record_count > 0 { scan.end } else { 0 };
-        let is_kept = scan.record_count > 0 || judged == Judged::Damaged;
+        let is_kept = scan.record_count > 0 || is_damaged;
         Ok(Ending { end: scan.end, torn: scan.finding.is_some(), is_kept })
     }
 
@@ -216,26 +207,24 @@ impl<'a> Replay<'a> {
         self.tolerate(Error::new(ErrorKind::Corrupt, text).at_path(file.file.path()))
     }
 
-    fn judge(&mut self, file: &SegmentFile, role: Role, scan: &Scan) -> Result<Judged, Error> {
+    /// Whether a segment is damaged, which is tolerated then: not only torn, as a crash may leave it.
+    fn is_damaged(&mut self, file: &SegmentFile, role: Role, scan: &Scan) -> Result<bool, Error> {
         let last_seq = scan.last_seq.unwrap_or(self.last_seq);
-        match (verdict(role, scan, last_seq), scan.finding) {
-            (Verdict::Refuse(because), Some(finding)) => {
-                // A group that verifies under a wrong seq was not being written: it says the same however often it is read.
-                let is_group = !matches!(finding.defect, Defect::Seq { .. });
-                let beside_a_writer = self.rigour == Rigour::Lenient && role == Role::Last && is_group;
-                if let Ok(header) = file.header.as_ref()
-                    && beside_a_writer
-                    && is_sound_at(&file.file, header, scan.end).unwrap_or(false)
-                {
-                    return Ok(Judged::Fine);
-                }
-                let (path, offset) = (file.file.path().to_owned(), finding.offset);
-                let seq = Some(last_seq + 1);
-                self.tolerate(of_log(log::Error::Corrupt { path, offset, seq, defect: finding.defect, because }))
-                    .map(|()| Judged::Damaged)
-            }
-            _ => Ok(Judged::Fine),
+        let (Verdict::Refuse(because), Some(finding)) = (verdict(role, scan, last_seq), scan.finding) else {
+            return Ok(false);
+        };
+        // A group that verifies under a wrong seq was not being written: it says the same however often it is read.
+        let is_group = !matches!(finding.defect, Defect::Seq { .. });
+        let beside_a_writer = self.rigour == Rigour::Lenient && role == Role::Last && is_group;
+        if let Ok(header) = file.header.as_ref()
+            && beside_a_writer
+            && is_sound_at(&file.file, header, scan.end).unwrap_or(false)
+        {
+            return Ok(false);
         }
+        let (path, offset, seq) = (file.file.path().to_owned(), finding.offset, Some(last_seq + 1));
+        self.tolerate(of_log(log::Error::Corrupt { path, offset, seq, defect: finding.defect, because }))?;
+        Ok(true)
     }
 
     /// Refuses what is wrong, or notes it, as the rigour is.
