@@ -282,7 +282,6 @@ impl<'a> Audit<'a> {
     /// one before; so it is not read.
     fn prepared(&mut self, file: &SegmentFile, manifest: &Manifest) -> Result<(), Error> {
         self.begin(file, Some(manifest))?;
-        let end = self.chain.and_then(|chain| chain.end);
         if let Err(error) = file.checked_header(&manifest.store_id).map_err(of_log) {
             return self.reject(file, Some(manifest), error);
         }
@@ -292,8 +291,7 @@ impl<'a> Audit<'a> {
             self.finding(file.name.ordinal, SEGMENT_HEADER_BYTES, false, text)?;
         }
         if let Some(chain) = &mut self.chain {
-            let last_seq = end.map_or(0, |end| end.last_seq);
-            chain.end = Some(SegmentEnd { ordinal: file.name.ordinal, last_seq, length: 0, digest: 0 });
+            chain.skip(file.name.ordinal);
         }
         Ok(())
     }
@@ -328,8 +326,10 @@ impl<'a> Audit<'a> {
         }
         self.is_unjoined = true;
         if let Some(chain) = &mut self.chain {
-            let end = SegmentEnd { ordinal: file.name.ordinal, last_seq: chain.last_seq(), length: 0, digest: 0 };
-            chain.end = Some(manifest.and_then(|manifest| file.rewritten(manifest)).map_or(end, end_of));
+            match manifest.and_then(|manifest| file.rewritten(manifest)) {
+                Some(extent) => chain.end = Some(end_of(extent)),
+                None => chain.skip(file.name.ordinal),
+            }
         }
         self.finding(file.name.ordinal, 0, true, error.message().to_owned())
     }

@@ -34,6 +34,11 @@ fn told(end: Option<Predecessor>) -> String {
 }
 
 impl Chain {
+    /// Ordinal of the last segment that was gone past; 0 before the first.
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.end.map_or(0, |end| end.ordinal)
+    }
+
     /// Seq of the last record before the next segment.
     pub(crate) fn last_seq(&self) -> u64 {
         self.end.map_or(0, |end| end.last_seq)
@@ -41,7 +46,7 @@ impl Chain {
 
     /// Goes on to the file `name`: none may be missing but those that compaction dropped.
     pub(crate) fn join(&mut self, manifest: &Manifest, name: Name) -> Result<(), Broken> {
-        let next = manifest.next_after(self.end.map_or(0, |end| end.ordinal));
+        let next = manifest.next_after(self.ordinal());
         if let Next::AfterDropped(extent, _) = next {
             self.end = Some(end_of(extent));
         }
@@ -55,19 +60,19 @@ impl Chain {
     /// Goes past the last file that holds records. What the log itself goes on from is how its last segment ended, as the log wrote
     /// it, even where compaction wrote it anew.
     pub(crate) fn pass(&mut self, manifest: &Manifest) {
-        if let Next::AfterDropped(extent, _) = manifest.next_after(self.end.map_or(0, |end| end.ordinal)) {
+        if let Next::AfterDropped(extent, _) = manifest.next_after(self.ordinal()) {
             self.end = Some(end_of(extent));
         }
     }
 
+    /// Goes past a file of which no record is known; it is there all the same.
+    pub(crate) fn skip(&mut self, ordinal: u64) {
+        self.end = Some(SegmentEnd { ordinal, last_seq: self.last_seq(), length: 0, digest: 0 });
+    }
+
     /// Checks what the segment says about the one before.
     pub(crate) fn check(&self, begun: &Begun) -> Result<(), Broken> {
-        let found = self.end.map(|end| Predecessor {
-            ordinal: end.ordinal,
-            last_seq: end.last_seq,
-            length: end.length,
-            digest: end.digest,
-        });
+        let found = self.end.map(predecessor);
         let found = match (found, begun.predecessor) {
             (Some(found), Some(said)) if mutant!("predecessors-digest-unchecked") => {
                 Some(Predecessor { digest: said.digest, ..found })
@@ -80,6 +85,12 @@ impl Chain {
             Err(Broken::Predecessor { said: begun.predecessor, found })
         }
     }
+}
+
+/// What the next segment says of one that ended so.
+pub(crate) const fn predecessor(end: SegmentEnd) -> Predecessor {
+    let SegmentEnd { ordinal, last_seq, length, digest } = end;
+    Predecessor { ordinal, last_seq, length, digest }
 }
 
 /// How the last segment of an extent ended.

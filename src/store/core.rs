@@ -14,7 +14,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::event::entry::{Begun, Entry, Mark, Predecessor};
+use crate::event::entry::{Begun, Entry, Mark};
 use crate::event::{Moment, Place, codec};
 use crate::log::draft::Draft;
 use crate::log::format::{Body, SegmentHeader};
@@ -23,6 +23,7 @@ use crate::log::segment::Segment;
 use crate::log::writer::{Group, Room, SegmentEnd, Stage};
 use crate::mutants::mutant;
 use crate::state::{Applied, Gist, State};
+use crate::store::chain::predecessor;
 use crate::store::options::StoreOptions;
 use crate::store::sealed::Sealed;
 use crate::store::statistics::Tallies;
@@ -206,12 +207,7 @@ impl Core {
     fn begin_segment(&mut self, end: Option<SegmentEnd>, now: Moment) {
         let first_seq = self.next_seq();
         self.active_first_seq = first_seq;
-        let predecessor = end.map(|end| Predecessor {
-            ordinal: end.ordinal,
-            last_seq: end.last_seq,
-            length: end.length,
-            digest: end.digest,
-        });
+        let predecessor = end.map(predecessor);
         let at = now.wall.unix_micros();
         self.put(&Entry::Begun(Begun { first_seq, epoch: self.epoch, boot: self.boot, at, predecessor }), now);
         // What is said borrows from the state that it is applied to.

@@ -159,11 +159,10 @@ impl<'a> Replay<'a> {
         Ok(Ending { end: scan.end, torn: scan.finding.is_some(), is_kept })
     }
 
-    /// Goes past a file in which nothing can be read; it is there all the same.
+    /// Goes past a file in which nothing can be read.
     fn pass_over(&mut self, file: &SegmentFile) {
         self.is_unjoined = true;
-        let last_seq = self.chain.last_seq();
-        self.chain.end = Some(SegmentEnd { ordinal: file.name.ordinal, last_seq, length: 0, digest: 0 });
+        self.chain.skip(file.name.ordinal);
     }
 
     /// Goes over from the segment before to this one: no ordinal is missing but those that compaction dropped.
@@ -182,10 +181,10 @@ impl<'a> Replay<'a> {
     pub(crate) fn prepared(&mut self, last_written: Option<&SegmentFile>, files: &[SegmentFile]) -> Result<(), Error> {
         self.chain.pass(self.manifest);
         self.last_seq = self.chain.last_seq().max(self.last_seq);
-        let ends_at = |file: &SegmentFile| SegmentEnd { ordinal: file.name.ordinal, last_seq: 0, length: 0, digest: 0 };
-        let reached = self.chain.end.map_or(0, |end| end.ordinal);
-        let torn = last_written.filter(|file| file.name.ordinal > reached).map(ends_at);
-        let mut chain = Chain { end: torn.or(self.chain.end) };
+        let mut chain = self.chain;
+        if let Some(torn) = last_written.filter(|file| file.name.ordinal > chain.ordinal()) {
+            chain.skip(torn.name.ordinal);
+        }
         for file in files {
             if let Err(error) = file.checked_header(&self.manifest.store_id).map_err(of_log) {
                 self.tolerate(error)?;
@@ -193,7 +192,7 @@ impl<'a> Replay<'a> {
             if let Err(broken) = chain.join(self.manifest, file.name) {
                 self.tolerate(Error::new(ErrorKind::Corrupt, broken.to_string()).at_path(file.file.path()))?;
             }
-            chain.end = Some(ends_at(file));
+            chain.skip(file.name.ordinal);
         }
         Ok(())
     }
