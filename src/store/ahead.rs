@@ -222,7 +222,7 @@ mod tests {
     use crate::event::{Moment, NewEvent, Outcome, Timestamp};
     use crate::log::survey::Survey;
     use crate::state::{Policy, State, View};
-    use crate::store::replay::{Ending, Replay, Rigour};
+    use crate::store::replay::{Ending, Replaying, Rigour};
     use crate::store::{Store, StoreOptions};
 
     /// Some segments with all that happens to events in ordinary life.
@@ -251,7 +251,7 @@ mod tests {
         let manifest = survey.manifest.unwrap();
         let now = Moment { wall: Timestamp::from_unix_micros(1), steady: 0 };
         let mut replay =
-            Replay::new(State::replaying(manifest.store_id, Policy::default()), &manifest, Rigour::Strict, now);
+            Replaying::new(State::replaying(manifest.store_id, Policy::default()), &manifest, Rigour::Strict, now);
         let sealed = survey.files.len() - 1;
         let role = |number| if number < sealed { Role::Sealed } else { Role::Last };
         let files = survey.files.iter().enumerate().map(|(number, file)| (file, role(number)));

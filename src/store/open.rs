@@ -31,7 +31,7 @@ use crate::store::commit::{Shared, moment};
 use crate::store::core::{Core, Replayed, Salts};
 use crate::store::failure::{of_env, of_log};
 use crate::store::options::StoreOptions;
-use crate::store::replay::{Ending, Replay, Rigour};
+use crate::store::replay::{Ending, Replaying, Rigour};
 use crate::store::standing::check_room;
 
 /// The file whose lock makes one writer (R12).
@@ -371,9 +371,9 @@ fn settle_cache(files: &[SegmentFile]) -> Result<(), Error> {
     Ok(())
 }
 
-fn new_replay<'a>(manifest: &'a Manifest, rigour: Rigour, options: &StoreOptions, now: Moment) -> Replay<'a> {
+fn new_replay<'a>(manifest: &'a Manifest, rigour: Rigour, options: &StoreOptions, now: Moment) -> Replaying<'a> {
     let policy = Policy { process_deaths_max: options.process_deaths_max };
-    Replay::new(State::replaying(manifest.store_id, policy), manifest, rigour, now)
+    Replaying::new(State::replaying(manifest.store_id, policy), manifest, rigour, now)
 }
 
 /// The segments that hold records, and those that are damaged where that is tolerated.
@@ -384,7 +384,7 @@ type Torn<'f> = Vec<(&'f SegmentFile, Ending)>;
 
 /// Replays the written segments; returns those that are kept, and those whose tail is torn.
 fn replay_all<'f>(
-    replay: &mut Replay<'_>,
+    replay: &mut Replaying<'_>,
     files: &'f [SegmentFile],
     written: usize,
 ) -> Result<(Kept, Torn<'f>), Error> {
@@ -452,7 +452,7 @@ fn next_name(dir: &Dir, replayed: &Replayed) -> Result<Name, Error> {
     name.key().map(|_| name).ok_or_else(exhausted)
 }
 
-fn report(replay: &Replay<'_>, kept: &Kept, created: bool, took: Duration) -> Recovery {
+fn report(replay: &Replaying<'_>, kept: &Kept, created: bool, took: Duration) -> Recovery {
     Recovery {
         created,
         closed_cleanly: replay.closed,
@@ -465,8 +465,8 @@ fn report(replay: &Replay<'_>, kept: &Kept, created: bool, took: Duration) -> Re
     }
 }
 
-fn finish(replay: Replay<'_>, manifest: Manifest) -> Replayed {
-    let Replay { state, sealed, epoch, last_seq, chain, .. } = replay;
+fn finish(replay: Replaying<'_>, manifest: Manifest) -> Replayed {
+    let Replaying { state, sealed, epoch, last_seq, chain, .. } = replay;
     Replayed { state, manifest, sealed, epoch, last_seq, end: chain.end }
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum Rigour {
 }
 
 /// A replay that goes from segment to segment.
-pub(crate) struct Replay<'a> {
+pub(crate) struct Replaying<'a> {
     pub(crate) state: State,
     pub(crate) sealed: BTreeMap<u32, Extent>,
     pub(crate) epoch: u64,
@@ -70,7 +70,7 @@ pub(crate) struct Ending {
     pub(crate) is_kept: bool,
 }
 
-impl<'a> Replay<'a> {
+impl<'a> Replaying<'a> {
     pub(crate) fn new(state: State, manifest: &'a Manifest, rigour: Rigour, now: Moment) -> Self {
         Self {
             state,
@@ -231,7 +231,7 @@ impl<'a> Replay<'a> {
         self.check_tolerable(error).map(|error| self.damage.push(error.to_string()))
     }
 
-    /// As [`Replay::tolerate`], of a record that does not fit: one segment that is lost may leave thousands of them.
+    /// As [`Replaying::tolerate`], of a record that does not fit: one segment that is lost may leave thousands of them.
     fn tolerate_misfit(&mut self, error: Error) -> Result<(), Error> {
         let error = self.check_tolerable(error)?;
         self.misfit_count += 1;
@@ -305,7 +305,7 @@ fn unsupported_ordinal(file: &SegmentFile) -> Error {
 
 /// Applies the sound records of one segment.
 struct Applying<'r, 'a> {
-    replay: &'r mut Replay<'a>,
+    replay: &'r mut Replaying<'a>,
     key: u32,
     path: &'r Path,
     /// Whether the next record must say how the segment before ended; compaction need not have left it.
@@ -378,7 +378,7 @@ impl Applying<'_, '_> {
         let Parsed { seq, offset, length, .. } = *parsed;
         let placed = |error: Error| error.at_path(self.path).at_offset(offset).at_seq(seq);
         let place = place(self.key, offset, length).map_err(placed)?;
-        let Replay { state, last_at, closed, now, .. } = &mut *self.replay;
+        let Replaying { state, last_at, closed, now, .. } = &mut *self.replay;
         (*last_at, *closed) = (gist.received_at, false);
         let applied = state.apply_gist((seq, place), gist, event_type, *now);
         self.replay.accept(applied, "received", placed)
