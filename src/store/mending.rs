@@ -43,7 +43,7 @@ pub(super) struct Mending<'l> {
 
 /// An event that must have been forgotten before a survivor that has the same id.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Forgotten {
+pub(super) struct Namesake {
     /// None if only its id is remembered, so that it is known to have finished.
     pub(super) event: Option<Of>,
     /// Seq of the last record about it.
@@ -216,8 +216,8 @@ impl<'l> Mending<'l> {
     }
 
     /// Puts into a gap what the survivor at `before` proves: that an event was over by then, and forgotten. False if there is no gap.
-    pub(super) fn forget(&mut self, forgotten: Forgotten, before: u64) -> bool {
-        let Forgotten { event, last_seq, finished_at, last_at, remembered_before } = forgotten;
+    pub(super) fn forget(&mut self, namesake: Namesake, before: u64) -> bool {
+        let Namesake { event, last_seq, finished_at, last_at, remembered_before } = namesake;
         let (mut after, mut finished_before) = (last_seq, i64::MIN);
         let mut ended = None;
         if let Some(of) = event {
@@ -378,7 +378,7 @@ mod tests {
     fn what_was_forgotten_in_a_gap_is_forgotten_there_once() {
         let lost = [(4, 5)];
         let mut mending = Mending::new(&lost);
-        let finished = |at| Forgotten {
+        let finished = |at| Namesake {
             event: Some(OF),
             last_seq: 3,
             finished_at: Some(at),
@@ -390,10 +390,10 @@ mod tests {
         let horizon = Horizon { finished_before: 9, remembered_before: 6 };
         assert_eq!(mending.put_in, BTreeMap::from([(4, Entry::Horizon(horizon))]));
         let mut mending = Mending::new(&lost);
-        assert!(mending.forget(Forgotten { finished_at: None, ..finished(7) }, 12));
+        assert!(mending.forget(Namesake { finished_at: None, ..finished(7) }, 12));
         assert_eq!(mending.put_in.values().map(Entry::name).collect::<Vec<_>>(), ["cancelled", "horizon"]);
         let mut mending = Mending::new(&[(4, 4)]);
-        assert!(!mending.forget(Forgotten { finished_at: None, ..finished(7) }, 12) && mending.put_in.is_empty());
+        assert!(!mending.forget(Namesake { finished_at: None, ..finished(7) }, 12) && mending.put_in.is_empty());
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::state::{IdHasher, Policy, State, Step, next};
 use crate::store::commit::moment;
 use crate::store::core::Salts;
 use crate::store::failure::{of_env, of_log};
-use crate::store::mending::{Forgotten, LeftOut, Mending};
+use crate::store::mending::{LeftOut, Mending, Namesake};
 use crate::store::remains::{Found, Remains};
 use crate::store::target::{check_target, fill_target};
 use crate::store::verify::{Problem, verify};
@@ -203,7 +203,7 @@ struct Refused {
     /// Receptions.
     events: Vec<LostEvent>,
     /// Events that must have been forgotten before a record, for it has their id.
-    forgotten: Vec<(Forgotten, u64)>,
+    namesakes: Vec<(Namesake, u64)>,
 }
 
 /// One salvage under way.
@@ -260,8 +260,8 @@ impl<'r> Copying<'r> {
     fn rehearse(&mut self, mending: &mut Mending<'_>) -> Result<(), Error> {
         for _ in 0..REHEARSALS_MAX {
             self.copy(mending, None)?;
-            let forgotten = std::mem::take(&mut self.refused.forgotten);
-            let put_in = forgotten.into_iter().filter(|(event, before)| mending.forget(*event, *before)).count();
+            let namesakes = std::mem::take(&mut self.refused.namesakes);
+            let put_in = namesakes.into_iter().filter(|(event, before)| mending.forget(*event, *before)).count();
             if put_in == 0 {
                 break;
             }
@@ -376,8 +376,8 @@ impl<'r> Copying<'r> {
     fn release_ids(&mut self, seq: u64, remembered: &mut Remembered) -> bool {
         let count = remembered.ids.len();
         for id in &remembered.ids {
-            let forgotten = self.state.find(id.id_hash).and_then(|known| self.forgotten(known, i64::MIN));
-            self.refused.forgotten.extend(forgotten.map(|forgotten| (forgotten, seq)));
+            let namesake = self.state.find(id.id_hash).and_then(|known| self.namesake(known, i64::MIN));
+            self.refused.namesakes.extend(namesake.map(|namesake| (namesake, seq)));
         }
         remembered.ids.retain(|id| self.state.find(id.id_hash).is_none());
         remembered.ids.len() < count
@@ -388,9 +388,9 @@ impl<'r> Copying<'r> {
         self.refused.about.extend(entry.of().map(|of| of.seq));
         let Entry::Received(received) = entry else { return };
         let hash = self.hasher.id(received.id);
-        let forgotten = match (self.state.find(hash), self.state.remembered_since(hash)) {
-            (Some(known), _) => self.forgotten(known, i64::MAX),
-            (None, since) => since.map(|at| Forgotten {
+        let namesake = match (self.state.find(hash), self.state.remembered_since(hash)) {
+            (Some(known), _) => self.namesake(known, i64::MAX),
+            (None, since) => since.map(|at| Namesake {
                 event: None,
                 last_seq: 0,
                 finished_at: None,
@@ -398,19 +398,19 @@ impl<'r> Copying<'r> {
                 remembered_before: at.saturating_add(1),
             }),
         };
-        self.refused.forgotten.extend(forgotten.map(|forgotten| (forgotten, seq)));
+        self.refused.namesakes.extend(namesake.map(|namesake| (namesake, seq)));
         let (id, id_hash) = (Some(received.id.to_owned()), format!("{:016x}", crate::state::low(hash)));
         let what = entry.name();
         self.refused.events.push(LostEvent { seq, id, id_hash, what, at_seq: seq, accepted: false });
     }
 
     /// What is known of an event that must have been forgotten. Its id was too, if it was received before `remembered_max`.
-    fn forgotten(&self, seq: u64, remembered_max: i64) -> Option<Forgotten> {
+    fn namesake(&self, seq: u64, remembered_max: i64) -> Option<Namesake> {
         let view = self.state.view(seq)?;
         let is_over = matches!(view.status, Status::Completed | Status::Cancelled);
         let last_at =
             view.received_at.max(view.last_attempt.unwrap_or(i64::MIN)).max(view.finished_at.unwrap_or(i64::MIN));
-        Some(Forgotten {
+        Some(Namesake {
             event: Some(view.of()),
             last_seq: view.last_seq,
             finished_at: view.finished_at.filter(|_| is_over),
