@@ -24,10 +24,11 @@ use crate::log::manifest::{Extent, Manifest};
 use crate::log::reader::read_record;
 use crate::log::rewriter::Rewriter;
 use crate::log::segment::Segment;
-use crate::state::{IdHasher, Policy, State, Step, next};
+use crate::state::{IdHasher, Policy, State, Step, low, next};
+use crate::store::audit;
 use crate::store::commit::moment;
 use crate::store::core::Salts;
-use crate::store::failure::{of_env, of_log};
+use crate::store::failure::{of_env, of_log, of_refusal};
 use crate::store::mending::{LeftOut, Mending, Namesake};
 use crate::store::remains::{Found, Remains};
 use crate::store::target::{check_target, fill_target};
@@ -47,6 +48,16 @@ pub enum Acceptance {
     Seqs(Vec<u64>),
     /// Whatever is lost.
     All,
+}
+
+impl Acceptance {
+    fn covers(&self, (from, to): (u64, u64)) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Seqs(seqs) => seqs.iter().any(|seq| (from..=to).contains(seq)),
+            Self::All => true,
+        }
+    }
 }
 
 /// What salvaging a store found, and wrote.
@@ -155,12 +166,16 @@ pub struct UncertainEvent {
 /// opens there.
 pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance) -> Result<Salvage, Error> {
     let to = to.as_ref();
-    check_target(&crate::store::audit::enter(from.as_ref())?, to)?;
+    check_target(&audit::enter(from.as_ref())?, to)?;
     let remains = Remains::of(from.as_ref())?;
     let mut copying = Copying::new(&remains);
     let mut mending = Mending::new(&remains.lost);
     copying.plan(&mut mending)?;
-    copying.report.lost = remains.lost.iter().map(|range| judged(*range, accept)).collect();
+    let lost = remains.lost.iter().map(|&(from, to)| {
+        let accepted = accept.covers((from, to));
+        LostRange { from, to, estimated: false, accepted }
+    });
+    copying.report.lost = lost.collect();
     if let Some(last) = copying.report.lost.last_mut() {
         last.estimated = remains.is_end_estimated;
     }
@@ -182,15 +197,6 @@ pub fn salvage(from: impl AsRef<Path>, to: impl AsRef<Path>, accept: &Acceptance
         }
     })?;
     Ok(Salvage { written: true, ..copying.report })
-}
-
-fn judged((from, to): (u64, u64), accept: &Acceptance) -> LostRange {
-    let accepted = match accept {
-        Acceptance::Nothing => false,
-        Acceptance::Seqs(seqs) => seqs.iter().any(|seq| (from..=to).contains(seq)),
-        Acceptance::All => true,
-    };
-    LostRange { from, to, estimated: false, accepted }
 }
 
 /// What cannot have happened after what survives before it.
@@ -276,8 +282,7 @@ impl<'r> Copying<'r> {
         let Salvage { lost, lost_events, .. } = &mut self.report;
         for event in lost_events {
             let range = lost.iter().find(|range| (range.from..=range.to).contains(&event.seq));
-            event.accepted =
-                range.map_or_else(|| judged((event.seq, event.seq), accept).accepted, |range| range.accepted);
+            event.accepted = range.map_or_else(|| accept.covers((event.seq, event.seq)), |range| range.accepted);
         }
     }
 
@@ -289,14 +294,14 @@ impl<'r> Copying<'r> {
             let entry = match codec::decode(&body) {
                 Ok(entry) => entry,
                 Err(refusal) if refusal.is_unsupported() => {
-                    return Err(super::failure::of_refusal(refusal).at_seq(found.seq));
+                    return Err(of_refusal(refusal).at_seq(found.seq));
                 }
                 Err(_) => {
                     self.left_out.insert(found.seq);
                     continue;
                 }
             };
-            let hash = |id: &str| crate::state::low(self.hasher.id(id));
+            let hash = |id: &str| low(self.hasher.id(id));
             let Some(why) = mending.entry(found.seq, &entry, hash) else { continue };
             self.left_out.insert(found.seq);
             if let LeftOut::Orphan(of) = why {
@@ -399,7 +404,7 @@ impl<'r> Copying<'r> {
             }),
         };
         self.refused.namesakes.extend(namesake.map(|namesake| (namesake, seq)));
-        let (id, id_hash) = (Some(received.id.to_owned()), format!("{:016x}", crate::state::low(hash)));
+        let (id, id_hash) = (Some(received.id.to_owned()), format!("{:016x}", low(hash)));
         let what = entry.name();
         self.refused.events.push(LostEvent { seq, id, id_hash, what, at_seq: seq, accepted: false });
     }
