@@ -402,8 +402,8 @@ struct Copying<'s> {
 impl Copying<'_> {
     /// Copies one source, which must hold just what is known of it.
     fn source(&mut self, key: u32, extent: &Extent) -> Result<(), Error> {
-        let files = self.shared.files.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone);
-        let segment = files.ok_or_else(|| Error::new(ErrorKind::NotFound, "a sealed segment is not open"))?;
+        let segment = self.shared.segment(key);
+        let segment = segment.ok_or_else(|| Error::new(ErrorKind::NotFound, "a sealed segment is not open"))?;
         self.key = key;
         let bytes = segment.file.len().map_err(of_env)?;
         let mut source = Source::windowed(&segment.file);

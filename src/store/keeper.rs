@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::event::entry::Mark;
 use crate::mutants::mutant;
 use crate::store::commit::{Leader, Shared, micros};
-use crate::store::desk::Desk;
+use crate::store::desk::{Desk, Level};
 use crate::store::options::StoreOptions;
 use crate::sync::MutexGuard;
 
@@ -159,7 +159,7 @@ impl Shared {
         desk.last_change = now.steady;
         desk.unsynced_since.get_or_insert(now.steady);
         match desk.core.mark(Mark::Idle, now) {
-            Ok(seq) => desk.sync_wanted = desk.sync_wanted.max(seq),
+            Ok(seq) => desk.want(seq, Level::Durable),
             // It is written next time, into the segment that this one gave way to or that is to be prepared.
             Err(_) => desk.preparation.wanted = true,
         }
@@ -205,7 +205,6 @@ mod tests {
 
     use super::*;
     use crate::store::bell::Bell;
-    use crate::store::desk::Level;
     use crate::store::relay::Lane;
     use crate::store::stories::{receive, store_with};
     use crate::sync::Mutex;

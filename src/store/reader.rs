@@ -11,7 +11,7 @@
 //! that is deleted meanwhile stays readable while it is open.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -206,9 +206,8 @@ impl Reader {
     fn segment(&self) -> Result<Option<Held>, Error> {
         for _ in 0..ATTEMPTS_MAX {
             let Some((key, end)) = self.shared.desk().core.holds(self.cursor) else { return Ok(None) };
-            let files = self.shared.files.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(segment) = files.get(&key) {
-                return Ok(Some((Arc::clone(segment), end)));
+            if let Some(segment) = self.shared.segment(key) {
+                return Ok(Some((segment, end)));
             }
         }
         Err(Error::new(ErrorKind::NotFound, "compaction replaced the segment again and again; read from here anew")

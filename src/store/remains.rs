@@ -198,8 +198,7 @@ impl Remains {
             }
             let left = scan.file_bytes - scan.end;
             let text = format!("unfinished tail of {left} bytes, never acknowledged: {}", finding.defect);
-            let (path, offset) = (path.to_owned(), Some(finding.offset));
-            self.torn.push(Problem { path, offset, seq: None, text, next: None });
+            self.torn.push(Problem::remark(path, Some(finding.offset), None, text));
             return Ok(0);
         }
         let seq = scan.last_seq.map(|seq| seq + 1);
