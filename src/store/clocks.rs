@@ -65,8 +65,8 @@ fn a_clock_that_jumps_by_days_changes_no_order_and_forgets_nothing_but_by_a_hori
         let now = clock.now();
         for claim in shared.step(|core, _| core.claim(2, now)).unwrap() {
             let now = clock.now();
-            let settled = shared.step(|core, _| core.settle(claim.view.seq, claim.token, &Outcome::Done, now)).unwrap();
-            shared.wait(settled.seq, Level::Durable).unwrap();
+            let seq = shared.step(|core, _| core.settle(claim.view.seq, claim.token, &Outcome::Done, now)).unwrap();
+            shared.wait(seq, Level::Durable).unwrap();
             claimed.push(claim.view.seq);
             finished.push((now.wall.unix_micros(), claim.view.seq));
         }

@@ -332,8 +332,8 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotAllowed => self.let_go(claim.event.seq(), claim.token),
             Err(_) => {}
         }
-        let settled = settled?;
-        if waits { self.shared().wait(settled.seq, Level::Durable) } else { Ok(()) }
+        let seq = settled?;
+        if waits { self.shared().wait(seq, Level::Durable) } else { Ok(()) }
     }
 
     /// The run of a claim does not end though it was told to, and goes on without a slot: until it ends, it holds up nothing but its key

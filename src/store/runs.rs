@@ -27,12 +27,6 @@ pub(crate) struct Claimed {
     pub(crate) token: Token,
 }
 
-/// What settling leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) seq: u64,
-}
-
 impl Core {
     /// Claims up to `count` events, as [`State::next_claim`](crate::state::State::next_claim) offers them. What it claims may run
     /// once it is written (R16).
@@ -64,8 +58,8 @@ impl Core {
         Ok(claimed)
     }
 
-    /// Settles the run that `token` names (R17).
-    pub(crate) fn settle(&mut self, of: u64, token: Token, outcome: &Outcome, now: Moment) -> Result<Settled, Refused> {
+    /// Settles the run that `token` names (R17); returns the seq to wait for.
+    pub(crate) fn settle(&mut self, of: u64, token: Token, outcome: &Outcome, now: Moment) -> Result<u64, Refused> {
         self.settle_after(of, token, outcome, None, now)
     }
 
@@ -77,7 +71,7 @@ impl Core {
         outcome: &Outcome,
         delay: Option<Duration>,
         now: Moment,
-    ) -> Result<Settled, Refused> {
+    ) -> Result<u64, Refused> {
         self.check_open()?;
         let view = self.state.judge_settle(of, token).map_err(|refused| not_allowed(&refused))?;
         let (of, at) = (view.of(), self.ended_at(now));
@@ -95,7 +89,7 @@ impl Core {
         };
         let seq = self.append(&entry, Urgency::Transition, now)?;
         self.tallies.settled(&view, &entry, now);
-        Ok(Settled { seq })
+        Ok(seq)
     }
 
     /// When something ends that ends now: not before the horizon in force. A clock behind that is wrong, and what it dated would be

@@ -151,7 +151,7 @@ fn a_disk_without_room_refuses_receptions_settles_what_runs_and_goes_on_by_itsel
     assert_eq!(claims.len(), kept + 1);
     for claim in claims {
         let settled = shared.step(|core, now| core.settle(claim.view.seq, claim.token, &Outcome::Done, now));
-        durable(settled.unwrap().seq);
+        durable(settled.unwrap());
     }
     let header = SegmentHeader { store_id: STORE_ID, ordinal: 2, generation: 0, salt: 2 };
     let next = Segment::create(&shared.dir, header, SEGMENT_BYTES).map_err(|_| full());

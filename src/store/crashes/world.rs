@@ -234,7 +234,7 @@ impl World {
             }
             let shared = self.store().shared();
             let settled = shared.step(|core, now| core.settle(of, claim.token, &outcome, now));
-            let seq = settled.map_err(|error| format!("settling: {error:?}"))?.seq;
+            let seq = settled.map_err(|error| format!("settling: {error:?}"))?;
             let fact = match &outcome {
                 Outcome::Done => Fact::Completed { of, at },
                 Outcome::Retry(_) => Fact::Failed { of, again: !claim.is_last() },

@@ -286,7 +286,7 @@ impl Life {
         };
         let in_force = runs == Some((claim.token.epoch, claim.token.started));
         match settled {
-            Ok(settled) if in_force => self.note_settled(of, settled.seq, &outcome),
+            Ok(seq) if in_force => self.note_settled(of, seq, &outcome),
             Err(error) if !in_force && error.kind() == ErrorKind::NotAllowed => {
                 // The run has ended all the same.
                 self.store().let_go(of, claim.token);
