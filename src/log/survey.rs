@@ -6,6 +6,7 @@ use crate::log::format::{HeaderDefect, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::{Extent, MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
 use crate::log::source::Source;
+use crate::log::verdict::Role;
 use crate::mutants::mutant;
 
 /// Bytes that are looked through together for anything but zeros.
@@ -126,10 +127,21 @@ impl SegmentFile {
         Ok(Self { name, file, bytes, header })
     }
 
+    /// What the file is to the log, as the one with this index among the files of a store, of which so many were written to.
+    pub(crate) fn role(&self, index: usize, written: usize) -> Role {
+        // What compaction wrote was whole before anything named it.
+        if index + 1 < written || self.name.generation > 0 { Role::Sealed } else { Role::Last }
+    }
+
+    /// The header, be the file the segment that its name says or another.
+    pub(crate) fn any_header(&self) -> Result<SegmentHeader, Error> {
+        self.header.clone().map_err(|defect| Error::Header { path: self.file.path().to_owned(), defect })
+    }
+
     /// The header, if the file is the segment of this store that its name says.
     pub(crate) fn checked_header(&self, store_id: &[u8; 16]) -> Result<SegmentHeader, Error> {
         let path = || self.file.path().to_owned();
-        let header = self.header.clone().map_err(|defect| Error::Header { path: path(), defect })?;
+        let header = self.any_header()?;
         if header.store_id != *store_id {
             return Err(Error::Foreign { path: path() });
         }

@@ -237,9 +237,7 @@ impl<'a> Audit<'a> {
         }
         let segment = Name::parse(name).unwrap_or(Name::original(0));
         let file = SegmentFile::open(&dir, name, segment, false).map_err(of_log)?;
-        // What compaction wrote was whole before anything named it.
-        let role = if segment.generation > 0 { Role::Sealed } else { Role::Last };
-        self.segment(&file, None, role)
+        self.segment(&file, None, file.role(0, 1))
     }
 
     fn directory(&mut self, dir: &Dir) -> Result<(), Error> {
@@ -257,7 +255,7 @@ impl<'a> Audit<'a> {
     fn all_segments(&mut self, dir: &Dir) -> Result<(), Error> {
         let files = all_segments(dir)?;
         let written = count_written(&files).map_err(of_log)?;
-        files.iter().enumerate().try_for_each(|(index, file)| self.segment(file, None, role(file, index, written)))
+        files.iter().enumerate().try_for_each(|(index, file)| self.segment(file, None, file.role(index, written)))
     }
 
     /// The files of one generation of the manifest, in the order of the log.
@@ -266,7 +264,7 @@ impl<'a> Audit<'a> {
         let written = count_written(files).map_err(of_log)?;
         for (index, file) in files.iter().enumerate() {
             if index < written || file.name.generation > 0 {
-                self.segment(file, Some(manifest), role(file, index, written))?;
+                self.segment(file, Some(manifest), file.role(index, written))?;
             } else {
                 self.prepared(file, manifest)?;
             }
@@ -337,16 +335,13 @@ impl<'a> Audit<'a> {
     fn segment(&mut self, file: &SegmentFile, manifest: Option<&Manifest>, role: Role) -> Result<(), Error> {
         self.begin(file, manifest)?;
         let segment = file.name.ordinal;
-        let header = match (manifest, &file.header) {
-            (Some(manifest), _) => file.checked_header(&manifest.store_id).map_err(of_log),
-            (None, Ok(header)) => Ok(*header),
-            (None, Err(defect)) => {
-                Err(of_log(crate::log::Error::Header { path: file.file.path().to_owned(), defect: defect.clone() }))
-            }
+        let header = match manifest {
+            Some(manifest) => file.checked_header(&manifest.store_id),
+            None => file.any_header(),
         };
         let header = match header {
             Ok(header) => header,
-            Err(error) => return self.reject(file, manifest, error),
+            Err(error) => return self.reject(file, manifest, of_log(error)),
         };
         // Beside a writer, the file may have grown since it was opened.
         let bytes = file.file.len().map_err(of_env)?;
@@ -518,9 +513,4 @@ impl Lines<'_, '_> {
             None => Ok(()),
         }
     }
-}
-
-/// What the file at `index` is to the log, of which so many were written to. What compaction wrote was whole before anything named it.
-fn role(file: &SegmentFile, index: usize, written: usize) -> Role {
-    if index + 1 < written || file.name.generation > 0 { Role::Sealed } else { Role::Last }
 }

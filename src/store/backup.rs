@@ -298,10 +298,7 @@ fn copy(file: &SegmentFile, end: u64, to: &Dir, is_last: bool) -> Result<File, E
 
 /// Ends the copy with a mark that attests to all before it.
 fn mark(file: &SegmentFile, copy: File, end: End) -> Result<(), Error> {
-    let header = file
-        .header
-        .clone()
-        .map_err(|defect| of_log(crate::log::Error::Header { path: file.file.path().to_owned(), defect }))?;
+    let header = file.any_header().map_err(of_log)?;
     let segment = Arc::new(Segment { header, file: copy, fill: Fill::over() });
     let mut stage = Stage::resume(Arc::clone(&segment), end.offset, end.last_seq + 1);
     let mut body = Vec::new();

@@ -23,7 +23,6 @@ use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::{MANIFEST, Manifest};
 use crate::log::segment::{Name, Segment};
 use crate::log::survey::{SegmentFile, Survey, count_perhaps_written, count_written};
-use crate::log::verdict::Role;
 use crate::mutants::mutant;
 use crate::state::{Policy, State};
 use crate::store::answers::Recovery;
@@ -390,10 +389,7 @@ fn replay_all<'f>(
 ) -> Result<(Kept, Torn<'f>), Error> {
     let mut kept = Kept::new();
     let mut cut = Torn::new();
-    let roles = files.iter().take(written).enumerate().map(|(index, file)| {
-        let is_last = index + 1 == written && file.name.generation == 0;
-        (file, if is_last { Role::Last } else { Role::Sealed })
-    });
+    let roles = files.iter().take(written).enumerate().map(|(index, file)| (file, file.role(index, written)));
     std::thread::scope(|scope| {
         let mut ahead = replay.ahead(scope, roles.clone());
         for (file, role) in roles {
