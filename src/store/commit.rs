@@ -510,11 +510,14 @@ impl Shared {
         change(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner), now);
     }
 
-    /// Wakes everybody who waits for anything: after poison nothing will come.
-    pub(crate) fn wake_all(&self) {
-        self.call_all(self.desk());
+    /// Has the store take nothing any more, because of something that failed outside of a commit.
+    pub(super) fn poison(&self, reason: &str) {
+        let mut desk = self.desk();
+        desk.core.poison_with(reason.to_owned());
+        self.call_all(desk);
     }
 
+    /// Wakes everybody who waits for anything: nothing will come.
     fn call_all(&self, mut desk: MutexGuard<'_, Desk>) {
         let mut woken = Vec::new();
         desk.satisfied(&mut woken);
@@ -547,14 +550,9 @@ impl Shared {
         let mut desk = self.desk();
         desk.stopping = true;
         self.resting.notify_all();
-        self.progress.notify_all();
-        self.work.notify_all();
-        let mut woken = Vec::new();
-        desk.satisfied(&mut woken);
         self.keeper.notify_one();
         self.preparer.notify_one();
-        drop(desk);
-        woken.into_iter().for_each(Waiter::wake);
+        self.call_all(desk);
     }
 
     /// Rests after a step under the lock that began at that time, as long as it took. Whoever waits for the lock is woken when it is let go,

@@ -406,8 +406,7 @@ impl Core {
 
     /// Bytes of the log, the active segment's included.
     pub(crate) fn log_bytes(&self) -> u64 {
-        let active = self.stage.as_ref().map_or(0, |stage| stage.segment_bytes() - stage.left());
-        self.sealed.bytes() + active
+        self.sealed.bytes() + self.active_end()
     }
 
     /// The seq with which the active segment begins.

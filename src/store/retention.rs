@@ -334,11 +334,6 @@ impl Shared {
             of_env(error)
         })
     }
-
-    pub(super) fn poison(&self, reason: &str) {
-        self.desk().core.poison_with(reason.to_owned());
-        self.wake_all();
-    }
 }
 
 impl Core {
