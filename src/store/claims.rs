@@ -183,7 +183,9 @@ impl Claimers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::simulated::Disk;
     use crate::event::{NewEvent, Scope};
+    use crate::store::crashes::opening::{first_day, open_with};
     use crate::store::options::StoreOptions;
 
     const LONG: Duration = Duration::from_mins(1);
@@ -206,11 +208,11 @@ mod tests {
 
     #[test]
     fn waits_that_are_over_end_some_at_a_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), StoreOptions::default().segment_bytes(1024 * 1024)).unwrap();
-        let delayed = |number: u32| event(&number.to_string()).delay(Duration::from_millis(1));
+        let options = StoreOptions::default().segment_bytes(1024 * 1024);
+        let (store, clock) = open_with(options, &Disk::new(), first_day(), 1, 0).unwrap();
+        let delayed = |number: u32| event(&number.to_string()).delay(LONG);
         store.append_many((0..600).map(delayed)).unwrap();
-        std::thread::sleep(Duration::from_millis(5));
+        clock.advance(LONG);
         let waiting = || store.shared().desk().core.state.waiting_count();
         assert_eq!((waiting(), store.shared().prepare_some(store.shared().now()), waiting()), (600, true, 344));
         assert_eq!(store.claim(1).unwrap().len(), 1);

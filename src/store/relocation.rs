@@ -1,62 +1,91 @@
 //! Whoever holds a place while compaction goes on: stories that need to look inside.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use crate::env::Clock;
+use crate::env::simulated::Disk;
 use crate::event::{NewEvent, Outcome};
+use crate::store::answers::CompactionReport;
+use crate::store::crashes::opening::{first_day, open_with};
 use crate::store::handle::Store;
 use crate::store::options::StoreOptions;
 
-fn event(id: &str, bytes: usize) -> NewEvent {
-    NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id)
+/// What finished so long ago is forgotten.
+const AGE: Duration = Duration::from_secs(1);
+
+/// A store that is opened by one process after another: each begins a segment, of 64 KiB.
+struct Scene {
+    disk: Disk,
+    starts: u64,
+    store: Store,
+    clock: Clock,
 }
 
-/// A store that forgets at once, in segments of 64 KiB.
-fn open(dir: &std::path::Path) -> Store {
-    let options = StoreOptions::default().segment_bytes(64 * 1024).max_retries(0);
-    Store::open(dir, options.max_event_age(Duration::from_secs(1)).dedup_window(Duration::ZERO)).unwrap()
-}
-
-fn in_memory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-fn complete(store: &Store, count: usize) {
-    for claim in store.claim(count).unwrap() {
-        store.settle(&claim, Outcome::Done).unwrap();
+impl Scene {
+    fn new() -> Self {
+        Self::open(Disk::new(), 1, first_day())
     }
-}
 
-/// Compacts once what finished is old enough; the first segment is written anew by it.
-fn compact(store: &Store, generation: u32) {
-    std::thread::sleep(Duration::from_millis(1_050));
-    store.compact().unwrap();
-    assert!(store.path().join(format!("0000000001-{generation}.seg")).exists());
+    fn open(disk: Disk, starts: u64, wall: SystemTime) -> Self {
+        let options = StoreOptions::default().segment_bytes(64 * 1024).max_retries(0);
+        let options = options.max_event_age(AGE).dedup_window(Duration::ZERO);
+        let (store, clock) = open_with(options, &disk, wall, starts, 0).unwrap();
+        Self { disk, starts, store, clock }
+    }
+
+    fn next_process(self) -> Self {
+        let Self { disk, starts, store, clock } = self;
+        store.shared().close_log().unwrap();
+        drop(store);
+        Self::open(disk, starts + 1, clock.read().wall)
+    }
+
+    fn append(&self, id: &str, bytes: usize) {
+        self.store.append(NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id)).unwrap();
+    }
+
+    fn complete(&self, count: usize) {
+        for claim in self.store.claim(count).unwrap() {
+            self.store.settle(&claim, Outcome::Done).unwrap();
+        }
+    }
+
+    /// Compacts once what finished is old enough.
+    fn compact(&self) -> CompactionReport {
+        self.clock.advance(AGE + Duration::from_millis(1));
+        self.store.compact().unwrap()
+    }
+
+    /// The same; the first segment is written anew by it, for the time of this number.
+    fn compact_first(&self, generation: u32) {
+        self.compact();
+        assert!(self.disk.root().has(&format!("0000000001-{generation}.seg")));
+    }
 }
 
 /// A store whose first segment holds eight events that are completed, four that wait, and `x`.
-fn store(dir: &std::path::Path) -> Store {
-    let store = open(dir);
+fn scene() -> Scene {
+    let scene = Scene::new();
     for number in 0..12 {
-        store.append(event(&format!("e{number}"), 3_000)).unwrap();
+        scene.append(&format!("e{number}"), 3_000);
     }
-    store.append(event("x", 3_000)).unwrap();
-    complete(&store, 8);
-    store.close().unwrap();
-    open(dir)
+    scene.append("x", 3_000);
+    scene.complete(8);
+    scene.next_process()
 }
 
 #[test]
 fn a_claimed_event_is_found_though_its_segment_was_written_anew_twice() {
     // After two generations another file bears the number of the one that the claim names.
-    let dir = in_memory();
-    let store = store(dir.path());
+    let scene = scene();
+    let store = &scene.store;
     let mut claimed = store.shared().step(|core, now| core.claim(5, now)).unwrap();
     let x = claimed.pop().unwrap();
-    compact(&store, 1);
+    scene.compact_first(1);
     for claim in store.read_claims(claimed) {
         store.settle(&claim, Outcome::Done).unwrap();
     }
-    compact(&store, 2);
+    scene.compact_first(2);
     let claims = store.read_claims(vec![x]);
     let stats = store.stats();
     assert_eq!((claims.len(), stats.failed_events, stats.damaged_events), (1, 0, 0));
@@ -65,64 +94,58 @@ fn a_claimed_event_is_found_though_its_segment_was_written_anew_twice() {
 
 #[test]
 fn a_history_is_told_though_its_segment_was_written_anew_meanwhile() {
-    let dir = in_memory();
-    let store = store(dir.path());
-    compact(&store, 1);
-    let view = store.shared().view_durable("x").unwrap().unwrap();
-    complete(&store, 4);
-    compact(&store, 2);
-    let steps = store.shared().history_of(view).unwrap();
+    let scene = scene();
+    scene.compact_first(1);
+    let shared = scene.store.shared();
+    let view = shared.view_durable("x").unwrap().unwrap();
+    scene.complete(4);
+    scene.compact_first(2);
+    let steps = shared.history_of(view).unwrap();
     assert_eq!(steps.iter().map(|step| step.what.as_str()).collect::<Vec<_>>(), ["received"]);
 }
 
 #[test]
 fn a_slow_reader_outlives_two_generations_of_its_segment() {
-    let dir = in_memory();
-    let store = open(dir.path());
+    let scene = Scene::new();
     for number in 0..341 {
-        store.append(event(&format!("e{number}"), 20)).unwrap();
+        scene.append(&format!("e{number}"), 20);
     }
-    store.close().unwrap();
-    let store = open(dir.path());
-    let mut reader = store.read_from(1);
+    let scene = scene.next_process();
+    let mut reader = scene.store.read_from(1);
     assert!(reader.next().unwrap().is_ok());
-    complete(&store, 280);
-    compact(&store, 1);
-    complete(&store, 60);
-    compact(&store, 2);
-    let last = store.shared().desk().core.durable();
+    scene.complete(280);
+    scene.compact_first(1);
+    scene.complete(60);
+    scene.compact_first(2);
+    let last = scene.store.shared().desk().core.durable();
     while reader.position() < last {
-        assert!(reader.next_timeout(Duration::from_secs(9)).unwrap().is_some(), "at {} of {last}", reader.position());
+        assert!(reader.next_timeout(Duration::ZERO).unwrap().is_some(), "at {} of {last}", reader.position());
     }
 }
 
 #[test]
 fn compaction_comes_to_an_end_where_endings_lie_far_from_their_events() {
     // The endings in the third segment are needed while the first one, small and alive, holds what they ended.
-    let dir = in_memory();
-    let store = open(dir.path());
+    let scene = Scene::new();
     for number in 0..40 {
-        store.append(event(&format!("small {number}"), 20)).unwrap();
+        scene.append(&format!("small {number}"), 20);
     }
-    store.append(event("large", 8_000)).unwrap();
-    store.close().unwrap();
-    let store = open(dir.path());
-    let ordinal = || store.shared().desk().core.active().unwrap().ordinal();
+    scene.append("large", 8_000);
+    let scene = scene.next_process();
+    let ordinal = || scene.store.shared().desk().core.active().unwrap().ordinal();
     let first = ordinal();
     for number in 0.. {
         if ordinal() > first {
             break;
         }
-        store.append(event(&format!("waits {number}"), 1_000)).unwrap();
+        scene.append(&format!("waits {number}"), 1_000);
     }
-    for claim in store.claim(41).unwrap() {
+    for claim in scene.store.claim(41).unwrap() {
         let fails = claim.event().id() == "large";
-        store.settle(&claim, if fails { Outcome::Fail("no".to_owned()) } else { Outcome::Done }).unwrap();
+        scene.store.settle(&claim, if fails { Outcome::Fail("no".to_owned()) } else { Outcome::Done }).unwrap();
     }
-    store.close().unwrap();
-    let store = open(dir.path());
-    std::thread::sleep(Duration::from_millis(1_050));
-    let report = store.compact().unwrap();
-    let again = store.compact().unwrap();
+    let scene = scene.next_process();
+    let report = scene.compact();
+    let again = scene.store.compact().unwrap();
     assert!(report.segments_rewritten <= 3 && again.segments_rewritten == 0, "{report:?}, then {again:?}");
 }

@@ -260,10 +260,13 @@ impl Visitor for Unheeding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Dir;
+    use crate::env::{Chance, Clock, Dir};
     use crate::event::{NewEvent, Outcome, Place, Status};
     use crate::log::format::{GROUP_HEAD_BYTES, SEGMENT_HEADER_BYTES};
+    use crate::store::crashes::opening::first_day;
     use crate::store::handle::Store;
+    use crate::store::ids::Ids;
+    use crate::store::open::{Creation, Outside, open_in};
     use crate::store::options::StoreOptions;
 
     /// The key of the first segment.
@@ -271,13 +274,14 @@ mod tests {
 
     /// A store whose first segments are sealed: `e0`, which is completed, and others that wait.
     fn store(dir: &std::path::Path) -> Store {
-        store_that_keeps(dir, Duration::from_hours(24))
+        filled(Store::open(dir, options()).unwrap())
     }
 
-    /// Keeps finished events for so long.
-    fn store_that_keeps(dir: &std::path::Path, max_age: Duration) -> Store {
-        let options = StoreOptions::default().segment_bytes(64 * 1024).retry_interval(Duration::from_millis(1));
-        let store = Store::open(dir, options.max_event_age(max_age)).unwrap();
+    fn options() -> StoreOptions {
+        StoreOptions::default().segment_bytes(64 * 1024)
+    }
+
+    fn filled(store: Store) -> Store {
         store.append(event("e0")).unwrap();
         let claim = store.claim(1).unwrap().remove(0);
         store.settle(&claim, Outcome::Done).unwrap();
@@ -350,18 +354,17 @@ mod tests {
     fn damage_is_told_until_its_segment_is_gone_though_its_event_is_forgotten() {
         // The next opening refuses it.
         let dir = tempfile::tempdir().unwrap();
-        let store = store_that_keeps(dir.path(), Duration::from_secs(1));
+        let clock = Clock::manual(first_day());
+        let outside = Outside { dir: Dir::open(dir.path()).unwrap(), clock: clock.clone(), chance: Chance::Machine };
+        let (shared, recovery) = open_in(outside, options(), Creation::Allowed).unwrap();
+        let store = filled(Store::of(shared.into(), recovery, Ids::new([1; 16]), Some(Vec::new())));
         let place = place_of(&store, "e3");
         rot(&store, place.segment, u64::from(place.offset) + 1_000);
         assert_eq!(scrub(&store), (1, 0));
         store.cancel("e3", "it is damaged").unwrap();
-        let is_forgotten = || {
-            store.compact().unwrap();
-            store.shared().view_durable("e3").unwrap().is_none()
-        };
-        while !is_forgotten() {
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        clock.advance(Duration::from_hours(25));
+        store.compact().unwrap();
+        assert!(store.shared().view_durable("e3").unwrap().is_none());
         let stats = store.stats();
         assert_eq!((stats.failed_events, stats.damaged_events, stats.damaged_places), (0, 0, 1));
         store.close().unwrap();
