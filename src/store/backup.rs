@@ -84,29 +84,34 @@ pub(super) fn backup_dir(dir: &Dir, to: &Path, in_use: bool) -> Result<Backup, E
 fn copy_dir(dir: &Dir, to: &Path, to_seq: Option<u64>, in_use: bool) -> Result<Backup, Error> {
     let in_use = in_use || is_held(dir);
     let (survey, manifest) = audit::survey(dir)?;
-    let (cut, found) = (to_seq.unwrap_or(u64::MAX), BTreeMap::new());
-    let mut extents =
-        Extents { cut, found, closed_at: None, in_use, is_followed: false, forgotten: Forgotten::NOTHING };
+    let mut cutting = Cutting {
+        cut: to_seq.unwrap_or(u64::MAX),
+        found: BTreeMap::new(),
+        closed_at: None,
+        in_use,
+        is_followed: false,
+        forgotten: Forgotten::NOTHING,
+    };
     let written = count_written(&survey.files).map_err(of_log)?;
     // After a failed sync the cache serves bytes that are lost (R3), and the copy would have them.
     for file in survey.files.iter().take(written).skip(written.saturating_sub(2)) {
         file.file.sync_all().and_then(|()| file.file.drop_cache()).map_err(of_env)?;
     }
-    examine(&survey.files, &manifest, &mut extents)?;
-    let last = extents.last(&manifest)?;
+    examine(&survey.files, &manifest, &mut cutting)?;
+    let last = cutting.last_file(&manifest)?;
     let files: Vec<&SegmentFile> = survey.files.iter().filter(|file| file.name <= last).collect();
     // What was read may be newer than that. The copy never knows more than the original.
     for file in files.iter().rev().take(2) {
         file.file.sync_all().map_err(of_env)?;
     }
-    fill_target(to, |to| extents.copy(dir, to, &files, &manifest, last))
+    fill_target(to, |to| cutting.copy(dir, to, &files, &manifest, last))
 }
 
 /// Reads everything; what is damaged is not copied as if it were sound.
-fn examine(files: &[SegmentFile], manifest: &Manifest, extents: &mut Extents) -> Result<(), Error> {
+fn examine(files: &[SegmentFile], manifest: &Manifest, cutting: &mut Cutting) -> Result<(), Error> {
     let mut path = None;
     let mut first = None;
-    audit::examine(files, manifest, extents, &mut |item| {
+    audit::examine(files, manifest, cutting, &mut |item| {
         match item {
             Item::Segment { path: of, .. } => path = Some(of),
             Item::Finding { offset, damage: true, text, .. } if first.is_none() => {
@@ -124,7 +129,7 @@ fn examine(files: &[SegmentFile], manifest: &Manifest, extents: &mut Extents) ->
     first.map_or(Ok(()), Err)
 }
 
-/// Where groups end.
+/// Where a group ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct End {
     offset: u64,
@@ -133,32 +138,33 @@ struct End {
     forgotten: Forgotten,
 }
 
-/// What of a file goes into the copy.
+/// Where the groups of a file end.
 #[derive(Debug, Default)]
-struct Extent {
-    /// The end of the first group.
+struct Ends {
+    /// The first group.
     first: Option<End>,
-    /// The end of the last group that is within the cut.
-    end: Option<End>,
-    /// The end of what was read so far of the group that is being read.
+    /// The last group that is within the cut.
+    last: Option<End>,
+    /// What was read so far of the group that is being read.
     open: Option<End>,
 }
 
-impl Extent {
+impl Ends {
     /// The group that was being read has ended.
     fn close(&mut self, cut: u64) {
         let Some(open) = self.open.take() else { return };
         self.first.get_or_insert(open);
         if open.last_seq <= cut {
-            self.end = Some(open);
+            self.last = Some(open);
         }
     }
 }
 
-/// Gathers where the groups of each file end.
-struct Extents {
+/// Finds where the copy ends.
+struct Cutting {
+    /// With the last group whose records are all at or before this.
     cut: u64,
-    found: BTreeMap<Name, Extent>,
+    found: BTreeMap<Name, Ends>,
     /// Seq of the last mark within the cut that closes the store.
     closed_at: Option<u64>,
     /// Whoever writes the log knows its end.
@@ -169,17 +175,17 @@ struct Extents {
     forgotten: Forgotten,
 }
 
-impl Extents {
+impl Cutting {
     /// The file that the copy ends with.
-    fn last(&mut self, manifest: &Manifest) -> Result<Name, Error> {
+    fn last_file(&mut self, manifest: &Manifest) -> Result<Name, Error> {
         let cut = self.cut;
-        self.found.values_mut().for_each(|extent| extent.close(cut));
+        self.found.values_mut().for_each(|ends| ends.close(cut));
         let least = manifest.first_after_dropped();
-        let within = self.found.iter().rev().find(|(name, extent)| **name >= least && extent.end.is_some());
+        let within = self.found.iter().rev().find(|(name, ends)| **name >= least && ends.last.is_some());
         if let Some((name, _)) = within {
             return Ok(*name);
         }
-        let first = self.found.range(least..).find_map(|(_, extent)| extent.first);
+        let first = self.found.range(least..).find_map(|(_, ends)| ends.first);
         Err(match first {
             Some(first) => Error::invalid(format!(
                 "the log cannot be cut at record {cut}: choose {} or a later one, for before that compaction has changed it or \
@@ -215,7 +221,7 @@ impl Extents {
             bytes_copied: 0,
         };
         for file in files {
-            let Some(end) = self.found.get(&file.name).and_then(|found| found.end) else { continue };
+            let Some(end) = self.found.get(&file.name).and_then(|ends| ends.last) else { continue };
             if file.name != last && link(dir, file, end.offset, to)? {
                 backup.segments_linked += 1;
                 continue;
@@ -236,18 +242,18 @@ impl Extents {
     }
 }
 
-impl Witness for Extents {
+impl Witness for Cutting {
     fn entry(&mut self, seen: &Seen<'_>) -> Result<Option<String>, Error> {
         let Seen { file, record, entry, .. } = *seen;
         let cut = self.cut;
-        let extent = self.found.entry(file.name).or_default();
+        let ends = self.found.entry(file.name).or_default();
         // Records of one group follow one another; between groups stands a head.
-        if extent.open.is_some_and(|open| record.offset == open.offset + GROUP_HEAD_BYTES as u64) {
-            extent.close(cut);
+        if ends.open.is_some_and(|open| record.offset == open.offset + GROUP_HEAD_BYTES as u64) {
+            ends.close(cut);
         }
         let offset = record.offset + record_span(record.body.len()) as u64;
         self.forgotten.see(entry);
-        extent.open = Some(End { offset, last_seq: record.seq, forgotten: self.forgotten });
+        ends.open = Some(End { offset, last_seq: record.seq, forgotten: self.forgotten });
         self.is_followed = record.seq > cut || matches!(entry, Entry::Mark(_));
         if matches!(entry, Entry::Mark(Mark::Close)) {
             self.closed_at = self.closed_at.max(Some(record.seq).filter(|seq| *seq <= cut));
