@@ -282,9 +282,9 @@ impl Shared {
 
     /// The oldest sealed segments, `count_max` at most, that are dead but for what `may_go`: see [`Core::look_for_dead`].
     fn search_dead(&self, count_max: usize, may_go: impl Fn(u64, u64) -> bool) -> Result<Vec<Extent>, Error> {
-        let mut search = DeadSearch::default();
-        while let Some(from) = search.next.filter(|_| search.found.len() < count_max) {
-            self.in_turn(|core| {
+        let (mut search, mut next) = (DeadSearch::default(), Some(0));
+        while let Some(from) = next.filter(|_| search.found.len() < count_max) {
+            next = self.in_turn(|core| {
                 core.check_open().map(|()| core.look_for_dead((from, WEIGHT_PER_STEP), &mut search, &may_go))
             })?;
         }
@@ -395,13 +395,17 @@ impl Core {
     }
 
     /// Looks for segments that are dead but for as many remembered ids as `may_go` lets go, given with the segment's length: among the next
-    /// sealed ones, from `from` on, until so much was looked at.
-    fn look_for_dead(&self, (from, weight): (u32, usize), search: &mut DeadSearch, may_go: impl Fn(u64, u64) -> bool) {
+    /// sealed ones, from `from` on, until so much was looked at. Returns where to go on, if there is more.
+    fn look_for_dead(
+        &self,
+        (from, weight): (u32, usize),
+        search: &mut DeadSearch,
+        may_go: impl Fn(u64, u64) -> bool,
+    ) -> Option<u32> {
         let mut looked_at = 0;
         for (&key, extent) in self.sealed.range(from..) {
             if looked_at >= weight {
-                search.next = Some(key);
-                return;
+                return Some(key);
             }
             looked_at += self.state.segment_weight(key);
             if self.is_superseded(extent)
@@ -412,22 +416,15 @@ impl Core {
                 search.found.push(*extent);
             }
         }
-        search.next = None;
+        None
     }
 }
 
-/// How far one has looked for dead segments. What is dead stays so while others come to the lock.
+/// The dead segments that were found. What is dead stays so while others come to the lock.
+#[derive(Default)]
 struct DeadSearch {
-    /// Where to go on, if there is more.
-    next: Option<u32>,
     dead: BTreeSet<u32>,
     found: Vec<Extent>,
-}
-
-impl Default for DeadSearch {
-    fn default() -> Self {
-        Self { next: Some(0), dead: BTreeSet::new(), found: Vec::new() }
-    }
 }
 
 fn keys_of(segments: &[Extent]) -> Vec<u32> {
@@ -458,9 +455,9 @@ mod tests {
         while shared.forget_some(|core, now| core.advance_for_space(u64::MAX, now)).unwrap().0 > 0 {}
         let desk = shared.desk();
         let look = |weight: usize| {
-            let (mut dead, mut steps) = (DeadSearch::default(), 0);
-            while let Some(from) = dead.next {
-                desk.core.look_for_dead((from, weight), &mut dead, |_, _| true);
+            let (mut dead, mut next, mut steps) = (DeadSearch::default(), Some(0), 0);
+            while let Some(from) = next {
+                next = desk.core.look_for_dead((from, weight), &mut dead, |_, _| true);
                 steps += 1;
             }
             let (mut run, mut next) = (RunSearch::new(), Some(0));
