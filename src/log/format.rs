@@ -252,15 +252,20 @@ impl RecordHeader {
         if !sealed::<0, RECORD_HEADER_BYTES>(bytes, salt, offset) {
             return None;
         }
+        let header = Self::unverified(bytes);
+        (RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&header.length).then_some(header)
+    }
+
+    /// What these bytes say, be it a header's or not.
+    pub(crate) fn unverified(bytes: &[u8; RECORD_HEADER_BYTES]) -> Self {
         let mut fields = Fields(bytes);
-        let header = Self {
+        Self {
             checksum: fields.u32(),
             body_checksum: fields.u32(),
             length: fields.u32(),
             flags: fields.u32(),
             seq: fields.u64(),
-        };
-        (RECORD_BYTES_MIN..=RECORD_BYTES_MAX).contains(&header.length).then_some(header)
+        }
     }
 
     /// These fields, whatever they say, under a checksum that holds; and that checksum. No writer makes such headers, but others may.

@@ -250,24 +250,13 @@ impl<'a> Group<'a> {
         let (bytes, base) = (self.bytes, self.offset);
         let mut at = GROUP_HEAD_BYTES;
         std::iter::from_fn(move || {
-            let header = unverified(bytes.get(at..)?)?;
+            let header = RecordHeader::unverified(bytes.get(at..)?.first_chunk()?);
             let body = bytes.get(at + RECORD_HEADER_BYTES..at + RECORD_HEADER_BYTES + header.length as usize)?;
             let record = Record { seq: header.seq, offset: base + at as u64, body };
             at += aligned(RECORD_HEADER_BYTES + body.len());
             Some(record)
         })
     }
-}
-
-fn unverified(bytes: &[u8]) -> Option<RecordHeader> {
-    let mut fields = super::format::Fields(bytes.first_chunk::<RECORD_HEADER_BYTES>()?);
-    Some(RecordHeader {
-        checksum: fields.u32(),
-        body_checksum: fields.u32(),
-        length: fields.u32(),
-        flags: fields.u32(),
-        seq: fields.u64(),
-    })
 }
 
 /// Whether a whole group stands at `offset` now. A reader beside a writer may have met a place before it was written; before it calls
@@ -432,7 +421,7 @@ fn find_candidate(bytes: &[u8], salt: u64, at: u64) -> (usize, Option<Candidate>
         if rest.len() < RECORD_HEADER_BYTES && bytes.len() == SEARCH_BYTES {
             return (index, None);
         }
-        let plausible = unverified(rest).filter(|header| {
+        let plausible = rest.first_chunk().map(RecordHeader::unverified).filter(|header| {
             header.flags == 0 && header.length <= RECORD_BYTES_MAX && (1..SEQ_MAX).contains(&header.seq)
         });
         if let Some(header) = plausible.and_then(|_| RecordHeader::decode(rest, salt, at + index as u64)) {
