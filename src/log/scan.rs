@@ -181,9 +181,7 @@ pub(crate) fn scan<V: Visitor>(
                 break;
             }
         };
-        for record in group.records() {
-            visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
-        }
+        group.show(Standing::Sound, visitor)?;
         let head = group.head;
         digest.update(&checksums);
         scan.first_seq.get_or_insert(head.first_seq);
@@ -221,9 +219,7 @@ pub(crate) fn visit_group<V: Visitor>(
         Ok(group) => group,
         Err(finding) => return Ok(Err(finding)),
     };
-    for record in group.records() {
-        visitor.record(&record, Standing::Sound).map_err(Stopped::ByVisitor)?;
-    }
+    group.show(Standing::Sound, visitor)?;
     Ok(Ok(GroupEnd { offset: offset + u64::from(group.head.length), last_seq: group.last_seq }))
 }
 
@@ -245,6 +241,10 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
+    fn show<V: Visitor>(&self, standing: Standing, visitor: &mut V) -> Result<(), Stopped<V::Stop>> {
+        self.records().try_for_each(|record| visitor.record(&record, standing)).map_err(Stopped::ByVisitor)
+    }
+
     /// Its records, whose headers were verified and are not verified again.
     fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
         let (bytes, base) = (self.bytes, self.offset);
@@ -457,9 +457,7 @@ fn look_at_group<V: Visitor>(
     if let Some(left) = left {
         match read_group(source, ground, offset, None, &mut Vec::new())? {
             Ok(group) => {
-                for record in group.records() {
-                    visitor.record(&record, Standing::Beyond).map_err(Stopped::ByVisitor)?;
-                }
+                group.show(Standing::Beyond, visitor)?;
                 return Ok(group.bytes.len() as u64);
             }
             Err(finding) if matches!(finding.defect, Defect::Flags { .. }) => {
