@@ -1,14 +1,15 @@
 //! How many events of each type stand where, and which of them has waited longest.
 //!
-//! Which one that is need not be looked for while it waits, nor when a type has begun to wait. Once it runs, the next one of its type
-//! may be anywhere behind it. The types for which somebody has asked are looked for all in one walk along the events:
+//! Of those that wait, the one that was received first has waited longest. Which one that is, is known for as long as it waits, unless an
+//! earlier one comes to wait again, which takes its place. Once it waits no more, the next one of its type may be anywhere behind it, and
+//! is looked for only when somebody asks. One walk along the events looks for those of all types that were asked for:
 //!
 //! ```text
-//! known ◄─found─ reached ◄─ ahead ◄─ stale        a walk reaches a type where its last one stood, and passes over what lies
-//!   └────────── the event runs ────────▲          between for whom nobody is looked for
+//! Known ──it waits no more──► Stale ──somebody asks──► Ahead ──the walk comes to where it stood──► Reached ──found──► Known
 //! ```
 //!
-//! The walk goes on by pages, and others may do anything between two of them: who comes to wait behind the walk is noted as he comes.
+//! Where no type is reached, the walk jumps to the next one ahead. It goes on by pages, and others may do anything between two of them:
+//! who comes to wait where the walk has been is noted as he comes.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -40,7 +41,8 @@ pub(crate) struct Tally {
 struct Kind {
     stands: Stands,
     first: First,
-    /// No event of the type that waits was received earlier, of those on which the walk need not come yet; and when it was received.
+    /// Seq of the one that has waited longest, and when it was received. Where that is stale, it is one that waits no more, before which
+    /// none waits; while it is looked for, the first of those that have come to wait since, [`u64::MAX`] if none has.
     waiting_from: u64,
     waiting_since: i64,
 }
@@ -75,7 +77,7 @@ impl Kind {
         WAITING.iter().filter_map(|column| self.stands.get(*column)).sum()
     }
 
-    /// An event, which was counted, waits from now on.
+    /// An event, which was counted, has come to wait.
     fn waits(&mut self, slot: &Slot) {
         let is_only = || self.first == First::Stale && self.waiting_count() == 1;
         if slot.seq <= self.waiting_from || is_only() {
@@ -86,9 +88,8 @@ impl Kind {
         }
     }
 
-    /// The walk has found the first that waits from where it began.
+    /// The walk has found the first that waits from where it began. If one before it has come to wait since, that one may have run already.
     fn found(&mut self, slot: &Slot) {
-        // Unless another one has come to wait before it since.
         self.first = if slot.seq <= self.waiting_from { First::Known } else { First::Stale };
         if self.first == First::Known {
             (self.waiting_from, self.waiting_since) = (slot.seq, slot.received_at);
@@ -158,7 +159,7 @@ impl Tally {
             if kind.first == First::Stale && kind.waiting_count() > 0 {
                 kind.first = First::Ahead;
                 self.walk.ahead.insert((kind.waiting_from, u32::try_from(number).expect("a number has twenty bits")));
-                // From here on it tells who comes to wait before the walk does.
+                // From here on it tells who comes to wait.
                 kind.waiting_from = u64::MAX;
             }
         }
