@@ -1,4 +1,4 @@
-//! A waker that counts, for tests of who is woken.
+//! Wakers for tests of who is woken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,5 +11,14 @@ pub(crate) struct Bell(pub(crate) AtomicUsize);
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Panics when it is woken.
+pub(crate) struct Broken;
+
+impl Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics");
     }
 }

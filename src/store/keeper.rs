@@ -204,7 +204,7 @@ mod tests {
     use std::task::{Wake, Waker};
 
     use super::*;
-    use crate::store::bell::Bell;
+    use crate::store::bell::{Bell, Broken};
     use crate::store::relay::Lane;
     use crate::store::stories::{receive, store_with};
     use crate::sync::Mutex;
@@ -251,15 +251,6 @@ mod tests {
             [hour + 10 * second, 10 * second + FULL_INTERVAL]
         );
         assert_eq!(Chore { due: second, ..retention }.next(true), second);
-    }
-
-    /// A task whose waker is broken.
-    struct Broken;
-
-    impl Wake for Broken {
-        fn wake(self: Arc<Self>) {
-            panic!("a waker that panics");
-        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ mod answers;
 mod as_of;
 pub mod audit;
 mod backup;
-#[cfg(all(test, feature = "manager"))]
+#[cfg(test)]
+#[cfg(feature = "manager")]
 mod bell;
 mod beside;
 mod candidates;

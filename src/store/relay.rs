@@ -93,10 +93,9 @@ impl Relay {
 #[cfg(feature = "manager")]
 mod tests {
     use std::sync::Arc;
-    use std::task::Wake;
 
     use super::*;
-    use crate::store::bell::Bell;
+    use crate::store::bell::{Bell, Broken};
 
     #[test]
     fn one_of_a_lane_is_woken_and_whoever_of_it_comes_by_wakes_the_others_once() {
@@ -116,15 +115,6 @@ mod tests {
         relay.start([(here, waker(0))]);
         relay.pass_on(here);
         assert_eq!(rung(), [2, 1, 1, 1, 1]);
-    }
-
-    /// A task whose waker is broken.
-    struct Broken;
-
-    impl Wake for Broken {
-        fn wake(self: Arc<Self>) {
-            panic!("a waker that panics");
-        }
     }
 
     #[test]
