@@ -21,9 +21,10 @@ impl IdHasher {
         self.hash(id)
     }
 
-    /// The hash by which an ordering key is known. Two keys that share one (once in 2⁶⁴) merely wait for each other.
+    /// The hash by which an ordering key is known; never 0, which stands for none. Two keys that share one (once in 2⁶⁴) merely wait for
+    /// each other.
     pub(crate) fn key(self, key: &str) -> u64 {
-        low(self.hash(key))
+        low(self.hash(key)).max(1)
     }
 
     fn hash(self, text: &str) -> u128 {

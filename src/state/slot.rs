@@ -155,7 +155,7 @@ impl Slot {
         slot.seq = arrival.seq;
         slot.id = halves(arrival.id);
         slot.body = halves(arrival.body.unwrap_or(0));
-        slot.key = arrival.key.map_or(0, |key| key.max(1));
+        slot.key = arrival.key.unwrap_or(0);
         slot.received_at = arrival.received_at;
         slot.last_seq = arrival.seq;
         slot.segment = arrival.place.segment;

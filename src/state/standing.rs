@@ -88,8 +88,7 @@ impl State {
     fn target(&self, scope: Scoped<'_>) -> Target {
         match scope {
             Scoped::Type(name) => Target::Type(name.into()),
-            // As a slot has it.
-            Scoped::Key(key) => Target::Key(self.hasher.key(key).max(1)),
+            Scoped::Key(key) => Target::Key(self.hasher.key(key)),
         }
     }
 

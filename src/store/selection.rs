@@ -127,8 +127,7 @@ impl Selection {
 
     /// What the event's key must hash to, if that matters.
     pub(super) fn key_hash(&self, hasher: IdHasher) -> Option<u64> {
-        // As a slot keeps it, where 0 means none.
-        self.key.as_deref().map(|key| hasher.key(key).max(1))
+        self.key.as_deref().map(|key| hasher.key(key))
     }
 
     pub(super) fn matches(&self, view: &View, key_hash: Option<u64>) -> bool {
