@@ -17,11 +17,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::event::limits::PRIORITY_MAX;
 use crate::state::line::Line;
 use crate::state::slots::Slots;
-
-/// The last priority.
-pub(crate) const PRIORITY_MAX: u8 = 9;
 
 /// After so much waiting a line counts at the next level. Tests wait for less.
 pub(crate) const STEP_MICROS: i64 = if cfg!(test) { 40 } else { 60_000_000 };

@@ -41,8 +41,7 @@ impl State {
         match ends {
             // It is over already, and it replaced the one before it.
             Some(None) => drop(self.events.resume(&target)),
-            Some(ends) => self.events.pause(target, Hold::new(paused, ends)),
-            None => self.events.pause(target, Hold::new(paused, None)),
+            ends => self.events.pause(target, Hold::new(paused, ends.flatten())),
         }
     }
 

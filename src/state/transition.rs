@@ -11,7 +11,6 @@ use crate::state::events::Events;
 use crate::state::gist::Gist;
 use crate::state::hash::low;
 use crate::state::machine::{Stamp, State};
-use crate::state::ready::PRIORITY_MAX;
 use crate::state::slot::{Arrival, Fact};
 use crate::state::slots::Slots;
 use crate::state::table::{self, Step};
@@ -45,7 +44,7 @@ impl State {
             key: gist.key,
             kind,
             // A log that was not written here may have others.
-            priority: gist.priority.min(PRIORITY_MAX),
+            priority: gist.priority.min(limits::PRIORITY_MAX),
             received_at: gist.received_at,
             max_retries: gist.max_retries,
             flags: gist.flags,
