@@ -23,12 +23,12 @@ pub enum Outcome {
     /// The event is called off, for this reason.
     Cancel(String),
     /// The event is to run again at this time, as where a service says when it takes more: it counts as no failure and spends no retry.
-    /// A time in the past means at once, where a handler returns it after a second; one more than 30 days ahead is cut to that. An event may be put off 1,000 times since its
-    /// reception or its last replay, by this and [`Outcome::Snooze`] together; the next time it has failed for good. While it waits
-    /// it is retrying and keeps its key.
+    /// A time in the past means at once, or after a second where a handler returns it; one more than 30 days ahead is cut to that. An event
+    /// may be put off 1,000 times since its reception or its last replay, by this and [`Outcome::Snooze`] together; the next time it has
+    /// failed for good. While it waits it is retrying and keeps its key.
     RetryAt(Timestamp),
-    /// As [`Outcome::RetryAt`], for so long from now: at most 30 days, to which a longer time is cut; zero means at once, where a handler
-    /// returns it after a second.
+    /// As [`Outcome::RetryAt`], for so long from now: at most 30 days, to which a longer time is cut; zero means at once, or after a second
+    /// where a handler returns it.
     Snooze(Duration),
     /// The run was given up without a verdict, as at shutdown: it counts as no failure, and the event may run again at once. Where a
     /// handler returns it, that is after a second: to wait for longer, or for something, is what [`Outcome::Snooze`] is for.

@@ -67,8 +67,8 @@ impl State {
         self.events.release(HELD_PASSED_MAX, RELEASES_PER_STEP)
     }
 
-    /// Whether [`State::next_claim`] is worth calling, after [`State::release_held`]. It may then still find nothing (what became due may be behind its key), but
-    /// having looked, it is not worth calling again until something happens.
+    /// Whether [`State::next_claim`] is worth calling, after [`State::release_held`]. It may still find nothing, because what became due
+    /// may be behind its key; once it has looked, it is not worth calling again until something happens.
     pub(crate) fn ready(&self, now: Moment, durable: u64) -> bool {
         let may_be_more = self.events.types.are_releasing() || self.next_due().is_some_and(|due| due <= now.steady);
         may_be_more || self.choose(durable).is_some()

@@ -10,7 +10,7 @@ use crate::state::machine::State;
 use crate::state::tally::Stands;
 use crate::state::view::{Counts, View};
 
-/// It is being looked for.
+/// The event that has waited longest is still being looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sought;
 

@@ -129,7 +129,7 @@ impl Shared {
             held_events: counts.held,
             pauses: core.state.pause_count(now) as u64,
             damaged_events: known.len() as u64,
-            // What is forgotten stands there until its segment goes.
+            // Of forgotten events the damage stays until the segment goes.
             damaged_places: damaged_places.len() as u64,
             segments: core.sealed.len() as u64 + u64::from(core.is_writing()),
             log_bytes: core.log_bytes(),

@@ -19,12 +19,12 @@ use crate::store::stretch::Stretch;
 
 impl Store {
     /// Claims up to `count` events to be run: the most urgent first ([`NewEvent::priority`]), among equals types in turn, and of a type the
-    /// oldest first; of one key at most one at a time, and none that is paused ([`Store::pause`]). Each must be settled: what becomes of the run is for
-    /// whoever has the [`Claim`] to say, also after a panic ([`Outcome::Release`]), and until then the event and its key stay taken. If
-    /// this process dies first, the next one to open the store runs it again.
+    /// oldest first; of one key at most one at a time, and none that is paused ([`Store::pause`]). Whoever has a [`Claim`] must settle it,
+    /// also after a panic ([`Outcome::Release`]): until then the event and its key stay taken. If this process dies first, the next one to
+    /// open the store runs the event again.
     ///
-    /// An event whose bytes turn out to be damaged is not handed out: it has failed for good. One that the disk does not give back is retried.
-    /// [`Stats::damaged_events`] counts both.
+    /// An event whose bytes turn out to be damaged is not handed out: it has failed for good. One that the disk does not give back is
+    /// retried. [`Stats::damaged_events`] counts both.
     ///
     /// # Errors
     /// [`ErrorKind::Full`], [`ErrorKind::OutcomeUnknown`], [`ErrorKind::Poisoned`], [`ErrorKind::Closed`], [`ErrorKind::NotAllowed`]

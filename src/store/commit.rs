@@ -90,7 +90,7 @@ impl Leader {
     }
 }
 
-/// Where a caller is among those who wait, if it is, which [`Shared::wait_in_line`] has to know.
+/// The seat that a caller has among those who wait, if it has one, for [`Shared::wait_in_line`].
 #[derive(Debug)]
 pub(crate) struct InLine(Option<Seat>);
 
@@ -211,8 +211,8 @@ impl Shared {
         }
     }
 
-    /// An error by which somebody is told how things stand: whatever they stand on by now is durable first (R1). What he is told instead
-    /// where it cannot be.
+    /// The answer to whoever is told by this error how things stand. What that rests on is durable first (R1); if it cannot be, the answer
+    /// says so instead.
     pub(crate) fn refusal(&self, error: Error) -> Error {
         if !matches!(error.kind(), ErrorKind::NotAllowed | ErrorKind::NotFound) {
             return error;

@@ -148,8 +148,8 @@ pub(super) struct RunSearch {
 }
 
 impl RunSearch {
-    /// Nothing was looked at. What will be found has its place already: under the lock, to make it would be time for the allocator to
-    /// put in order all that was let go before.
+    /// Nothing was looked at. What will be found has its room already: an allocation under the lock may take long, because the allocator
+    /// then puts in order what was freed before.
     pub(super) fn new() -> Self {
         let run = Run { sources: Vec::with_capacity(SOURCES_MAX), ..Run::default() };
         Self { run, cleaned: BTreeSet::new() }
@@ -304,7 +304,7 @@ impl Shared {
         self.remove_files(&extents, &keys)
     }
 
-    /// Has what is said of segments with these keys be about the one that is about to stand for them.
+    /// Has what refers to segments with these keys refer to the one that is about to stand for them.
     fn redirect(&self, keys: &[u32], key: u32) {
         let mut leaving = Leaving::default();
         for keys in keys.chunks(SEGMENTS_PER_STEP) {

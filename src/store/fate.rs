@@ -28,7 +28,7 @@ impl Fate {
     pub(crate) fn seq(&self) -> Option<u64> {
         match *self {
             Self::Duplicate { .. } if mutant!("duplicate-answered-before-durable") => None,
-            // Also where it was forgotten since: that may be as little durable as the reception is.
+            // Also where it was forgotten since: neither the reception nor the horizon need be durable yet.
             Self::Kept { seq } | Self::Duplicate { seq, .. } => Some(seq),
         }
     }

@@ -1,9 +1,10 @@
 //! Following the log without blocking a thread: whoever waits for the next durable record leaves a waker, and takes it back when it
 //! waits no more.
 
-use crate::mutants::mutant;
 use std::collections::BTreeMap;
 use std::task::Waker;
+
+use crate::mutants::mutant;
 
 /// What became of a record that somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +17,8 @@ pub(crate) enum Followed {
     NotYet,
 }
 
-/// Who waits for which seq, by that, so that a commit sees only those whom it has reached. Unlike those who wait for an append, followers hurry nobody: the disk syncs as it would without them.
+/// Who waits for which seq, in the order of those, so that a commit looks only at those whom it has reached. Unlike those who wait for an
+/// append, followers hurry nobody: the disk syncs as it would without them.
 #[derive(Debug, Default)]
 pub(crate) struct Followers {
     waiting: BTreeMap<(u64, u64), Waker>,
@@ -98,6 +100,7 @@ mod tests {
         }
         assert!(shared.desk().followers.waiting.is_empty(), "who is gone waits no more");
     }
+
     /// A waker that looks at the store when it goes, as that of a task may whose future holds a handle.
     struct Looks(Arc<Shared>);
 

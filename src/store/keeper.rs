@@ -20,7 +20,7 @@ const LINGER: Duration = Duration::from_micros(50);
 /// How long after its last time a chore that makes room runs again, where the disk is full.
 const FULL_INTERVAL: Duration = Duration::from_mins(1);
 
-/// What runs again and again beside the keeper, for whom others wait: `run` only starts it.
+/// Something that the keeper has done again and again. Others wait for the keeper, so `run` only starts it.
 pub(crate) struct Chore<'a> {
     /// When it runs next, in running time.
     pub(crate) due: Duration,

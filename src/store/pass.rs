@@ -159,7 +159,7 @@ impl Pass {
             done += u64::from(one.refused.is_none());
             acted.push(one);
         }
-        // Also for those that were refused: why, is as little durable by now.
+        // Also for those that were refused: what they were refused for need not be durable yet either.
         if !acted.is_empty() && !self.selection.dry_run {
             self.store.shared().wait_for_all()?;
         }

@@ -37,7 +37,7 @@ use crate::store::replay::at_of;
 const AHEAD_COUNT: usize = 256;
 /// Bytes of the log that are read ahead, unless one group has more.
 const AHEAD_BYTES: u64 = 1024 * 1024;
-/// Receptions of which it is held what they are about, so that what follows them names them without another read.
+/// Receptions whose id, type and key are held, so that later entries about them are told without another read.
 const SUBJECTS_MAX: usize = 16 * 1024;
 /// How often a segment is looked for again that compaction replaced in this moment.
 const ATTEMPTS_MAX: u32 = 1_000;

@@ -176,8 +176,8 @@ impl<'a> Replaying<'a> {
     }
 
     /// Checks that segments which were never written to follow the others: one that is prepared proves that those before it were there. Each
-    /// has its header, because it has its name only since that is durable: one without was more than that once.
-    /// `last_written` is there too, though a crash may have left no record in it.
+    /// has its header, because it gets its name only once that is durable: one without a header was more than prepared once. `last_written`
+    /// counts too, though a crash may have left no record in it.
     pub(crate) fn prepared(&mut self, last_written: Option<&SegmentFile>, files: &[SegmentFile]) -> Result<(), Error> {
         self.chain.pass(self.manifest);
         self.last_seq = self.chain.last_seq().max(self.last_seq);

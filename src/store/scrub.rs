@@ -7,11 +7,11 @@
 //!                                                                 anything else: counted, told once
 //! ```
 //!
-//! Promises: a store that is open for longer than the interval has the manifest and every sealed segment read once in it, at 16 MiB/s at most. How
-//! far a pass came is not kept: the first one of a process begins after a random part of the interval, with a random segment, so
-//! that a process which is started again and again still comes to all of them, sooner or later. No lock is held while the disk is
-//! read. Taking goes on whatever is found, but the next opening will refuse the damaged place: until then the segment is to be put back
-//! from an earlier backup, or what verifies is salvaged.
+//! Promises: a store that is open for longer than the interval has the manifest and every sealed segment read once in it, at 16 MiB/s at
+//! most. How far a pass came is not kept: the first one of a process begins after a random part of the interval, with a random segment, so
+//! that a process which is started again and again still comes to all of them, sooner or later. No lock is held while the disk is read.
+//! The store goes on taking events whatever is found, but the next opening will refuse the damaged place: before that, put the segment
+//! back from an earlier backup, or salvage what verifies.
 //!
 //! Deliberately absent: repair of segments. There is one copy of their bytes.
 

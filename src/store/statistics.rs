@@ -55,7 +55,7 @@ pub struct TypeStats {
     pub cancelled: u64,
     /// Events that wait for a handler of their type.
     pub held: u64,
-    /// How long ago the first-received event was received that is pending, retrying or held; none if none is.
+    /// How long ago the oldest event was received of those that are pending, retrying or held; none if there is none.
     pub oldest_waiting_seconds: Option<f64>,
     /// How attempts ended since the store was opened.
     pub attempts: AttemptStats,
