@@ -576,6 +576,7 @@ pub(super) fn moment(clock: &Clock) -> Moment {
     Moment { wall: reading.wall.into(), steady: micros(reading.steady) }
 }
 
+/// As running time is counted.
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::event::{Moment, Timestamp};
+use crate::store::commit::micros;
 
 /// A clock that goes on by more than this at once is not acted on.
 pub(crate) const CLOCK_GAP: Duration = Duration::from_hours(24);
@@ -49,8 +50,7 @@ impl Notes {
         if let Some(seen) = self.seen.replace(now) {
             let passed = Duration::from_micros(now.steady.saturating_sub(seen.steady));
             if now.wall.saturating_since(seen.wall.saturating_add(passed)) > CLOCK_GAP {
-                self.retention_rests_until =
-                    now.steady.saturating_add(u64::try_from(RETENTION_REST.as_micros()).unwrap_or(u64::MAX));
+                self.retention_rests_until = now.steady.saturating_add(micros(RETENTION_REST));
             }
         }
         self.retention_rests_until

@@ -10,6 +10,7 @@ use crate::event::entry::{
 use crate::event::{Moment, Outcome, limits};
 use crate::mutants::mutant;
 use crate::state::View;
+use crate::store::commit::micros;
 use crate::store::core::{Core, Refused, Salts, Urgency};
 use crate::store::options::Unhandled;
 
@@ -127,7 +128,7 @@ impl Core {
             Backoff::exponential(self.options.retry_interval).delay(view.retry_count + 1, hash)
         });
         let due = now.wall.saturating_add(delay).unix_micros();
-        Some(Wait { due, delay: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX) })
+        Some(Wait { due, delay: micros(delay) })
     }
 
     /// Lets an event run anew; returns the seq to wait for.
@@ -259,7 +260,7 @@ fn snoozed(view: &View, token: Token, wait: Duration, now: Moment) -> Entry<'sta
     }
     let delay = wait.min(limits::SNOOZE_MAX);
     let due = now.wall.saturating_add(delay).unix_micros();
-    let wait = Wait { due, delay: u64::try_from(delay.as_micros()).unwrap_or(u64::MAX) };
+    let wait = Wait { due, delay: micros(delay) };
     Entry::Snoozed(Snoozed { of, token, at, wait, count: view.snoozes + 1 })
 }
 

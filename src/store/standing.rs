@@ -9,6 +9,8 @@ use crate::event::entry::{Cursor, Entry, Paused, Resumed};
 use crate::event::{Moment, Pause, Scope, Timestamp, limits};
 use crate::state::{CURSOR_COUNT_MAX, PAUSE_COUNT_MAX, State};
 use crate::store::commit::Shared;
+#[cfg(feature = "manager")]
+use crate::store::commit::micros;
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::desk::Level;
 use crate::store::handle::Store;
@@ -164,7 +166,7 @@ impl Core {
         now: Moment,
     ) -> Result<u64, Refused> {
         self.check_open()?;
-        let left = u64::try_from(until.saturating_since(now.wall).as_micros()).unwrap_or(u64::MAX);
+        let left = micros(until.saturating_since(now.wall));
         if left == 0 || self.state.is_paused_for(scope.borrowed(), left, now) {
             return Ok(self.last_seq());
         }
