@@ -12,6 +12,8 @@ use crate::event::Timestamp;
 
 /// Bounds of an event's parts. They bound what a record can hold beside its body, and what an index can be made to hold.
 pub(crate) mod limits {
+    use crate::error::Error;
+
     /// Longest id, in bytes.
     pub(crate) const ID_BYTES_MAX: usize = 256;
     /// Longest event type, in bytes.
@@ -42,6 +44,22 @@ pub(crate) mod limits {
     pub(crate) const PRIORITY_MAX: u8 = 9;
     /// Longest name of a cursor, in bytes.
     pub(crate) const CURSOR_BYTES_MAX: usize = 128;
+
+    /// Refuses a text, where there is one, that has fewer or more bytes than it may have.
+    pub(crate) fn check<'t>(
+        name: &str,
+        text: impl Into<Option<&'t str>>,
+        bytes_min: usize,
+        bytes_max: usize,
+    ) -> Result<(), Error> {
+        match text.into().map(str::len) {
+            Some(len) if len < bytes_min => Err(Error::invalid(format!("{name} is empty"))),
+            Some(len) if len > bytes_max => {
+                Err(Error::invalid(format!("{name} has {len} bytes; at most {bytes_max} are allowed")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// An event to be kept: its type, its data as JSON, and what else its sender knows about it.
@@ -208,11 +226,11 @@ impl NewEvent {
 
     /// Refuses what does not fit the bounds above, by name.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        bounded("id", self.id.as_deref(), 1, limits::ID_BYTES_MAX)?;
-        bounded("event_type", Some(&self.event_type), 1, limits::TYPE_BYTES_MAX)?;
-        bounded("action", self.action.as_deref(), 0, limits::ACTION_BYTES_MAX)?;
-        bounded("source", Some(&self.source), 1, limits::SOURCE_BYTES_MAX)?;
-        bounded("key", self.key.as_deref(), 1, limits::KEY_BYTES_MAX)?;
+        limits::check("id", self.id.as_deref(), 1, limits::ID_BYTES_MAX)?;
+        limits::check("event_type", self.event_type.as_str(), 1, limits::TYPE_BYTES_MAX)?;
+        limits::check("action", self.action.as_deref(), 0, limits::ACTION_BYTES_MAX)?;
+        limits::check("source", &*self.source, 1, limits::SOURCE_BYTES_MAX)?;
+        limits::check("key", self.key.as_deref(), 1, limits::KEY_BYTES_MAX)?;
         let retries = self.max_retries.unwrap_or(0);
         if retries > limits::RETRIES_MAX {
             return Err(Error::invalid(format!(
@@ -249,14 +267,6 @@ impl fmt::Debug for NewEvent {
             .field("header_count", &self.headers.len())
             .field("data_bytes", &self.body.len())
             .finish_non_exhaustive()
-    }
-}
-
-fn bounded(name: &str, text: Option<&str>, min: usize, max: usize) -> Result<(), Error> {
-    match text.map(str::len) {
-        Some(len) if len < min => Err(Error::invalid(format!("{name} is empty"))),
-        Some(len) if len > max => Err(Error::invalid(format!("{name} has {len} bytes; at most {max} are allowed"))),
-        _ => Ok(()),
     }
 }
 

@@ -40,14 +40,7 @@ impl Scope {
             Self::Type(name) => ("type", name, limits::TYPE_BYTES_MAX),
             Self::Key(name) => ("key", name, limits::KEY_BYTES_MAX),
         };
-        if name.is_empty() {
-            return Err(Error::invalid(format!("the {what} to pause is empty")));
-        }
-        if name.len() > max {
-            let len = name.len();
-            return Err(Error::invalid(format!("the {what} to pause has {len} bytes; at most {max} are allowed")));
-        }
-        Ok(())
+        limits::check(&format!("the {what} to pause"), name.as_str(), 1, max)
     }
 
     /// Also refuses what looks like all types and is none.

@@ -101,7 +101,7 @@ impl Core {
 
     /// Keeps that, of several handlers of the event whose run `token` names, the one of this name has succeeded (R17).
     pub(crate) fn record_handled(&mut self, of: u64, token: Token, handler: &str, now: Moment) -> Result<(), Refused> {
-        check_handler(handler)?;
+        limits::check("the name of a handler", handler, 1, limits::HANDLER_BYTES_MAX)?;
         self.check_open()?;
         let view = self.state.judge_settle(of, token).map_err(|refused| not_allowed(&refused))?;
         if view.handled.contains(&self.state.handler(handler)) {
@@ -262,17 +262,6 @@ fn snoozed(view: &View, token: Token, wait: Duration, now: Moment) -> Entry<'sta
     let due = now.wall.saturating_add(delay).unix_micros();
     let wait = Wait { due, delay: micros(delay) };
     Entry::Snoozed(Snoozed { of, token, at, wait, count: view.snoozes + 1 })
-}
-
-fn check_handler(handler: &str) -> Result<(), Error> {
-    match handler.len() {
-        0 => Err(Error::invalid("the name of a handler is empty")),
-        len if len > limits::HANDLER_BYTES_MAX => Err(Error::invalid(format!(
-            "the name of a handler has {len} bytes; at most {} are allowed",
-            limits::HANDLER_BYTES_MAX
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn length(entry: &Entry<'_>) -> usize {

@@ -125,7 +125,7 @@ impl Bookmarks {
 }
 
 fn save_cursor(shared: &Shared, name: &str, seq: u64) -> Result<(), Error> {
-    validate_name(name)?;
+    limits::check("the cursor's name", name, 1, limits::CURSOR_BYTES_MAX)?;
     let seq = shared.step(|core, now| core.save_cursor(name, seq, now))?;
     shared.wait(seq, Level::Durable)
 }
@@ -242,17 +242,6 @@ pub(super) fn check_room(state: &State, options: &StoreOptions, now: Moment) -> 
         )));
     }
     Ok(())
-}
-
-fn validate_name(name: &str) -> Result<(), Error> {
-    let most = limits::CURSOR_BYTES_MAX;
-    match name.len() {
-        0 => Err(Error::invalid("the cursor's name is empty")),
-        len if len > most => {
-            Err(Error::invalid(format!("the cursor's name has {len} bytes; at most {most} are allowed")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn too_many(text: String) -> Error {
