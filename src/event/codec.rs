@@ -49,10 +49,10 @@ mod kind {
     pub(super) const HORIZON: u16 = 12;
     pub(super) const REMEMBERED: u16 = 13;
     pub(super) const ACCEPTED: u16 = 14;
-    pub(super) const SNOOZED: u16 = 17;
-    pub(super) const HANDLED: u16 = 18;
     pub(super) const PAUSED: u16 = 15;
     pub(super) const RESUMED: u16 = 16;
+    pub(super) const SNOOZED: u16 = 17;
+    pub(super) const HANDLED: u16 = 18;
     pub(super) const CURSOR: u16 = 19;
 }
 
