@@ -210,10 +210,13 @@ impl Write for Unbuffered {
 
 /// Whether whoever started this has seen to it that it outlives its terminal, as `nohup` does; also where the system does not tell.
 fn ignores_hangup() -> bool {
-    let mut text = [0; 4096];
     let file = open("/proc/self/status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let Ok(read) = file.and_then(|file| pread(file, &mut text, 0)) else { return true };
-    let text = String::from_utf8_lossy(text.get(..read).unwrap_or_default());
+    let (mut text, mut part) = (Vec::new(), [0; 4096]);
+    // A user may be in so many groups that what is looked for stands far behind.
+    while let Ok(read @ 1..) = file.as_ref().map_or(Ok(0), |file| pread(file, &mut part, text.len() as u64)) {
+        text.extend_from_slice(part.get(..read).unwrap_or_default());
+    }
+    let text = String::from_utf8_lossy(&text);
     let ignored = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 == 1)
 }

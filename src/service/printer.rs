@@ -12,7 +12,6 @@
 use std::io::{self, Write};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ const FULL: Duration = Duration::from_secs(1);
 /// Wait before an output is tried again that does not block and takes nothing now.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// One line takes no longer where somebody reads.
+/// One line takes no longer where somebody reads, and whoever found no room tries again sooner.
 const STALLED: Duration = Duration::from_secs(10);
 
 /// What [`Printer::concern`] says where there is no room.
@@ -60,6 +59,8 @@ struct Desk {
     output: Option<Output>,
     /// When it has begun with the line that it is at, in running time.
     writing_since: Option<Duration>,
+    /// When the last line that was tried found no room; none: it found some.
+    no_room_at: Option<Duration>,
 }
 
 /// Writes events to an output. A line is flushed before its event is done; if it cannot be written the event is kept: it is retried,
@@ -69,8 +70,6 @@ pub(super) struct Printer {
     /// How long one event waits for the output. It must end before the handler's timeout, which would count as a failure.
     patience: Duration,
     closed: watch::Sender<bool>,
-    /// Whether there was no room for what is printed when it was last written.
-    is_full: AtomicBool,
     clock: Clock,
     /// That events were given back because nobody reads.
     stalls: Recurrence,
@@ -82,12 +81,11 @@ impl Printer {
     /// Prints to `output`; each run may take `handler_timeout`.
     pub(super) fn new(output: Box<dyn Write + Send>, handler_timeout: Duration, clock: Clock) -> Arc<Self> {
         let output = Some(Output { to: output, is_torn: false });
-        let desk = Desk { waiting: Vec::new(), crowded_at: FEW, output, writing_since: None };
+        let desk = Desk { waiting: Vec::new(), crowded_at: FEW, output, writing_since: None, no_room_at: None };
         Arc::new(Self {
             desk: Arc::new(Mutex::new(desk)),
             patience: handler_timeout / 2,
             closed: watch::Sender::new(false),
-            is_full: AtomicBool::new(false),
             clock,
             stalls: Recurrence::default(),
             shortages: Recurrence::default(),
@@ -96,8 +94,8 @@ impl Printer {
 
     /// What is wrong with the output: an operator sees no event, and no error but now and then in the log.
     pub(super) fn concern(&self) -> Option<String> {
-        let no_room = || self.is_full.load(Ordering::Relaxed).then(|| NO_ROOM.to_owned());
-        self.stall().or_else(no_room)
+        let lacks_room = || look(&self.desk).lacks_room(self.clock.steady());
+        self.stall().or_else(|| lacks_room().then(|| NO_ROOM.to_owned()))
     }
 
     fn stall(&self) -> Option<String> {
@@ -141,7 +139,7 @@ impl Printer {
         loop {
             let written = self.written(event.clone()).await;
             let full = written.as_ref().err().filter(|error| is_full(error.kind()));
-            self.is_full.store(full.is_some(), Ordering::Relaxed);
+            look(&self.desk).no_room_at = full.map(|_| self.clock.steady());
             let Some(error) = full else { return written };
             if self.shortages.count(self.clock.steady()).is_some() {
                 tracing::warn!(%error, "events cannot be printed: they wait until there is room");
@@ -174,6 +172,11 @@ impl Desk {
             self.crowded_at = FEW.max(2 * self.waiting.len());
         }
         self.waiting.push(newcomer);
+    }
+
+    /// Whether events wait for room. Where none does any more, as when they were called off, nobody can tell whether there would be some.
+    fn lacks_room(&self, now: Duration) -> bool {
+        self.no_room_at.is_some_and(|at| now < at + STALLED)
     }
 
     fn is_stalled(&self, now: Duration) -> bool {
@@ -329,7 +332,6 @@ mod tests {
             desk: Arc::clone(&printer.desk),
             patience: Duration::MAX,
             closed: watch::Sender::default(),
-            is_full: AtomicBool::default(),
             clock: Clock::system(),
             stalls: Recurrence::default(),
             shortages: Recurrence::default(),
@@ -474,6 +476,7 @@ mod tests {
             let told = told.take();
             assert!(told.len() == 1 && told[0].contains("wait until there is room"), "{told:?}");
             clock.advance(Duration::from_mins(1));
+            assert_eq!(printer.concern(), None, "nothing has tried for long, so nothing waits any more");
         }
         disk.0.lock().unwrap().1 = usize::MAX;
         assert_eq!(Arc::clone(&printer).print(event("a")).await, Outcome::Done);

@@ -89,7 +89,7 @@ pub(in crate::service) async fn run(
 impl Desk {
     async fn serve(mut self, stream: UnixStream) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
-        tokio::time::timeout(UNREAD_MAX, say(&self.hello, &mut stream)).await??;
+        say(&self.hello, &mut stream, UNREAD_MAX).await?;
         while let Some(request) = self.next_request(&mut stream).await? {
             self.answer(request, &mut stream).await?;
         }
@@ -110,7 +110,7 @@ impl Desk {
     async fn answer(&self, request: Vec<u8>, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
         let operation = match protocol::request(&request) {
             Ok(operation) => operation,
-            Err(error) => return say(&Reply::Error(Failure::from(&error)), stream).await,
+            Err(error) => return say(&Reply::Error(Failure::from(&error)), stream, UNREAD_MAX).await,
         };
         // What changes events goes on when somebody reads on: let go, it would end half way.
         let patience = if operation.access() == Access::Read { UNREAD_MAX } else { Duration::MAX };
@@ -125,16 +125,37 @@ impl Desk {
         });
         while let Some(document) = answer.recv().await {
             let line = RawValue::from_string(document).map(Reply::Line).map_err(io::Error::other)?;
-            tokio::time::timeout(patience, say(&line, stream)).await??;
+            say(&line, stream, patience).await?;
         }
         let reply = match performed.await.map_err(io::Error::other)? {
             Ok(()) => Reply::Done(true),
             Err(error) => Reply::Error(Failure::from(&error)),
         };
-        say(&reply, stream).await
+        // All is done by now.
+        say(&reply, stream, UNREAD_MAX).await
     }
 }
 
-async fn say(what: &impl Serialize, stream: &mut BufReader<UnixStream>) -> io::Result<()> {
-    stream.write_all(line(what).map_err(io::Error::other)?.as_bytes()).await
+/// Says it to a command, unless that leaves it unread for longer than `patience`.
+async fn say(what: &impl Serialize, stream: &mut BufReader<UnixStream>, patience: Duration) -> io::Result<()> {
+    let line = line(what).map_err(io::Error::other)?;
+    tokio::time::timeout(patience, stream.write_all(line.as_bytes())).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_leaves_its_answers_unread_is_let_go() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        let hello = Hello { ledgerline: VERSION, store: store.id(), epoch: 1, pid: 1 };
+        let (_close, closing) = watch::channel(false);
+        let desk = Desk { operations: Operations::of_store(store), hello, closing };
+        let (service, mut command) = UnixStream::pair().unwrap();
+        let asking = tokio::spawn(async move { while command.write_all(b"?\n").await.is_ok() {} });
+        assert_eq!(desk.serve(service).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        asking.await.unwrap();
+    }
 }
