@@ -74,6 +74,12 @@ impl Counts {
         self.by_status.iter().sum::<u64>() + self.held
     }
 
+    /// Whether any stand at `status`, held ones included; they may all stand at the other one at which events are held.
+    pub(crate) fn may_have(&self, status: Status) -> bool {
+        let may_be_held = matches!(status, Status::Pending | Status::Retrying);
+        self.of(status) > 0 || may_be_held && self.held > 0
+    }
+
     /// How many stand at `status` and are not held.
     pub(crate) fn of(&self, status: Status) -> u64 {
         self.by_status.get(status as usize).copied().unwrap_or(0)

@@ -176,7 +176,7 @@ impl Shared {
         let (now, mut left) = (self.now(), filter.limit.unwrap_or(usize::MAX));
         let (to, shown, is_any) = {
             let desk = self.desk();
-            let is_any = filter.status.is_none_or(|status| desk.core.state.counts().of(status) > 0);
+            let is_any = filter.status.is_none_or(|status| desk.core.state.counts().may_have(status));
             // After poison, what is above `durable` is unknown and is not shown.
             let is_unknown_hidden = desk.core.poison().is_some() && !mutant!("unknown-listed");
             (desk.core.last_seq(), if is_unknown_hidden { desk.core.durable() } else { u64::MAX }, is_any)

@@ -352,6 +352,24 @@ mod tests {
     }
 
     #[test]
+    fn events_that_are_held_are_listed_where_they_stand_though_no_other_stands_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
+        for id in ["pending", "retrying"] {
+            keep(&shared, id, 10).unwrap();
+        }
+        let claims = shared.step(|core, now| core.claim(2, now)).unwrap();
+        settle(&shared, &claims[0], &Outcome::Release, shared.now());
+        settle(&shared, &claims[1], &Outcome::Retry("e".to_owned()), shared.now());
+        shared.desk().core.state.set_handled(Types::Only([].into()));
+        assert_eq!(held(&shared), 2);
+        for (status, id) in [(Status::Pending, "pending"), (Status::Retrying, "retrying")] {
+            let listed = shared.list(&crate::store::Filter::all().status(status)).unwrap();
+            assert_eq!(listed.iter().map(crate::event::Event::id).collect::<Vec<_>>(), [id]);
+        }
+    }
+
+    #[test]
     fn what_failed_for_lack_of_a_handler_has_another_thirty_days_once_it_was_replayed() {
         let dir = tempfile::tempdir().unwrap();
         let shared = store_with(dir.path(), true, StoreOptions::default().segment_bytes(64 * 1024));
