@@ -13,7 +13,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use scaffold::command;
+use scaffold::{READY, command, said_until};
 use serde_json::{Value, json};
 
 const FILE: &str = "linear_events.json";
@@ -65,13 +65,8 @@ impl Serving {
     fn start(directory: &Path) -> Self {
         let mut command = in_its_environment(directory, &["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        said_until(&mut child, READY);
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut banner = String::new();
-        while !banner.contains("Linear needs") {
-            assert!(stderr.read_line(&mut banner).unwrap() > 0, "the service ended early: {banner}");
-        }
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
         Self { child, stdout }
     }
 

@@ -57,6 +57,15 @@ struct Totals {
     dry_run: bool,
 }
 
+impl Totals {
+    /// Counts an event that was kept, or was there before; false if `line` does not say which.
+    fn count(&mut self, line: &str) -> bool {
+        let Ok(Kept { duplicate }) = serde_json::from_str(line) else { return false };
+        *(if duplicate { &mut self.duplicates } else { &mut self.kept }) += 1;
+        true
+    }
+}
+
 impl Import {
     pub(super) fn run(self) -> Result<ExitCode, Trouble> {
         let StoreArguments { data, config, .. } = &self.store;
@@ -83,20 +92,18 @@ impl Import {
     /// Keeps what the file holds, part by part.
     fn keep(&self, config: &Config, file: FormerFile, totals: &mut Totals, output: &mut Output) -> Result<(), Trouble> {
         for operation in file.into_operations() {
-            let mut unknown = None;
-            let performed = perform_by(config, &operation, |line| match serde_json::from_str(&line) {
-                Ok(Kept { duplicate }) => {
-                    *(if duplicate { &mut totals.duplicates } else { &mut totals.kept }) += 1;
-                    // The rest is kept whether somebody reads on or not.
-                    let _ = if self.store.json { output.line(line) } else { ControlFlow::Continue(()) };
-                    ControlFlow::Continue(())
+            let mut is_understood = true;
+            let performed = perform_by(config, &operation, |line| {
+                is_understood = totals.count(&line);
+                if !is_understood {
+                    return ControlFlow::Break(());
                 }
-                Err(_) => {
-                    unknown = Some(Trouble::not_understood());
-                    ControlFlow::Break(())
-                }
+                // The rest is kept whether somebody reads on or not.
+                let _ = if self.store.json { output.line(line) } else { ControlFlow::Continue(()) };
+                ControlFlow::Continue(())
             });
-            performed.and(unknown.map_or(Ok(()), Err)).map_err(|trouble| {
+            let understood = if is_understood { Ok(()) } else { Err(Trouble::not_understood()) };
+            performed.and(understood).map_err(|trouble| {
                 let (kept, duplicates) = (counted(totals.kept, "event"), totals.duplicates);
                 trouble.and(&format!(
                     "; before that {kept} had been kept, and {duplicates} were there before: once this is mended, import the file again"
