@@ -1,5 +1,6 @@
 //! The lock of a directory, held by one process.
 
+use crate::env::chance::process_id;
 use crate::env::{Dir, Error, File};
 
 /// A file whose lock is held, and given up when this is dropped; and with it that of its directory, where the system locks directories:
@@ -11,6 +12,8 @@ use crate::env::{Dir, Error, File};
 pub(crate) struct Lock {
     file: File,
     dir: Option<std::fs::File>,
+    /// The process that took it. A copy of that, as `fork` makes one, has the same open files, and would give up the lock of both.
+    holder: u32,
 }
 
 impl Lock {
@@ -23,7 +26,7 @@ impl Lock {
             file.unlock()?;
             return Ok(Err(file));
         }
-        Ok(Ok(Self { file, dir: dir.copy()? }))
+        Ok(Ok(Self { file, dir: dir.copy()?, holder: process_id() }))
     }
 
     /// Whether anybody holds the locks of `dir` or of `file`, which lies in it, if it is there. Both are open files of the asker's own.
@@ -32,8 +35,8 @@ impl Lock {
     }
 
     /// Of a file whose lock nobody took.
-    pub(crate) const fn pretended(file: File) -> Self {
-        Self { file, dir: None }
+    pub(crate) fn pretended(file: File) -> Self {
+        Self { file, dir: None, holder: process_id() }
     }
 
     /// The file.
@@ -41,8 +44,11 @@ impl Lock {
         &self.file
     }
 
-    /// Gives the lock up, and says whether that worked.
+    /// Gives the lock up, unless another process holds it, and says whether that worked.
     pub(crate) fn release(&self) -> Result<(), Error> {
+        if process_id() != self.holder {
+            return Ok(());
+        }
         if let Some(dir) = &self.dir {
             // The file's is what others ask first.
             drop(dir.unlock());
@@ -81,6 +87,17 @@ mod tests {
         assert!(!is_held());
         assert!(Lock::take(&other, file(&other)).unwrap().is_ok());
         drop(copy);
+    }
+
+    #[test]
+    fn a_copy_of_the_process_leaves_the_lock_to_the_one_that_took_it() {
+        // R12.
+        let place = tempfile::tempdir().unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        let taken = Lock::take(&dir, file(&dir)).unwrap().unwrap();
+        drop(Lock { file: file(&dir), dir: dir.copy().unwrap(), holder: taken.holder + 1 });
+        assert!(Lock::is_held(&Dir::open(place.path()).unwrap(), None).unwrap());
+        drop(taken);
     }
 
     #[test]

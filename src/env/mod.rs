@@ -28,8 +28,9 @@ mod map;
 pub(crate) mod simulated;
 
 pub(crate) use chance::Chance;
+pub(crate) use chance::process_id;
 #[cfg(feature = "service")]
-pub(crate) use chance::{process_id, random};
+pub(crate) use chance::random;
 pub(crate) use clock::Clock;
 #[cfg(feature = "torture")]
 pub(crate) use clock::thread_time;

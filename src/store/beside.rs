@@ -98,7 +98,7 @@ impl Shared {
 
     /// Writes what is staged by now, if that may be done at once.
     fn write_at_once<'a>(&'a self, mut desk: MutexGuard<'a, Desk>) -> MutexGuard<'a, Desk> {
-        if desk.core.staged_bytes() > WRITE_BYTES_MAX {
+        if desk.core.staged_bytes() > WRITE_BYTES_MAX || self.refuse_copy(&mut desk) {
             return desk;
         }
         if let Some(mut tail) = desk.tail.take() {

@@ -13,6 +13,7 @@ use crate::store::commit::Shared;
 use crate::store::core::{Core, Refused};
 use crate::store::desk::Level;
 use crate::store::failure::of_env;
+use crate::store::forked::not_ours;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// The end of a store, by whichever handle it comes.
@@ -53,6 +54,9 @@ impl Ending {
 
     /// Closes the store, or waits until somebody has.
     pub(super) fn close(&self, shared: &Shared) -> Result<(), Error> {
+        if shared.is_copy() {
+            return Err(not_ours());
+        }
         let here = std::thread::current().id();
         let mut life = self.life();
         while matches!(&*life, Life::Closing(awaited) if !awaited.contains(&here)) {

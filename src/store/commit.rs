@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::env::{Clock, Dir, Lock};
+use crate::env::{Clock, Dir, Lock, process_id};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Moment, Timestamp};
 use crate::log::segment::Segment;
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     /// Open segments, by key: what point reads use.
     pub(crate) files: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    /// The process that opened it.
+    pub(super) opened_by: u32,
     /// One compaction at a time.
     pub(crate) compacting: Mutex<()>,
     /// One scrub at a time.
@@ -112,6 +114,7 @@ impl Shared {
             hasher,
             clock,
             files: RwLock::new(files),
+            opened_by: process_id(),
             compacting: Mutex::new(()),
             scrubbing: Mutex::new(()),
             notes: Mutex::default(),
@@ -354,6 +357,9 @@ impl Shared {
     /// Commits once: writes every staged group, syncs if somebody waits for that, creates a segment if somebody waits
     /// for one.
     pub(super) fn lead_once<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, leader: Leader) -> MutexGuard<'a, Desk> {
+        if self.refuse_copy(&mut desk) {
+            return desk;
+        }
         let Some(mut tail) = desk.tail.take() else { return desk };
         let commit = || {
             desk = self.gather(desk, leader);

@@ -39,7 +39,8 @@ use crate::store::verify::{Verification, verify_dir};
 /// A crash-safe event store in one directory: append, claim, settle, read.
 ///
 /// A handle is cheap to clone and may be used from any thread. All calls block for as long as the disk takes, commit for one another,
-/// and need no runtime. One process at a time opens a directory for writing; any number may read beside it.
+/// and need no runtime. One process at a time opens a directory for writing; any number may read beside it. A process that is forked from
+/// it gets an error from every handle that would write, and changes nothing by dropping one.
 ///
 /// | call | when it returns |
 /// |---|---|
@@ -537,6 +538,9 @@ fn retain(shared: &Shared) {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.shared.is_copy() {
+            return;
+        }
         let is_open = self.ending.is_to_come();
         if let Err(error) = self.ending.close(&self.shared)
             && is_open

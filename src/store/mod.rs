@@ -60,6 +60,7 @@ mod fate;
 mod fold;
 mod following;
 mod forgotten;
+mod forked;
 mod handle;
 mod histogram;
 #[cfg(feature = "torture")]

@@ -69,7 +69,11 @@ impl Shared {
     }
 
     fn compact_alone(&self, _: &MutexGuard<'_, ()>) -> Result<CompactionReport, Error> {
-        self.desk().core.check_writable()?;
+        {
+            let mut desk = self.desk();
+            self.refuse_copy(&mut desk);
+            desk.core.check_writable()?;
+        }
         let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
         // Where there is no room to say what is forgotten, what was forgotten before still gives some back.
         let full = match self.retire(&mut report) {
