@@ -435,6 +435,59 @@ impl tower_service::Service<Run> for Telling {
     }
 }
 
+/// A layer whose service panics when it is copied, once it was told to.
+#[derive(Clone)]
+struct Brittle(Arc<AtomicBool>);
+
+impl tower_layer::Layer<HandlerService> for Brittle {
+    type Service = BrittleService;
+
+    fn layer(&self, inner: HandlerService) -> BrittleService {
+        BrittleService { breaks: Arc::clone(&self.0), inner }
+    }
+}
+
+struct BrittleService {
+    breaks: Arc<AtomicBool>,
+    inner: HandlerService,
+}
+
+impl Clone for BrittleService {
+    fn clone(&self) -> Self {
+        assert!(!self.breaks.swap(false, Ordering::SeqCst), "when it was copied");
+        Self { breaks: Arc::clone(&self.breaks), inner: self.inner.clone() }
+    }
+}
+
+impl tower_service::Service<Run> for BrittleService {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = <HandlerService as tower_service::Service<Run>>::Future;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, run: Run) -> Self::Future {
+        self.inner.call(run)
+    }
+}
+
+#[tokio::test]
+async fn a_layer_that_panics_when_it_is_copied_fails_that_attempt_alone() {
+    let dir = dir();
+    let breaks = Arc::new(AtomicBool::new(false));
+    let layer = Brittle(Arc::clone(&breaks));
+    let manager = builder(&dir).max_retries(0).layer(layer).on("Issue", |_: Event| async {}).start().await.unwrap();
+    breaks.store(true, Ordering::SeqCst);
+    let id = manager.emit("Issue", 1).await.unwrap();
+    let event = stands(&manager, &id, Status::Failed).await;
+    assert!(event.error_message().unwrap().contains("when it was copied"));
+    let id = manager.emit("Issue", 2).await.unwrap();
+    stands(&manager, &id, Status::Completed).await;
+    manager.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn layers_stand_around_every_kind_of_handler_and_the_first_is_the_outermost() {
     let dir = dir();

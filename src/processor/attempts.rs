@@ -345,7 +345,7 @@ mod tests {
             let _ = tell.send(context.linger());
             Box::pin(Bad)
         });
-        let team = vec![Named { name: "Issue#1".into(), service }];
+        let team = Team::new(vec![Named { name: "Issue#1".into(), service }]);
         attempts.begin(store.claim(1).unwrap().remove(0), team, Duration::from_secs(1), Instant::now());
         let thread = told.recv().await.unwrap();
         attempts.abort_all();
@@ -366,7 +366,8 @@ mod tests {
         let ends = HandlerService::innermost(|_, _| Box::pin(std::future::ready(Outcome::Done)));
         let hangs = || HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
         let team = [("mail", hangs()), ("notify", ends), ("audit", hangs())];
-        let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service }).collect();
+        let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service });
+        let team = Team::new(team.collect());
         let second = Duration::from_secs(1);
         attempts.begin(store.claim(1).unwrap().remove(0), team, second, Instant::now());
         tokio::task::yield_now().await;
@@ -388,7 +389,8 @@ mod tests {
             let gives_up = HandlerService::innermost(move |_, _| Box::pin(std::future::ready(gives_up.clone())));
             let hangs = HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
             let team = [("mail", gives_up), ("audit", hangs)];
-            let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service }).collect();
+            let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service });
+            let team = Team::new(team.collect());
             attempts.begin(store.claim(1).unwrap().remove(0), team, second, Instant::now());
             tokio::task::yield_now().await;
             tokio::time::advance(2 * second).await;
@@ -413,7 +415,7 @@ mod tests {
         let hangs = HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
         let second = Duration::from_secs(1);
         for (claim, service) in store.claim(2).unwrap().into_iter().zip([ends, hangs]) {
-            let team = vec![Named { name: "Issue#1".into(), service }];
+            let team = Team::new(vec![Named { name: "Issue#1".into(), service }]);
             attempts.begin(claim, team, second, Instant::now());
         }
         tokio::task::yield_now().await;

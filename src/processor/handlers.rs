@@ -75,12 +75,13 @@ impl Handlers {
             let shortest = self.options.shortest_timeout(&event_type, |other| known.by_type.contains_key(other));
             batch.validate(&event_type, self.options.slots(&event_type), shortest)?;
         }
-        let team = known.by_type.get(&event_type).map_or(&[][..], |team| team);
-        let name = name.unwrap_or_else(|| numbered(&event_type, team.len() + 1));
-        check_name(&event_type, &name, team)?;
+        let names = known.by_type.get(&event_type).map_or_else(Vec::new, Team::names);
+        let name = name.unwrap_or_else(|| numbered(&event_type, names.len() + 1));
+        check_name(&event_type, &name, &names)?;
         known.gatherings.extend(gathering);
         let more = handled([&event_type].into_iter());
-        known.by_type.entry(event_type).or_default().push(Named { name: name.into(), service });
+        let team = known.by_type.entry(event_type).or_insert_with(|| Team::new(Vec::new()));
+        team.push(Named { name: name.into(), service });
         drop(known);
         engine(more);
         Ok(())
@@ -171,17 +172,17 @@ pub(super) fn check_type(event_type: &str, of: &str) -> Result<(), Error> {
     }
 }
 
-fn check_name(event_type: &str, name: &str, team: &[Named]) -> Result<(), Error> {
+fn check_name(event_type: &str, name: &str, names: &[Arc<str>]) -> Result<(), Error> {
     if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
         return Err(Error::invalid(format!(
             "the name of a handler of type {event_type:?} has {} bytes; it must have from 1 to {NAME_BYTES_MAX}",
             name.len()
         )));
     }
-    if team.iter().any(|handler| *handler.name == *name) {
+    if names.iter().any(|other| **other == *name) {
         return Err(Error::invalid(format!("event type {event_type:?} has a handler named {name:?} already")));
     }
-    if team.len() >= HANDLERS_MAX {
+    if names.len() >= HANDLERS_MAX {
         return Err(Error::invalid(format!(
             "event type {event_type:?} has {HANDLERS_MAX} handlers; more are not allowed"
         )));
@@ -220,7 +221,7 @@ mod tests {
             (&["Comment", "*"], 1, "All"),
         ] {
             let handlers = handlers(types.iter().map(|event_type| given(event_type, None)).collect()).unwrap();
-            assert_eq!(handlers.find("Issue").map_or(0, |team| team.len()), found, "{types:?}");
+            assert_eq!(handlers.find("Issue").map_or(0, |team| team.names().len()), found, "{types:?}");
             assert_eq!(format!("{:?}", handlers.handled()), handled);
         }
     }
@@ -239,7 +240,7 @@ mod tests {
     fn handlers_without_a_name_are_named_after_their_type_and_their_number() {
         let handlers =
             handlers(vec![given("Issue", None), given("Issue", Some("notify")), given("Issue", None)]).unwrap();
-        let names: Vec<_> = handlers.find("Issue").unwrap().into_iter().map(|handler| handler.name).collect();
+        let names = handlers.find("Issue").unwrap().names();
         assert_eq!(names, ["Issue#1".into(), "notify".into(), "Issue#3".into()]);
         assert_eq!(numbered(&"ä".repeat(64), 64), format!("{}#64", "ä".repeat(62)));
     }

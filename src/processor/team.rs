@@ -1,7 +1,7 @@
 //! A run of all handlers that an event's type has.
 
 use std::future::{Future, poll_fn};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use crate::error::ErrorKind;
@@ -19,15 +19,40 @@ pub(super) struct Named {
 }
 
 /// The handlers of one type; at least one.
-pub(super) type Team = Vec<Named>;
+#[derive(Clone)]
+pub(super) struct Team(Arc<Mutex<Vec<Named>>>);
+
+impl Team {
+    pub(super) fn new(members: Vec<Named>) -> Self {
+        Self(Arc::new(Mutex::new(members)))
+    }
+
+    pub(super) fn push(&self, member: Named) {
+        self.known().push(member);
+    }
+
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.known().iter().map(|member| Arc::clone(&member.name)).collect()
+    }
+
+    /// Its members. To copy one calls the layers around it, which are code of others: it may panic, so a run does it for itself.
+    fn members(&self) -> Vec<Named> {
+        self.known().clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Named>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Runs the handlers of the team that have not succeeded yet, beside one another, and merges how they ended. It is all one task: the
 /// others go on while one waits, and whatever ends that task ends them all.
 pub(super) async fn run(team: Team, claim: Claim, context: Context, queue: Queue) -> Ending {
     let event = claim.event().clone();
-    let is_one_of_many = team.len() > 1;
+    let members = team.members();
+    let is_one_of_many = members.len() > 1;
     // Also one that is alone by now: it may have succeeded beside others that are gone.
-    let mut left: Team = team.into_iter().filter(|handler| !claim.is_handled_by(&handler.name)).collect();
+    let mut left: Vec<_> = members.into_iter().filter(|handler| !claim.is_handled_by(&handler.name)).collect();
     if !is_one_of_many && let Some(alone) = left.pop() {
         return alone.service.run(Run::new(event, context, alone.name)).await;
     }
