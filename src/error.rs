@@ -175,7 +175,9 @@ impl fmt::Display for Error {
             separator = ", ";
             written
         };
-        if let Some(path) = &self.inner.path {
+        // What says what was done to a file names it.
+        let unnamed = self.inner.path.as_ref().filter(|path| !self.inner.message.contains(&*path.to_string_lossy()));
+        if let Some(path) = unnamed {
             place("in", &path.display())?;
         }
         if let Some(offset) = self.inner.offset {

@@ -192,6 +192,18 @@ fn where_files_may_not_grow_events_wait_and_the_service_lives() {
     );
 }
 
+#[test]
+fn a_command_says_that_files_may_not_grow() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!("ulimit -f 64; exec {PROGRAM} emit Deploy 1");
+    let mut shell = Command::new("sh");
+    let said = shell.args(["-c", &script]).current_dir(directory.path()).env_clear().output().unwrap();
+    let told = stderr(&said);
+    assert_eq!(said.status.code(), Some(2), "{told}");
+    assert!(told.starts_with("ledgerline: cannot reserve space for ledgerline-data/0000000001.seg"), "{told}");
+    assert!(told.contains("raise `ulimit -f`") && told.matches("ledgerline-data").count() == 1, "{told}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_service_whose_store_has_failed_ends_with_what_to_do_about_it() {

@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use rustix::process::Signal;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::trouble::Trouble;
 use super::{
@@ -51,6 +54,7 @@ enum Verb {
 /// Does what the process's arguments say.
 pub(crate) fn run() -> ExitCode {
     ledgerline::service::use_all_descriptors();
+    outlive_file_limits();
     let matches = Arguments::command().try_get_matches();
     let json = matches.as_ref().map_or_else(|_| std::env::args_os().any(|argument| argument == "--json"), wants_json);
     let done = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
@@ -62,6 +66,15 @@ pub(crate) fn run() -> ExitCode {
         trouble.tell(json);
         ExitCode::from(TROUBLE)
     })
+}
+
+/// Where files may not grow beyond a limit (`ulimit -f`), a write that would pass it is to fail, not to end the process without a word. A
+/// signal that was listened to once ends no process any more.
+fn outlive_file_limits() {
+    if let Ok(runtime) = Builder::new_current_thread().enable_io().build() {
+        let _entered = runtime.enter();
+        let _ = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()));
+    }
 }
 
 /// Whether the answer is to be JSON, for a verb that can answer so.

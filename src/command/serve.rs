@@ -10,7 +10,6 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_pars
 use ledgerline::service::{Config, Ended, Given, Service, Setting, printable};
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open, stat};
 use rustix::io::{Errno, pread, write};
-use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::TROUBLE;
@@ -141,8 +140,6 @@ async fn serve(config: Config, log: &Log) -> Result<Ended, Trouble> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
-    // Where files may not grow beyond a limit (`ulimit -f`), a write that would pass it is to fail, not to end the process without a word.
-    let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let mut asked = async move || {
         let hung_up = async {
             match &mut hangup {

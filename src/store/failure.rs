@@ -9,7 +9,8 @@ use crate::log::scan::Stopped;
 /// A system call that failed.
 pub(crate) fn of_env(error: env::Error) -> Error {
     let kind = if error.is_full() { ErrorKind::Full } else { ErrorKind::Io };
-    Error::new(kind, format!("cannot {}", error.operation)).at_path(&error.path).caused_by(error.source)
+    let text = format!("cannot {} {}", error.operation, error.path.display());
+    Error::new(kind, text).at_path(&error.path).caused_by(error.source)
 }
 
 /// What stopped the log.
