@@ -53,6 +53,9 @@ struct Scrubbed {
 /// The store is being closed.
 struct Interrupted;
 
+/// What is wrong with a segment that nobody can open any more.
+const REMOVED: &str = "somebody has removed the segment or put another file in its place";
+
 impl Shared {
     /// One pass, as slow as it is meant to be.
     pub(crate) fn scrub_paced(&self, start: u64) {
@@ -164,7 +167,8 @@ impl Shared {
             return Ok(Some((scan.end, "the segment does not end as it was sealed".to_owned())));
         }
         Ok(match header {
-            Ok(Ok(header)) if header == segment.header => None,
+            // What was removed can still be read, but only until this process lets go of it.
+            Ok(Ok(header)) if header == segment.header => (!segment.file.has_name()).then(|| (0, REMOVED.to_owned())),
             Ok(Ok(_)) => Some((0, "this is the header of another segment".to_owned())),
             Ok(Err(defect)) => Some((0, defect.to_string())),
             Err(error) => Some((0, error.to_string())),
@@ -370,6 +374,14 @@ mod tests {
         store.close().unwrap();
         let refused = Store::open(dir.path(), StoreOptions::default()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_segment_that_was_removed_while_it_is_in_use_is_damage() {
+        let place = tempfile::tempdir().unwrap();
+        let store = store(place.path());
+        Dir::open(place.path()).unwrap().remove("0000000002.seg").unwrap();
+        assert_eq!((scrub(&store), store.stats().damaged_places), ((0, 1), 1));
     }
 
     #[test]
