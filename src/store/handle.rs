@@ -274,7 +274,8 @@ impl Store {
     }
 
     /// Every durable entry of the log from the record `seq` on (1 is the first), in order; once they are read, each as it becomes durable.
-    /// What compaction has dropped is named as a range. It ends when the store is closed; of a store that was opened for reading it
+    /// What compaction has dropped is named as a range, and where it keeps ids of forgotten events, whoever reads later finds a `remembered`
+    /// with the seq of a record that was another before. It ends when the store is closed; of a store that was opened for reading it
     /// yields what was there. Keep [`Reader::position`] to go on later.
     pub fn read_from(&self, seq: u64) -> Reader {
         Reader::new(Arc::clone(&self.inner.shared), seq)
