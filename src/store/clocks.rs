@@ -166,3 +166,54 @@ fn what_finished_just_now_is_not_forgotten_because_somebody_sets_the_clock_three
     assert!(report.suspended.is_some());
     assert_eq!(report.events_forgotten, 0);
 }
+
+fn close(store: Store) {
+    store.shared().close_log().unwrap();
+    store.shared().release().unwrap();
+}
+
+/// Opens the store on `disk` where the clock says `wall`, and has it compact twice.
+fn open_and_compact(disk: &Disk, wall: std::time::SystemTime, start: u64) -> (Store, crate::env::Clock) {
+    let (store, clock) = open(disk, wall, start, 0).unwrap();
+    for _ in 0..2 {
+        let report = store.compact().unwrap();
+        assert!(report.suspended.is_some() && report.events_forgotten == 0, "start {start}: {report:?}");
+    }
+    (store, clock)
+}
+
+#[test]
+fn what_finished_just_now_is_not_forgotten_by_the_second_start_under_a_clock_that_is_years_ahead() {
+    // R13. The first start has written by that clock already, and so has each one after it.
+    let (disk, ahead) = (Disk::new(), first_day() + AGE * 24 * 3_650);
+    let finish = |store: &Store, id: &str| {
+        store.append(NewEvent::new("Issue", &1).unwrap().id(id)).unwrap();
+        store.settle(&store.claim(1).unwrap()[0], Outcome::Done).unwrap();
+    };
+    // So many that compaction would merge what they leave.
+    for start in 1..20 {
+        let (store, _) = open(&disk, first_day(), start, 0).unwrap();
+        if start > 17 {
+            finish(&store, &format!("in time {start}"));
+        }
+        close(store);
+    }
+    for start in 20..24 {
+        let (store, _) = open_and_compact(&disk, ahead + Duration::from_millis(10 * start), start);
+        close(store);
+    }
+    // Once it is right again all is known that was.
+    let (store, _) = open(&disk, first_day() + AGE / 2, 30, 0).unwrap();
+    assert_eq!(store.compact().unwrap().suspended, None);
+    assert!(store.append(NewEvent::new("Issue", &1).unwrap().id("in time 19")).unwrap().duplicate.is_some());
+    close(store);
+    // Nobody sets it right: an hour is what there is, however often the process starts.
+    let (store, clock) = open_and_compact(&disk, ahead, 31);
+    clock.advance(AGE / 2);
+    assert!(store.compact().unwrap().suspended.is_some());
+    close(store);
+    let (store, clock) = open_and_compact(&disk, ahead + AGE / 2, 32);
+    clock.advance(AGE / 2);
+    let report = store.compact().unwrap();
+    assert_eq!((report.suspended, report.events_forgotten), (None, 2));
+}

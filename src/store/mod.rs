@@ -85,6 +85,7 @@ mod place;
 mod preparer;
 mod reader;
 mod reading;
+mod readings;
 mod reception;
 #[cfg(test)]
 mod refusals;

@@ -1,15 +1,39 @@
 //! What a store notes beside its state: when it last did what, what it found damaged, and whether the clock is to be believed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use crate::event::{Moment, Timestamp};
 use crate::store::commit::micros;
+use crate::store::readings::Readings;
 
 /// A clock that goes on by more than this at once is not acted on.
 pub(crate) const CLOCK_GAP: Duration = Duration::from_hours(24);
-/// For so much running time retention rests then.
+/// For so much running time retention rests then; across openings, for so much time.
 pub(crate) const RETENTION_REST: Duration = Duration::from_hours(1);
+
+/// Why retention by age rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// The clock went on by more than a day at once; it rests for so long yet.
+    Jumped(Duration),
+    /// The clock is behind an earlier horizon.
+    Behind,
+}
+
+impl fmt::Display for Rest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jumped(rest) => {
+                write!(f, "the clock went on by more than a day at once; retention rests for {} s", rest.as_secs())
+            }
+            Self::Behind => {
+                f.write_str("the clock is behind an earlier horizon; retention rests until it has caught up")
+            }
+        }
+    }
+}
 
 /// The manifest, among places in segments: none has this key.
 pub(crate) const MANIFEST_PLACE: (u32, u64) = (0, 0);
@@ -42,6 +66,13 @@ impl Notes {
     pub(crate) fn forget_damage(&mut self, segment: u32) {
         self.damaged_places.retain(|(key, _)| *key != segment);
         self.damaged.retain(|_, (key, _)| *key != segment);
+    }
+
+    /// Goes on from what the clock read up to the opening, which is `now`. A log without times says nothing about it.
+    pub(crate) fn go_on_from(&mut self, readings: &Readings, now: Moment) {
+        self.seen = Some(Moment { wall: readings.last().map_or(now.wall, Timestamp::from_unix_micros), ..now });
+        let rests_until = now.steady.saturating_add(micros(readings.rest(now.wall)));
+        self.retention_rests_until = self.rests_until(now).max(rests_until);
     }
 
     /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:

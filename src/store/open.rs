@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::env::foreign_owner;
 use crate::env::{self, Chance, Clock, Dir, File, Lock};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Moment, Timestamp};
+use crate::event::Moment;
 use crate::log::cut::{cut_tail, end_file};
 use crate::log::fill::Fill;
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -95,8 +95,7 @@ pub(crate) fn open_in(
     let mut replay = new_replay(&manifest, Rigour::Strict, &options, now);
     let (kept, cut) = replay_all(&mut replay, &survey.files, written)?;
     let mut recovery = report(&replay, &kept, created, clock.steady().saturating_sub(began));
-    // A log without times says nothing about the clock.
-    let seen = if replay.last_at == i64::MIN { now.wall } else { Timestamp::from_unix_micros(replay.last_at) };
+    let readings = replay.readings;
     let replayed = finish(replay, manifest.clone());
     let next = next_name(&dir, &replayed)?;
     recovery.bytes_cut = cut_torn(&dir, &manifest.store_id, &cut)?;
@@ -104,10 +103,7 @@ pub(crate) fn open_in(
     let ground = Ground { dir, lock, clock, chance, options: Arc::new(options), salts, now };
     let (shared, condemned) = ground.begin(replayed, next, open_segments(survey, &kept))?;
     recovery.events_condemned = condemned;
-    shared.note(|notes, _| {
-        notes.seen = Some(Moment { wall: seen, ..now });
-        notes.rests_until(now);
-    });
+    shared.note(|notes, _| notes.go_on_from(&readings, now));
     recovery.elapsed_ms = shared.now().steady / 1_000;
     Ok((shared, recovery))
 }

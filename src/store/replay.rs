@@ -24,6 +24,7 @@ use crate::store::chain::{Chain, end_of};
 use crate::store::core::summary;
 use crate::store::failure::{of_env, of_log, of_refusal, of_stopped};
 use crate::store::parsed::{Fact, Parsed};
+use crate::store::readings::{Readings, reading_of};
 use crate::store::verify::MISFITS_NAMED_MAX;
 
 /// How damage is met.
@@ -45,8 +46,8 @@ pub(crate) struct Replaying<'a> {
     pub(crate) record_count: u64,
     /// Bytes of the sound groups, and of the headers before them.
     pub(crate) byte_count: u64,
-    /// When the last entry that says so happened, in microseconds since 1970.
-    pub(crate) last_at: i64,
+    /// What the clock read, as far as records tell.
+    pub(crate) readings: Readings,
     /// Whether the last record closes the store.
     pub(crate) closed: bool,
     /// What was found damaged, where that is tolerated; of records that do not fit, the first.
@@ -80,7 +81,7 @@ impl<'a> Replaying<'a> {
             chain: Chain::default(),
             record_count: 0,
             byte_count: 0,
-            last_at: i64::MIN,
+            readings: Readings::new(),
             closed: false,
             damage: Vec::new(),
             misfit_count: 0,
@@ -116,6 +117,7 @@ impl<'a> Replaying<'a> {
             }
         };
         let key = file.name.key().ok_or_else(|| unsupported_ordinal(file))?;
+        self.readings.enter(file.name.ordinal, header.is_sparse());
         let seqs = if self.rigour == Rigour::Strict { Seqs::From(self.last_seq + 1) } else { Seqs::Any };
         let mut visitor = Applying {
             is_first: !header.is_sparse(),
@@ -260,7 +262,9 @@ impl<'a> Replaying<'a> {
     }
 
     fn apply(&mut self, record: &Record<'_>, entry: &Entry<'_>, place: Place, path: &Path) -> Result<(), Error> {
-        self.last_at = at_of(entry).unwrap_or(self.last_at);
+        if let Some(at) = reading_of(entry) {
+            self.readings.take(at);
+        }
         self.closed = matches!(entry, Entry::Mark(Mark::Close));
         let applied = self.state.apply(record.seq, place, entry, self.now);
         self.accept(applied, entry.name(), |error| error.at_path(path).at_offset(record.offset).at_seq(record.seq))
@@ -378,8 +382,9 @@ impl Applying<'_, '_> {
         let Parsed { seq, offset, length, .. } = *parsed;
         let placed = |error: Error| error.at_path(self.path).at_offset(offset).at_seq(seq);
         let place = place(self.key, offset, length).map_err(placed)?;
-        let Replaying { state, last_at, closed, now, .. } = &mut *self.replay;
-        (*last_at, *closed) = (gist.received_at, false);
+        let Replaying { state, readings, closed, now, .. } = &mut *self.replay;
+        readings.take(gist.received_at);
+        *closed = false;
         let applied = state.apply_gist((seq, place), gist, event_type, *now);
         self.replay.accept(applied, "received", placed)
     }

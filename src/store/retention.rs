@@ -26,7 +26,7 @@ use crate::store::core::{Core, Refused, Urgency};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
-use crate::store::notes::MANIFEST_PLACE;
+use crate::store::notes::{MANIFEST_PLACE, Rest};
 use crate::sync::MutexGuard;
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
@@ -74,13 +74,17 @@ impl Shared {
             self.refuse_copy(&mut desk);
             desk.core.check_writable()?;
         }
-        let mut report = CompactionReport { suspended: self.why_suspended(), ..CompactionReport::default() };
+        let rest = self.why_suspended();
+        let suspended = rest.as_ref().map(Rest::to_string);
+        let mut report = CompactionReport { suspended, ..CompactionReport::default() };
         // Where there is no room to say what is forgotten, what was forgotten before still gives some back.
         let full = match self.retire(&mut report) {
             Err(error) if error.kind() == ErrorKind::Full => Some(error),
             retired => retired.map(|()| None)?,
         };
-        self.free(&mut report, Thrift::Half)?;
+        if !self.leaves_the_log(rest) {
+            self.free(&mut report, Thrift::Half)?;
+        }
         if let Some(error) = full.filter(|_| report.bytes_freed == 0) {
             return Err(error);
         }
@@ -202,17 +206,22 @@ impl Shared {
         Ok((count, told))
     }
 
+    /// Whether segments stay as they are for now: the next opening learns of the jump only from the records on both sides of it, as long
+    /// as nothing was dropped between them. Space that is needed counts for more.
+    fn leaves_the_log(&self, rest: Option<Rest>) -> bool {
+        matches!(rest, Some(Rest::Jumped(_))) && self.excess_bytes() == 0 && !self.desk().core.is_full()
+    }
+
     /// Why the clock is not to be acted on just now.
-    fn why_suspended(&self) -> Option<String> {
+    fn why_suspended(&self) -> Option<Rest> {
         let now = self.now();
         let rests_until = self.notes.lock().unwrap_or_else(PoisonError::into_inner).rests_until(now);
         if now.steady < rests_until && !mutant!("jump-of-the-clock-acted-on") {
-            let rest = Duration::from_micros(rests_until - now.steady).as_secs();
-            return Some(format!("the clock went on by more than a day at once; retention rests for {rest} s"));
+            return Some(Rest::Jumped(Duration::from_micros(rests_until - now.steady)));
         }
         let horizon = self.desk().core.state.totals().horizon;
         let behind = now.wall.unix_micros() < horizon.finished_before && !mutant!("clock-behind-a-horizon-acted-on");
-        behind.then(|| "the clock is behind an earlier horizon; retention rests until it has caught up".to_owned())
+        behind.then_some(Rest::Behind)
     }
 
     /// Fails the events that were held for too long, and counts them.
