@@ -22,7 +22,8 @@ pub(super) struct Compact {
 }
 
 const FIELDS: &str = "JSON: events_forgotten, segments_deleted, segments_rewritten (of which what was left was written anew), \
-    bytes_freed, suspended (null, or why nothing was forgotten), events_expired (held too long without a handler, and failed now).";
+    bytes_freed, suspended (null, or why nothing was forgotten for its age), events_expired (held too long without a \
+    handler, and failed now).";
 
 #[derive(Deserialize)]
 struct Report {
@@ -44,7 +45,7 @@ impl Compact {
                 counted(bytes_freed, "byte")
             ));
             if let Some(why) = suspended {
-                let _ = output.line(format_args!("nothing is forgotten for now: {}", printable(&why)));
+                let _ = output.line(format_args!("nothing is forgotten for its age for now: {}", printable(&why)));
             }
         })?;
         Ok(ExitCode::SUCCESS)

@@ -135,6 +135,14 @@ impl Order {
         })
     }
 
+    /// The greatest number up to this one.
+    pub(crate) fn last_up_to(&self, number: u64) -> Option<u64> {
+        let most = Pair::new(number, u32::MAX);
+        let last_in = |run: &[Pair]| run.get(run.partition_point(|pair| *pair <= most).checked_sub(1)?).copied();
+        let earlier = || self.runs.range(..=most).rev().find_map(|(_, run)| last_in(run));
+        last_in(&self.last).or_else(earlier).map(Pair::number)
+    }
+
     /// Adds a pair that is not yet there.
     pub(crate) fn insert(&mut self, number: u64, slot: u32) {
         let pair = Pair::new(number, slot);
@@ -304,6 +312,8 @@ mod tests {
             }
             assert_eq!(order.first(), set.first().copied(), "seed {seed}");
             let from = chance.below(numbers);
+            let last = set.range(..=(from, u32::MAX)).next_back().map(|(number, _)| *number);
+            assert_eq!(order.last_up_to(from), last, "seed {seed}");
             assert!(order.from(from).take(3).eq(set.range((from, 0)..).copied().take(3)), "seed {seed}");
             assert!(order.starting_at(from, 1).take(3).eq(set.range((from, 1)..).copied().take(3)), "seed {seed}");
             if step % 64 == 0 {

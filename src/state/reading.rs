@@ -7,6 +7,7 @@ use crate::event::Status;
 use crate::event::entry::Token;
 use crate::state::events::Events;
 use crate::state::machine::State;
+use crate::state::slot::{ascending, descending};
 use crate::state::tally::Stands;
 use crate::state::view::{Counts, View};
 
@@ -116,6 +117,11 @@ impl State {
     pub(crate) fn finished_after(&self, count: usize) -> Option<i64> {
         let (_, at) = self.events.lanes.finished.from(0).nth(count)?;
         self.events.slots[at].finished_at()
+    }
+
+    /// When the last of the completed and cancelled events finished that had finished by this moment.
+    pub(crate) fn finished_by(&self, moment: i64) -> Option<i64> {
+        self.events.lanes.finished.last_up_to(ascending(moment)).map(descending)
     }
 
     fn view_of(&self, at: u32) -> View {

@@ -237,7 +237,8 @@ pub struct CompactionReport {
     pub segments_rewritten: u64,
     /// Bytes that this freed.
     pub bytes_freed: u64,
-    /// Why nothing was forgotten although something may be old enough.
+    /// Why nothing was forgotten for its age although something may be old enough: the clock is not to be believed just now. A log that
+    /// is too long forgets all the same.
     pub suspended: Option<String>,
 }
 

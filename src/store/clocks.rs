@@ -13,7 +13,7 @@ use crate::store::desk::Level;
 use crate::store::fate::Decision;
 use crate::store::handle::Store;
 use crate::store::ids::Ids;
-use crate::store::notes::{CLOCK_GAP, Notes, RETENTION_REST};
+use crate::store::notes::{CLOCK_GAP, Notes, RETENTION_REST, Rest};
 use crate::store::options::StoreOptions;
 use crate::store::reception::{Givens, Single};
 use crate::store::stories::{STORE_ID, store_with};
@@ -186,15 +186,11 @@ fn open_and_compact(disk: &Disk, wall: std::time::SystemTime, start: u64) -> (St
 fn what_finished_just_now_is_not_forgotten_by_the_second_start_under_a_clock_that_is_years_ahead() {
     // R13. The first start has written by that clock already, and so has each one after it.
     let (disk, ahead) = (Disk::new(), first_day() + AGE * 24 * 3_650);
-    let finish = |store: &Store, id: &str| {
-        store.append(NewEvent::new("Issue", &1).unwrap().id(id)).unwrap();
-        store.settle(&store.claim(1).unwrap()[0], Outcome::Done).unwrap();
-    };
     // So many that compaction would merge what they leave.
     for start in 1..20 {
         let (store, _) = open(&disk, first_day(), start, 0).unwrap();
         if start > 17 {
-            finish(&store, &format!("in time {start}"));
+            finish(&store, &format!("in time {start}"), 1);
         }
         close(store);
     }
@@ -205,7 +201,7 @@ fn what_finished_just_now_is_not_forgotten_by_the_second_start_under_a_clock_tha
     // Once it is right again all is known that was.
     let (store, _) = open(&disk, first_day() + AGE / 2, 30, 0).unwrap();
     assert_eq!(store.compact().unwrap().suspended, None);
-    assert!(store.append(NewEvent::new("Issue", &1).unwrap().id("in time 19")).unwrap().duplicate.is_some());
+    assert!(store.append(NewEvent::new("Issue", &"x").unwrap().id("in time 19")).unwrap().duplicate.is_some());
     close(store);
     // Nobody sets it right: an hour is what there is, however often the process starts.
     let (store, clock) = open_and_compact(&disk, ahead, 31);
@@ -216,4 +212,95 @@ fn what_finished_just_now_is_not_forgotten_by_the_second_start_under_a_clock_tha
     clock.advance(AGE / 2);
     let report = store.compact().unwrap();
     assert_eq!((report.suspended, report.events_forgotten), (None, 2));
+}
+
+/// A store whose log has a bound and whose clock was ahead by so much, for so long that retention acted on it, and is right again; the
+/// horizon is where that left it.
+fn with_a_horizon_ahead(disk: &Disk, by: Duration) -> (Store, crate::env::Clock) {
+    let (store, clock) = open_with(options().log_bytes_max(BYTES_MAX), disk, first_day(), 1, 0).unwrap();
+    finish(&store, "early", 1);
+    clock.set_wall(first_day() + by);
+    let first = store.compact().unwrap().events_forgotten;
+    clock.advance(AGE * 2);
+    assert_eq!(first + store.compact().unwrap().events_forgotten, 1);
+    (store, clock)
+}
+
+const BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
+
+fn finish(store: &Store, id: &str, bytes: usize) {
+    store.append(NewEvent::new("Issue", &"x".repeat(bytes)).unwrap().id(id)).unwrap();
+    store.settle(&store.claim(1).unwrap()[0], Outcome::Done).unwrap();
+}
+
+fn horizon(store: &Store) -> Timestamp {
+    Timestamp::from_unix_micros(store.shared().desk().core.state.totals().horizon.finished_before)
+}
+
+/// The ids of what is kept, in the order of reception.
+fn kept(store: &Store) -> Vec<String> {
+    let events = store.list(&crate::store::Filter::all()).unwrap();
+    events.iter().map(|event| event.id().to_owned()).collect()
+}
+
+#[test]
+fn the_log_stays_as_short_as_it_may_be_though_a_clock_that_was_ahead_has_set_a_horizon_in_ten_years() {
+    // R13. Those that finished first go first: by that clock, then by the right one, across restarts.
+    let disk = Disk::new();
+    let (mut store, mut clock) = with_a_horizon_ahead(&disk, AGE * 24 * 3_650);
+    let before = horizon(&store);
+    let ids: Vec<_> = (0..100).map(|number| format!("{number:03}")).collect();
+    for id in &ids[..8] {
+        finish(&store, id, 500);
+        clock.advance(AGE / 10);
+    }
+    for (round, ids_of_round) in (3..).zip(ids[8..].chunks(20)) {
+        let wall = first_day() + AGE * round;
+        clock.set_wall(wall);
+        for id in ids_of_round {
+            clock.advance(Duration::from_secs(1));
+            finish(&store, id, 500);
+        }
+        let report = store.compact().unwrap();
+        assert!(report.suspended.is_some_and(|why| why.contains("behind an earlier horizon")));
+        assert!(store.shared().desk().core.log_bytes() <= BYTES_MAX, "round {round}");
+        let (kept, last) = (kept(&store), ids_of_round.last().unwrap());
+        let upto = &ids[..=ids.iter().position(|id| id == last).unwrap()];
+        assert!(kept.len() > 8 && upto.ends_with(&kept), "round {round}: {kept:?}");
+        close(store);
+        (store, clock) = open_with(options().log_bytes_max(BYTES_MAX), &disk, wall, u64::from(round), 0).unwrap();
+    }
+    let by = horizon(&store).saturating_since(before);
+    assert!(by <= AGE * 3, "the horizon went on by {by:?}, no further than the clock that set it");
+}
+
+#[test]
+fn a_horizon_that_is_ahead_is_not_moved_to_what_finished_by_a_clock_that_was_far_further_ahead() {
+    // R13.
+    let (store, clock) = with_a_horizon_ahead(&Disk::new(), AGE * 20);
+    clock.set_wall(first_day() + AGE * 24 * 3_650);
+    finish(&store, "ahead", 500);
+    clock.set_wall(first_day() + AGE * 3);
+    let before = horizon(&store);
+    for number in 0..100 {
+        finish(&store, &format!("{number:03}"), 500);
+    }
+    for number in 100..150 {
+        store.append(NewEvent::new("Issue", &"x".repeat(500)).unwrap().id(format!("{number}"))).unwrap();
+    }
+    assert_eq!(store.compact().unwrap().events_forgotten, 100);
+    assert!(store.get("ahead").unwrap().is_some());
+    let by = horizon(&store).saturating_since(before);
+    assert!(by < Duration::from_millis(1), "the horizon went on by {by:?}");
+}
+
+#[test]
+fn that_retention_by_age_rests_is_said_once_for_each_reason() {
+    let mut notes = Notes::default();
+    let at = |micros| Some(Rest::Behind(Timestamp::from_unix_micros(micros)));
+    let jumped = |seconds| Some(Rest::Jumped(Duration::from_secs(seconds)));
+    let steps = [(None, false), (jumped(9), true), (jumped(8), false), (at(1), true), (at(2), false), (None, true)];
+    for (rest, is_told) in steps {
+        assert_eq!(notes.note_rest(rest), is_told, "{rest:?}");
+    }
 }

@@ -18,18 +18,25 @@ pub(crate) const RETENTION_REST: Duration = Duration::from_hours(1);
 pub(crate) enum Rest {
     /// The clock went on by more than a day at once; it rests for so long yet.
     Jumped(Duration),
-    /// The clock is behind an earlier horizon.
-    Behind,
+    /// The clock is behind an earlier horizon, which is this.
+    Behind(Timestamp),
 }
 
 impl fmt::Display for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jumped(rest) => {
-                write!(f, "the clock went on by more than a day at once; retention rests for {} s", rest.as_secs())
+                write!(
+                    f,
+                    "the clock went on by more than a day at once; retention by age rests for {} s",
+                    rest.as_secs()
+                )
             }
-            Self::Behind => {
-                f.write_str("the clock is behind an earlier horizon; retention rests until it has caught up")
+            Self::Behind(horizon) => {
+                write!(
+                    f,
+                    "the clock is behind an earlier horizon; retention by age rests until it has caught up, at {horizon}"
+                )
             }
         }
     }
@@ -50,6 +57,8 @@ pub(crate) struct Notes {
     pub(crate) damaged_places: BTreeSet<(u32, u64)>,
     /// Retention rests until this much running time has passed, in microseconds.
     pub(crate) retention_rests_until: u64,
+    /// Why retention by age rested when that was last asked.
+    rest: Option<Rest>,
     /// The clocks as they stood when that was last asked.
     pub(crate) seen: Option<Moment>,
 }
@@ -73,6 +82,12 @@ impl Notes {
         self.seen = Some(Moment { wall: readings.last().map_or(now.wall, Timestamp::from_unix_micros), ..now });
         let rests_until = now.steady.saturating_add(micros(readings.rest(now.wall)));
         self.retention_rests_until = self.rests_until(now).max(rests_until);
+    }
+
+    /// Notes why retention by age rests now, if it does; whether that is another reason than before.
+    pub(crate) fn note_rest(&mut self, rest: Option<Rest>) -> bool {
+        let kind = |rest: Option<Rest>| rest.map(|rest| std::mem::discriminant(&rest));
+        kind(std::mem::replace(&mut self.rest, rest)) != kind(rest)
     }
 
     /// Until when retention rests. A wall clock that went on by a day more than time itself did is rather to be doubted than acted on:

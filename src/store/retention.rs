@@ -20,13 +20,13 @@ use crate::log::manifest::{Extent, Manifest};
 use crate::mutants::mutant;
 use crate::state::REMEMBERED_BYTES;
 use crate::store::answers::CompactionReport;
-use crate::store::commit::Shared;
+use crate::store::commit::{Shared, micros};
 use crate::store::compaction::{Thrift, timed};
 use crate::store::core::{Core, Refused, Urgency};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
-use crate::store::notes::{MANIFEST_PLACE, Rest};
+use crate::store::notes::{CLOCK_GAP, MANIFEST_PLACE, Rest};
 use crate::sync::MutexGuard;
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
@@ -75,6 +75,7 @@ impl Shared {
             desk.core.check_writable()?;
         }
         let rest = self.why_suspended();
+        self.tell_rest(rest);
         let suspended = rest.as_ref().map(Rest::to_string);
         let mut report = CompactionReport { suspended, ..CompactionReport::default() };
         // Where there is no room to say what is forgotten, what was forgotten before still gives some back.
@@ -91,10 +92,7 @@ impl Shared {
         while self.excess_bytes() > 0 {
             let forgotten = self.forget_for_space()?;
             if forgotten == 0 {
-                tracing::warn!(
-                    bytes = self.excess_bytes(),
-                    "the log is longer than it may be, and nothing finished is left in it"
-                );
+                self.tell_excess();
                 break;
             }
             report.events_forgotten += forgotten;
@@ -102,6 +100,30 @@ impl Shared {
         }
         self.note(|notes, now| notes.last_cleanup = Some(now));
         Ok(report)
+    }
+
+    /// Says once in the log that retention by age rests, and why, or that it goes on.
+    fn tell_rest(&self, rest: Option<Rest>) {
+        let is_news = self.notes.lock().unwrap_or_else(PoisonError::into_inner).note_rest(rest);
+        match rest {
+            Some(why) if is_news => tracing::warn!(%why, "retention by age is suspended"),
+            None if is_news => tracing::info!("retention by age goes on"),
+            _ => {}
+        }
+    }
+
+    /// Says in the log that it is too long, and why it stays so.
+    fn tell_excess(&self) {
+        let bytes = self.excess_bytes();
+        let is_dated_ahead = self.desk().core.state.finished_after(0).is_some();
+        if is_dated_ahead {
+            tracing::warn!(
+                bytes,
+                "the log is longer than it may be; what is finished in it a clock that was ahead has dated"
+            );
+        } else {
+            tracing::warn!(bytes, "the log is longer than it may be, and nothing finished is left in it");
+        }
     }
 
     /// Fails what was held for too long and forgets what finished long ago, unless that is suspended.
@@ -221,7 +243,7 @@ impl Shared {
         }
         let horizon = self.desk().core.state.totals().horizon;
         let behind = now.wall.unix_micros() < horizon.finished_before && !mutant!("clock-behind-a-horizon-acted-on");
-        behind.then_some(Rest::Behind)
+        behind.then_some(Rest::Behind(Timestamp::from_unix_micros(horizon.finished_before)))
     }
 
     /// Fails the events that were held for too long, and counts them.
@@ -377,14 +399,29 @@ impl Core {
         let Some((last, bytes)) = self.state.finished_worth(excess, EVENTS_PER_STEP) else {
             return Ok((self.durable(), 0));
         };
-        // Where the clock once was ahead, some seem to end in the future. A horizon there would have retention rest until then.
-        let finished_before = last.min(now.wall.unix_micros()).saturating_add(1);
-        let in_force = self.state.totals().horizon;
-        if finished_before <= in_force.finished_before {
+        let Some(last) = self.state.finished_by(last.min(self.ended_until(now))) else {
             return Ok((self.durable(), 0));
-        }
-        let horizon = Horizon { finished_before, ..in_force };
+        };
+        let in_force = self.state.totals().horizon;
+        let finished_before = last.saturating_add(1);
+        // Retention by age may rest for years. What is forgotten meanwhile is remembered, as far as that is bounded.
+        let (target, dedup_max) = (in_force.remembered_before, self.options.dedup_max);
+        let (remembered_before, _) = self.state.next_remembered_horizon(target, dedup_max, EVENTS_PER_STEP);
+        let horizon = Horizon { finished_before, remembered_before };
         Ok((self.append(&Entry::Horizon(horizon), Urgency::Transition, now)?, bytes))
+    }
+
+    /// Up to when events have finished that may be forgotten for their space: until now. Where the clock once was ahead, some seem to
+    /// finish in the future, and a horizon there would have retention by age rest until then. Only where it rests for that already, space
+    /// is taken from behind the horizon too: what finished by the clock that set it lies behind it by little more than the age that
+    /// events are kept for, and what has finished since right behind that (see [`Core::ended_at`]).
+    pub(super) fn ended_until(&self, now: Moment) -> i64 {
+        let (now, horizon) = (now.wall.unix_micros(), self.state.totals().horizon.finished_before);
+        if now >= horizon {
+            return now;
+        }
+        let reach = micros(self.options.max_event_age.saturating_add(CLOCK_GAP));
+        horizon.saturating_add_unsigned(reach)
     }
 
     /// Appends a horizon for the remembered ids alone, if there are any; returns the seq to wait for.

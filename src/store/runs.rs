@@ -93,10 +93,16 @@ impl Core {
         Ok(seq)
     }
 
-    /// When something ends that ends now: not before the horizon in force. A clock behind that is wrong, and what it dated would be
-    /// forgotten with the next segment, as if it had finished long ago.
+    /// When something ends that ends now: not before the horizon in force. What a clock behind that dated would be forgotten with the
+    /// next segment, as if it had finished long ago. There each end is dated right behind the last one, so that those that finished first
+    /// are still known, and go first where the log is too long.
     fn ended_at(&self, now: Moment) -> i64 {
-        now.wall.unix_micros().max(self.state.totals().horizon.finished_before)
+        let (at, horizon) = (now.wall.unix_micros(), self.state.totals().horizon.finished_before);
+        if at >= horizon {
+            return at;
+        }
+        let last = self.state.finished_by(self.ended_until(now));
+        last.map_or(horizon, |last| last.saturating_add(1).max(horizon))
     }
 
     /// Keeps that, of several handlers of the event whose run `token` names, the one of this name has succeeded (R17).
@@ -180,9 +186,10 @@ impl Core {
     /// Completes an event for which there is no handler: with a run of its own, in which nothing happens, because only a run completes.
     fn complete_unhandled(&mut self, of: Of, now: Moment) -> Result<(), Refused> {
         let view = self.state.judge_condemn(of.seq).map_err(|refused| not_allowed(&refused))?;
-        let (epoch, at) = (self.epoch, self.ended_at(now));
+        let (epoch, at) = (self.epoch, now.wall.unix_micros());
         let attempt = view.attempt.saturating_add(1);
         let started = Entry::Started(Started { of, epoch, attempt, alone: false, opens_claim: false, at });
+        let at = self.ended_at(now);
         let completed = |started| Entry::Completed(Completed { of, token: Token { epoch, started }, at });
         // Both stand in one group or neither does: nobody would settle the run.
         let lengths = [length(&started), length(&completed(u64::MAX))];

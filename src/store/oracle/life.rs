@@ -14,6 +14,7 @@ use crate::store::answers::Claim;
 use crate::store::crashes::opening::{AGE, MEMORY, RETRY_INTERVAL, first_day, open};
 use crate::store::desk::Level;
 use crate::store::handle::Store;
+use crate::store::notes::CLOCK_GAP;
 
 /// What contradicts the oracle.
 pub(crate) type Done = Result<(), String>;
@@ -301,7 +302,8 @@ impl Life {
 
     /// How what ends now is dated.
     fn ending(&self) -> i64 {
-        self.now().wall.max(self.rules.finished_before)
+        let reach = i64::try_from((AGE + CLOCK_GAP).as_micros()).unwrap();
+        self.rules.ending(self.now().wall, reach)
     }
 
     /// One of several handlers of an event that runs succeeds.

@@ -105,7 +105,7 @@ pub(super) struct Rules {
     pub(super) epoch: u64,
     /// Runs of events that were called off meanwhile: by the event, with its arrival and the run's start. The process that dies ends them.
     pub(super) leftovers: BTreeMap<u64, (Arrival, u64)>,
-    /// Endings are not dated before this, whatever the clock says.
+    /// Endings are not dated before this, whatever the clock says: see [`Rules::ending`].
     pub(super) finished_before: i64,
     remembered_before: i64,
 }
@@ -213,6 +213,17 @@ impl Rules {
         }
         let before = self.remembered_before;
         self.remembered.retain(|_, (_, received_at)| *received_at >= before);
+    }
+
+    /// How what ends now is dated: behind all that finished before it, where the clock is behind the horizon.
+    pub(super) fn ending(&self, now: i64, reach: i64) -> i64 {
+        let horizon = self.finished_before;
+        if now >= horizon {
+            return now;
+        }
+        let is_over = |case: &&Case| case.is_over_since(horizon.saturating_add(reach).saturating_add(1));
+        let last = self.cases.values().filter(is_over).filter_map(|case| case.finished_at).max();
+        last.map_or(horizon, |last| horizon.max(last + 1))
     }
 
     /// Ends the waits that are over.
