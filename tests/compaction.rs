@@ -301,6 +301,26 @@ fn events_come_and_go_and_are_read_while_segments_are_written_anew() {
 /// A store in which compaction wrote three segments anew as `0000000001-1.seg`, and `0000000004.seg` follows.
 const REWRITTEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1-rewritten");
 
+#[test]
+fn a_program_that_lives_for_one_event_at_a_time_is_not_locked_out_by_its_own_segments() {
+    // Each opening begins a segment, and each takes a file descriptor: at a thousand no opening would find any left.
+    let dir = in_memory();
+    let mut most = 0;
+    for number in 0..150 {
+        let before = segments(dir.path());
+        assert_eq!(Store::open_read_only(dir.path()).is_ok(), number > 0);
+        assert_eq!(segments(dir.path()), before, "reading leaves them as they are");
+        let store = Store::open(dir.path(), options()).unwrap();
+        live_through(&store, &number.to_string(), Outcome::Done);
+        store.close().unwrap();
+        most = most.max(segments(dir.path()).len());
+    }
+    assert!((60..75).contains(&most), "{most} segments");
+    let store = Store::open_read_only(dir.path()).unwrap();
+    assert!(ids(&store, &Filter::all()).into_iter().eq((0..150).map(|number: u32| number.to_string())));
+    assert_eq!(damage(dir.path()), [""; 0]);
+}
+
 fn rewritten_copy() -> tempfile::TempDir {
     let dir = in_memory();
     for entry in fs::read_dir(REWRITTEN).unwrap() {

@@ -39,16 +39,20 @@ const MOVES_PER_STEP: usize = 256;
 const MERGE_COUNT: usize = 4;
 /// More are not written anew together: changing over takes the lock for as long as they are many.
 const SOURCES_MAX: usize = 1_000;
+/// Of what is merged alone, so many bytes are read together: an opening waits for them.
+const MERGED_BYTES: u64 = 8 * 1024 * 1024;
 /// After so much work compaction rests as long: it may take half of a disk's time, and callers come between.
 const WORK: Duration = Duration::from_millis(5);
 
-/// How much of a segment must be dead before it is written anew.
+/// How much of a segment must be dead before it is written anew, and what is merged besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Thrift {
     /// Half: writing costs no more than it frees, and the log is at most twice as long as what it must hold.
     Half,
     /// An eighth: the log is longer than it may be.
     Eighth,
+    /// However much: small neighbours are merged, a few megabytes at a time, and nothing else is done.
+    Merge,
 }
 
 impl Thrift {
@@ -56,6 +60,29 @@ impl Thrift {
         match self {
             Self::Half => needed <= length / 2,
             Self::Eighth => needed <= length / 8 * 7,
+            Self::Merge => false,
+        }
+    }
+
+    /// Whether a segment is merged with its neighbours, where segments are of so many bytes.
+    pub(super) fn is_small(self, length: u64, segment_bytes: u64) -> bool {
+        length <= self.run_bytes_max(segment_bytes) / 4
+    }
+
+    /// How much neighbours may be together that are written anew as one.
+    fn run_bytes_max(self, segment_bytes: u64) -> u64 {
+        match self {
+            Self::Half | Self::Eighth => segment_bytes,
+            Self::Merge => segment_bytes.min(MERGED_BYTES),
+        }
+    }
+
+    /// How much of that a segment is.
+    fn share(self, needed: u64, length: u64) -> u64 {
+        match self {
+            Self::Half | Self::Eighth => needed,
+            // What is read counts, too: of many that are mostly dead that is much more than what is written.
+            Self::Merge => needed.max(length),
         }
     }
 }
@@ -95,6 +122,7 @@ impl Core {
         spared: &BTreeSet<u32>,
     ) -> Option<u32> {
         let segment_bytes = self.options.segment_bytes;
+        let run_bytes_max = thrift.run_bytes_max(segment_bytes);
         let RunSearch { run, cleaned } = search;
         let mut looked_at = 0;
         for (&key, extent) in self.sealed.range(from..).filter(|(_, extent)| self.is_superseded(extent)) {
@@ -106,22 +134,22 @@ impl Core {
             let judge = |cleaned: &BTreeSet<u32>| {
                 let needed = self.state.bytes_needed(key, cleaned);
                 let worth = thrift.is_worth(needed, extent.length);
-                let joins = !spared.contains(&key) && (worth || extent.length <= segment_bytes / 4);
-                (needed, worth, joins)
+                let joins = !spared.contains(&key) && (worth || thrift.is_small(extent.length, segment_bytes));
+                (thrift.share(needed, extent.length), worth, joins)
             };
-            let (mut needed, mut worth, mut joins) = judge(cleaned);
-            if !joins || run.needed + needed > segment_bytes || run.sources.len() == SOURCES_MAX {
+            let (mut share, mut worth, mut joins) = judge(cleaned);
+            if !joins || run.bytes + share > run_bytes_max || run.sources.len() == SOURCES_MAX {
                 if run.is_worth_it() {
                     return None;
                 }
                 run.clear();
                 cleaned.clear();
-                (needed, worth, joins) = judge(cleaned);
+                (share, worth, joins) = judge(cleaned);
             }
             if joins {
                 cleaned.insert(key);
                 run.sources.push((key, *extent));
-                run.needed += needed;
+                run.bytes += share;
                 run.has_dead |= worth;
             }
         }
@@ -168,14 +196,15 @@ impl RunSearch {
 #[derive(Debug, Default)]
 struct Run {
     sources: Vec<(u32, Extent)>,
-    needed: u64,
+    /// See [`Thrift::share`].
+    bytes: u64,
     has_dead: bool,
 }
 
 impl Run {
     fn clear(&mut self) {
         self.sources.clear();
-        (self.needed, self.has_dead) = (0, false);
+        (self.bytes, self.has_dead) = (0, false);
     }
 
     fn is_worth_it(&self) -> bool {

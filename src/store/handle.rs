@@ -67,7 +67,8 @@ struct Inner {
 
 impl Store {
     /// Opens the store in `dir` for writing, creating directory and store if there is none, and recovers from whatever happened to
-    /// the process or the machine before.
+    /// the process or the machine before. Each opening begins a segment of the log; one that finds more than 64 small ones merges them
+    /// before it returns.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`]: an option is out of bounds, or the path is empty. [`ErrorKind::NotFound`]: the path is a link that

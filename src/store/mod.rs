@@ -4,7 +4,7 @@
 //! handle ── Store, what callers see; spare ── memory that its batches use again
 //!   │ claims ── what is handed out to be run; stretch ── reading many of them at once
 //!   │ reception (ids; fate ── what comes of it), runs, standing, retention ── steps that judge, stage and apply
-//!   │ compaction ── what is left of segments, written anew
+//!   │ compaction, merging ── what is left of segments, written anew
 //!   │ reading, census, statistics, histogram ── what can be asked; notes ── what is known beside the state
 //!   │ selection, pass ── many events at once
 //! commit, desk ── many callers, one disk; waiters, relay, keeper ── who waits for it, is woken how, and by whom
@@ -73,6 +73,7 @@ mod keeper;
 #[cfg(feature = "manager")]
 mod machine;
 mod mending;
+mod merging;
 mod notes;
 mod open;
 mod options;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! enter the directory ─► lock it ─► survey ─► create, if nothing is there
-//!                                      └────► settle ─► replay ─► cut ─► clear debris ─► begin the next epoch
+//!                                      └────► settle ─► replay ─► cut ─► clear debris ─► begin the next epoch ─► merge
 //! ```
 //!
 //! Cut anywhere, the next opening does the same again: nothing is removed before what replaces it is durable.
@@ -104,6 +104,7 @@ pub(crate) fn open_in(
     let (shared, condemned) = ground.begin(replayed, next, open_segments(survey, &kept))?;
     recovery.events_condemned = condemned;
     shared.note(|notes, _| notes.go_on_from(&readings, now));
+    shared.merge_small();
     recovery.elapsed_ms = shared.now().steady / 1_000;
     Ok((shared, recovery))
 }
