@@ -93,6 +93,7 @@ impl Events {
     /// Changes an event, then puts it where it belongs.
     pub(crate) fn change(&mut self, at: u32, change: impl FnOnce(&mut Slots)) {
         self.lanes.leave(&mut self.slots, at);
+        self.keys.forget_mark(&self.slots, at);
         change(&mut self.slots);
         self.arrange(at);
     }
@@ -370,6 +371,7 @@ impl Events {
     pub(crate) fn check(&self) {
         self.slots.check();
         self.pauses.check();
+        self.keys.check_marks(&self.slots);
         for (kind, name) in self.types.iter() {
             assert_eq!(self.lanes.ready.is_paused(kind), self.pauses.has_type(name), "type {name} knows its pause");
         }

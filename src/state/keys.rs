@@ -7,6 +7,8 @@
 //! Whatever runs stands in front; the rest follows by rank. Only the first may be offered, so at most one runs at a time, and it
 //! keeps its key until it leaves the row.
 
+use std::collections::BTreeMap;
+
 use crate::event::Status;
 use crate::mutants::mutant;
 use crate::state::at_once::both;
@@ -21,6 +23,8 @@ pub(crate) struct Keys {
     firsts: Index,
     /// Who was put into the midst of a row last. Where many fall due at once, the next one belongs close by.
     last_put: u32,
+    /// Where the next one is looked for that does not.
+    marks: Marks,
     /// Steps along rows so far.
     #[cfg(test)]
     steps: u64,
@@ -35,6 +39,7 @@ impl Keys {
         Self {
             firsts,
             last_put: NONE,
+            marks: Marks::new(),
             #[cfg(test)]
             steps: 0,
         }
@@ -50,6 +55,16 @@ impl Keys {
     #[cfg(any(test, fuzzing))]
     pub(crate) const fn len(&self) -> usize {
         self.firsts.len()
+    }
+
+    /// Panics if a mark is not true.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check_marks(&self, slots: &Slots) {
+        for (mark, at) in &self.marks.0 {
+            let slot = slots.lookup(*at).expect("whoever is marked is there");
+            assert!(slot.is_linked(), "seq {} is marked and in a row", slot.seq);
+            assert_eq!(*mark, (slot.key, place(slots, *at)), "seq {} stands where it is marked", slot.seq);
+        }
     }
 
     pub(crate) fn first(&self, slots: &Slots, key: u64) -> Option<u32> {
@@ -75,8 +90,8 @@ impl Keys {
         None
     }
 
-    /// After whom `at` belongs, which comes neither first nor last in its row. Looked for from where somebody was put last; if that is before
-    /// it, from the last too, so that it costs no more than twice the shorter way.
+    /// After whom `at` belongs, which comes neither first nor last in its row. Looked for from where somebody was put last and from the
+    /// last, whichever of them is nearer; and from the marks about it, once it is far from both.
     fn find_before(&mut self, slots: &Slots, at: u32, last: u32) -> u32 {
         let is_near = |put: &u32| {
             let slot = slots.lookup(*put);
@@ -86,7 +101,7 @@ impl Keys {
         let mut earlier = near.filter(|put| goes_before(slots, *put, at));
         let mut later = near.filter(|_| earlier.is_none()).unwrap_or(last);
         self.last_put = at;
-        loop {
+        for steps in 1.. {
             self.count_step();
             let before = slots[later].prev;
             if goes_before(slots, before, at) {
@@ -100,7 +115,18 @@ impl Keys {
                 }
                 earlier = Some(next);
             }
+            if steps == STRIDE {
+                (earlier, later) = self.marks.about(slots, at, (earlier, later));
+            } else if steps % STRIDE == 0 {
+                [Some(later), earlier].into_iter().flatten().for_each(|passed| self.marks.put(slots, passed));
+            }
         }
+        unreachable!("whoever comes neither first nor last comes after somebody")
+    }
+
+    /// Somebody is about to change, and may then stand elsewhere in his row, or in none.
+    pub(crate) fn forget_mark(&mut self, slots: &Slots, at: u32) {
+        self.marks.remove(slots, at);
     }
 
     /// Takes `at` out of its row, and returns who comes to the front by that.
@@ -160,6 +186,46 @@ impl Keys {
         slots[at].next = first;
         slots[first].prev = at;
         self.firsts.replace(slots[at].key, first, at);
+    }
+}
+
+/// So many steps along a row are taken before its marks are asked, and lie between two marks that are made on one way.
+const STRIDE: u32 = 16;
+
+/// Who stands where in long rows, so that nobody walks there from an end: some of their members, by key and by place.
+///
+/// They are made by walking, so a row through which nobody walks has none, and there are a few for each hundred of a row that has.
+/// Whoever changes is marked no more, so a mark is always true. Nobody's place follows from them: only how soon it is found.
+#[derive(Debug)]
+struct Marks(BTreeMap<(u64, (bool, u64)), u32>);
+
+impl Marks {
+    const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    fn put(&mut self, slots: &Slots, at: u32) {
+        self.0.insert((slots[at].key, place(slots, at)), at);
+    }
+
+    fn remove(&mut self, slots: &Slots, at: u32) {
+        if !self.0.is_empty() && slots[at].is_linked() {
+            self.0.remove(&(slots[at].key, place(slots, at)));
+        }
+    }
+
+    /// Those who are closest to where `at` belongs, before it and after it, be they marked or these who were reached.
+    fn about(&self, slots: &Slots, at: u32, (earlier, later): (Option<u32>, u32)) -> (Option<u32>, u32) {
+        let (key, here) = (slots[at].key, place(slots, at));
+        let first = (key, (false, 0));
+        let before = self.0.range(first..(key, here)).next_back().map(|(_, at)| *at);
+        let after = self.0.range((key, here)..=(key, (true, u64::MAX))).next().map(|(_, at)| *at);
+        let closest = |a: u32, b: u32, is_wanted: bool| if goes_before(slots, a, b) == is_wanted { a } else { b };
+        let earlier = match (earlier, before) {
+            (Some(reached), Some(marked)) => Some(closest(reached, marked, false)),
+            (reached, marked) => reached.or(marked),
+        };
+        (earlier, after.map_or(later, |marked| closest(later, marked, true)))
     }
 }
 
@@ -309,7 +375,7 @@ fn put_after(slots: &mut Slots, at: u32, before: u32, first: u32) {
 
 #[cfg(test)]
 mod tests {
-    use crate::event::entry::{Begun, Entry, Failed, Of, Received, Replayed, Started, Token, Wait};
+    use crate::event::entry::{Begun, Cancelled, Entry, Failed, Of, Received, Replayed, Started, Token, Wait};
     use crate::event::{Moment, Place, Timestamp};
     use crate::state::chance::Chance;
     use crate::state::foreign::EVENT;
@@ -385,6 +451,44 @@ mod tests {
         }
         state.check();
         assert_eq!(state.events.keys.steps, 0);
+    }
+
+    /// One event of a key runs, and so many more have fallen due together, in no order, and were woken some at a time.
+    fn woken(count: i64) -> State {
+        let mut chance = Chance::new(1);
+        let dues: Vec<i64> = (0..count).map(|_| 1 + i64::try_from(chance.below(1 << 30)).unwrap()).collect();
+        let mut state = state(&dues);
+        while state.end_waits(LATER) {}
+        state.check();
+        state
+    }
+
+    #[test]
+    fn delayed_events_of_one_key_that_fall_due_together_do_not_hold_up_claims_longer_the_more_they_are() {
+        let [few, many] = [10_000, 40_000].map(|count| woken(count).events.keys.steps);
+        assert!(many < 6 * few, "{few} steps for 10,000 events, {many} for 40,000");
+    }
+
+    #[test]
+    fn marks_of_a_long_row_stay_true_whoever_leaves_it_or_goes_to_its_end() {
+        let (count, mut chance, hasher) = (4_000, Chance::new(2), IdHasher::new([1; 16]));
+        let mut state = woken(count);
+        let marks = state.events.keys.marks.0.len();
+        assert!((50..1_000).contains(&marks), "{marks} marks");
+        let mut left: Vec<u64> = state.events.keys.marks.0.values().map(|at| state.events.slots[*at].seq).collect();
+        let mut last = 10_000;
+        while let Some(seq) = left.pop() {
+            let of = Of { seq, id_hash: low(hasher.id(&seq.to_string())) };
+            let mut entries = vec![Entry::Cancelled(Cancelled { of, reason: "", at: 0 })];
+            entries.extend((chance.below(2) == 0).then_some(Entry::Replayed(Replayed { of, at: 0 })));
+            for entry in entries {
+                last += 1;
+                let _ = state.apply(last, PLACE, &entry, LATER).unwrap();
+            }
+            state.events.keys.check_marks(&state.events.slots);
+        }
+        state.check();
+        assert_eq!(state.events.keys.marks.0.len(), 0);
     }
 
     /// Counted in steps along the row it would be the same; in time, a walk through half of the row for each takes minutes here.
