@@ -105,6 +105,8 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     path: Option<PathBuf>,
+    /// Whether the message has the path already.
+    names_path: bool,
     offset: Option<u64>,
     seq: Option<u64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -113,7 +115,17 @@ struct Inner {
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { inner: Box::new(Inner { kind, message, path: None, offset: None, seq: None, source: None }) }
+        Self {
+            inner: Box::new(Inner {
+                kind,
+                message,
+                path: None,
+                names_path: false,
+                offset: None,
+                seq: None,
+                source: None,
+            }),
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -123,6 +135,12 @@ impl Error {
     pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.inner.source = Some(cause.into());
         self
+    }
+
+    /// As [`Error::at_path`], of a message that names it.
+    pub(crate) fn naming_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.inner.names_path = true;
+        self.at_path(path)
     }
 
     pub(crate) fn at_path(mut self, path: impl Into<PathBuf>) -> Self {
@@ -175,9 +193,7 @@ impl fmt::Display for Error {
             separator = ", ";
             written
         };
-        // What says what was done to a file names it.
-        let unnamed = self.inner.path.as_ref().filter(|path| !self.inner.message.contains(&*path.to_string_lossy()));
-        if let Some(path) = unnamed {
+        if let Some(path) = self.inner.path.as_ref().filter(|_| !self.inner.names_path) {
             place("in", &path.display())?;
         }
         if let Some(offset) = self.inner.offset {

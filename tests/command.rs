@@ -471,7 +471,7 @@ fn wrong_values_and_unknown_keys_are_refused_by_name_before_anything_is_created(
         (
             vec!["list"],
             Some(("LINEAR_EVENT_PERSISTENCE_FILE", "former.json")),
-            "`ledgerline import former.json` keeps its events",
+            "`ledgerline import former.json --data former.json.ledgerline` keeps its events",
         ),
         (vec!["list", "--status", "odd"], None, "is no status: use pending"),
         (vec!["replay"], None, "<ID>"),

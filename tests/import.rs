@@ -105,11 +105,14 @@ fn what_waited_runs_and_what_had_failed_waits_for_a_person() {
         told,
         "linear_events.json holds 4 events to run, 1 that failed for good, and 1 that completed and are left out\n\
          3 numbers (NaN, Infinity) that JSON does not know became null\n\
-         5 events kept, 0 there before; now move linear_events.json away\n"
+         5 events kept in linear_events.json.ledgerline, 0 there before; now move linear_events.json away\n"
     );
     let (code, _, stderr) = run(directory, &["serve"]);
     assert_eq!(code, 2);
-    assert!(stderr.contains("`ledgerline import linear_events.json` keeps its events, then move it away"), "{stderr}");
+    assert!(
+        stderr.contains("`ledgerline import linear_events.json --data linear_events.json.ledgerline` keeps its events"),
+        "{stderr}"
+    );
     assert_eq!(std::fs::read(directory.join(FILE)).unwrap(), std::fs::read(fixture("queue.json")).unwrap());
 
     moved_away(directory);
@@ -120,7 +123,8 @@ fn what_waited_runs_and_what_had_failed_waits_for_a_person() {
     numbers.sort_unstable();
     assert_eq!(numbers, TO_RUN);
     let first = events.iter().find(|event| number(event) == "0001").unwrap();
-    assert_eq!(first["timestamp"], "2026-11-20T08:00:00.000000Z");
+    let shown = &documents(directory, &["show", first["id"].as_str().unwrap(), "--json"])[0];
+    assert_eq!(shown["headers"], json!([{"name": "former-timestamp", "value": "2026-11-20T08:00:00.000000Z"}]));
     assert_eq!((&first["source"], &first["event_type"]), (&json!("import"), &json!("Issue")));
     assert_eq!(first["data"]["title"], "naïve 🧨");
 
@@ -148,7 +152,8 @@ fn a_file_may_be_imported_again_also_beside_a_service() {
     assert!(kept.iter().all(|event| event["duplicate"] == false));
     let imported = |kept: u64, duplicates: u64| {
         json!({"imported": {
-            "to_run": 4, "failed": 1, "kept": kept, "duplicates": duplicates, "completed": 1, "numbers": 3, "dry_run": false
+            "to_run": 4, "failed": 1, "kept": kept, "duplicates": duplicates, "completed": 1, "numbers": 3, "dry_run": false,
+            "data": "linear_events.json.ledgerline"
         }})
     };
     assert_eq!(last, &imported(5, 0));
@@ -158,7 +163,7 @@ fn a_file_may_be_imported_again_also_beside_a_service() {
     let events = service.events::<4>();
     let again = documents(directory, &["import", "imported.json", "--json"]);
     let [known @ .., last] = again.as_slice() else { panic!("nothing was said") };
-    assert!(known.iter().all(|event| event["duplicate"] == true), "{known:?}");
+    assert!(known.iter().all(|event| event["duplicate"] == true && event["status"].is_null()), "{known:?}");
     assert_eq!(last, &imported(0, 5));
     for event in &events {
         let known = known.iter().find(|known| known["id"] == event["id"]).unwrap();
@@ -176,7 +181,8 @@ fn a_service_runs_what_is_imported_beside_it() {
     let list = fixture("deliveries.json");
     let told = done(directory, &["import", list.to_str().unwrap()]);
     assert!(
-        told.contains("holds 3 events to run, 0 that failed") && told.contains("2 events kept, 1 there before"),
+        told.contains("holds 3 events to run, 0 that failed")
+            && told.contains("2 events kept in linear_events.json.ledgerline, 1 there before"),
         "{told}"
     );
     let [issue, comment] = service.events::<2>();
@@ -191,7 +197,7 @@ fn a_file_that_is_cut_short_and_a_dry_run_change_nothing() {
     let directory = left("queue.json");
     let directory = directory.path();
     let told = done(directory, &["import", FILE, "--dry-run"]);
-    assert!(told.ends_with("nothing was kept, because this was a dry run\n"), "{told}");
+    assert!(told.ends_with("because this was a dry run; it would be in linear_events.json.ledgerline\n"), "{told}");
     let whole = std::fs::read(directory.join(FILE)).unwrap();
     std::fs::write(directory.join(FILE), &whole[..whole.len() / 2]).unwrap();
     let (code, stdout, stderr) = run(directory, &["import", FILE]);

@@ -15,8 +15,9 @@ use super::trouble::Trouble;
 /// Keep the events of the former program's file, linear_events.json. It is only read, whole or not at all
 ///
 /// Stop that program before. What waits there or is running runs here, what waits for a retry has the retries that are left, what has failed
-/// for good waits for a person, and what has completed is left out. An event that is there already is a duplicate, so a file may be imported
-/// again while its events are kept. Of a list of the webhook processor each payload is kept as if it were delivered now.
+/// for good waits for a person, and what has completed is left out. Its time there
+/// is kept as a header, former-timestamp. An event that is kept or remembered is a duplicate, so a file may be imported
+/// again for as long as that is so. Of a list of the webhook processor each payload is kept as if it were delivered now.
 #[derive(Args)]
 #[command(after_help = FIELDS)]
 pub(super) struct Import {
@@ -31,7 +32,7 @@ pub(super) struct Import {
 }
 
 const FIELDS: &str =
-    "JSON: for each event id, status (pending, or failed for good), duplicate (whether the event was there before) and seq, then imported: to_run and failed (of what the file holds), kept, duplicates, completed (left out), numbers (NaN and the like, null now), dry_run.
+    "JSON: for each event id, status (pending, or failed for good; null of a duplicate), duplicate (whether the event was there before) and seq, then imported: to_run and failed (of what the file holds), kept, duplicates, completed (left out), numbers (NaN and the like, null now), dry_run, data (the data directory).
 A data directory that is not there is created.";
 
 #[derive(Deserialize)]
@@ -55,6 +56,7 @@ struct Totals {
     completed: u64,
     numbers: u64,
     dry_run: bool,
+    data: String,
 }
 
 impl Totals {
@@ -77,6 +79,7 @@ impl Import {
             completed: file.completed(),
             numbers: file.numbers(),
             dry_run: self.dry_run,
+            data: config.data().to_string_lossy().into_owned(),
             ..Totals::default()
         };
         let mut output = Output::new();
@@ -118,7 +121,7 @@ impl Import {
             let _ = output.line(json_line(&Totalled { imported: totals })?);
             return Ok(());
         }
-        let Totals { to_run, failed, kept, duplicates, completed, numbers, dry_run } = totals;
+        let Totals { to_run, failed, kept, duplicates, completed, numbers, dry_run, data } = totals;
         let file = printable(&self.file.to_string_lossy());
         let _ = output.line(format_args!(
             "{file} holds {} to run, {failed} that failed for good, and {completed} that completed and are left out",
@@ -130,11 +133,12 @@ impl Import {
                 counted(numbers, "number")
             ));
         }
+        let data = printable(&data);
         let _ = if dry_run {
-            output.line("nothing was kept, because this was a dry run")
+            output.line(format_args!("nothing was kept, because this was a dry run; it would be in {data}"))
         } else {
-            output
-                .line(format_args!("{} kept, {duplicates} there before; now move {file} away", counted(kept, "event")))
+            let kept = counted(kept, "event");
+            output.line(format_args!("{kept} kept in {data}, {duplicates} there before; now move {file} away"))
         };
         Ok(())
     }

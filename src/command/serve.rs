@@ -103,9 +103,10 @@ impl Serve {
             tracing::warn!("{} in the environment is no setting, and is passed over", printable(name));
         }
         if let Some(file) = config.former_events() {
+            let data = printable(&config.data().to_string_lossy());
             tracing::warn!(
-                "{file} in the working directory holds events of the former program, and is passed over: `ledgerline import {file}` keeps \
-                 them; then move the file away"
+                "{file} in the working directory holds events of the former program, and is passed over: `ledgerline import {file} \
+                 --data {data}` keeps them; then move the file away"
             );
         }
         for place in config.unused_secrets() {

@@ -345,7 +345,7 @@ mod tests {
             let _ = tell.send(context.linger());
             Box::pin(Bad)
         });
-        let team = Team::new(vec![Named { name: "Issue#1".into(), service }]);
+        let team = Team::with(None, Named { name: "Issue#1".into(), service });
         attempts.begin(store.claim(1).unwrap().remove(0), team, Duration::from_secs(1), Instant::now());
         let thread = told.recv().await.unwrap();
         attempts.abort_all();
@@ -367,7 +367,7 @@ mod tests {
         let hangs = || HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
         let team = [("mail", hangs()), ("notify", ends), ("audit", hangs())];
         let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service });
-        let team = Team::new(team.collect());
+        let team = team.fold(None, |team, named| Some(Team::with(team.as_ref(), named))).unwrap();
         let second = Duration::from_secs(1);
         attempts.begin(store.claim(1).unwrap().remove(0), team, second, Instant::now());
         tokio::task::yield_now().await;
@@ -390,7 +390,7 @@ mod tests {
             let hangs = HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
             let team = [("mail", gives_up), ("audit", hangs)];
             let team = team.into_iter().map(|(name, service)| Named { name: name.into(), service });
-            let team = Team::new(team.collect());
+            let team = team.fold(None, |team, named| Some(Team::with(team.as_ref(), named))).unwrap();
             attempts.begin(store.claim(1).unwrap().remove(0), team, second, Instant::now());
             tokio::task::yield_now().await;
             tokio::time::advance(2 * second).await;
@@ -415,7 +415,7 @@ mod tests {
         let hangs = HandlerService::innermost(|_, _| Box::pin(std::future::pending()));
         let second = Duration::from_secs(1);
         for (claim, service) in store.claim(2).unwrap().into_iter().zip([ends, hangs]) {
-            let team = Team::new(vec![Named { name: "Issue#1".into(), service }]);
+            let team = Team::with(None, Named { name: "Issue#1".into(), service });
             attempts.begin(claim, team, second, Instant::now());
         }
         tokio::task::yield_now().await;

@@ -80,8 +80,8 @@ impl Handlers {
         check_name(&event_type, &name, &names)?;
         known.gatherings.extend(gathering);
         let more = handled([&event_type].into_iter());
-        let team = known.by_type.entry(event_type).or_insert_with(|| Team::new(Vec::new()));
-        team.push(Named { name: name.into(), service });
+        let team = Team::with(known.by_type.get(&event_type), Named { name: name.into(), service });
+        known.by_type.insert(event_type, team);
         drop(known);
         engine(more);
         Ok(())

@@ -1,7 +1,7 @@
 //! A run of all handlers that an event's type has.
 
 use std::future::{Future, poll_fn};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use crate::error::ErrorKind;
@@ -12,36 +12,40 @@ use crate::processor::layer::{HandlerService, Run};
 use crate::queue::{Claim, Queue};
 
 /// A handler with its name.
-#[derive(Clone)]
 pub(super) struct Named {
     pub(super) name: Arc<str>,
     pub(super) service: HandlerService,
 }
 
-/// The handlers of one type; at least one.
+/// The handlers of one type; at least one. It is cheap to copy, and copying it runs nobody's code.
 #[derive(Clone)]
-pub(super) struct Team(Arc<Mutex<Vec<Named>>>);
+pub(super) struct Team(Arc<[Member]>);
+
+#[derive(Clone)]
+struct Member {
+    name: Arc<str>,
+    /// To copy it calls the layers around it, which are code of others.
+    service: Arc<Mutex<HandlerService>>,
+}
 
 impl Team {
-    pub(super) fn new(members: Vec<Named>) -> Self {
-        Self(Arc::new(Mutex::new(members)))
-    }
-
-    pub(super) fn push(&self, member: Named) {
-        self.known().push(member);
+    /// These, and one more.
+    pub(super) fn with(team: Option<&Self>, Named { name, service }: Named) -> Self {
+        let more = Member { name, service: Arc::new(Mutex::new(service)) };
+        Self(team.map_or(&[][..], |team| &team.0).iter().cloned().chain([more]).collect())
     }
 
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        self.known().iter().map(|member| Arc::clone(&member.name)).collect()
+        self.0.iter().map(|member| Arc::clone(&member.name)).collect()
     }
 
-    /// Its members. To copy one calls the layers around it, which are code of others: it may panic, so a run does it for itself.
-    fn members(&self) -> Vec<Named> {
-        self.known().clone()
-    }
-
-    fn known(&self) -> MutexGuard<'_, Vec<Named>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A copy of each for a run, which catches what panics meanwhile.
+    fn copied(&self) -> Vec<Named> {
+        let copied = |member: &Member| Named {
+            name: Arc::clone(&member.name),
+            service: member.service.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        };
+        self.0.iter().map(copied).collect()
     }
 }
 
@@ -49,7 +53,7 @@ impl Team {
 /// others go on while one waits, and whatever ends that task ends them all.
 pub(super) async fn run(team: Team, claim: Claim, context: Context, queue: Queue) -> Ending {
     let event = claim.event().clone();
-    let members = team.members();
+    let members = team.copied();
     let is_one_of_many = members.len() > 1;
     // Also one that is alone by now: it may have succeeded beside others that are gone.
     let mut left: Vec<_> = members.into_iter().filter(|handler| !claim.is_handled_by(&handler.name)).collect();

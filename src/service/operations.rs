@@ -114,8 +114,8 @@ pub enum Operation {
         #[serde(default)]
         priority: u8,
     },
-    /// Keeps events of the former program, one after the other: one line each, with `id`, `status` (pending, or failed for good),
-    /// `duplicate` and `seq`. What was kept before one that is refused stays.
+    /// Keeps events of the former program, one after the other: one line each, with `id`, `status` (pending, or failed for good;
+    /// null of a duplicate), `duplicate` and `seq`. What was kept before one that is refused stays.
     Import {
         /// The events: see [`FormerFile`](super::FormerFile).
         events: Vec<FormerEvent>,
@@ -288,7 +288,8 @@ struct Emitted<'a> {
 #[derive(Serialize)]
 struct Imported<'a> {
     id: &'a str,
-    status: Status,
+    /// None of a duplicate, which has gone its own way since.
+    status: Option<Status>,
     duplicate: bool,
     seq: u64,
 }
@@ -421,18 +422,14 @@ impl Operations {
                 Some(reason) => self.store.append_failed(event, reason)?,
                 None => self.store.append(event)?,
             };
-            let imported = Imported { id: &id, status: status(failed), duplicate: duplicate.is_some(), seq };
+            let status = duplicate.is_none().then(|| if failed.is_some() { Status::Failed } else { Status::Pending });
+            let imported = Imported { id: &id, status, duplicate: duplicate.is_some(), seq };
             if line(json_line(&imported)?).is_break() {
                 break;
             }
         }
         Ok(())
     }
-}
-
-/// How an event stands that was just kept.
-fn status(failed: Option<&str>) -> Status {
-    if failed.is_some() { Status::Failed } else { Status::Pending }
 }
 
 /// What [`Operation::Emit`] is to keep.

@@ -185,8 +185,8 @@ fn check_former_file(variable: &str, file: &Path) -> Result<(), Error> {
     let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if name.is_some_and(|name| Dir::open(parent).is_ok_and(|dir| dir.has(name))) {
         return Err(Error::invalid(format!(
-            "{variable} names {path}, a file of the former program, which would be passed over: `ledgerline import {path}` keeps its events, \
-             then move it away; or give --data DIR"
+            "{variable} names {path}, a file of the former program, which would be passed over: `ledgerline import {path} --data \
+             {path}.ledgerline` keeps its events, then move it away; or give --data DIR"
         )));
     }
     Ok(())

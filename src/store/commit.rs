@@ -234,7 +234,10 @@ impl Shared {
     }
 
     /// Leads once, or waits until somebody has.
-    fn catch_up(&self, desk: MutexGuard<'_, Desk>) {
+    fn catch_up(&self, mut desk: MutexGuard<'_, Desk>) {
+        if self.refuse_copy(&mut desk) {
+            return;
+        }
         if desk.may_lead() && !desk.waits_for_creation() {
             drop(self.lead(desk, Leader::Caller));
         } else {
@@ -273,6 +276,7 @@ impl Shared {
 
     fn wait_at_desk<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, seq: u64, level: Level) -> Result<(), Error> {
         loop {
+            self.refuse_copy(&mut desk);
             if let Some(outcome) = desk.outcome(seq, level) {
                 return outcome;
             }

@@ -10,7 +10,7 @@ use crate::log::scan::Stopped;
 pub(crate) fn of_env(error: env::Error) -> Error {
     let kind = if error.is_full() { ErrorKind::Full } else { ErrorKind::Io };
     let text = format!("cannot {} {}", error.operation, error.path.display());
-    Error::new(kind, text).at_path(&error.path).caused_by(error.source)
+    Error::new(kind, text).naming_path(&error.path).caused_by(error.source)
 }
 
 /// What stopped the log.

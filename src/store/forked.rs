@@ -1,9 +1,10 @@
 //! A store in a copy of its process, as `fork` makes one: it shares files and lock with the process that opened it, but not what is known
 //! of them. What one of them writes, the other writes over, and an end that is marked by one cuts off what the other appends.
 //!
-//! So a copy touches nothing: it is found out before each write, each compaction and the close, where it costs a system call that does not
-//! wait, and whatever it was to do fails. No thread of the store lives in a copy, and locks that one of them held are held for ever there:
-//! what drops a handle takes none.
+//! So a copy touches nothing: it is found out before each wait, each write, each compaction and the close, where it costs a system call that
+//! does not block, and whatever it was to do fails. No thread of the store lives in a copy, and a lock that one of them held is held for
+//! ever there: what drops a handle takes none. It is told by its number, which a copy has for itself, unless it is the first of a namespace
+//! of processes as its parent was.
 
 use crate::env::process_id;
 use crate::error::{Error, ErrorKind};
@@ -64,11 +65,25 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
         assert!(error.to_string().contains("forked"), "{error}");
         assert_eq!(receive(&shared, "c", 10).unwrap_err().kind(), ErrorKind::Poisoned);
-        let started = shared.step(|core, now| core.claim(1, now)).unwrap_err();
-        assert_eq!(started.kind(), ErrorKind::Poisoned);
-        assert_eq!(shared.compact().unwrap_err().kind(), ErrorKind::Poisoned);
         assert_eq!(Ending::new(Some(Vec::new())).close(&shared).unwrap_err().kind(), ErrorKind::NotAllowed);
         assert_eq!(segment(dir.path()), before);
+    }
+
+    #[test]
+    fn a_copy_of_the_process_waits_for_no_leader_that_it_does_not_have_and_compacts_nothing() {
+        let of_copy = |dir: &Path| {
+            let mut shared = store_with(dir, true, StoreOptions::default().segment_bytes(64 * 1024));
+            shared.opened_by += 1;
+            shared
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let shared = of_copy(dir.path());
+        // Whoever led was in the midst of it.
+        let tail = shared.desk().tail.take();
+        assert_eq!(keep(&shared, "b", 10).unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+        drop(tail);
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(of_copy(dir.path()).compact().unwrap_err().kind(), ErrorKind::Poisoned);
     }
 
     #[test]

@@ -234,6 +234,11 @@ impl Shared {
         matches!(rest, Some(Rest::Jumped(_))) && self.excess_bytes() == 0 && !self.desk().core.is_full()
     }
 
+    /// Whether the clock went on by so much that it is not to be acted on just now.
+    pub(super) fn has_jumped(&self) -> bool {
+        matches!(self.why_suspended(), Some(Rest::Jumped(_)))
+    }
+
     /// Why the clock is not to be acted on just now.
     fn why_suspended(&self) -> Option<Rest> {
         let now = self.now();

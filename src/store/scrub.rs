@@ -53,9 +53,6 @@ struct Scrubbed {
 /// The store is being closed.
 struct Interrupted;
 
-/// What is wrong with a segment that nobody can open any more.
-const REMOVED: &str = "somebody has removed the segment or put another file in its place";
-
 impl Shared {
     /// One pass, as slow as it is meant to be.
     pub(crate) fn scrub_paced(&self, start: u64) {
@@ -153,7 +150,10 @@ impl Shared {
             self.pause(pause)
         });
         let scan = scan(&mut source, summary.length, &segment.header, Seqs::Any, &mut Unheeding);
-        let header = Segment::read_header(&segment.file);
+        // By its name, as the next opening will: what was removed can be read by those who have it open alone.
+        let name = segment.file.path().file_name().unwrap_or_default().to_string_lossy();
+        let header = self.dir.open_file(&name, false).map_err(log::Error::from);
+        let header = header.and_then(|file| Segment::read_header(&file));
         drop(segment.file.drop_cache());
         let scan = match scan {
             Ok(scan) => scan,
@@ -167,8 +167,7 @@ impl Shared {
             return Ok(Some((scan.end, "the segment does not end as it was sealed".to_owned())));
         }
         Ok(match header {
-            // What was removed can still be read, but only until this process lets go of it.
-            Ok(Ok(header)) if header == segment.header => (!segment.file.has_name()).then(|| (0, REMOVED.to_owned())),
+            Ok(Ok(header)) if header == segment.header => None,
             Ok(Ok(_)) => Some((0, "this is the header of another segment".to_owned())),
             Ok(Err(defect)) => Some((0, defect.to_string())),
             Err(error) => Some((0, error.to_string())),
@@ -377,11 +376,15 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_that_was_removed_while_it_is_in_use_is_damage() {
+    fn a_segment_that_is_missed_while_it_is_in_use_is_damage_until_it_is_back() {
         let place = tempfile::tempdir().unwrap();
         let store = store(place.path());
-        Dir::open(place.path()).unwrap().remove("0000000002.seg").unwrap();
+        let (dir, name) = (Dir::open(place.path()).unwrap(), "0000000002.seg");
+        // A name that it has elsewhere, as in a backup, is no help to the next opening.
+        dir.rename(name, "aside").unwrap();
         assert_eq!((scrub(&store), store.stats().damaged_places), ((0, 1), 1));
+        dir.rename("aside", name).unwrap();
+        assert_eq!((scrub(&store), store.stats().damaged_places), ((0, 0), 0));
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Future for Reached<'_> {
             return Poll::Pending;
         }
         let mut desk = self.shared.desk();
+        self.shared.refuse_copy(&mut desk);
         if let Some(outcome) = desk.outcome(self.seq, self.level) {
             return Poll::Ready(outcome);
         }
@@ -163,7 +164,7 @@ impl Future for Progress<'_> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut desk = self.shared.desk();
-        if desk.commits() != self.seen || desk.core.check_open().is_err() {
+        if self.shared.refuse_copy(&mut desk) || desk.commits() != self.seen || desk.core.check_open().is_err() {
             return Poll::Ready(());
         }
         if self.shared.dir.is_in_memory() {

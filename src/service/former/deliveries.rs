@@ -4,9 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::event::FormerEvent;
-use super::file::{Place, received_at, unreadable};
+use super::file::{Place, time, unreadable};
 use crate::error::Error;
-use crate::event::Timestamp;
 
 /// What else it says of one is of no use: its id is not unique, and what its type is stands in the payload.
 #[derive(Deserialize)]
@@ -17,13 +16,13 @@ struct Listed<'f> {
     timestamp: String,
 }
 
-/// Reads the list as it is to go on `now`.
-pub(super) fn read(json: &str, now: Timestamp) -> Result<Vec<FormerEvent>, Error> {
+/// Reads the list.
+pub(super) fn read(json: &str) -> Result<Vec<FormerEvent>, Error> {
     let list: Vec<Listed<'_>> = serde_json::from_str(json).map_err(unreadable)?;
     let deliveries = list.iter().enumerate().map(|(index, listed)| {
         let place = Place { list: "the list", index, id: &listed.event_id };
-        let received_at = received_at(&listed.timestamp, &place, now)?;
-        place.checked(FormerEvent::Delivery { body: listed.payload.get().to_owned(), received_at })
+        let timestamp = time(&listed.timestamp, &place, "timestamp")?;
+        place.checked(FormerEvent::Delivery { body: listed.payload.get().to_owned(), timestamp })
     });
     deliveries.collect()
 }

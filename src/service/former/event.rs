@@ -12,6 +12,8 @@ use crate::webhook;
 
 /// The source of what the event manager had in its queue.
 const SOURCE: &str = "import";
+/// The header that keeps when an event came to the former program. It has come here only now: by that it waits, and is remembered.
+const TIMESTAMP: &str = "former-timestamp";
 
 /// One event that the former program had not finished, or had given up.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +28,7 @@ pub enum FormerEvent {
         /// Its data: JSON, kept byte for byte.
         data: String,
         /// When it was emitted.
-        received_at: Timestamp,
+        timestamp: Timestamp,
         /// When it was due again.
         not_before: Option<Timestamp>,
         /// The retries that are left.
@@ -39,7 +41,7 @@ pub enum FormerEvent {
         /// The delivery's body, kept byte for byte.
         body: String,
         /// When it was received.
-        received_at: Timestamp,
+        timestamp: Timestamp,
     },
 }
 
@@ -50,22 +52,20 @@ impl FormerEvent {
     /// [`crate::ErrorKind::InvalidInput`] if it is none that could be kept.
     pub(in crate::service) fn read(&self) -> Result<(NewEvent, Option<&str>), Error> {
         match self {
-            Self::Queue { id, event_type, data, received_at, not_before, max_retries, failed } => {
+            Self::Queue { id, event_type, data, timestamp, not_before, max_retries, failed } => {
                 let event = NewEvent::from_json(event_type, data)?.id(id).max_retries(*max_retries);
                 let mut event = not_before.iter().fold(event, |event, time| event.not_before(*time));
-                (event.source, event.received_at) = (Cow::Borrowed(SOURCE), Some(*received_at));
-                Ok((event, failed.as_deref()))
+                event.source = Cow::Borrowed(SOURCE);
+                Ok((event.header(TIMESTAMP, timestamp.to_string()), failed.as_deref()))
             }
-            Self::Delivery { body, received_at } => {
-                let delivery = webhook::Delivery {
-                    headers: Vec::new(),
-                    body: body.clone().into_bytes(),
-                    received_at: *received_at,
-                };
-                // It was taken then, so it is not late now; and that it has no headers is nothing to tell anybody.
-                let read = webhook::read(delivery, Duration::MAX);
+            Self::Delivery { body, timestamp } => {
+                let (headers, body) = (Vec::new(), body.clone().into_bytes());
+                // That it has no headers is nothing to tell anybody.
+                let read = webhook::read(webhook::Delivery { headers, body, received_at: *timestamp }, Duration::MAX);
                 let (event, _) = read.map_err(|cause| Error::invalid("the payload is no delivery").caused_by(cause))?;
-                Ok((event, None))
+                // It was taken then, so it is not late.
+                let event = NewEvent { received_at: None, stale: false, ..event };
+                Ok((event.header(TIMESTAMP, timestamp.to_string()), None))
             }
         }
     }
@@ -78,7 +78,9 @@ impl FormerEvent {
     /// About how many bytes it is.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Queue { data, .. } => data.len(),
+            Self::Queue { id, event_type, data, failed, .. } => {
+                id.len() + event_type.len() + data.len() + failed.as_ref().map_or(0, String::len)
+            }
             Self::Delivery { body, .. } => body.len(),
         }
     }

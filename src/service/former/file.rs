@@ -14,10 +14,13 @@ use crate::service::named_file;
 use crate::service::operations::Operation;
 
 /// Longest file. That program wrote the whole of it anew for every event, so none ever came near.
-const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// What is asked for at once: so many events, or about so many bytes of data and at least one event.
 const EVENTS_AT_ONCE: usize = 5_000;
 const BYTES_AT_ONCE: usize = 8 * 1024 * 1024;
+
+/// What a record takes beside an event that is imported.
+const HEAD_BYTES_MAX: usize = 1_024;
 
 /// What a file of the former program holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,8 +59,9 @@ impl FormerFile {
     pub fn read(path: &Path, config: &Config) -> Result<Self, Error> {
         let bytes = named_file::read(path, FILE_BYTES_MAX)?;
         let now = Timestamp::from(Clock::system().read().wall);
-        Self::parse(&bytes, now, config.store.retry_interval)
-            .map_err(|cause| Error::invalid(format!("nothing of {} was kept", path.display())).caused_by(cause))
+        let read = Self::parse(&bytes, now, config.store.retry_interval);
+        let read = read.and_then(|file| file.check_lengths(config.store.record_bytes_max()).map(|()| file));
+        read.map_err(|cause| Error::invalid(format!("nothing of {} was kept", path.display())).caused_by(cause))
     }
 
     /// Reads what such a file holds.
@@ -66,12 +70,21 @@ impl FormerFile {
             .map_err(|cause| Error::invalid("it is not UTF-8, and no file of the former program").caused_by(cause))?;
         let (json, numbers) = finite(text);
         let (events, completed) = if json.trim_start().starts_with('[') {
-            (deliveries::read(&json, now)?, 0)
+            (deliveries::read(&json)?, 0)
         } else {
             let held = queue::read(&json, now, retry_interval)?;
             (held.events, held.completed)
         };
         Ok(Self { events, completed, numbers })
+    }
+
+    /// Refuses an event that is too long for a record of so many bytes.
+    fn check_lengths(&self, record_bytes_max: usize) -> Result<(), Error> {
+        let longest = record_bytes_max.saturating_sub(HEAD_BYTES_MAX);
+        match self.events.iter().find(|event| event.bytes() > longest) {
+            Some(event) => Err(Error::invalid(format!("{event:?} is longer than the {longest} bytes that are kept"))),
+            None => Ok(()),
+        }
     }
 
     /// How many events are to be run.
@@ -122,11 +135,6 @@ pub(super) fn time(text: &str, place: &Place<'_>, name: &str) -> Result<Timestam
     read.map_err(|_| place.refused(&format!("has no time for {name}: {:?}", text.chars().take(64).collect::<String>())))
 }
 
-/// When an event was received there. No clock of that machine may say that it was after `now`.
-pub(super) fn received_at(text: &str, place: &Place<'_>, now: Timestamp) -> Result<Timestamp, Error> {
-    Ok(time(text, place, "timestamp")?.min(now))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,17 +178,18 @@ mod tests {
         let events: Vec<_> = file.events.iter().map(read).collect();
         let ends: Vec<_> = events.iter().map(|(event, _)| event.id.as_deref().unwrap().get(35..).unwrap()).collect();
         assert_eq!(ends, ["1", "2", "4", "5", "6"], "in the order of the file, each once, without the completed one");
-        for (event, received_at) in events.iter().zip([
+        for (event, timestamp) in events.iter().zip([
             "2026-11-20T08:00:00Z",
             "2026-11-20T08:00:00.25Z",
             "2026-11-20T08:00:02Z",
             "2026-11-20T08:00:03Z",
             "2026-11-20T08:00:04Z",
         ]) {
-            assert_eq!((event.0.received_at, &*event.0.source), (Some(at(received_at)), "import"));
+            let kept = ("former-timestamp".to_owned(), at(timestamp).to_string());
+            assert_eq!((event.0.headers.as_slice(), &*event.0.source), ([kept].as_slice(), "import"));
         }
         let retries: Vec<_> = events.iter().map(|(event, _)| event.max_retries.unwrap()).collect();
-        assert_eq!(retries, [3, 3, 0, 2, 3], "those that are left");
+        assert_eq!(retries, [3, 3, 3, 2, 3], "those that are left, and all for the one that failed");
         let due: Vec<_> = events.iter().map(|(event, _)| event.starts_at(now())).collect();
         assert_eq!(due, [None, None, None, Some(now()), Some(at("2026-11-20T08:06:30Z"))]);
         let failed: Vec<_> = events.iter().filter_map(|(_, failed)| *failed).collect();
@@ -220,7 +229,7 @@ mod tests {
         assert_eq!((&events[0].id, events[0].body_hash), (&events[2].id, events[2].body_hash), "the same delivery");
         assert_ne!(events[0].id, events[1].id);
         assert!(DELIVERIES.contains(&events[1].body));
-        assert_eq!(events[1].received_at, Some(now()), "the clock there may have been ahead");
+        assert_eq!((events[1].received_at, events[1].headers.len()), (None, 1));
     }
 
     #[test]
@@ -243,7 +252,7 @@ mod tests {
                 false,
             ),
             (r#""status":"retrying","last_attempt":"2031-01-01T00:00:00""#, 3, Some(interval_later), false),
-            (r#""status":"failed","retry_count":3"#, 0, None, true),
+            (r#""status":"failed","retry_count":3"#, 3, None, true),
             (r#""status":"failed","max_retries":0"#, 0, None, true),
             (r#""status":"pending","max_retries":18446744073709551615"#, 1_000, None, false),
         ] {
@@ -296,6 +305,17 @@ mod tests {
     /// An event of a queue, but for its type.
     const QUEUE_EVENT: &str =
         r#"{"id":"a","event_type":"T0","data":1,"timestamp":"2026-11-20T08:00:00","status":"pending"}"#;
+
+    #[test]
+    fn an_event_that_no_record_takes_is_refused_before_anything_is_kept() {
+        let file = |bytes: usize| {
+            let event = QUEUE_EVENT.replace(":1,", &format!(":\"{}\",", "x".repeat(bytes)));
+            parse(&format!(r#"{{"pending_events":[{event}]}}"#)).unwrap()
+        };
+        file(14_000).check_lengths(16_000).unwrap();
+        let error = file(15_000).check_lengths(16_000).unwrap_err().to_string();
+        assert!(error.contains("\"a\"") && error.contains("14976 bytes"), "{error}");
+    }
 
     #[test]
     fn what_keeps_them_is_asked_for_in_parts() {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::event::FormerEvent;
-use super::file::{Place, received_at, time};
+use super::file::{Place, time};
 use crate::error::Error;
 use crate::event::{Timestamp, limits};
 use crate::service::printable::json_line;
@@ -86,7 +86,7 @@ pub(super) fn read(json: &str, now: Timestamp, retry_interval: Duration) -> Resu
 impl Queued<'_> {
     fn read(&self, place: &Place<'_>, now: Timestamp, retry_interval: Duration) -> Result<FormerEvent, Error> {
         let (failures, most) = (self.retry_count.unwrap_or(0), self.max_retries.unwrap_or(MAX_RETRIES));
-        let left = u32::try_from(most.saturating_sub(failures)).unwrap_or(u32::MAX).min(limits::RETRIES_MAX);
+        let bounded = |retries: u64| u32::try_from(retries).unwrap_or(u32::MAX).min(limits::RETRIES_MAX);
         let has_failed = self.status == Status::Failed && failures >= most;
         let waits = matches!(self.status, Status::Retrying | Status::Failed) && !has_failed;
         let last_attempt = self.last_attempt.as_deref().map(|text| time(text, place, "last_attempt")).transpose()?;
@@ -96,9 +96,10 @@ impl Queued<'_> {
             id: self.id.clone(),
             event_type: self.event_type.clone(),
             data: self.data.get().to_owned(),
-            received_at: received_at(&self.timestamp, place, now)?,
+            timestamp: time(&self.timestamp, place, "timestamp")?,
             not_before: due,
-            max_retries: left,
+            // Once somebody has it run anew it has all of them again.
+            max_retries: bounded(if has_failed { most } else { most.saturating_sub(failures) }),
             failed: has_failed.then(|| self.reason(failures)),
         })
     }
@@ -108,6 +109,9 @@ impl Queued<'_> {
         // A message may be cut within a surrogate pair, of which a text can hold nothing.
         let message = self.error_message.and_then(|raw| serde_json::from_str::<String>(&json_line(&raw).ok()?).ok());
         let message = message.unwrap_or_else(|| "it has not said why".to_owned());
-        format!("given up by the former program after {failures} failures: {message}")
+        let mut reason = format!("given up by the former program after {failures} failures: {message}");
+        // No more of it is kept.
+        reason.truncate(reason.floor_char_boundary(limits::MESSAGE_BYTES_MAX));
+        reason
     }
 }
