@@ -105,8 +105,8 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     path: Option<PathBuf>,
-    /// Whether the message has the path already.
-    names_path: bool,
+    /// Whether the message ends with what was done to the path, which is told as its last word.
+    ends_with_path: bool,
     offset: Option<u64>,
     seq: Option<u64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -120,7 +120,7 @@ impl Error {
                 kind,
                 message,
                 path: None,
-                names_path: false,
+                ends_with_path: false,
                 offset: None,
                 seq: None,
                 source: None,
@@ -137,9 +137,9 @@ impl Error {
         self
     }
 
-    /// As [`Error::at_path`], of a message that names it.
-    pub(crate) fn naming_path(mut self, path: impl Into<PathBuf>) -> Self {
-        self.inner.names_path = true;
+    /// As [`Error::at_path`], where the message says what could not be done to it.
+    pub(crate) fn of_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.inner.ends_with_path = true;
         self.at_path(path)
     }
 
@@ -187,13 +187,16 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.inner.message)?;
+        if let Some(path) = self.inner.path.as_ref().filter(|_| self.inner.ends_with_path) {
+            write!(f, " {}", path.display())?;
+        }
         let mut separator = " (";
         let mut place = |name: &str, value: &dyn fmt::Display| {
             let written = write!(f, "{separator}{name} {value}");
             separator = ", ";
             written
         };
-        if let Some(path) = self.inner.path.as_ref().filter(|_| !self.inner.names_path) {
+        if let Some(path) = self.inner.path.as_ref().filter(|_| !self.inner.ends_with_path) {
             place("in", &path.display())?;
         }
         if let Some(offset) = self.inner.offset {

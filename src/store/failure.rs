@@ -9,8 +9,7 @@ use crate::log::scan::Stopped;
 /// A system call that failed.
 pub(crate) fn of_env(error: env::Error) -> Error {
     let kind = if error.is_full() { ErrorKind::Full } else { ErrorKind::Io };
-    let text = format!("cannot {} {}", error.operation, error.path.display());
-    Error::new(kind, text).naming_path(&error.path).caused_by(error.source)
+    Error::new(kind, format!("cannot {}", error.operation)).of_path(&error.path).caused_by(error.source)
 }
 
 /// What stopped the log.

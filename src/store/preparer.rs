@@ -485,7 +485,7 @@ mod tests {
             kept += 1;
         };
         assert_eq!((refused.kind(), kept), (ErrorKind::Io, 7), "{refused}");
-        assert_eq!(refused.to_string().matches(&obstacle).count(), 1, "the place is named once: {refused}");
+        assert_eq!(refused.to_string().matches("(in ").count(), 1, "the place is named once: {refused}");
         {
             let desk = shared.desk();
             assert!(SEGMENT_BYTES - desk.core.active_end() >= SEGMENT_BYTES / 4, "endings have what is theirs");
