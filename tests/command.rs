@@ -11,16 +11,19 @@
 
 #[path = "program/scaffold.rs"]
 mod scaffold;
+#[path = "program/serving.rs"]
+mod serving;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 use ledgerline::service::Setting;
 use ledgerline::{NewEvent, Store, StoreOptions};
-use scaffold::{READY, command, said_until};
+use scaffold::command;
 use serde_json::{Value, json};
+use serving::Serving;
 
 /// What a command said, and how it ended.
 #[derive(Debug)]
@@ -53,50 +56,6 @@ fn documents(directory: &Path, arguments: &[&str]) -> Vec<Value> {
 
 fn fixture(name: &str) -> String {
     format!("{}/tests/fixtures/linear/{name}.json", env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A service of its own process, killed when this is dropped.
-struct Serving {
-    child: Child,
-    url: String,
-    banner: String,
-    stdout: Option<BufReader<ChildStdout>>,
-}
-
-impl Serving {
-    /// In `directory`, on a free port.
-    fn start(directory: &Path, arguments: &[&str]) -> Self {
-        Self::of(command(directory, &["serve", "--listen", "127.0.0.1:0"]).args(arguments))
-    }
-
-    fn of(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().map(BufReader::new);
-        let banner = said_until(&mut child, READY);
-        let url = banner.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-        Self { child, url, banner, stdout }
-    }
-
-    /// The next event that it prints.
-    fn event(&mut self) -> Value {
-        let mut line = String::new();
-        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-
-    /// Asks it to end, and waits until it has.
-    fn end(mut self) -> ExitStatus {
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn directory() -> (tempfile::TempDir, PathBuf) {

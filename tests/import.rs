@@ -8,13 +8,16 @@
 
 #[path = "program/scaffold.rs"]
 mod scaffold;
+#[path = "program/serving.rs"]
+#[expect(dead_code, reason = "each test uses a part")]
+mod serving;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
-use scaffold::{READY, command, said_until};
+use scaffold::command;
 use serde_json::{Value, json};
+use serving::Serving;
 
 const FILE: &str = "linear_events.json";
 /// The events of the queue that are to run, by the ends of their ids, and the one that has failed for good.
@@ -55,36 +58,14 @@ fn documents(directory: &Path, arguments: &[&str]) -> Vec<Value> {
     done(directory, arguments).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A service in a process of its own, which is killed when this is dropped.
-struct Serving {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
+/// A service where the former program's environment still stands.
+fn serve(directory: &Path) -> Serving {
+    Serving::of(&mut in_its_environment(directory, &["serve", "--listen", "127.0.0.1:0"]))
 }
 
-impl Serving {
-    fn start(directory: &Path) -> Self {
-        let mut command = in_its_environment(directory, &["serve", "--listen", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        said_until(&mut child, READY);
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdout }
-    }
-
-    /// The next events that it prints.
-    fn events<const N: usize>(&mut self) -> [Value; N] {
-        std::array::from_fn(|_| {
-            let mut line = String::new();
-            self.stdout.read_line(&mut line).unwrap();
-            serde_json::from_str(&line).unwrap()
-        })
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The next events that it prints.
+fn events<const N: usize>(service: &mut Serving) -> [Value; N] {
+    std::array::from_fn(|_| service.event())
 }
 
 fn moved_away(directory: &Path) {
@@ -116,9 +97,9 @@ fn what_waited_runs_and_what_had_failed_waits_for_a_person() {
     assert_eq!(std::fs::read(directory.join(FILE)).unwrap(), std::fs::read(fixture("queue.json")).unwrap());
 
     moved_away(directory);
-    let mut service = Serving::start(directory);
+    let mut service = serve(directory);
     // Those that were due for a retry were so long ago.
-    let events = service.events::<4>();
+    let events = events::<4>(&mut service);
     let mut numbers: Vec<_> = events.iter().map(number).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, TO_RUN);
@@ -133,8 +114,7 @@ fn what_waited_runs_and_what_had_failed_waits_for_a_person() {
     let reason = "given up by the former program after 3 failures: the other side said “no”, then \u{fffd}";
     assert_eq!(failed[0]["error_message"], reason);
     done(directory, &["replay", "--failed"]);
-    let [replayed] = service.events::<1>();
-    assert_eq!(replayed["id"], FAILED);
+    assert_eq!(service.event()["id"], FAILED);
 }
 
 #[test]
@@ -159,8 +139,8 @@ fn a_file_may_be_imported_again_also_beside_a_service() {
     assert_eq!(last, &imported(5, 0));
 
     moved_away(directory);
-    let mut service = Serving::start(directory);
-    let events = service.events::<4>();
+    let mut service = serve(directory);
+    let events = events::<4>(&mut service);
     let again = documents(directory, &["import", "imported.json", "--json"]);
     let [known @ .., last] = again.as_slice() else { panic!("nothing was said") };
     assert!(known.iter().all(|event| event["duplicate"] == true && event["status"].is_null()), "{known:?}");
@@ -177,7 +157,7 @@ fn a_file_may_be_imported_again_also_beside_a_service() {
 fn a_service_runs_what_is_imported_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let mut service = Serving::start(directory);
+    let mut service = serve(directory);
     let list = fixture("deliveries.json");
     let told = done(directory, &["import", list.to_str().unwrap()]);
     assert!(
@@ -185,7 +165,7 @@ fn a_service_runs_what_is_imported_beside_it() {
             && told.contains("2 events kept in linear_events.json.ledgerline, 1 there before"),
         "{told}"
     );
-    let [issue, comment] = service.events::<2>();
+    let [issue, comment] = events::<2>(&mut service);
     assert_eq!((&issue["event_type"], &issue["action"]), (&json!("Issue"), &json!("create")));
     assert_eq!((&comment["event_type"], &comment["source"]), (&json!("Comment"), &json!("linear")));
     assert_eq!(issue["data"]["data"]["identifier"], "ENG-1778");

@@ -9,17 +9,20 @@
 
 #[path = "program/scaffold.rs"]
 mod scaffold;
+#[path = "program/serving.rs"]
+#[expect(dead_code, reason = "each test uses a part")]
+mod serving;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::BufRead as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use ledgerline::{NewEvent, Outcome, Store, StoreOptions, Timestamp};
-use scaffold::{READY, command, said_until};
+use scaffold::command;
 use serde_json::Value;
+use serving::Serving;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store-v1");
 
@@ -341,23 +344,13 @@ fn a_type_or_a_key_is_paused_and_resumed_and_what_cannot_be_is_told() {
     assert_eq!(verb("pauses", &[]).1.lines().count(), 2, "nothing changed");
 }
 
-/// A service of its own process, killed when this is dropped.
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_service_that_runs_nothing_by_itself_is_told_when_to_and_calls_off_what_is_selected() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command(dir.path(), &["serve", "--listen", "127.0.0.1:0", "--data", "store"]);
     command.envs([("LINEAR_BACKGROUND_PROCESSING", "false"), ("LINEAR_EVENT_BATCHSIZE", "5")]);
-    let mut serving = Serving(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-    let banner = said_until(&mut serving.0, READY);
+    let mut serving = Serving::of(&mut command);
+    let banner = &serving.banner;
     assert_eq!(banner.matches("LINEAR_EVENT_BATCHSIZE in the environment is no setting").count(), 1, "{banner}");
     let verb = |verb: &str, arguments: &[&str]| run(dir.path(), &[&[verb, "--data", "store"], arguments].concat());
     for id in ["a", "b", "c"] {
@@ -372,7 +365,7 @@ fn a_service_that_runs_nothing_by_itself_is_told_when_to_and_calls_off_what_is_s
     assert_eq!(verb("resume", &["--type", "D"]).1, "type \"D\" is resumed\n");
     let (code, stdout, stderr) = verb("process", &[]);
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (0, "3 runs: 3 done, 0 failed\n", ""));
-    let mut lines = BufReader::new(serving.0.stdout.take().unwrap()).lines();
+    let mut lines = serving.stdout.take().unwrap().lines();
     assert!(lines.next().unwrap().unwrap().contains("\"event_type\":\"D\""));
     let stats = json(dir.path(), &["stats", "--data", "store", "--json"]);
     let done = &stats["types"][0];
