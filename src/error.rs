@@ -187,7 +187,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.inner.message)?;
-        if let Some(path) = self.inner.path.as_ref().filter(|_| self.inner.ends_with_path) {
+        let path = self.inner.path.as_deref();
+        let (object, within) = if self.inner.ends_with_path { (path, None) } else { (None, path) };
+        if let Some(path) = object {
             write!(f, " {}", path.display())?;
         }
         let mut separator = " (";
@@ -196,7 +198,7 @@ impl fmt::Display for Error {
             separator = ", ";
             written
         };
-        if let Some(path) = self.inner.path.as_ref().filter(|_| !self.inner.ends_with_path) {
+        if let Some(path) = within {
             place("in", &path.display())?;
         }
         if let Some(offset) = self.inner.offset {

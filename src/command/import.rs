@@ -15,9 +15,9 @@ use super::trouble::Trouble;
 /// Keep the events of the former program's file, linear_events.json. It is only read, whole or not at all
 ///
 /// Stop that program before. What waits there or is running runs here, what waits for a retry has the retries that are left, what has failed
-/// for good waits for a person, and what has completed is left out. Its time there
-/// is kept as a header, former-timestamp. An event that is kept or remembered is a duplicate, so a file may be imported
-/// again for as long as that is so. Of a list of the webhook processor each payload is kept as if it were delivered now.
+/// for good waits for a person, and what has completed is left out. An event that is kept or remembered is a duplicate, so a file may be
+/// imported again for as long as that is so. Of a list of the webhook processor each payload is kept as if it were delivered now. When an
+/// event came to that program is told by a header, former-timestamp.
 #[derive(Args)]
 #[command(after_help = FIELDS)]
 pub(super) struct Import {
@@ -31,8 +31,9 @@ pub(super) struct Import {
     store: StoreArguments,
 }
 
-const FIELDS: &str =
-    "JSON: for each event id, status (pending, or failed for good; null of a duplicate), duplicate (whether the event was there before) and seq, then imported: to_run and failed (of what the file holds), kept, duplicates, completed (left out), numbers (NaN and the like, null now), dry_run, data (the data directory).
+const FIELDS: &str = "JSON: for each event id, status (pending, or failed for good; null of a duplicate), duplicate (whether the event \
+    was there before) and seq, then imported: to_run and failed (of what the file holds), kept, duplicates, completed (left out), numbers \
+    (NaN and the like, null now), dry_run, data (the data directory).
 A data directory that is not there is created.";
 
 #[derive(Deserialize)]

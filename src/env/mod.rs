@@ -27,10 +27,9 @@ mod lock;
 mod map;
 pub(crate) mod simulated;
 
-pub(crate) use chance::Chance;
-pub(crate) use chance::process_id;
 #[cfg(feature = "service")]
 pub(crate) use chance::random;
+pub(crate) use chance::{Chance, process_id};
 pub(crate) use clock::Clock;
 #[cfg(feature = "torture")]
 pub(crate) use clock::thread_time;
