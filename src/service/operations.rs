@@ -418,10 +418,7 @@ impl Operations {
     fn import(&self, events: &[FormerEvent], line: &mut Line<'_>) -> Result<(), Error> {
         for event in events {
             let (event, failed) = event.read()?;
-            let Receipt { id, seq, duplicate } = match failed {
-                Some(reason) => self.store.append_failed(event, reason)?,
-                None => self.store.append(event)?,
-            };
+            let Receipt { id, seq, duplicate } = self.store.append_as(event, failed)?;
             let status = duplicate.is_none().then(|| if failed.is_some() { Status::Failed } else { Status::Pending });
             let imported = Imported { id: &id, status, duplicate: duplicate.is_some(), seq };
             if line(json_line(&imported)?).is_break() {

@@ -42,7 +42,7 @@ fn keep(shared: &Shared, round: u32, now: Moment) -> u64 {
     let event = NewEvent::new("Issue", &id).unwrap().id(&id).key(if round.is_multiple_of(2) { "even" } else { "odd" });
     let givens = Givens { ids: &Ids::new([2; 16]), hasher: shared.hasher, max_retries: 3, now };
     let mut single = Single::new(&event, &givens).unwrap();
-    let decision = shared.step(|core, _| core.receive(&mut single, now)).unwrap();
+    let decision = shared.step(|core, _| core.receive(&mut single, None, now)).unwrap();
     let Decision::Done { seq } = decision else { panic!("{id} is taken") };
     let seq = seq.unwrap();
     shared.wait(seq, Level::Durable).unwrap();

@@ -235,12 +235,9 @@ impl Shared {
 
     /// Leads once, or waits until somebody has.
     fn catch_up(&self, mut desk: MutexGuard<'_, Desk>) {
-        if self.refuse_copy(&mut desk) {
-            return;
-        }
         if desk.may_lead() && !desk.waits_for_creation() {
             drop(self.lead(desk, Leader::Caller));
-        } else {
+        } else if !self.refuse_copy(&mut desk) {
             drop(self.look_on(desk, Duration::MAX));
         }
     }
@@ -276,13 +273,15 @@ impl Shared {
 
     fn wait_at_desk<'a>(&'a self, mut desk: MutexGuard<'a, Desk>, seq: u64, level: Level) -> Result<(), Error> {
         loop {
-            self.refuse_copy(&mut desk);
             if let Some(outcome) = desk.outcome(seq, level) {
                 return outcome;
             }
             desk.want(seq, level);
             if desk.may_lead() {
                 desk = self.lead(desk, if level == Level::Durable { Leader::Waiting } else { Leader::Caller });
+                continue;
+            }
+            if self.refuse_copy(&mut desk) {
                 continue;
             }
             if level == Level::Written {

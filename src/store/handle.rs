@@ -168,18 +168,14 @@ impl Store {
     /// cases nothing was appended. [`ErrorKind::OutcomeUnknown`]: the disk failed meanwhile; give the same id again after reopening.
     /// [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen.
     pub fn append(&self, event: NewEvent) -> Result<Receipt, Error> {
-        let now = self.shared().now();
-        let mut single = Single::new(&event, &self.givens(now))?;
-        self.keep(&mut single, now, Core::receive, Single::resolve_conflict, Single::compare)?;
-        Ok(self.receipt(single.into_incoming()))
+        self.append_as(event, None)
     }
 
-    /// As [`Store::append`], of an event that has failed for good somewhere else, for this `reason`: here it waits for a person, too.
-    #[cfg(feature = "service")]
-    pub(crate) fn append_failed(&self, event: NewEvent, reason: &str) -> Result<Receipt, Error> {
+    /// As [`Store::append`], of an event that has `failed` for good somewhere else if there is a reason: here it waits for a person, too.
+    pub(crate) fn append_as(&self, event: NewEvent, failed: Option<&str>) -> Result<Receipt, Error> {
         let now = self.shared().now();
         let mut single = Single::new(&event, &self.givens(now))?;
-        let receive = |core: &mut Core, single: &mut Single<'_>, now| core.receive_as(single, Some(reason), now);
+        let receive = |core: &mut Core, single: &mut Single<'_>, now| core.receive(single, failed, now);
         self.keep(&mut single, now, receive, Single::resolve_conflict, Single::compare)?;
         Ok(self.receipt(single.into_incoming()))
     }

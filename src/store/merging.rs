@@ -24,8 +24,10 @@ const PATIENCE: Duration = Duration::from_millis(200);
 impl Shared {
     /// Merges small neighbours among the sealed segments, where there are many of them.
     pub(crate) fn merge_small(&self) {
-        // Those that tell of a jump of the clock are needed as they are for as long as that is not to be acted on.
-        let Some(_one_at_a_time) = self.keep_from_compacting().filter(|_| !self.has_jumped()) else { return };
+        let Some(_one_at_a_time) = self.keep_from_compacting() else { return };
+        if self.leaves_the_log(self.why_suspended()) {
+            return;
+        }
         let until = self.clock.steady().saturating_add(PATIENCE);
         let mut spared = BTreeSet::new();
         while self.has_many_small() && self.clock.steady() < until {

@@ -250,14 +250,9 @@ impl Core {
         })
     }
 
-    /// Keeps an event, which then knows its fate.
-    pub(crate) fn receive(&mut self, single: &mut Single<'_>, now: Moment) -> Result<Decision, Refused> {
-        self.receive_as(single, None, now)
-    }
-
-    /// As [`Core::receive`], of an event that has `failed` for good if there is a reason: both are said in one group, so that no crash makes
-    /// it one that waits to run.
-    pub(crate) fn receive_as(
+    /// Keeps an event, which then knows its fate. If there is a reason, it has `failed` for good: both are said in one group, so that no
+    /// crash makes it one that waits to run.
+    pub(crate) fn receive(
         &mut self,
         single: &mut Single<'_>,
         failed: Option<&str>,
@@ -500,7 +495,7 @@ mod tests {
         let receive = || {
             let event = event("a", 10);
             let mut single = Single::new(&event, &givens(&shared, &ids)).unwrap();
-            let decision = shared.try_step(&mut |core, now| core.receive(&mut single, now));
+            let decision = shared.try_step(&mut |core, now| core.receive(&mut single, None, now));
             (decision.ok().and_then(|decision| decision.seq()), single.fate())
         };
         let (first, _) = receive();
@@ -527,7 +522,7 @@ mod tests {
         for number in 0..600 {
             let event = event(&number.to_string(), number);
             let mut single = Single::new(&event, &givens(&shared, &ids)).unwrap();
-            let decision = shared.step(|core, now| core.receive_as(&mut single, Some(&reason), now)).unwrap();
+            let decision = shared.step(|core, now| core.receive(&mut single, Some(&reason), now)).unwrap();
             let mut desk = shared.desk();
             let group = desk.core.take().unwrap();
             assert_eq!(Some(group.last_seq), decision.seq().map(|seq| seq + 1));

@@ -230,17 +230,12 @@ impl Shared {
 
     /// Whether segments stay as they are for now: the next opening learns of the jump only from the records on both sides of it, as long
     /// as nothing was dropped between them. Space that is needed counts for more.
-    fn leaves_the_log(&self, rest: Option<Rest>) -> bool {
+    pub(super) fn leaves_the_log(&self, rest: Option<Rest>) -> bool {
         matches!(rest, Some(Rest::Jumped(_))) && self.excess_bytes() == 0 && !self.desk().core.is_full()
     }
 
-    /// Whether the clock went on by so much that it is not to be acted on just now.
-    pub(super) fn has_jumped(&self) -> bool {
-        matches!(self.why_suspended(), Some(Rest::Jumped(_)))
-    }
-
     /// Why the clock is not to be acted on just now.
-    fn why_suspended(&self) -> Option<Rest> {
+    pub(super) fn why_suspended(&self) -> Option<Rest> {
         let now = self.now();
         let rests_until = self.notes.lock().unwrap_or_else(PoisonError::into_inner).rests_until(now);
         if now.steady < rests_until && !mutant!("jump-of-the-clock-acted-on") {

@@ -250,9 +250,7 @@ impl Core {
 
 /// The most bytes that [`Core::put_condemned`] puts: how many they are depends on the event.
 pub(super) fn condemned_bytes_max(reason: &str, now: Moment) -> usize {
-    let mut longest = Vec::new();
-    condemned(Of { seq: u64::MAX, id_hash: u64::MAX }, reason, now).encode(&mut longest);
-    longest.len()
+    length(&condemned(Of { seq: u64::MAX, id_hash: u64::MAX }, reason, now))
 }
 
 fn condemned(of: Of, reason: &str, now: Moment) -> Entry<'_> {

@@ -58,7 +58,7 @@ pub(super) fn store_in(dir: Dir, clock: Clock, writable: bool, options: StoreOpt
 pub(super) fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Error> {
     let (event, ids) = (event(id, bytes), Ids::new([2; 16]));
     let mut single = Single::new(&event, &givens(shared, &ids)).unwrap();
-    match shared.try_step(&mut |core, now| core.receive(&mut single, now)) {
+    match shared.try_step(&mut |core, now| core.receive(&mut single, None, now)) {
         Ok(decision) => seq_of(decision),
         Err(Refused::Error(error)) => Err(error),
         Err(Refused::Busy | Refused::Rolled) => Err(Error::invalid("busy")),
@@ -69,7 +69,7 @@ pub(super) fn receive(shared: &Shared, id: &str, bytes: usize) -> Result<u64, Er
 pub(super) fn keep(shared: &Shared, id: &str, bytes: usize) -> Result<(), Error> {
     let (event, ids) = (event(id, bytes), Ids::new([2; 16]));
     let mut single = Single::new(&event, &givens(shared, &ids)).unwrap();
-    let decision = shared.step(|core, now| core.receive(&mut single, now))?;
+    let decision = shared.step(|core, now| core.receive(&mut single, None, now))?;
     shared.wait(seq_of(decision)?, Level::Durable)
 }
 

@@ -60,7 +60,11 @@ impl Store {
         let mut now = self.shared().now();
         let mut single = Single::new(&event, &self.givens(now))?;
         let reached = loop {
-            match self.shared().step_and_reach(now, |core, now| core.receive(&mut single, now), Decision::seq).await? {
+            match self
+                .shared()
+                .step_and_reach(now, |core, now| core.receive(&mut single, None, now), Decision::seq)
+                .await?
+            {
                 (Decision::Done { .. }, reached) => break reached,
                 (Decision::Conflict, _) => single.resolve_conflict(self.shared().hasher)?,
                 (Decision::Doubt { seq }, _) => self.compare(&mut single, seq).await?,

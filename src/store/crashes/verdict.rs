@@ -128,7 +128,7 @@ fn check_duplicates(store: &Store, ledger: &Ledger, fold: &Fold) -> Result<(), S
         let event = NewEvent::from_json("Issue", text).map_err(|error| error.to_string())?.id(id);
         let givens = store.givens(store.shared().now());
         let mut single = Single::new(&event, &givens).map_err(|error| error.to_string())?;
-        let fate = match store.shared().try_step(&mut |core, now| core.receive(&mut single, now)) {
+        let fate = match store.shared().try_step(&mut |core, now| core.receive(&mut single, None, now)) {
             Ok(Decision::Done { .. }) => single.fate(),
             Ok(Decision::Conflict | Decision::Doubt { .. }) | Err(_) => None,
         };
