@@ -39,8 +39,6 @@ const AHEAD_COUNT: usize = 256;
 const AHEAD_BYTES: u64 = 1024 * 1024;
 /// Receptions whose id, type and key are held, so that later entries about them are told without another read.
 const SUBJECTS_MAX: usize = 16 * 1024;
-/// How often a segment is looked for again that compaction replaced in this moment.
-const ATTEMPTS_MAX: u32 = 1_000;
 
 /// What a [`Reader`] yields.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -169,7 +167,7 @@ impl Reader {
 
     /// Reads some of the groups from the cursor on, as far as they are durable.
     fn fill(&mut self, durable: u64) -> Result<(), Error> {
-        let Some((segment, end)) = self.segment()? else {
+        let Some((segment, end)) = self.segment() else {
             // Opened for reading, and compaction took the end.
             let (from, to) = (self.cursor, durable);
             if !self.shared.desk().core.manifest.has_dropped_all(from, to) {
@@ -203,15 +201,11 @@ impl Reader {
     }
 
     /// The segment in which the cursor stands or, where that was dropped, the next one that is left.
-    fn segment(&self) -> Result<Option<Held>, Error> {
-        for _ in 0..ATTEMPTS_MAX {
-            let Some((key, end)) = self.shared.desk().core.holds(self.cursor) else { return Ok(None) };
-            if let Some(segment) = self.shared.segment(key) {
-                return Ok(Some((segment, end)));
-            }
-        }
-        Err(Error::new(ErrorKind::NotFound, "compaction replaced the segment again and again; read from here anew")
-            .at_seq(self.cursor))
+    fn segment(&self) -> Option<Held> {
+        // Under the lock no file is taken out before what it held lies in another.
+        let desk = self.shared.desk();
+        let held = desk.core.holds(self.cursor);
+        held.and_then(|(key, end)| Some((self.shared.segment(key)?, end)))
     }
 
     /// A gap that compaction did not leave is damage: a store that was opened for reading may have such gaps.

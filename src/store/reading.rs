@@ -49,13 +49,11 @@ impl Shared {
     }
 
     fn read_reception(&self, view: &View, waiting: Option<Waiting>) -> Result<Event, Error> {
-        let bytes = self.read_where_it_is(view, |view| Some(view.place), Some(view.seq))?;
+        let body = |segment: &Segment, at| read(segment, at, Some(view.seq));
+        let bytes = self.read_where_it_is(view, |view| Some(view.place), body)?;
         let entry = codec::decode(&bytes).map_err(|refusal| of_refusal(refusal).at_seq(view.seq))?;
         let Entry::Received(received) = entry else { return Err(no_reception(view.seq)) };
-        // A text that rotted is no reason to give up the event that it is about.
-        let message = |_| self.read_message(view).unwrap_or_else(|error| format!("(the message is damaged: {error})"));
-        let error_message = view.error_at.map(message);
-        event(view, &received, error_message, waiting)
+        event(view, &received, self.read_message(view), waiting)
     }
 
     /// The id of the reception `seq`, where it is still kept.
@@ -70,43 +68,50 @@ impl Shared {
         self.read_event(&view).map(|event| event.data().as_bytes() == data)
     }
 
-    fn read_message(&self, view: &View) -> Result<String, Error> {
-        let bytes = self.read_where_it_is(view, |view| view.error_at, None)?;
-        let entry = codec::decode(&bytes).map_err(of_refusal)?;
-        if entry.of().is_none_or(|of| of.seq != view.seq) {
-            return Err(Error::new(ErrorKind::Corrupt, "the record is about another event").at_seq(view.seq));
+    /// What the event failed with. A text that rotted is no reason to give up the event that it is about.
+    fn read_message(&self, view: &View) -> Option<String> {
+        view.error_at?;
+        let text = |segment: &Segment, at| {
+            let bytes = read(segment, at, None)?;
+            let entry = codec::decode(&bytes).map_err(of_refusal)?;
+            if entry.of().is_none_or(|of| of.seq != view.seq) {
+                return Err(Error::new(ErrorKind::Corrupt, "the record is about another event").at_seq(view.seq));
+            }
+            Ok(message_of(&entry).unwrap_or_default().to_owned())
+        };
+        match self.read_where_it_is(view, |view| view.error_at, text) {
+            // The event stands otherwise by now.
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(format!("(the message is damaged: {error})")),
+            Ok(text) => Some(text),
         }
-        Ok(message_of(&entry).unwrap_or_default().to_owned())
     }
 
-    /// The body of a record that the event names, verified. Since `view` was taken compaction may have put it elsewhere, and another
-    /// file may bear the number of the segment where it was.
-    fn read_where_it_is(
+    /// What `read` makes of a record that the event names. Since `view` was taken compaction may have put it elsewhere, and another file
+    /// may bear the number of the segment where it was.
+    fn read_where_it_is<T>(
         &self,
         view: &View,
         place: impl Fn(&View) -> Option<Place>,
-        seq: Option<u64>,
-    ) -> Result<Vec<u8>, Error> {
-        let gone = || Error::new(ErrorKind::NotFound, "compaction forgot the event meanwhile");
-        let mut at = place(view).ok_or_else(gone)?;
-        loop {
-            match self.read(at, seq) {
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
-                    let now = self.desk().core.state.view(view.seq);
-                    let now = now.and_then(|view| place(&view)).filter(|now| *now != at);
-                    at = now.ok_or(error)?;
-                }
-                read => return read,
-            }
+        read: impl Fn(&Segment, Place) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let then = place(view).and_then(|at| Some(read(&*self.segment(at.segment)?, at)));
+        match then {
+            None => {}
+            Some(Err(error)) if error.kind() == ErrorKind::Corrupt => {}
+            Some(done) => return done,
         }
+        let gone = || Error::new(ErrorKind::NotFound, "compaction forgot the event meanwhile");
+        let (at, segment) = self.whereabouts(view.seq, place).ok_or_else(gone)?;
+        read(&segment, at)
     }
 
-    /// The body of a record, verified (R11).
-    pub(super) fn read(&self, place: Place, seq: Option<u64>) -> Result<Vec<u8>, Error> {
-        let segment = self
-            .segment(place.segment)
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, "compaction dropped the segment meanwhile; ask again"))?;
-        read_record(&segment.file, &segment.header, u64::from(place.offset), place.length, seq).map_err(of_log)
+    /// Where a record that the event `seq` names lies, and the file: of one moment, since a number comes to stand for another file.
+    fn whereabouts(&self, seq: u64, place: impl Fn(&View) -> Option<Place>) -> Option<(Place, Arc<Segment>)> {
+        // Under the lock no event is moved, and no file is taken out before all of its events are.
+        let desk = self.desk();
+        let at = place(&desk.core.state.view(seq)?)?;
+        Some((at, self.segment(at.segment)?))
     }
 
     pub(super) fn segment(&self, key: u32) -> Option<Arc<Segment>> {
@@ -234,30 +239,22 @@ impl Shared {
         }
     }
 
-    pub(super) fn history_of(&self, mut view: View) -> Result<Vec<HistoryEntry>, Error> {
-        let segments = loop {
-            // Before the files are looked at: what is begun after it holds nothing that was durable by now.
-            let end = self.desk().core.end_of_log();
+    pub(super) fn history_of(&self, view: View) -> Result<Vec<HistoryEntry>, Error> {
+        let (segments, end) = {
+            // Of one moment: see `whereabouts`.
+            let desk = self.desk();
+            let Some(now) = desk.core.state.view(view.seq) else { return Ok(Vec::new()) };
+            let end = desk.core.end_of_log();
             let last = end.map_or(u32::MAX, |(key, _)| key);
-            let segments: Vec<(u32, Arc<Segment>)> = {
-                let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
-                files.range(view.place.segment..=last).map(|(key, segment)| (*key, Arc::clone(segment))).collect()
-            };
-            // If compaction has moved the event since it was looked up, those may not be the segments that hold its steps.
-            match self.desk().core.state.view(view.seq) {
-                None => return Ok(Vec::new()),
-                Some(now) if now.place != view.place => view.place = now.place,
-                Some(_) => {
-                    let end_of = move |key| end.filter(|(last, _)| *last == key).map(|(_, end)| end);
-                    break segments.into_iter().map(move |(key, segment)| (segment, end_of(key)));
-                }
-            }
+            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            let held = files.range(now.place.segment..=last);
+            (held.map(|(key, segment)| (*key, Arc::clone(segment))).collect::<Vec<_>>(), end)
         };
         let mut steps = Steps { view: &view, epoch: 0, last_seq: 0, found: Vec::new() };
-        for (segment, end) in segments {
+        for (key, segment) in segments {
             let bytes = segment.file.len().map_err(of_env)?;
-            // Behind that are zeros.
-            let bytes = end.map_or(bytes, |end| end.min(bytes));
+            // Behind the end of the log are zeros.
+            let bytes = end.filter(|(last, _)| *last == key).map_or(bytes, |(_, end)| end.min(bytes));
             let mut source = Source::windowed(&segment.file);
             scan(&mut source, bytes, &segment.header, Seqs::Any, &mut steps).map_err(of_stopped)?;
             if steps.are_all() {
@@ -277,6 +274,11 @@ impl Shared {
         let segment = self.segment(place.segment);
         segment.map_or_else(|| self.dir.path().to_owned(), |segment| segment.file.path().to_owned())
     }
+}
+
+/// The body of a record, verified (R11).
+pub(super) fn read(segment: &Segment, at: Place, seq: Option<u64>) -> Result<Vec<u8>, Error> {
+    read_record(&segment.file, &segment.header, u64::from(at.offset), at.length, seq).map_err(of_log)
 }
 
 /// Whether the bytes are not there as they were written: what the disk does not give back is as good as gone.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::env::Clock;
 use crate::env::simulated::Disk;
 use crate::event::{NewEvent, Outcome};
+use crate::state::Move;
 use crate::store::answers::CompactionReport;
 use crate::store::crashes::opening::{first_day, open_with};
 use crate::store::handle::Store;
@@ -90,6 +91,29 @@ fn a_claimed_event_is_found_though_its_segment_was_written_anew_twice() {
     let stats = store.stats();
     assert_eq!((claims.len(), stats.failed_events, stats.damaged_events), (1, 0, 0));
     assert_eq!(claims[0].event().id(), "x");
+}
+
+#[test]
+fn an_event_is_read_though_another_file_comes_to_bear_the_number_of_its_own_as_it_is_looked_for() {
+    let scene = scene();
+    let shared = scene.store.shared();
+    let view = shared.view_durable("x").unwrap().unwrap();
+    let (first, id) = (shared.segment(view.place.segment).unwrap(), shared.hasher.id("x"));
+    scene.compact_first(1);
+    let from = shared.view_durable("x").unwrap().unwrap().place;
+    std::thread::scope(|scope| {
+        // What compaction does for the next generation, while somebody who found no file by the old number asks where the event is now.
+        let mut desk = shared.desk();
+        let reading = scope.spawn(|| shared.read_event(&view));
+        std::thread::sleep(Duration::from_millis(50));
+        shared.files.write().unwrap().insert(first.key(), first);
+        let (old, new) = (from.segment, view.place.segment);
+        desk.core.state.begin_relocation(&[old], new);
+        let moves = [Move::Reception { seq: view.seq, id, from, to: view.place }];
+        desk.core.state.relocate(&moves, &[old], new);
+        drop(desk);
+        assert_eq!(reading.join().unwrap().unwrap().id(), "x");
+    });
 }
 
 #[test]

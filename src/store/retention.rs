@@ -352,12 +352,12 @@ impl Shared {
 
     /// Removes the files of segments that the manifest names no more.
     pub(super) fn remove_files(&self, gone: &[Extent], keys: &[u32]) -> Result<(), Error> {
-        {
+        let closed: Vec<_> = {
             let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-            for key in keys {
-                files.remove(key);
-            }
-        }
+            keys.iter().filter_map(|key| files.remove(key)).collect()
+        };
+        // Not while others wait for the map.
+        drop(closed);
         self.note(|notes, _| notes.forget_segments(keys));
         for segment in gone {
             if let Err(error) = self.dir.remove(&segment.name().to_string()) {

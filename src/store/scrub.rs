@@ -31,6 +31,7 @@ use crate::state::View;
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
 use crate::store::notes::MANIFEST_PLACE;
+use crate::store::reading::read;
 
 /// Bytes that are read in a second, at most.
 const BYTES_PER_SECOND: u64 = 16 * 1024 * 1024;
@@ -119,7 +120,7 @@ impl Shared {
         }
         scrubbed.segments += 1;
         if let Some((offset, what)) = damage {
-            return self.assess(key, &segment, &summary, (offset, &what), scrubbed);
+            return self.assess(&segment, &summary, (offset, &what), scrubbed);
         }
         self.note(|notes, _| notes.forget_damage(key));
         Ok(())
@@ -127,11 +128,9 @@ impl Shared {
 
     /// The segment, and how it ended; none if it is gone, or its end is not yet on the disk.
     fn sealed_segment(&self, key: u32) -> Option<(Arc<Segment>, Extent)> {
-        let summary = {
-            let desk = self.desk();
-            let durable = desk.core.durable();
-            desk.core.sealed.get(&key).copied().filter(|summary| summary.last_seq <= durable)?
-        };
+        let desk = self.desk();
+        let durable = desk.core.durable();
+        let summary = desk.core.sealed.get(&key).copied().filter(|summary| summary.last_seq <= durable)?;
         Some((self.segment(key)?, summary))
     }
 
@@ -177,21 +176,20 @@ impl Shared {
     /// Finds out which events the damage hits, and gives those up that wait to run.
     fn assess(
         &self,
-        key: u32,
-        segment: &Segment,
+        segment: &Arc<Segment>,
         summary: &Extent,
         (offset, what): (u64, &str),
         scrubbed: &mut Scrubbed,
     ) -> Result<(), Interrupted> {
-        let path = segment.file.path().display();
+        let (key, path) = (segment.key(), segment.file.path().display());
         let mut is_of_event = false;
         let mut from = summary.first_seq;
         loop {
-            let views = self.views_in(key, from, summary.last_seq);
+            let Some(views) = self.views_in(segment, from, summary.last_seq) else { return Ok(()) };
             let Some(last) = views.last() else { break };
             from = last.seq + 1;
             for view in &views {
-                let Err(error) = self.read(view.place, Some(view.seq)) else { continue };
+                let Err(error) = read(segment, view.place, Some(view.seq)) else { continue };
                 if error.kind() != ErrorKind::Corrupt {
                     continue;
                 }
@@ -221,11 +219,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Some of the events that were received in a segment as `from` or later.
-    fn views_in(&self, key: u32, from: u64, last_seq: u64) -> Vec<View> {
+    /// Some of the events that were received in a segment as `from` or later; none if another file stands for it by now.
+    fn views_in(&self, segment: &Arc<Segment>, from: u64, last_seq: u64) -> Option<Vec<View>> {
+        let key = segment.key();
         let desk = self.desk();
+        self.segment(key).filter(|now| Arc::ptr_eq(now, segment))?;
         let views = desk.core.state.list(from).take_while(|view| view.seq <= last_seq);
-        views.filter(|view| view.place.segment == key).take(EVENTS_PER_STEP).collect()
+        Some(views.filter(|view| view.place.segment == key).take(EVENTS_PER_STEP).collect())
     }
 
     /// An event whose reception cannot be read any more waits for a person. One that runs goes on: its handler has the data, and a
