@@ -150,8 +150,16 @@ impl Dir {
 
     /// Takes the exclusive lock of the directory itself, without waiting: false if another open file has it. Where there is no such lock,
     /// as on a simulated disk and some of the machine's, nobody has it.
-    pub(super) fn try_lock(&self) -> bool {
+    pub(crate) fn try_lock(&self) -> bool {
         self.handle().is_none_or(|handle| !matches!(handle.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+    }
+
+    /// Gives that lock up, whoever has a copy of the open file.
+    pub(crate) fn unlock(&self) {
+        if let Some(handle) = self.handle() {
+            // Where that fails, closing it is all that is left.
+            drop(handle.unlock());
+        }
     }
 
     /// Whether another open file has that lock; as [`File::is_locked`].

@@ -63,6 +63,10 @@ impl Default for StoreOptions {
 
 impl StoreOptions {
     /// Bytes of one segment file: 64 KiB to 1 GiB, 64 MiB by default (8 MiB in memory). An event takes at most a quarter of it.
+    ///
+    /// On a full disk a quarter of the last segment is kept for what ends runs: of 64 MiB that is room for 3,900 failures with the longest
+    /// message, of 64 KiB for three. [`Store::settle`](crate::Store::settle) refuses the others with
+    /// [`ErrorKind::Full`](crate::ErrorKind::Full) until there is space; the manager tries them again by itself.
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes;

@@ -16,21 +16,40 @@ pub(super) fn check_target(from: &Dir, to: &Path) -> Result<(), Error> {
     match Dir::open(to) {
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(of_env(error)),
-        Ok(dir) if dir.names().map_err(of_env)?.is_empty() => Ok(()),
-        Ok(_) => {
-            Err(Error::invalid("the directory is not empty; name one that is, or that does not exist").at_path(to))
-        }
+        Ok(dir) => check_empty(&dir, to),
     }
 }
 
+fn check_empty(dir: &Dir, to: &Path) -> Result<(), Error> {
+    if dir.names().map_err(of_env)?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid("the directory is not empty; name one that is, or that does not exist").at_path(to))
+}
+
 /// Fills the directory `to`, created if need be; its name is durable then. After an error nothing is left in it, nor the directory if it
-/// was not there.
+/// was not there. Since [`check_target`] another may have chosen the same one: what that has put there, or is about to, stays.
 pub(super) fn fill_target<T>(to: &Path, fill: impl FnOnce(&Dir) -> Result<T, Error>) -> Result<T, Error> {
     let was_there = Dir::open(to).is_ok();
     let dir = Dir::create(to).map_err(of_env)?;
-    let filled = dir.sync_ancestors().map_err(of_env).and_then(|()| fill(&dir));
+    if !dir.try_lock() {
+        return Err(Error::invalid("the directory is in use by another backup, salvage or store").at_path(to));
+    }
+    let filled = check_empty(&dir, to).and_then(|()| fill_or_clear(&dir, to, was_there, fill));
+    // Not by closing it alone: a process that is being started may have a copy.
+    dir.unlock();
+    filled
+}
+
+fn fill_or_clear<T>(
+    dir: &Dir,
+    to: &Path,
+    was_there: bool,
+    fill: impl FnOnce(&Dir) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let filled = dir.sync_ancestors().map_err(of_env).and_then(|()| fill(dir));
     filled.map_err(|error| {
-        if clear(&dir, was_there).is_ok() {
+        if clear(dir, was_there).is_ok() {
             return error;
         }
         let text = format!("{}; what is left there is no copy of the store, and could not be removed", error.message());
@@ -68,6 +87,22 @@ mod tests {
             assert_eq!(error.unwrap_err().kind(), ErrorKind::Full);
             assert_eq!(Dir::open(&to).map(|dir| dir.names().unwrap()).ok(), (name == "old").then(Vec::new));
         }
+    }
+
+    #[test]
+    fn what_another_puts_there_meanwhile_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let to = place.path().join("to");
+        let second = |dir: &Dir| {
+            let refused = fill_target(&to, |_| Ok(())).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+            dir.create_file(MANIFEST).map_err(of_env)
+        };
+        fill_target(&to, second).unwrap();
+        let refused = fill_target(&to, |_| Ok(())).unwrap_err();
+        assert!(refused.message().contains("not empty"), "{refused}");
+        assert_eq!(Dir::open(&to).unwrap().names().unwrap(), [MANIFEST]);
+        assert!(Dir::open(&to).unwrap().try_lock());
     }
 
     #[test]
