@@ -313,7 +313,8 @@ impl Dispatcher {
                 if claims.len() < asked {
                     self.lookout.found_few(Instant::now(), self.queue.next_due());
                 }
-                if claims.is_empty() && self.attempts.slots_taken() == 0 && self.round.end() {
+                let is_idle = self.attempts.slots_taken() == 0 && self.unsettled.is_empty();
+                if claims.is_empty() && is_idle && self.round.end() {
                     self.lookout.demand();
                 }
                 self.begin_all(claims, &called_off).await;
@@ -485,6 +486,25 @@ mod tests {
             }
             assert!(dispatcher.attempts.try_ended().is_none(), "nobody has called this run off");
         }
+    }
+
+    #[tokio::test]
+    async fn a_round_is_not_over_before_its_runs_are_settled() {
+        let store = Store::in_memory(StoreOptions::default()).unwrap();
+        store.append(NewEvent::new("Issue", &1).unwrap()).unwrap();
+        let mut dispatcher = dispatcher(&store, AnyHandler::new(|_: Event| async {}));
+        let (reply, mut processed) = tokio::sync::oneshot::channel();
+        dispatcher.round.join(reply, false);
+        dispatcher.begin_claim();
+        dispatcher.take(store.claim(1)).await;
+        let ended = dispatcher.attempts.ended().await;
+        // As if there had been no room for it.
+        dispatcher.unsettled.push(ended);
+        dispatcher.take(store.claim(1)).await;
+        assert!(processed.try_recv().is_err());
+        dispatcher.settle_again().await;
+        dispatcher.take(store.claim(1)).await;
+        assert_eq!(processed.try_recv().unwrap().unwrap().runs, 1);
     }
 
     #[tokio::test]
