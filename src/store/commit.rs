@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::env::{Clock, Dir, Lock, process_id};
 use crate::error::{Error, ErrorKind};
-use crate::event::{Moment, Timestamp};
+use crate::event::Moment;
 use crate::log::segment::Segment;
 use crate::log::writer::Tail;
 use crate::mutants::mutant;
@@ -512,11 +512,6 @@ impl Shared {
             _ => None,
         }));
         woken.drain(..).for_each(Waiter::wake);
-    }
-
-    pub(crate) fn note(&self, change: impl FnOnce(&mut Notes, Timestamp)) {
-        let now = self.now().wall;
-        change(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner), now);
     }
 
     /// Has the store take nothing any more, because of something that failed outside of a commit.

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::event::{Moment, Timestamp};
-use crate::store::commit::micros;
+use crate::log::segment::Segment;
+use crate::store::commit::{Shared, micros};
 use crate::store::readings::Readings;
 
 /// A clock that goes on by more than this at once is not acted on.
@@ -100,5 +102,24 @@ impl Notes {
             }
         }
         self.retention_rests_until
+    }
+}
+
+impl Shared {
+    /// Notes something, and when.
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Notes, Timestamp)) {
+        let now = self.now().wall;
+        change(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner), now);
+    }
+
+    /// Notes something about a segment, and returns true, unless that is gone: nobody would take the note back.
+    pub(super) fn note_of(&self, segment: &Arc<Segment>, change: impl FnOnce(&mut Notes)) -> bool {
+        // Whoever removes a file takes it out of these first, and then what was noted of it.
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        let is_there = files.get(&segment.key()).is_some_and(|there| Arc::ptr_eq(there, segment));
+        if is_there {
+            self.note(|notes, _| change(notes));
+        }
+        is_there
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use crate::error::{Error, ErrorKind};
@@ -38,11 +37,11 @@ impl Shared {
         }
         if let Err(error) = &read
             && is_damage(error)
+            && let Some((place, segment)) = self.whereabouts(view.seq, |view| Some(view.place))
         {
-            let path = self.path_of(view.place);
-            tracing::error!(%error, seq = view.seq, path = %path.display(), "an event is damaged");
-            self.note(|notes, _| {
-                notes.damaged.insert(view.seq, (view.place.segment, u64::from(view.place.offset)));
+            tracing::error!(%error, seq = view.seq, path = %segment.file.path().display(), "an event is damaged");
+            self.note_of(&segment, |notes| {
+                notes.damaged.insert(view.seq, (place.segment, u64::from(place.offset)));
             });
         }
         read
@@ -267,12 +266,6 @@ impl Shared {
             return Err(Error::new(ErrorKind::Corrupt, text).at_path(self.dir.path()).at_seq(view.last_seq));
         }
         Ok(steps.found)
-    }
-
-    /// Where an operator finds the file of a place.
-    pub(crate) fn path_of(&self, place: Place) -> PathBuf {
-        let segment = self.segment(place.segment);
-        segment.map_or_else(|| self.dir.path().to_owned(), |segment| segment.file.path().to_owned())
     }
 }
 

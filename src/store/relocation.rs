@@ -10,6 +10,7 @@ use crate::store::answers::CompactionReport;
 use crate::store::crashes::opening::{first_day, open_with};
 use crate::store::handle::Store;
 use crate::store::options::StoreOptions;
+use crate::store::scrub::Scrubbed;
 
 /// What finished so long ago is forgotten.
 const AGE: Duration = Duration::from_secs(1);
@@ -114,6 +115,22 @@ fn an_event_is_read_though_another_file_comes_to_bear_the_number_of_its_own_as_i
         drop(desk);
         assert_eq!(reading.join().unwrap().unwrap().id(), "x");
     });
+}
+
+#[test]
+fn damage_of_a_file_that_another_stands_for_by_now_is_not_noted() {
+    // Nobody would take it back, and the other file is sound.
+    let scene = scene();
+    let shared = scene.store.shared();
+    let key = shared.view_durable("x").unwrap().unwrap().place.segment;
+    let (first, extent) = shared.sealed_segment(key).unwrap();
+    for generation in 1..3 {
+        scene.compact_first(generation);
+        assert!(shared.assess(&first, &extent, (64, "rot"), &mut Scrubbed::default()).is_ok());
+        let stats = scene.store.stats();
+        assert_eq!((stats.failed_events, stats.damaged_events, stats.damaged_places), (0, 0, 0));
+        scene.complete(4);
+    }
 }
 
 #[test]

@@ -20,7 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
+use crate::env;
 use crate::error::{Error, ErrorKind};
+use crate::event::Place;
 use crate::log;
 use crate::log::manifest::{Extent, MANIFEST, Manifest};
 use crate::log::scan::{Finding, Record, Seqs, Standing, Stopped, Visitor, scan};
@@ -29,6 +31,7 @@ use crate::log::source::{Source, WINDOW_BYTES};
 use crate::mutants::mutant;
 use crate::state::View;
 use crate::store::commit::Shared;
+use crate::store::core::Core;
 use crate::store::desk::Level;
 use crate::store::notes::MANIFEST_PLACE;
 use crate::store::reading::read;
@@ -42,7 +45,7 @@ const EVENTS_PER_STEP: usize = 1_024;
 
 /// What a pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Scrubbed {
+pub(super) struct Scrubbed {
     /// Segments that were read to their end.
     segments: u64,
     /// Events in them whose receptions are damaged.
@@ -52,7 +55,14 @@ struct Scrubbed {
 }
 
 /// The store is being closed.
-struct Interrupted;
+pub(super) struct Interrupted;
+
+/// Why a segment was not read to its end, though nothing is wrong with it as far as that is known.
+enum Unread {
+    Interrupted,
+    /// Memory or file descriptors were missing.
+    ForWantOfMeans(env::Error),
+}
 
 impl Shared {
     /// One pass, as slow as it is meant to be.
@@ -68,6 +78,10 @@ impl Shared {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Scrubbed::default(),
         };
+        if self.desk().is_stopping() {
+            // Another process may hold the directory by now.
+            return Scrubbed::default();
+        }
         let mut keys: Vec<u32> = self.desk().core.sealed.keys().copied().collect();
         let skip = start.checked_rem(keys.len() as u64).unwrap_or(0);
         keys.rotate_left(usize::try_from(skip).unwrap_or(0));
@@ -112,7 +126,14 @@ impl Shared {
 
     fn scrub_segment(&self, key: u32, pause: Duration, scrubbed: &mut Scrubbed) -> Result<(), Interrupted> {
         let Some((segment, summary)) = self.sealed_segment(key) else { return Ok(()) };
-        let damage = self.read_through(&segment, &summary, pause)?;
+        let damage = match self.read_through(&segment, &summary, pause) {
+            Ok(damage) => damage,
+            Err(Unread::Interrupted) => return Err(Interrupted),
+            Err(Unread::ForWantOfMeans(error)) => {
+                tracing::warn!(%error, "a segment could not be searched for rot; the next pass does it");
+                return Ok(());
+            }
+        };
         // Compaction may have put another file in its place, or another summary, while it was read.
         let still = self.sealed_segment(key);
         if !still.is_some_and(|(now, told)| Arc::ptr_eq(&now, &segment) && told == summary) {
@@ -127,7 +148,7 @@ impl Shared {
     }
 
     /// The segment, and how it ended; none if it is gone, or its end is not yet on the disk.
-    fn sealed_segment(&self, key: u32) -> Option<(Arc<Segment>, Extent)> {
+    pub(super) fn sealed_segment(&self, key: u32) -> Option<(Arc<Segment>, Extent)> {
         let desk = self.desk();
         let durable = desk.core.durable();
         let summary = desk.core.sealed.get(&key).copied().filter(|summary| summary.last_seq <= durable)?;
@@ -140,7 +161,7 @@ impl Shared {
         segment: &Segment,
         summary: &Extent,
         pause: Duration,
-    ) -> Result<Option<(u64, String)>, Interrupted> {
+    ) -> Result<Option<(u64, String)>, Unread> {
         // The cache may still hold what the disk has lost. What cannot be dropped is read from there.
         drop(segment.file.drop_cache());
         let at = AtomicU64::new(0);
@@ -156,7 +177,10 @@ impl Shared {
         drop(segment.file.drop_cache());
         let scan = match scan {
             Ok(scan) => scan,
-            Err(_) if !self.pause(Duration::ZERO) => return Err(Interrupted),
+            Err(_) if !self.pause(Duration::ZERO) => return Err(Unread::Interrupted),
+            Err(Stopped::Unreadable(error)) if error.is_for_want_of_means() => {
+                return Err(Unread::ForWantOfMeans(error));
+            }
             Err(Stopped::Unreadable(error)) => return Ok(Some((at.load(Ordering::Relaxed), error.to_string()))),
         };
         if let Some(Finding { offset, defect }) = scan.finding {
@@ -169,12 +193,13 @@ impl Shared {
             Ok(Ok(header)) if header == segment.header => None,
             Ok(Ok(_)) => Some((0, "this is the header of another segment".to_owned())),
             Ok(Err(defect)) => Some((0, defect.to_string())),
+            Err(log::Error::Env(error)) if error.is_for_want_of_means() => return Err(Unread::ForWantOfMeans(error)),
             Err(error) => Some((0, error.to_string())),
         })
     }
 
     /// Finds out which events the damage hits, and gives those up that wait to run.
-    fn assess(
+    pub(super) fn assess(
         &self,
         segment: &Arc<Segment>,
         summary: &Extent,
@@ -189,29 +214,29 @@ impl Shared {
             let Some(last) = views.last() else { break };
             from = last.seq + 1;
             for view in &views {
+                let offset_of = u64::from(view.place.offset);
                 let Err(error) = read(segment, view.place, Some(view.seq)) else { continue };
-                if error.kind() != ErrorKind::Corrupt {
+                if error.kind() != ErrorKind::Corrupt || !self.desk().core.lies_at(view.seq, view.place) {
                     continue;
                 }
-                scrubbed.events_damaged += 1;
-                is_of_event |= u64::from(view.place.offset) == offset;
                 let mut is_new = false;
-                self.note(|notes, _| {
-                    is_new = notes.damaged.insert(view.seq, (key, view.place.offset.into())).is_none();
-                });
-                if is_new {
-                    tracing::error!(seq = view.seq, %path, offset = view.place.offset, "an event is damaged");
+                if !self.note_of(segment, |notes| is_new = notes.damaged.insert(view.seq, (key, offset_of)).is_none()) {
+                    return Ok(());
                 }
-                self.give_up(view.seq, &error);
+                scrubbed.events_damaged += 1;
+                is_of_event |= offset_of == offset;
+                if is_new {
+                    tracing::error!(seq = view.seq, %path, offset = offset_of, "an event is damaged");
+                }
+                self.give_up(view, &error);
             }
             if !self.pause(Duration::ZERO) {
                 return Err(Interrupted);
             }
         }
-        if !is_of_event {
+        let mut is_new = false;
+        if !is_of_event && self.note_of(segment, |notes| is_new = notes.damaged_places.insert((key, offset))) {
             scrubbed.places_damaged += 1;
-            let mut is_new = false;
-            self.note(|notes, _| is_new = notes.damaged_places.insert((key, offset)));
             if is_new {
                 tracing::error!(%path, offset, what, "the log is damaged; put the segment back from an earlier backup");
             }
@@ -229,10 +254,12 @@ impl Shared {
     }
 
     /// An event whose reception cannot be read any more waits for a person. One that runs goes on: its handler has the data, and a
-    /// retry finds the damage.
-    fn give_up(&self, seq: u64, error: &Error) {
-        let reason = format!("damaged: {error}");
-        let given_up = self.step(|core, now| core.give_up(seq, &reason, now)).and_then(|given_up| match given_up {
+    /// retry finds the damage. So does one that compaction has read while the system still had its bytes.
+    fn give_up(&self, view: &View, error: &Error) {
+        let (seq, reason) = (view.seq, format!("damaged: {error}"));
+        let given_up = self
+            .step(|core, now| if core.lies_at(seq, view.place) { core.give_up(seq, &reason, now) } else { Ok(None) });
+        let given_up = given_up.and_then(|given_up| match given_up {
             Some(condemned) => self.wait(condemned, Level::Durable),
             None => Ok(()),
         });
@@ -246,6 +273,13 @@ impl Shared {
     /// Whoever locks the directory next must find nobody at work in it.
     pub(crate) fn wait_for_scrub(&self) {
         drop(self.scrubbing.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Core {
+    /// Whether the event received as `seq` lies there, and has not been put elsewhere or forgotten.
+    fn lies_at(&self, seq: u64, place: Place) -> bool {
+        self.state.view(seq).is_some_and(|view| view.place == place)
     }
 }
 
@@ -271,6 +305,7 @@ mod tests {
     use crate::store::ids::Ids;
     use crate::store::open::{Creation, Outside, open_in};
     use crate::store::options::StoreOptions;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     /// The key of the first segment.
     const FIRST: u32 = 2;
@@ -401,6 +436,30 @@ mod tests {
         assert_eq!(scrub(&store), (1, 0));
         assert_eq!((store.stats().failed_events, store.stats().damaged_events), (1, 1));
         goes_on(&store, 58);
+    }
+
+    #[test]
+    fn where_file_descriptors_are_missing_nothing_is_called_damaged() {
+        const IN_A_PROCESS_OF_ITS_OWN: &str = "LEDGERLINE_TEST_WITHOUT_DESCRIPTORS";
+        if std::env::var_os(IN_A_PROCESS_OF_ITS_OWN).is_none() {
+            let name = "store::scrub::tests::where_file_descriptors_are_missing_nothing_is_called_damaged";
+            let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = process.args(["--exact", name]).env(IN_A_PROCESS_OF_ITS_OWN, "1").output().unwrap();
+            let told = String::from_utf8_lossy(&output.stdout);
+            return assert!(output.status.success() && told.contains("1 passed"), "{told}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path());
+        let place = place_of(&store, "e3");
+        rot(&store, place.segment, u64::from(place.offset) + 1_000);
+        assert_eq!(scrub(&store), (1, 0));
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum }).unwrap();
+        let scrubbed = store.shared().scrub(1, Duration::ZERO);
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+        // What was found in a segment counts though its header could not be looked at.
+        assert_eq!(scrubbed, Scrubbed { segments: 1, events_damaged: 1, places_damaged: 0 });
+        assert_eq!((store.stats().damaged_events, store.stats().damaged_places), (1, 0));
     }
 
     #[test]
