@@ -59,7 +59,9 @@ impl Ending {
         }
         let here = std::thread::current().id();
         let mut life = self.life();
-        while matches!(&*life, Life::Closing(awaited) if !awaited.contains(&here)) {
+        // Whoever closes it waits for this thread if it is one of the store's, or does what there is one of at a time.
+        let is_awaited = shared.compacting.is_here() || shared.scrubbing.is_here();
+        while matches!(&*life, Life::Closing(awaited) if !is_awaited && !awaited.contains(&here)) {
             life = self.is_over.wait(life).unwrap_or_else(PoisonError::into_inner);
         }
         let threads = match &mut *life {
@@ -144,8 +146,8 @@ impl Shared {
 
     /// Releases the directory: whoever locks it next must find nobody at work in it.
     pub(crate) fn release(&self) -> Result<(), Error> {
-        drop(self.compacting.lock().unwrap_or_else(PoisonError::into_inner));
-        self.wait_for_scrub();
+        self.compacting.wait();
+        self.scrubbing.wait();
         self.wait_for_leader();
         self.trim_prepared();
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -164,6 +166,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::event::Outcome;
     use crate::store::answers::Recovery;
     use crate::store::handle::Store;
     use crate::store::ids::Ids;
@@ -234,6 +237,29 @@ mod tests {
             while Arc::strong_count(&shared) > 1 {
                 std::thread::yield_now(); // The keeper ends.
             }
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_by_a_compaction_may_close_the_store() {
+        for drops in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let age = Duration::from_millis(1);
+            let options = StoreOptions::default().segment_bytes(64 * 1024).max_event_age(age);
+            let shared = Arc::new(store_with(dir.path(), true, options));
+            let store = Store::of(Arc::clone(&shared), Recovery::default(), Ids::new([2; 16]), Some(Vec::new()));
+            shared.wait(receive(&shared, "finished", 10).unwrap(), Level::Durable).unwrap();
+            for claim in store.claim(1).unwrap() {
+                store.settle(&claim, Outcome::Done).unwrap();
+            }
+            std::thread::sleep(2 * age);
+            let seq = receive(&shared, "a", 10).unwrap();
+            let (sender, told) = channel();
+            shared.desk().leave_waker(seq, Level::Durable, one_that_closes(store, drops, sender));
+            let compacting = std::thread::spawn(move || shared.compact());
+            let told = told.recv_timeout(AT_MOST).expect("the compaction does not wait for itself");
+            assert_eq!(told, (None, compacting.thread().id()));
+            assert_eq!(compacting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
         }
     }
 

@@ -27,6 +27,7 @@ use crate::log::segment::Segment;
 use crate::log::writer::Tail;
 use crate::mutants::mutant;
 use crate::state::IdHasher;
+use crate::store::alone::Alone;
 use crate::store::core::{Core, Refused};
 use crate::store::crash_point::CrashPoint;
 use crate::store::desk::{Desk, Level};
@@ -54,9 +55,9 @@ pub(crate) struct Shared {
     /// The process that opened it.
     pub(super) opened_by: u32,
     /// One compaction at a time.
-    pub(crate) compacting: Mutex<()>,
+    pub(super) compacting: Alone,
     /// One scrub at a time.
-    pub(super) scrubbing: Mutex<()>,
+    pub(super) scrubbing: Alone,
     pub(crate) notes: Mutex<Notes>,
     /// The directory's lock, held until the store is closed (R12).
     pub(crate) lock: Mutex<Option<Lock>>,
@@ -115,8 +116,8 @@ impl Shared {
             clock,
             files: RwLock::new(files),
             opened_by: process_id(),
-            compacting: Mutex::new(()),
-            scrubbing: Mutex::new(()),
+            compacting: Alone::default(),
+            scrubbing: Alone::default(),
             notes: Mutex::default(),
             lock: Mutex::new(lock),
             desk: Mutex::new(desk),

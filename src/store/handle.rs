@@ -471,7 +471,7 @@ impl Store {
     /// # Errors
     /// As [`Store::append`]. A segment that is damaged, or for which there is no room, is left as it is; that is no error here. Where
     /// there is not even room to say what is forgotten, what was forgotten before is freed all the same: [`ErrorKind::Full`] means that
-    /// this did not suffice.
+    /// this did not suffice. [`ErrorKind::NotAllowed`] also to a task that a compaction wakes on its own thread.
     pub fn compact(&self) -> Result<CompactionReport, Error> {
         self.shared().compact()
     }

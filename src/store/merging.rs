@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 impl Shared {
     /// Merges small neighbours among the sealed segments, where there are many of them.
     pub(crate) fn merge_small(&self) {
-        let Some(_one_at_a_time) = self.keep_from_compacting() else { return };
+        let Some(_at_work) = self.compacting.try_begin() else { return };
         if self.leaves_the_log(self.why_suspended()) {
             return;
         }

@@ -12,7 +12,7 @@
 //! preparer ── the next segment, before anybody needs it
 //! in_memory ── the same on a disk that ends with the process; crash_point ── where simulated processes die
 //! core ── the store as explicit steps, without clock, file or thread of its own
-//! scrub ── reading the log in search of rot
+//! scrub ── reading the log in search of rot; alone ── that there is one compaction and one scrub at a time
 //! open, replay, ahead ── from a directory to a core, with a thread that verifies ahead of the one that applies
 //! audit ── every record of a directory, for whoever must prove what happened
 //!   └ verify, fold ── all of it, folded in two ways; as_of ── folded to an earlier point; backup ── copied;
@@ -29,6 +29,7 @@
 #![doc = include_str!("RULES.md")]
 
 mod ahead;
+mod alone;
 mod answers;
 mod as_of;
 pub mod audit;

@@ -10,7 +10,7 @@
 //! and a file goes only after the manifest says that it is dropped (R5, R6).
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -19,6 +19,7 @@ use crate::event::{Moment, Timestamp};
 use crate::log::manifest::{Extent, Manifest};
 use crate::mutants::mutant;
 use crate::state::REMEMBERED_BYTES;
+use crate::store::alone::AtWork;
 use crate::store::answers::CompactionReport;
 use crate::store::commit::{Shared, micros};
 use crate::store::compaction::{Thrift, timed};
@@ -27,7 +28,6 @@ use crate::store::crash_point::CrashPoint;
 use crate::store::desk::Level;
 use crate::store::failure::{of_env, of_log};
 use crate::store::notes::{CLOCK_GAP, MANIFEST_PLACE, Rest};
-use crate::sync::MutexGuard;
 
 /// About so many events, and about so many remembered ids, are forgotten while the lock is held.
 const EVENTS_PER_STEP: usize = 256;
@@ -49,26 +49,18 @@ const ID_BYTES_MAX: usize = 64;
 impl Shared {
     /// Applies retention now, and frees the space that this allows.
     pub(crate) fn compact(&self) -> Result<CompactionReport, Error> {
-        let one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.compact_alone(&one_at_a_time)
+        let here = || Error::new(ErrorKind::NotAllowed, "this thread compacts the store; its compaction goes on");
+        let at_work = self.compacting.begin().ok_or_else(here)?;
+        self.compact_alone(&at_work)
     }
 
     /// As [`Shared::compact`]; nothing where that goes on already.
     pub(crate) fn retain(&self) -> Result<(), Error> {
-        let Some(one_at_a_time) = self.keep_from_compacting() else { return Ok(()) };
-        self.compact_alone(&one_at_a_time).map(drop)
+        let Some(at_work) = self.compacting.try_begin() else { return Ok(()) };
+        self.compact_alone(&at_work).map(drop)
     }
 
-    /// Has nobody else compact; none while somebody does.
-    pub(super) fn keep_from_compacting(&self) -> Option<MutexGuard<'_, ()>> {
-        match self.compacting.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    fn compact_alone(&self, _: &MutexGuard<'_, ()>) -> Result<CompactionReport, Error> {
+    fn compact_alone(&self, _: &AtWork<'_>) -> Result<CompactionReport, Error> {
         {
             let mut desk = self.desk();
             self.refuse_copy(&mut desk);

@@ -16,8 +16,8 @@
 //! Deliberately absent: repair of segments. There is one copy of their bytes.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::env;
@@ -73,11 +73,7 @@ impl Shared {
 
     /// Reads every sealed segment once, beginning with the one numbered `start` among them and pausing before each megabyte.
     fn scrub(&self, start: u64, pause: Duration) -> Scrubbed {
-        let _one_at_a_time = match self.scrubbing.try_lock() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Scrubbed::default(),
-        };
+        let Some(_at_work) = self.scrubbing.try_begin() else { return Scrubbed::default() };
         if self.desk().is_stopping() {
             // Another process may hold the directory by now.
             return Scrubbed::default();
@@ -99,7 +95,7 @@ impl Shared {
     /// Whether the manifest on the disk is the one in force, if nobody is about to replace it. One that is not is replaced by that, which is
     /// in memory: of nothing else there is a second copy.
     fn is_manifest_sound(&self) -> bool {
-        let Some(_unchanged) = self.keep_from_compacting() else { return true };
+        let Some(_unchanged) = self.compacting.try_begin() else { return true };
         let in_force = Arc::clone(&self.desk().core.manifest);
         let what = match Manifest::read_from_disk(&self.dir) {
             Ok(Some(manifest)) if manifest == *in_force => return true,
@@ -268,11 +264,6 @@ impl Shared {
             Ok(()) => self.wake_workers(),
             Err(error) => tracing::error!(?error, seq, "a damaged event could not be given up; a claim does it"),
         }
-    }
-
-    /// Whoever locks the directory next must find nobody at work in it.
-    pub(crate) fn wait_for_scrub(&self) {
-        drop(self.scrubbing.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -586,7 +577,7 @@ mod tests {
                     }
                 }
             });
-            while store.shared().scrubbing.try_lock().is_ok() {
+            while store.shared().scrubbing.try_begin().is_some() {
                 std::thread::yield_now();
             }
             store.close().unwrap();
