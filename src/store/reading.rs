@@ -79,11 +79,16 @@ impl Shared {
             Ok(message_of(&entry).unwrap_or_default().to_owned())
         };
         match self.read_where_it_is(view, |view| view.error_at, text) {
-            // The event stands otherwise by now.
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            // It stands otherwise by now, and what it has failed with since may be in no file yet.
+            Err(_) if self.has_gone_on(view) => None,
             Err(error) => Some(format!("(the message is damaged: {error})")),
             Ok(text) => Some(text),
         }
+    }
+
+    /// Whether anything has happened to the event since `view` was taken.
+    fn has_gone_on(&self, view: &View) -> bool {
+        self.desk().core.state.view(view.seq).is_none_or(|now| now.last_seq != view.last_seq)
     }
 
     /// What `read` makes of a record that the event names. Since `view` was taken compaction may have put it elsewhere, and another file

@@ -118,6 +118,28 @@ fn an_event_is_read_though_another_file_comes_to_bear_the_number_of_its_own_as_i
 }
 
 #[test]
+fn an_event_that_has_failed_again_since_it_was_looked_up_is_not_said_to_have_a_damaged_text() {
+    let scene = Scene::new();
+    for number in 0..12 {
+        scene.append(&format!("e{number}"), 3_000);
+    }
+    scene.append("x", 3_000);
+    for claim in scene.store.claim(13).unwrap() {
+        let outcome = if claim.event().id() == "x" { Outcome::Fail("first".to_owned()) } else { Outcome::Done };
+        scene.store.settle(&claim, outcome).unwrap();
+    }
+    let scene = scene.next_process();
+    let shared = scene.store.shared();
+    let view = shared.view_durable("x").unwrap().unwrap();
+    scene.store.replay(&["x"]).unwrap();
+    scene.compact_first(1);
+    let claims = scene.store.claim(1).unwrap();
+    // Staged, and in no file yet.
+    scene.store.settle(&claims[0], Outcome::Fail("second".to_owned())).unwrap();
+    assert_eq!(shared.read_event(&view).unwrap().error_message(), None);
+}
+
+#[test]
 fn damage_of_a_file_that_another_stands_for_by_now_is_not_noted() {
     // Nobody would take it back, and the other file is sound.
     let scene = scene();
