@@ -353,6 +353,37 @@ async fn a_retry_runs_only_the_handlers_that_have_not_succeeded() {
 }
 
 #[tokio::test]
+async fn a_handler_that_gives_up_because_its_time_is_over_has_not_succeeded() {
+    let dir = dir();
+    let runs = [(); 2].map(|()| Arc::new(AtomicU32::new(0)));
+    let (mails, indexes) = (Arc::clone(&runs[0]), Arc::clone(&runs[1]));
+    let manager = builder(&dir)
+        .on_named("mail", "Issue", move |_: Event| {
+            mails.fetch_add(1, Ordering::SeqCst);
+            async {}
+        })
+        .on_named("index", "Issue", move |_: Event, context: Context| {
+            let run = indexes.fetch_add(1, Ordering::SeqCst) + 1;
+            async move {
+                if run == 1 {
+                    context.cancelled().await;
+                }
+            }
+        })
+        .type_options("Issue", TypeOptions::new().timeout(Duration::from_millis(50)))
+        .start()
+        .await
+        .unwrap();
+    manager.emit("Issue", 1).id("one").await.unwrap();
+    stands(&manager, "one", Status::Completed).await;
+    assert_eq!(runs.each_ref().map(|runs| runs.load(Ordering::SeqCst)), [1, 2]);
+    let history = manager.history("one").await.unwrap();
+    let steps: Vec<&str> = history.iter().map(|entry| entry.what.as_str()).collect();
+    assert_eq!(steps, ["received", "started", "handled", "failed", "started", "handled", "completed"]);
+    manager.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn handlers_of_one_type_run_beside_one_another_and_a_panic_of_one_spares_the_others() {
     let dir = dir();
     let (here, there) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));

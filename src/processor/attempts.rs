@@ -190,7 +190,7 @@ impl Attempts {
             } else {
                 tracing::warn!(event_id, timeout = ?attempt.timeout, "a handler has exceeded its time and is told to end");
                 attempt.standing = Standing::Overdue;
-                attempt.members = attempt.context.members();
+                attempt.members = attempt.context.end_time();
                 attempt.context.cancel();
                 let ends_at = now + self.grace;
                 attempt.timer = Some(ends_at);

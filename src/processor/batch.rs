@@ -467,13 +467,18 @@ mod tests {
     #[tokio::test]
     async fn however_a_batch_begins_others_may_gather_meanwhile() {
         let options = || BatchOptions::new().linger(Duration::from_secs(10));
+        let gathering = |options| {
+            let Kind::Batch(options, function) = batching(options, async |_, _| ()).kind else { panic!("of batches") };
+            Arc::new(Gathering::new(options, function))
+        };
+        // A span that another test's thread begins first is asked for there alone, where nobody listens, and then never again: so it is
+        // begun here before anybody listens.
+        service(gathering(options().size(1))).run(run()).await;
         // It is full, the time of the first is over, or nobody else is claimed.
         for (options, is_last) in
             [(options().size(1), false), (options().linger(Duration::ZERO), false), (options(), true)]
         {
-            let handler = batching(options, async |_, _| ());
-            let Kind::Batch(options, function) = handler.kind else { panic!("it is a handler of batches") };
-            let gathering = Arc::new(Gathering::new(options, function));
+            let gathering = gathering(options);
             let (sender, told) = channel();
             let _subscribed = tracing::subscriber::set_default(Looks(Arc::clone(&gathering), sender));
             let calls_last = async { is_last.then(|| gathering.call_last()) };

@@ -48,6 +48,8 @@ pub(super) struct Members {
     pub(super) running: Vec<Arc<str>>,
     /// Those that have, and how.
     pub(super) ended: Vec<(Arc<str>, Ending)>,
+    /// Whether the time of the run is over: whoever returns now has failed.
+    pub(super) is_late: bool,
 }
 
 impl Shared {
@@ -236,11 +238,19 @@ impl Context {
         self.run.members().running = handlers;
     }
 
-    /// Says how one of them has ended.
-    pub(super) fn returned(&self, handler: Arc<str>, ending: Ending) {
+    /// Says how one of them has ended; false if the run's time was over by then.
+    pub(super) fn returned(&self, handler: Arc<str>, ending: Ending) -> bool {
         let mut members = self.run.members();
         members.running.retain(|running| **running != *handler);
         members.ended.push((handler, ending));
+        !members.is_late
+    }
+
+    /// As [`Context::members`], now that the run's time is over.
+    pub(super) fn end_time(&self) -> Members {
+        let mut members = self.run.members();
+        members.is_late = true;
+        members.clone()
     }
 
     /// Several handlers, as they stand now; none, if the run is of one alone.

@@ -68,8 +68,8 @@ pub(super) async fn run(team: Team, claim: Claim, context: Context, queue: Queue
 async fn run_one(handler: Named, event: Event, claim: &Claim, context: Context, queue: &Queue) -> (Arc<str>, Ending) {
     let name = Arc::clone(&handler.name);
     let ending = handler.service.run(Run::new(event, context.clone(), handler.name)).await;
-    context.returned(Arc::clone(&name), ending.clone());
-    if ending == Ending::Returned(Outcome::Done) {
+    let is_in_time = context.returned(Arc::clone(&name), ending.clone());
+    if ending == Ending::Returned(Outcome::Done) && is_in_time {
         match queue.record_handled(claim, &name).await {
             // Somebody ended the claim meanwhile: nothing of it counts.
             Ok(()) => {}

@@ -18,6 +18,9 @@ const NAME: &str = "ledgerline-blocking";
 /// How long a thread waits for its next job before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How long an event waits for which no thread could be started: that is not its failure.
+const WITHOUT_THREADS: Duration = Duration::from_secs(1);
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. When this is dropped, those that are idle end, and the others when they have returned from their jobs.
@@ -90,20 +93,23 @@ impl Threads {
         let (answer, answered) = oneshot::channel();
         let runtime = Handle::try_current().ok();
         let held = runtime.as_ref().filter(|_| self.shared.holds_clock).map(hold_clock);
-        let mut ticket = self.enter(Box::new(move || {
+        let ticket = self.enter(Box::new(move || {
             let _entered = runtime.as_ref().map(Handle::enter);
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
             // Nobody waits for what was given up.
             let _ = answer.send(ended);
         }));
         async move {
+            // All of it: dropped with this future, it gives the job up.
+            let mut ticket = ticket;
             let ended = answered.await;
             ticket.is_over = true;
             drop(held);
             match ended {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(payload)) => std::panic::resume_unwind(payload),
-                Err(_) => ticket.refused.take().map_or(Outcome::Release, Outcome::Retry),
+                Err(_) if ticket.is_refused => Outcome::Snooze(WITHOUT_THREADS),
+                Err(_) => Outcome::Release,
             }
         }
     }
@@ -111,16 +117,15 @@ impl Threads {
     fn enter(&self, job: Job) -> Ticket {
         let mut jobs = self.shared.lock();
         jobs.given += 1;
-        let mut ticket = Ticket { shared: Arc::clone(&self.shared), number: jobs.given, is_over: false, refused: None };
+        let mut ticket =
+            Ticket { shared: Arc::clone(&self.shared), number: jobs.given, is_over: false, is_refused: false };
         jobs.waiting.push_back((ticket.number, job));
         let started = Shared::start_thread(&self.shared, &mut jobs);
         // Without any thread nobody would ever come for it.
         let unwanted = if jobs.threads == 0 { jobs.waiting.pop_back() } else { None };
         drop(jobs);
         tell(&started);
-        if let (Err(error), Some(_)) = (started, unwanted) {
-            ticket.refused = Some(format!("cannot start a thread for a blocking handler: {error}"));
-        }
+        ticket.is_refused = unwanted.is_some();
         self.shared.changed.notify_one();
         ticket
     }
@@ -196,8 +201,8 @@ struct Ticket {
     shared: Arc<Shared>,
     number: u64,
     is_over: bool,
-    /// Why it will not run.
-    refused: Option<String>,
+    /// Whether it will not run, because there is no thread.
+    is_refused: bool,
 }
 
 impl Drop for Ticket {

@@ -57,6 +57,8 @@ struct Desk {
     crowded_at: usize,
     /// None while a thread writes.
     output: Option<Output>,
+    /// Whether one was told to and has not begun yet.
+    is_called: bool,
     /// When it has begun with the line that it is at, in running time.
     writing_since: Option<Duration>,
     /// When the last line that was tried found no room; none: it found some.
@@ -81,7 +83,14 @@ impl Printer {
     /// Prints to `output`; each run may take `handler_timeout`.
     pub(super) fn new(output: Box<dyn Write + Send>, handler_timeout: Duration, clock: Clock) -> Arc<Self> {
         let output = Some(Output { to: output, is_torn: false });
-        let desk = Desk { waiting: Vec::new(), crowded_at: FEW, output, writing_since: None, no_room_at: None };
+        let desk = Desk {
+            waiting: Vec::new(),
+            crowded_at: FEW,
+            output,
+            is_called: false,
+            writing_since: None,
+            no_room_at: None,
+        };
         Arc::new(Self {
             desk: Arc::new(Mutex::new(desk)),
             patience: handler_timeout / 2,
@@ -116,6 +125,12 @@ impl Printer {
             Ok(Ok(())) => Outcome::Done,
             Ok(Err(error)) if has_gone(error.kind()) => {
                 self.closed.send_replace(true);
+                Outcome::Release
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
+                if self.shortages.count(self.clock.steady()).is_some() {
+                    tracing::warn!("events cannot be printed, and wait: {error}");
+                }
                 Outcome::Release
             }
             Ok(Err(error)) => Outcome::Retry(format!("cannot print the event: {error}")),
@@ -156,11 +171,19 @@ impl Printer {
     fn begin(&self, event: Event) -> oneshot::Receiver<io::Result<()>> {
         let (run, told) = oneshot::channel();
         let mut desk = look(&self.desk);
-        desk.admit(Waiting { event, run });
-        if let Some(output) = desk.output.take() {
-            let (desk, clock) = (Arc::clone(&self.desk), self.clock.clone());
-            tokio::task::spawn_blocking(move || write_all(&desk, output, &clock));
+        if desk.output.is_some() && !desk.is_called {
+            let (called, clock) = (Arc::clone(&self.desk), self.clock.clone());
+            // Tokio panics where no thread can be started, and may run what it was given later all the same.
+            let call = || tokio::task::spawn_blocking(move || write_all(&called, &clock));
+            desk.is_called = catch_unwind(AssertUnwindSafe(call)).is_ok();
+            if !desk.is_called {
+                let busy = io::Error::new(io::ErrorKind::ResourceBusy, "no thread can be started to write them");
+                // Whoever has given up need not be told.
+                let _ = run.send(Err(busy));
+                return told;
+            }
         }
+        desk.admit(Waiting { event, run });
         told
     }
 }
@@ -190,7 +213,13 @@ fn look(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
 
 /// Writes what waits until nothing does, and puts the output back under the same look: whoever finds it gone is seen by the one who
 /// has it.
-fn write_all(desk: &Mutex<Desk>, mut output: Output, clock: &Clock) {
+fn write_all(desk: &Mutex<Desk>, clock: &Clock) {
+    let begun = {
+        let mut desk = look(desk);
+        desk.is_called = false;
+        desk.output.take()
+    };
+    let Some(mut output) = begun else { return };
     loop {
         let waiting = {
             let mut desk = look(desk);
@@ -293,6 +322,16 @@ mod tests {
             not_before: None,
             waiting: None,
         })
+    }
+
+    #[test]
+    fn where_no_thread_can_be_started_the_output_stays_for_whoever_comes_later() {
+        let printer = printer(Box::new(io::sink()), Duration::from_secs(10));
+        // Without a runtime there is none either.
+        let busy = printer.begin(event("a")).try_recv().unwrap().unwrap_err();
+        assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        assert_eq!(runtime.block_on(printer.print(event("a"))), Outcome::Done);
     }
 
     fn printer(output: Box<dyn Write + Send>, handler_timeout: Duration) -> Arc<Printer> {
