@@ -288,6 +288,22 @@ async fn who_saves_after_each_entry_comes_to_rest_and_goes_on_there_after_a_rest
 }
 
 #[tokio::test]
+async fn who_saves_by_a_timer_writes_nothing_while_nothing_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = open(dir.path()).await;
+    manager.emit("Issue", 1).id("a").await.unwrap();
+    let mut subscription = manager.subscribe(SubscribeFrom::Start);
+    while entry(&mut subscription).await.id.is_none() {}
+    for _ in 0..5 {
+        subscription.save("mirror").await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), subscription.next()).await.is_err());
+    }
+    let kinds = log_at_rest(&manager, "cursor").await;
+    assert_eq!(kinds.iter().filter(|kind| **kind == "cursor").count(), 1, "{kinds:?}");
+    manager.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_place_is_saved_as_it_is_and_a_place_that_is_none_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let manager = open(dir.path()).await;

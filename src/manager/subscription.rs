@@ -42,6 +42,8 @@ pub struct Subscription {
     /// The number of what comes after `ready`.
     after: u64,
     position: u64,
+    /// What saving keeps: as `position`, but not beyond what follows from saving alone.
+    done: u64,
     wanted: Wanted,
     /// The cursor where it begins, if it does.
     from: Option<String>,
@@ -57,7 +59,15 @@ enum Reading {
 }
 
 /// The reader, and what it has read.
-type Read = (Box<Reader>, Result<Vec<LogItem>, Error>);
+type Read = (Box<Reader>, Result<News, Error>);
+
+/// What was read.
+struct News {
+    /// What is to be told of it.
+    wanted: Vec<LogItem>,
+    /// Whether any of it is more than what follows from saving.
+    is_any: bool,
+}
 
 /// Which entries are wanted.
 #[derive(Debug, Clone, Default)]
@@ -118,6 +128,7 @@ impl EventManager {
             ready: VecDeque::new(),
             after: position,
             position,
+            done: position,
             wanted: Wanted::default(),
             from,
             bookmarks: Arc::new(store.bookmarks()),
@@ -165,6 +176,7 @@ impl Subscription {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 self.position = if self.ready.is_empty() { self.after } else { after(&item) };
+                self.done = self.position;
                 return Ok(item);
             }
             if let Err(error) = self.read().await {
@@ -181,7 +193,8 @@ impl Subscription {
     }
 
     /// Keeps its place under a name, for [`SubscribeFrom::Cursor`]: all that was told so far is done with, and so is what was passed by
-    /// up to there. Before anything was told that is the place where it began. Durable once this returns; dropping the call before its
+    /// up to there, but for what saving itself brought about: who saves by a timer writes nothing while nothing is new. Before anything
+    /// was told that is the place where it began. Durable once this returns; dropping the call before its
     /// end does not revoke it. The same name may be saved again and again: the last one counts, also if it lies before an earlier one.
     ///
     /// Whoever is not yet done with all it has taken keeps the seq of an entry itself: [`EventManager::save_cursor`].
@@ -195,7 +208,7 @@ impl Subscription {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn save(&self, name: impl Into<String>) -> Result<(), Error> {
-        let (bookmarks, name, done) = (Arc::clone(&self.bookmarks), name.into(), self.position.saturating_sub(1));
+        let (bookmarks, name, done) = (Arc::clone(&self.bookmarks), name.into(), self.done.saturating_sub(1));
         blocking(move || bookmarks.save(&name, done)).await
     }
 
@@ -221,9 +234,11 @@ impl Subscription {
                 })?;
                 self.after = Reader::position(&reader);
                 self.reading = Reading::Waiting(reader);
-                self.ready = read?.into();
+                let News { wanted, is_any } = read?;
+                self.ready = wanted.into();
                 if self.ready.is_empty() {
                     self.position = self.after;
+                    self.done = if is_any { self.after } else { self.done };
                 }
             }
         }
@@ -237,8 +252,10 @@ impl Wanted {
         check("key", self.key.as_deref(), "an event's", limits::KEY_BYTES_MAX)
     }
 
-    fn of(&self, items: Vec<LogItem>) -> Vec<LogItem> {
-        items.into_iter().filter(|item| !matches!(item, LogItem::Entry(entry) if !self.matches(entry))).collect()
+    fn of(&self, items: Vec<LogItem>) -> News {
+        let is_any = items.iter().any(|item| !matches!(item, LogItem::Entry(entry) if follows_from_saving(entry)));
+        let is_wanted = |item: &LogItem| !matches!(item, LogItem::Entry(entry) if !self.matches(entry));
+        News { wanted: items.into_iter().filter(is_wanted).collect(), is_any }
     }
 
     fn matches(&self, entry: &LogEntry) -> bool {
