@@ -38,6 +38,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // A store has a file for each segment.
+    ledgerline::service::use_all_descriptors();
     let arguments = Arguments::parse();
     let mut out = io::BufWriter::new(io::stdout().lock());
     match dump(&arguments, &mut out) {

@@ -25,8 +25,7 @@ impl Error {
 
     /// Whether memory or file descriptors were missing, which tells nothing about the file.
     pub(crate) fn is_for_want_of_means(&self) -> bool {
-        let missing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
-        self.source.raw_os_error().is_some_and(|error| missing.contains(&error))
+        is_for_want_of_means(&self.source)
     }
 
     /// Whether space, and nothing worse, was missing.
@@ -36,4 +35,10 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
         )
     }
+}
+
+/// Whether memory or file descriptors were missing.
+pub(crate) fn is_for_want_of_means(error: &io::Error) -> bool {
+    let missing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|error| missing.contains(&error))
 }

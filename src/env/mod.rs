@@ -36,7 +36,7 @@ pub(crate) use clock::thread_time;
 #[cfg(feature = "service")]
 pub(crate) use dir::foreign_owner;
 pub(crate) use dir::{Dir, Replacement};
-pub(crate) use error::Error;
+pub(crate) use error::{Error, is_for_want_of_means};
 pub(crate) use file::File;
 pub(crate) use lock::Lock;
 pub(crate) use map::Map;

@@ -53,7 +53,12 @@ impl Health {
                 stuck > options.concurrency,
                 format!("{stuck} handlers neither end nor stop when they are told to: nothing more is claimed"),
             ),
-            (unsettled > 0, format!("{unsettled} runs have ended, but there is no room to say so: free space")),
+            (
+                unsettled > 0,
+                format!(
+                    "{unsettled} runs have ended, but it cannot be said in the log: free space, or see to what else is wrong"
+                ),
+            ),
         ];
         let poisoned =
             stats.poisoned.iter().map(|why| format!("the store takes nothing more until it is reopened: {why}"));

@@ -181,9 +181,8 @@ fn check_former_file(variable: &str, file: &Path) -> Result<(), Error> {
             "{variable} names {path}, a directory, where the former program had a file: give --data DIR or LEDGERLINE_DATA instead"
         )));
     }
-    let (name, parent) = (file.file_name().and_then(|name| name.to_str()), file.parent());
-    let parent = parent.filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if name.is_some_and(|name| Dir::open(parent).is_ok_and(|dir| dir.has(name))) {
+    // What cannot be looked at may be there.
+    if file.try_exists().unwrap_or(true) {
         return Err(Error::invalid(format!(
             "{variable} names {path}, a file of the former program, which would be passed over: `ledgerline import {path} --data \
              {path}.ledgerline` keeps its events, then move it away; or give --data DIR"

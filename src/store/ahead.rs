@@ -14,7 +14,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
-use crate::env::{self, File};
+use crate::env::File;
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::scan::{self, Record, Scan, Seqs, Standing, Stopped, Visitor};
 use crate::log::source::Source;
@@ -138,10 +138,11 @@ enum Stop {
 }
 
 /// A segment's bytes, for whoever holds the directory's lock: mapped if it is sealed, and read if it is the last one.
-pub(crate) fn source_under_lock(file: &File, role: Role) -> Result<Source<'_>, env::Error> {
+pub(crate) fn source_under_lock(file: &File, role: Role) -> Source<'_> {
     match role {
-        Role::Sealed => Source::mapped(file),
-        Role::Last => Ok(Source::windowed(file)),
+        // Some file systems map nothing, and there may be no room for it.
+        Role::Sealed => Source::mapped(file).unwrap_or_else(|_| Source::windowed(file)),
+        Role::Last => Source::windowed(file),
     }
 }
 
@@ -164,7 +165,7 @@ impl Verifier {
 
     fn scan(&mut self, file: &SegmentFile, role: Role) -> Option<Result<Scan, Stopped<Stop>>> {
         let header = file.checked_header(&self.store_id).ok()?;
-        let mut source = source_under_lock(&file.file, role).ok()?;
+        let mut source = source_under_lock(&file.file, role);
         let (parser, news, passage) = (&mut self.parser, &self.news, Passage::default());
         let mut telling = Telling { has_begun: false, parser, told: SEGMENT_HEADER_BYTES, passage, news };
         let scan = scan::scan(&mut source, file.bytes, &header, Seqs::Any, &mut telling);

@@ -15,6 +15,7 @@ use crate::env::Dir;
 use crate::error::{Error, ErrorKind};
 use crate::event::codec::{self, Refusal};
 use crate::event::entry::Entry;
+use crate::log;
 use crate::log::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::manifest::Manifest;
 use crate::log::scan::{Defect, Record, Scan, Seqs, Standing, Visitor, is_sound_at, scan};
@@ -231,12 +232,11 @@ impl<'a> Audit<'a> {
         let not_found = || Error::new(ErrorKind::NotFound, format!("no segment at {}", path.display()));
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_found)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let dir = Dir::open(parent).map_err(|_| not_found())?;
-        if !dir.has(name) {
-            return Err(not_found());
-        }
-        let segment = Name::parse(name).unwrap_or(Name::original(0));
-        let file = SegmentFile::open(&dir, name, segment, false).map_err(of_log)?;
+        let open = |dir: Dir| SegmentFile::open(&dir, name, Name::parse(name).unwrap_or(Name::original(0)), false);
+        let file = Dir::open(parent).map_err(log::Error::from).and_then(open).map_err(|error| match error {
+            log::Error::Env(error) if error.is_not_found() => not_found(),
+            error => of_log(error),
+        })?;
         self.segment(&file, None, file.role(0, 1))
     }
 
@@ -498,7 +498,7 @@ impl Lines<'_, '_> {
     }
 
     fn check_joint(&mut self, record: &Record<'_>, entry: &Entry<'_>) -> Result<(), Error> {
-        let is_first = record.offset == SEGMENT_HEADER_BYTES + crate::log::format::GROUP_HEAD_BYTES as u64;
+        let is_first = record.offset == SEGMENT_HEADER_BYTES + log::format::GROUP_HEAD_BYTES as u64;
         let Some(chain) = self.audit.chain.filter(|_| is_first && self.names_predecessor) else { return Ok(()) };
         let text = match entry {
             Entry::Begun(_) if self.audit.is_unjoined => None,

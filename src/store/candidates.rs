@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::env::Dir;
+use crate::env::{self, Dir};
 use crate::error::{Error, ErrorKind};
 use crate::event::hex;
 use crate::log;
@@ -136,6 +136,8 @@ fn read_manifest(dir: &Dir, problems: &mut Vec<Problem>) -> Result<Option<Manife
         Ok(manifest) => Ok(manifest),
         Err(error) if error.kind() == ErrorKind::UnsupportedFormat => Err(error),
         Err(error) if is_denied(&error) => Err(denied(dir.path(), &error)),
+        // It says nothing about the files that memory or file descriptors are missing.
+        Err(error) if lacks_means(&error) => Err(error),
         Err(error) => {
             problems.push(unreadable(dir.path(), &error));
             Ok(None)
@@ -161,6 +163,9 @@ fn open_all(dir: &Dir, problems: &mut Vec<Problem>) -> Result<Vec<Candidate>, Er
                 let (path, error) = (dir.path().join(&file_name), of_log(error));
                 if is_denied(&error) {
                     return Err(denied(&path, &error));
+                }
+                if lacks_means(&error) {
+                    return Err(error);
                 }
                 problems.push(unreadable(&path, &error));
                 files.push(Candidate { name, file: None });
@@ -208,6 +213,13 @@ pub(super) fn unreadable(path: &Path, error: &Error) -> Problem {
 fn is_denied(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// Whether memory or file descriptors were missing.
+fn lacks_means(error: &Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<io::Error>())
+        .is_some_and(env::is_for_want_of_means)
 }
 
 fn denied(path: &Path, error: &Error) -> Error {

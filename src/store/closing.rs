@@ -131,8 +131,8 @@ impl Shared {
                     return Ok(None);
                 }
                 let seq = match core.mark(Mark::Close, now) {
-                    // A full disk must not keep anybody from closing: all before the mark is durable all the same.
-                    Err(Refused::Error(error)) if error.kind() == ErrorKind::Full => core.last_seq(),
+                    // That there is no segment for it must not keep anybody from closing: all before it is durable all the same.
+                    Err(Refused::Error(error)) if lacks_segment(core, error.kind()) => core.last_seq(),
                     marked => marked?,
                 };
                 core.close();
@@ -153,6 +153,11 @@ impl Shared {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         lock.map_or(Ok(()), |lock| lock.release().map_err(of_env))
     }
+}
+
+/// Whether something was refused because the next segment cannot be prepared.
+fn lacks_segment(core: &Core, kind: ErrorKind) -> bool {
+    core.no_room().is_some_and(|error| error.kind() == kind)
 }
 
 #[cfg(test)]

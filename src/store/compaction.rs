@@ -437,6 +437,7 @@ impl Copying<'_> {
         let bytes = segment.file.len().map_err(of_env)?;
         let mut source = Source::windowed(&segment.file);
         let scan = scan(&mut source, bytes, &segment.header, Seqs::Any, self).map_err(|stopped| match stopped {
+            Stopped::Unreadable(error) if error.is_for_want_of_means() => of_env(error),
             Stopped::Unreadable(error) => {
                 let text = "the segment cannot be read; it is left as it is";
                 Error::new(ErrorKind::Corrupt, text).at_path(segment.file.path()).caused_by(error)

@@ -337,7 +337,7 @@ impl Applying<'_, '_> {
         // Beside a writer, the file may have grown since it was opened.
         let bytes = file.file.len().map_err(of_env)?;
         if self.replay.rigour == Rigour::Strict {
-            let mut source = source_under_lock(&file.file, role).map_err(of_env)?;
+            let mut source = source_under_lock(&file.file, role);
             return scan(&mut source, bytes, header, seqs, self).map_err(of_stopped);
         }
         // What the disk does not give back counts as zeros, and hides nothing that stands before it.

@@ -96,7 +96,14 @@ impl Shared {
     /// in memory: of nothing else there is a second copy.
     fn is_manifest_sound(&self) -> bool {
         let Some(_unchanged) = self.compacting.try_begin() else { return true };
-        let in_force = Arc::clone(&self.desk().core.manifest);
+        let in_force = {
+            let desk = self.desk();
+            if desk.core.poison().is_some() {
+                // Which one is in force is unknown then.
+                return true;
+            }
+            Arc::clone(&desk.core.manifest)
+        };
         let what = match Manifest::read_from_disk(&self.dir) {
             Ok(Some(manifest)) if manifest == *in_force => return true,
             _ if mutant!("manifest-not-read-again") => return true,
