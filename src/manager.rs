@@ -101,7 +101,7 @@ impl EventManagerBuilder {
     }
 
     /// Most events that are claimed at once: 1 to 10,000, 10 by default. A manager is not healthy while ten times as many are pending that
-    /// could run.
+    /// wait for no time: see [`EventManager::health`].
     pub fn batch_size(mut self, events: usize) -> Self {
         self.options.batch_size = events;
         self

@@ -57,6 +57,12 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     Some(seconds * MICROS_PER_SECOND + micros).filter(|micros| (FIRST_MICROS..END_MICROS).contains(micros))
 }
 
+/// Reads whatever [`print`] has printed, and other times as [`parse`] does.
+pub(super) fn read_back(text: &str) -> Option<i64> {
+    let outside = || text.strip_suffix("us")?.parse().ok();
+    parse(text).or_else(|| outside().filter(|micros| !(FIRST_MICROS..END_MICROS).contains(micros)))
+}
+
 /// Year, month and day of the day that is so many days after 1970-01-01.
 fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + DAYS_TO_1970;

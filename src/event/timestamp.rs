@@ -11,7 +11,7 @@ use crate::event::rfc3339;
 /// A moment in UTC with microsecond precision, printed as RFC 3339 with six digits of a second (`2026-11-23T09:51:00.000001Z`).
 ///
 /// Any offset is accepted when parsing and converted to UTC. What lies outside the years 0 to 9999 is printed as a number of microseconds
-/// (`253402300800000000us`), which is not parsed. Times order nothing in ledgerline (order is by seq); they say when.
+/// (`253402300800000000us`), which serde reads back and [`str::parse`] refuses. Times order nothing in ledgerline (order is by seq); they say when.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp {
     micros: i64,
@@ -100,9 +100,12 @@ impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refusal = || ParseTimestampError { text: text.chars().take(64).collect() };
-        rfc3339::parse(text).map(Self::from_unix_micros).ok_or_else(refusal)
+        rfc3339::parse(text).map(Self::from_unix_micros).ok_or_else(|| refused(text))
     }
+}
+
+fn refused(text: &str) -> ParseTimestampError {
+    ParseTimestampError { text: text.chars().take(64).collect() }
 }
 
 impl Serialize for Timestamp {
@@ -114,7 +117,8 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        let time = rfc3339::read_back(&text).map(Self::from_unix_micros);
+        time.ok_or_else(|| serde::de::Error::custom(refused(&text)))
     }
 }
 
@@ -137,6 +141,20 @@ mod tests {
         let offset: Timestamp = "2026-11-23T11:51:00.000001+02:00".parse().unwrap();
         assert_eq!(offset.unix_micros(), 1_795_427_460_000_001);
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn whatever_is_printed_is_read_back_and_only_rfc_3339_is_parsed() {
+        for micros in [i64::MIN, -62_167_219_200_000_001, -62_167_219_200_000_000, 0, 253_402_300_800_000_000, i64::MAX]
+        {
+            let time = Timestamp::from_unix_micros(micros);
+            let json = serde_json::to_string(&time).unwrap();
+            assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), time, "{json}");
+            assert_eq!(time.to_string().parse().ok(), Some(time).filter(|_| !json.contains("us")), "{json}");
+        }
+        for text in ["0us", "us", "253402300800000000", "+9223372036854775808us"] {
+            assert!(serde_json::from_value::<Timestamp>(text.into()).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -295,6 +295,7 @@ async fn rest(context: &Context) {
 
 fn judge(attempt: &Attempt, ending: Ending) -> Ended {
     let mishap = mishap(attempt.standing, &ending);
+    let is_failure = |outcome: &Outcome| matches!(outcome, Outcome::Retry(_) | Outcome::Fail(_));
     let members = match attempt.standing {
         Standing::Overdue | Standing::Stuck => attempt.members.clone(),
         Standing::Running | Standing::Leaving if ending == Ending::Aborted => attempt.context.members(),
@@ -302,7 +303,7 @@ fn judge(attempt: &Attempt, ending: Ending) -> Ended {
     };
     let in_time = team::merge(members.ended, attempt.context.now());
     let outcome = verdict(attempt.standing, ending, attempt.timeout, &members.running, in_time);
-    Ended { mishap, ..Ended::new(attempt.claim.clone(), outcome) }
+    Ended { mishap: mishap.filter(|_| is_failure(&outcome)), ..Ended::new(attempt.claim.clone(), outcome) }
 }
 
 #[cfg(test)]

@@ -96,6 +96,7 @@ impl Context {
     }
 
     /// Which run of the event this is, counted from 1. Interrupted runs and those before a replay count too.
+    /// It stays at 65,536 once it has come that far.
     pub fn attempt(&self) -> u32 {
         self.run.attempt
     }

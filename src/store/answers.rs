@@ -53,7 +53,7 @@ impl Claim {
         &self.event
     }
 
-    /// Which run this is, counted from 1.
+    /// Which run this is, counted from 1. It stays at 65,536 once it has come that far.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
