@@ -251,7 +251,7 @@ async fn a_run_that_ends_on_a_full_disk_is_settled_by_the_workers_later() {
         kept += 1;
     }
     may_end.add_permits(RUNS);
-    let has_no_room = || manager.health().reasons.iter().any(|reason| reason.contains("no room to say so"));
+    let has_no_room = || manager.health().reasons.iter().any(|reason| reason.contains("it cannot be said in the log"));
     while !has_no_room() {
         tokio::task::yield_now().await;
     }

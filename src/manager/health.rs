@@ -113,7 +113,11 @@ mod tests {
                 "new events are refused, or soon will be: no space left",
             ),
             (well(), stuck(3), "3 handlers neither end nor stop"),
-            (well(), Backlog { stuck: 0, unsettled: 1 }, "1 runs have ended, but there is no room"),
+            (
+                well(),
+                Backlog { stuck: 0, unsettled: 1 },
+                "1 runs have ended, but it cannot be said in the log: free space",
+            ),
         ] {
             let health = Health::judge(&stats, backlog, &options);
             assert!(!health.healthy);
