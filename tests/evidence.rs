@@ -132,7 +132,11 @@ fn a_lost_file_of_the_log_is_damage_and_no_store_is_trouble() {
         assert_eq!(verification.is_sound(), is_last, "{}", path.display());
     }
     let empty = tempfile::tempdir().unwrap();
-    for path in [empty.path(), &empty.path().join("nowhere")] {
+    // Or one whose creation was cut short, which an opening begins anew.
+    let begun = tempfile::tempdir().unwrap();
+    let header = fs::read(&paths[0]).unwrap().get(..64).unwrap().to_vec();
+    fs::write(begun.path().join("0000000001.seg"), header).unwrap();
+    for path in [empty.path(), &empty.path().join("nowhere"), begun.path()] {
         assert_eq!(verify(path).unwrap_err().kind(), ErrorKind::NotFound);
     }
 }

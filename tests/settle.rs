@@ -139,6 +139,10 @@ fn a_handler_that_succeeded_is_known_in_later_runs_across_restart_and_compaction
     assert!(!first.is_handled_by("mail"));
     store.record_handled(&first, "mail").unwrap();
     store.record_handled(&first, "mail").unwrap();
+    store.save_cursor("durable by then", 1).unwrap();
+    let told: Vec<_> = store.history("a").unwrap().into_iter().map(|step| (step.what, step.message)).collect();
+    let handled = ("handled".to_owned(), Some("mail".to_owned()));
+    assert_eq!(told.last(), Some(&handled), "while it runs, once that is durable: {told:?}");
     store.settle(&first, Outcome::Snooze(Duration::ZERO)).unwrap();
     assert_eq!(steps(&store, "a"), ["received", "started", "handled", "snoozed"], "the same name again is no entry");
     let second = claim(&store);

@@ -6,6 +6,7 @@
 mod describe;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -184,7 +185,14 @@ fn no_store(path: &Path) -> Error {
 
 /// What it means that there is no manifest.
 fn no_manifest(path: &Path, survey: &Survey) -> Error {
-    if survey.files.is_empty() && survey.debris.iter().all(|name| Name::parse(name).is_none()) {
+    // A store is created with a first segment, in which nothing is but its header, and then a manifest: an opening begins that anew.
+    let is_unwritten = |file: &SegmentFile| file.header.is_ok() && file.is_written().is_ok_and(|written| !written);
+    let is_begun = match survey.files.as_slice() {
+        [] => true,
+        [file] => file.name == Name::original(1) && is_unwritten(file),
+        _ => false,
+    };
+    if is_begun && survey.debris.iter().all(|name| Name::parse(name).is_none()) {
         return no_store(path);
     }
     Error::new(ErrorKind::Corrupt, "segments are there, but the manifest is missing").at_path(path)
@@ -234,7 +242,9 @@ impl<'a> Audit<'a> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let open = |dir: Dir| SegmentFile::open(&dir, name, Name::parse(name).unwrap_or(Name::original(0)), false);
         let file = Dir::open(parent).map_err(log::Error::from).and_then(open).map_err(|error| match error {
-            log::Error::Env(error) if error.is_not_found() => not_found(),
+            log::Error::Env(error) if error.is_not_found() || error.source.kind() == io::ErrorKind::NotADirectory => {
+                not_found()
+            }
             error => of_log(error),
         })?;
         self.segment(&file, None, file.role(0, 1))
