@@ -17,7 +17,7 @@ use crate::state::{State, View};
 use crate::store::answers::{Filter, HistoryEntry};
 use crate::store::commit::Shared;
 use crate::store::desk::Level;
-use crate::store::failure::{of_env, of_log, of_refusal, of_stopped};
+use crate::store::failure::{lacks_means, of_env, of_log, of_refusal, of_stopped};
 use crate::store::replay::at_of;
 
 impl Shared {
@@ -38,6 +38,8 @@ impl Shared {
         if let Err(error) = &read
             && is_damage(error)
             && let Some((place, segment)) = self.whereabouts(view.seq, |view| Some(view.place))
+            // Or it was put elsewhere just now, where it may be sound.
+            && error.path().is_none_or(|path| path == segment.file.path())
         {
             tracing::error!(%error, seq = view.seq, path = %segment.file.path().display(), "an event is damaged");
             self.note_of(&segment, |notes| {
@@ -102,7 +104,7 @@ impl Shared {
         let then = place(view).and_then(|at| Some(read(&*self.segment(at.segment)?, at)));
         match then {
             None => {}
-            Some(Err(error)) if error.kind() == ErrorKind::Corrupt => {}
+            Some(Err(error)) if is_damage(&error) => {}
             Some(done) => return done,
         }
         let gone = || Error::new(ErrorKind::NotFound, "compaction forgot the event meanwhile");
@@ -244,7 +246,7 @@ impl Shared {
     }
 
     pub(super) fn history_of(&self, view: View) -> Result<Vec<HistoryEntry>, Error> {
-        let (segments, end) = {
+        let (segments, end, durable) = {
             // Of one moment: see `whereabouts`.
             let desk = self.desk();
             let Some(now) = desk.core.state.view(view.seq) else { return Ok(Vec::new()) };
@@ -252,9 +254,9 @@ impl Shared {
             let last = end.map_or(u32::MAX, |(key, _)| key);
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             let held = files.range(now.place.segment..=last);
-            (held.map(|(key, segment)| (*key, Arc::clone(segment))).collect::<Vec<_>>(), end)
+            (held.map(|(key, segment)| (*key, Arc::clone(segment))).collect::<Vec<_>>(), end, desk.core.durable())
         };
-        let mut steps = Steps { view: &view, epoch: 0, last_seq: 0, found: Vec::new() };
+        let mut steps = Steps { view: &view, durable, epoch: 0, last_seq: 0, found: Vec::new() };
         for (key, segment) in segments {
             let bytes = segment.file.len().map_err(of_env)?;
             // Behind the end of the log are zeros.
@@ -281,7 +283,7 @@ pub(super) fn read(segment: &Segment, at: Place, seq: Option<u64>) -> Result<Vec
 
 /// Whether the bytes are not there as they were written: what the disk does not give back is as good as gone.
 fn is_damage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) && !lacks_means(error)
 }
 
 fn no_reception(seq: u64) -> Error {
@@ -341,8 +343,9 @@ fn message_of<'a>(entry: &Entry<'a>) -> Option<&'a str> {
 
 /// Gathers the steps of one event.
 struct Steps<'v> {
-    /// The event as it was looked up: later records about it were not there yet.
+    /// The event as it was looked up: later records about it were not there yet, but for what its run has done by then.
     view: &'v View,
+    durable: u64,
     /// The process start of the last run.
     epoch: u64,
     /// The last record about it.
@@ -363,10 +366,11 @@ impl Visitor for Steps<'_> {
         let entry = codec::decode(record.body).map_err(|refusal| of_refusal(refusal).at_seq(record.seq))?;
         let is_interrupted = self.interrupts(record.seq, &entry);
         let is_own = record.seq == self.view.seq || entry.of().is_some_and(|of| of.seq == self.view.seq);
-        if !is_interrupted && (!is_own || record.seq > self.view.last_seq) {
+        let is_later = record.seq > self.view.last_seq;
+        if !is_interrupted && (!is_own || is_later) && !self.is_of_last_run(record.seq, &entry) {
             return Ok(());
         }
-        if is_own {
+        if is_own && !is_later {
             self.last_seq = record.seq;
         }
         if let Entry::Started(started) = &entry {
@@ -409,6 +413,12 @@ impl Steps<'_> {
     fn are_all(&self) -> bool {
         let runs = self.found.last().is_some_and(|step| step.status == Status::Processing);
         self.last_seq == self.view.last_seq && !runs
+    }
+
+    /// Whether a handler of the event's last run has succeeded by it: such a record is no step of the event itself.
+    fn is_of_last_run(&self, seq: u64, entry: &Entry<'_>) -> bool {
+        let Entry::Handled(handled) = entry else { return false };
+        handled.of.seq == self.view.seq && handled.token.started == self.view.last_seq && seq <= self.durable
     }
 
     /// Whether the entry is a process start that ended the event's run.
