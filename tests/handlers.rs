@@ -370,7 +370,7 @@ async fn a_handler_that_gives_up_because_its_time_is_over_has_not_succeeded() {
                 }
             }
         })
-        .type_options("Issue", TypeOptions::new().timeout(Duration::from_millis(50)))
+        .type_options("Issue", TypeOptions::new().timeout(Duration::from_millis(500)))
         .start()
         .await
         .unwrap();

@@ -16,9 +16,9 @@ use super::trouble::Trouble;
 
 /// What `--help` says about the JSON.
 pub(super) const FIELDS: &str = "JSON, one event a line: id, refused (null, or why it was not done), kind (null, not_found \
-    or not_allowed); where conditions beside --failed select, or --dry-run or --rate is given, a last line: selected (matched, done, refused, dry_run); `cancel` always \
-    has one. An event must match every condition. Times are RFC 3339, such as 2026-11-23T09:51:00Z. If any event was refused the exit \
-    code is 2.";
+    or not_allowed); where conditions beside --failed select, or --dry-run or --rate is given, a last line: selected (matched, done, \
+    refused, dry_run); `cancel` always has one. An event must match every condition. Times are RFC 3339, such as \
+    2026-11-23T09:51:00Z. If any event was refused the exit code is 2.";
 
 /// Which events: all that match every condition.
 #[derive(Args)]

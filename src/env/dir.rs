@@ -276,6 +276,7 @@ impl Dir {
         Ok(names)
     }
 
+    /// Whether anything has this name, as far as that may be looked at.
     pub(crate) fn has(&self, name: &str) -> bool {
         match &self.handle {
             Handle::System(handle) => statat(handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok(),
@@ -421,6 +422,13 @@ fn not_regular() -> std::io::Error {
 fn flags(flags: OFlags) -> i32 {
     // std adds O_CLOEXEC by itself.
     flags.bits().cast_signed()
+}
+
+/// Whether anything may be at `path`, if only a link that leads nowhere: where that may not be looked at, too.
+#[cfg(feature = "service")]
+pub(crate) fn may_be_there(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    !std::fs::symlink_metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
 }
 
 #[cfg(test)]

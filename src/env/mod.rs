@@ -35,6 +35,8 @@ pub(crate) use clock::Clock;
 pub(crate) use clock::thread_time;
 #[cfg(feature = "service")]
 pub(crate) use dir::foreign_owner;
+#[cfg(feature = "service")]
+pub(crate) use dir::may_be_there;
 pub(crate) use dir::{Dir, Replacement};
 pub(crate) use error::{Error, is_for_want_of_means};
 pub(crate) use file::File;

@@ -11,7 +11,8 @@ use crate::event::rfc3339;
 /// A moment in UTC with microsecond precision, printed as RFC 3339 with six digits of a second (`2026-11-23T09:51:00.000001Z`).
 ///
 /// Any offset is accepted when parsing and converted to UTC. What lies outside the years 0 to 9999 is printed as a number of microseconds
-/// (`253402300800000000us`), which serde reads back and [`str::parse`] refuses. Times order nothing in ledgerline (order is by seq); they say when.
+/// (`253402300800000000us`), which serde reads back and [`str::parse`] refuses. Times order nothing in ledgerline (order is by seq); they
+/// say when.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp {
     micros: i64,

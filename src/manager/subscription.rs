@@ -193,9 +193,9 @@ impl Subscription {
     }
 
     /// Keeps its place under a name, for [`SubscribeFrom::Cursor`]: all that was told so far is done with, and so is what was passed by
-    /// up to there, but for what saving itself brought about: who saves by a timer writes nothing while nothing is new. Before anything
-    /// was told that is the place where it began. Durable once this returns; dropping the call before its
-    /// end does not revoke it. The same name may be saved again and again: the last one counts, also if it lies before an earlier one.
+    /// up to there. Before anything was told that is the place where it began. What saving itself brings about does not count, so who
+    /// saves by a timer writes nothing while nothing is new. Durable once this returns; dropping the call before its end does not revoke
+    /// it. The same name may be saved again and again: the last one counts, also if it lies before an earlier one.
     ///
     /// Whoever is not yet done with all it has taken keeps the seq of an entry itself: [`EventManager::save_cursor`].
     ///

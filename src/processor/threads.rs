@@ -18,9 +18,6 @@ const NAME: &str = "ledgerline-blocking";
 /// How long a thread waits for its next job before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long an event waits for which no thread could be started: that is not its failure.
-const WITHOUT_THREADS: Duration = Duration::from_secs(1);
-
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. When this is dropped, those that are idle end, and the others when they have returned from their jobs.
@@ -100,7 +97,7 @@ impl Threads {
             let _ = answer.send(ended);
         }));
         async move {
-            // All of it: dropped with this future, it gives the job up.
+            // Moved as a whole: else the block takes a copy of one field, and the ticket is dropped before.
             let mut ticket = ticket;
             let ended = answered.await;
             ticket.is_over = true;
@@ -108,7 +105,7 @@ impl Threads {
             match ended {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(payload)) => std::panic::resume_unwind(payload),
-                Err(_) if ticket.is_refused => Outcome::Snooze(WITHOUT_THREADS),
+                // There was no thread for it, or it was dropped: neither is its failure.
                 Err(_) => Outcome::Release,
             }
         }
@@ -117,15 +114,14 @@ impl Threads {
     fn enter(&self, job: Job) -> Ticket {
         let mut jobs = self.shared.lock();
         jobs.given += 1;
-        let mut ticket =
-            Ticket { shared: Arc::clone(&self.shared), number: jobs.given, is_over: false, is_refused: false };
+        let ticket = Ticket { shared: Arc::clone(&self.shared), number: jobs.given, is_over: false };
         jobs.waiting.push_back((ticket.number, job));
         let started = Shared::start_thread(&self.shared, &mut jobs);
         // Without any thread nobody would ever come for it.
         let unwanted = if jobs.threads == 0 { jobs.waiting.pop_back() } else { None };
         drop(jobs);
         tell(&started);
-        ticket.is_refused = unwanted.is_some();
+        drop(unwanted);
         self.shared.changed.notify_one();
         ticket
     }
@@ -201,8 +197,6 @@ struct Ticket {
     shared: Arc<Shared>,
     number: u64,
     is_over: bool,
-    /// Whether it will not run, because there is no thread.
-    is_refused: bool,
 }
 
 impl Drop for Ticket {

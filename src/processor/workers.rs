@@ -31,7 +31,7 @@ pub(super) enum Command {
 pub(crate) struct Backlog {
     /// Runs that were aborted and do not end.
     pub(crate) stuck: usize,
-    /// Runs that have ended and found no room to say so.
+    /// Runs that have ended, and could not be settled yet.
     pub(crate) unsettled: usize,
 }
 

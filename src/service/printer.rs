@@ -37,6 +37,10 @@ const NO_ROOM: &str = "standard output takes nothing: its disk is full, or its f
 /// While no more than this wait, there is no need to look for those whose runs have given up.
 const FEW: usize = 64;
 
+#[derive(Debug, thiserror::Error)]
+#[error("no thread can be started to write them")]
+struct NoThread;
+
 /// Where lines go.
 struct Output {
     to: Box<dyn Write + Send>,
@@ -77,6 +81,8 @@ pub(super) struct Printer {
     stalls: Recurrence,
     /// That there was no room for one.
     shortages: Recurrence,
+    /// That there was no thread to write one.
+    missing_threads: Recurrence,
 }
 
 impl Printer {
@@ -98,6 +104,7 @@ impl Printer {
             clock,
             stalls: Recurrence::default(),
             shortages: Recurrence::default(),
+            missing_threads: Recurrence::default(),
         })
     }
 
@@ -127,8 +134,8 @@ impl Printer {
                 self.closed.send_replace(true);
                 Outcome::Release
             }
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
-                if self.shortages.count(self.clock.steady()).is_some() {
+            Ok(Err(error)) if error.get_ref().and_then(|cause| cause.downcast_ref::<NoThread>()).is_some() => {
+                if self.missing_threads.count(self.clock.steady()).is_some() {
                     tracing::warn!("events cannot be printed, and wait: {error}");
                 }
                 Outcome::Release
@@ -177,9 +184,8 @@ impl Printer {
             let call = || tokio::task::spawn_blocking(move || write_all(&called, &clock));
             desk.is_called = catch_unwind(AssertUnwindSafe(call)).is_ok();
             if !desk.is_called {
-                let busy = io::Error::new(io::ErrorKind::ResourceBusy, "no thread can be started to write them");
                 // Whoever has given up need not be told.
-                let _ = run.send(Err(busy));
+                let _ = run.send(Err(io::Error::other(NoThread)));
                 return told;
             }
         }
@@ -328,8 +334,8 @@ mod tests {
     fn where_no_thread_can_be_started_the_output_stays_for_whoever_comes_later() {
         let printer = printer(Box::new(io::sink()), Duration::from_secs(10));
         // Without a runtime there is none either.
-        let busy = printer.begin(event("a")).try_recv().unwrap().unwrap_err();
-        assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
+        let refused = printer.begin(event("a")).try_recv().unwrap().unwrap_err();
+        assert!(refused.get_ref().unwrap().is::<NoThread>());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         assert_eq!(runtime.block_on(printer.print(event("a"))), Outcome::Done);
     }
@@ -374,6 +380,7 @@ mod tests {
             clock: Clock::system(),
             stalls: Recurrence::default(),
             shortages: Recurrence::default(),
+            missing_threads: Recurrence::default(),
         };
         go_on.send(()).unwrap();
         assert_eq!(Arc::new(patient).print(event("second")).await, Outcome::Done);

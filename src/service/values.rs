@@ -11,7 +11,7 @@ use super::config_file::ConfigFile;
 use super::given::Given;
 use super::setting::{Kind, Meaning, Setting, Unit, Variable};
 use super::settings;
-use crate::env::Dir;
+use crate::env::{Dir, may_be_there};
 use crate::error::Error;
 
 /// What the place is called that a default comes from.
@@ -181,8 +181,7 @@ fn check_former_file(variable: &str, file: &Path) -> Result<(), Error> {
             "{variable} names {path}, a directory, where the former program had a file: give --data DIR or LEDGERLINE_DATA instead"
         )));
     }
-    // What cannot be looked at may be there.
-    if file.try_exists().unwrap_or(true) {
+    if may_be_there(file) {
         return Err(Error::invalid(format!(
             "{variable} names {path}, a file of the former program, which would be passed over: `ledgerline import {path} --data \
              {path}.ledgerline` keeps its events, then move it away; or give --data DIR"

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::env::{self, Dir};
+use crate::env::Dir;
 use crate::error::{Error, ErrorKind};
 use crate::event::hex;
 use crate::log;
@@ -23,7 +23,7 @@ use crate::log::format::HeaderDefect;
 use crate::log::manifest::{MANIFEST, Manifest, Next};
 use crate::log::segment::{Name, ORDINAL_MAX};
 use crate::log::survey::SegmentFile;
-use crate::store::failure::{of_env, of_log};
+use crate::store::failure::{lacks_means, of_env, of_log};
 use crate::store::verify::Problem;
 
 /// How often the files are gathered anew because compaction changed them meanwhile.
@@ -213,13 +213,6 @@ pub(super) fn unreadable(path: &Path, error: &Error) -> Problem {
 fn is_denied(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
-}
-
-/// Whether memory or file descriptors were missing.
-fn lacks_means(error: &Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|cause| cause.downcast_ref::<io::Error>())
-        .is_some_and(env::is_for_want_of_means)
 }
 
 fn denied(path: &Path, error: &Error) -> Error {

@@ -12,6 +12,12 @@ pub(crate) fn of_env(error: env::Error) -> Error {
     Error::new(kind, format!("cannot {}", error.operation)).of_path(&error.path).caused_by(error.source)
 }
 
+/// Whether memory or file descriptors were missing, which tells nothing about what was to be read.
+pub(crate) fn lacks_means(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(env::is_for_want_of_means)
+}
+
 /// What stopped the log.
 pub(crate) fn of_log(error: log::Error) -> Error {
     let text = error.to_string();

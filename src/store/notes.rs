@@ -114,7 +114,7 @@ impl Shared {
 
     /// Notes something about a segment, and returns true, unless that is gone: nobody would take the note back.
     pub(super) fn note_of(&self, segment: &Arc<Segment>, change: impl FnOnce(&mut Notes)) -> bool {
-        // Whoever removes a file takes it out of these first, and then what was noted of it.
+        // Whoever removes a file takes it out of `files` first, and then what was noted of it.
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         let is_there = files.get(&segment.key()).is_some_and(|there| Arc::ptr_eq(there, segment));
         if is_there {

@@ -113,7 +113,7 @@ impl Pass {
         let last_seq = {
             let desk = shared.desk();
             if selection.dry_run && !mutant!("staged-events-rehearsed") {
-                // It waits for nothing, and what is behind that cannot be read yet, to be named.
+                // It waits for nothing, and receptions behind that cannot be read yet, to be named.
                 desk.core.durable()
             } else {
                 desk.core.check_writable()?;
