@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     Some(seconds * MICROS_PER_SECOND + micros).filter(|micros| (FIRST_MICROS..END_MICROS).contains(micros))
 }
 
-/// Reads whatever [`print`] has printed, and other times as [`parse`] does.
+/// Reads whatever [`print()`] has printed, and other times as [`parse`] does.
 pub(super) fn read_back(text: &str) -> Option<i64> {
     let outside = || text.strip_suffix("us")?.parse().ok();
     parse(text).or_else(|| outside().filter(|micros| !(FIRST_MICROS..END_MICROS).contains(micros)))

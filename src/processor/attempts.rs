@@ -397,11 +397,13 @@ mod tests {
             tokio::time::advance(2 * second).await;
             attempts.expire(Instant::now());
             attempts.abort_all();
+            // Statistics count what has timed out among what is retried and failed.
             let expected = match outcome {
-                Outcome::Cancel(_) => Outcome::Cancel("mail: no use".to_owned()),
-                _ => Outcome::Fail("timed out after 1s in audit: mail: bad".to_owned()),
+                Outcome::Cancel(_) => (Outcome::Cancel("mail: no use".to_owned()), None),
+                _ => (Outcome::Fail("timed out after 1s in audit: mail: bad".to_owned()), Some(Mishap::TimedOut)),
             };
-            assert_eq!(attempts.ended().await.outcome, expected);
+            let ended = attempts.ended().await;
+            assert_eq!((ended.outcome, ended.mishap), expected);
         }
     }
 
