@@ -214,8 +214,8 @@ impl Shared {
         scrubbed: &mut Scrubbed,
     ) -> Result<(), Interrupted> {
         let (key, path) = (segment.key(), segment.file.path().display());
-        let mut is_of_event = false;
-        let mut from = summary.first_seq;
+        let goes_on = || if self.pause(Duration::ZERO) { Ok(()) } else { Err(Interrupted) };
+        let (mut is_of_event, mut from) = (false, summary.first_seq);
         loop {
             let Some(views) = self.views_in(segment, from, summary.last_seq) else { return Ok(()) };
             let Some(last) = views.last() else { break };
@@ -236,10 +236,9 @@ impl Shared {
                     tracing::error!(seq = view.seq, %path, offset = offset_of, "an event is damaged");
                 }
                 self.give_up(view, &error);
-                if !self.pause(Duration::ZERO) {
-                    return Err(Interrupted);
-                }
+                goes_on()?;
             }
+            goes_on()?;
         }
         let mut is_new = false;
         if !is_of_event && self.note_of(segment, |notes| is_new = notes.damaged_places.insert((key, offset))) {
